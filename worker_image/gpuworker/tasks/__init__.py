@@ -1,0 +1,120 @@
+"""What a task is, and the table of tasks by name; importing this imports no model library.
+
+A task turns the bytes of one input into the files and the record of one result. It knows nothing of AWS,
+queues or shards. The stream (`gpuworker.stream`) calls its steps from several threads:
+
+    decode   bytes -> Decoded         any thread, many at once
+    run      [Decoded, ...] -> [...]  `infer_threads` threads, each with at most `batch_size` items
+    encode   Decoded + result -> Encoded   any thread, many at once
+
+An item that cannot be processed raises `ItemError` (from decode or encode) or yields one in place of its result
+(from run); any other exception is a bug and becomes the failure `internal_error` of that item.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+TASKS: Mapping[str, str] = {"segment": "gpuworker.tasks.segment:Segment"}
+"""Task name -> "module:Class". A new task is one file and one line here."""
+
+
+class ItemError(Exception):
+    """One item cannot be processed; its neighbours can.
+
+    `code` is one of the stable words that users meet in failures.json: `empty`, `unreadable`, `truncated`,
+    `unsupported`, `too_large` (bytes or pixels), `timeout`, `out_of_memory`, `killed_worker`, `not_found`,
+    `changed`, `internal_error`. `message` says what was wrong and, where there is one, the remedy.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a task may know of its input: the name chosen for its output and the name it came with."""
+
+    output: str
+    """Output name: path below the project, without extension (or whole where two inputs would share it)."""
+    file_name: str
+    """Path below the project with its extension, `/`-separated, as written into COCO."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """One input ready for the model.
+
+    `payload` is the task's own (an image, a prompt); `cost_bytes` is what it holds in memory, for the stream's
+    byte budget.
+    """
+
+    source: Source
+    payload: Any
+    cost_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One artefact: its bytes and media type."""
+
+    data: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """The result of one item.
+
+    `files`: artefacts by path below the item's output folder (`masks/tree_masks.tif`, `overlay.jpg`).
+    `record`: the JSON document written last as `Task.record_name`, which marks the item as finished.
+    `fragment`: what this item adds to the job's merged result (for COCO: `{"image": ..., "annotations": [...]}`,
+    ids local to the item from 1).
+    `counts`: small whole numbers summed over shard and job (`{"annotations": 7}`).
+    """
+
+    files: Mapping[str, File]
+    record: Mapping[str, Any]
+    fragment: Mapping[str, Any]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """One kind of work. Implementations are plain classes, made once a process with no arguments."""
+
+    record_name: ClassVar[str]
+    """File name of the per-item record, e.g. `annotations.json`."""
+    infer_threads: int
+    """How many threads may be inside `run` at once (1 where the model owns a GPU)."""
+    batch_size: int
+    """The most items `run` takes at once."""
+
+    def load(self, device: str, options: Mapping[str, Any]) -> None:
+        """Load the model onto `device` ("cpu", "cuda"), once, before anything else. Raises on failure."""
+
+    def engine_info(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Name, version and notes of the engine, as written into every result."""
+
+    def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What all fragments of a job share (for COCO: `info`, `licenses` and `categories`); deterministic."""
+
+    def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
+        """Turn an input's bytes into what `run` takes. Raises ItemError."""
+
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
+        """Results in the order of `batch`; an ItemError in place of one that failed."""
+
+    def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
+        """Turn one result into files and a record. Raises ItemError."""
+
+
+def make_task(name: str) -> Task:
+    """Make the task called `name`. Raises KeyError for an unknown one."""
+    module, _, attribute = TASKS[name].partition(":")
+    task: Task = getattr(importlib.import_module(module), attribute)()
+    return task
