@@ -1,0 +1,116 @@
+"""One emulator as a process of its own: `python -m gpupipe.local.emulator ministack|moto --fd N --state FOLDER`."""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+from gpupipe.local.gate import App, Gate
+
+_MAX_WSGI_BODY_BYTES = 64 * 2**20
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve one emulator on an inherited socket until SIGTERM; ministack saves its state before it ends."""
+    parser = argparse.ArgumentParser(prog="python -m gpupipe.local.emulator")
+    parser.add_argument("name", choices=("ministack", "moto"))
+    parser.add_argument("--fd", type=int, required=True, help="the bound socket, inherited from the parent")
+    parser.add_argument("--state", type=Path, required=True, help="folder for what the emulator keeps")
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent process does")
+    given = parser.parse_args(arguments)
+    port = _port_of(given.fd)
+    app = _ministack(port, given.state) if given.name == "ministack" else _moto(port)
+    gate = Gate(app, port=port, access_key=os.environ["AWS_ACCESS_KEY_ID"])
+    asyncio.run(_serve(gate, given.fd, with_parent=given.with_parent))
+
+
+def _port_of(descriptor: int) -> int:
+    with socket.socket(fileno=os.dup(descriptor)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _ministack(port: int, state: Path) -> App:
+    """ministack's application; it reads its settings from the environment while it is imported."""
+    os.environ.update(ministack_settings(port, state))
+    from ministack.app import app
+    from ministack.core import hypercorn_compat
+
+    hypercorn_compat.install()
+    return cast("App", app)
+
+
+def ministack_settings(port: int, state: Path) -> dict[str, str]:
+    """The environment ministack is configured by, beside the account's credentials."""
+    return {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        # Queue URLs are built from this: they must name a Host that the gate lets in.
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": os.environ["AWS_ACCESS_KEY_ID"],
+        "MINISTACK_REGION": os.environ["AWS_DEFAULT_REGION"],
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(state / "state"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(state / "s3"),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        # Keeps ministack from looking for a Docker daemon, whose absence or slowness would delay its start.
+        "DOCKER_HOST": "unix:///nonexistent",
+        "LAMBDA_EXECUTOR": "local",
+        # A dispatch function is called a few times a job: threads beyond a handful only cost memory.
+        "MINISTACK_WORKER_THREADS": "32",
+    }
+
+
+def _moto(port: int) -> App:
+    """moto's server application behind an ASGI adapter, so that both emulators stand behind the same gate."""
+    os.environ.update(
+        MOTO_ACCOUNT_ID=os.environ["AWS_ACCESS_KEY_ID"],
+        MOTO_PORT=str(port),
+        MOTO_DISABLE_GLOBAL_CORS="1",
+        MOTO_ALLOW_NONEXISTENT_REGION="true",
+    )
+    from hypercorn.middleware import AsyncioWSGIMiddleware
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    application: Any = DomainDispatcherApplication(create_backend_app)
+    return cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
+
+
+async def _serve(app: App, descriptor: int, *, with_parent: bool) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 3
+    config.loglevel = "WARNING"
+    config.h11_max_incomplete_size = 64 * 1024
+    await serve(cast("Any", app), config, shutdown_trigger=_shutdown(with_parent=with_parent).wait)
+
+
+def _shutdown(*, with_parent: bool) -> asyncio.Event:
+    """The event that ends the server: SIGTERM, SIGINT, or the end of the parent where that is asked for."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    parent = os.getppid()
+
+    def check() -> None:
+        if os.getppid() == parent:
+            loop.call_later(1.0, check)
+        else:
+            event.set()
+
+    if with_parent:
+        check()
+    return event
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The emulators: which one serves which AWS service and why, how they are started, awaited and ended."""
+
+import contextlib
+import os
+import secrets
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpupipe.errors import TargetError
+from gpupipe.local import processes
+from gpupipe.local.gate import READY_PATH
+from gpupipe.local.processes import ProcessName
+
+NAMES = ("moto", "ministack")  # in the order of starting: ministack's Lambda functions are given moto's address
+
+# boto3's service name -> the name in AWS_ENDPOINT_URL_<NAME> (the service id; it differs from boto3's for some).
+MOTO_SERVICES: Mapping[str, str] = {
+    "ec2": "EC2",
+    "iam": "IAM",
+}
+
+START_TIMEOUT_S = 30.0
+STOP_GRACE_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The emulated account: the access key is the account number (ministack reads the account from it)."""
+
+    account_id: str
+    secret_key: str
+    region: str
+
+    @classmethod
+    def new(cls, region: str) -> "Account":
+        """A random account: its number is the credential that the gate asks for."""
+        digits = str(secrets.randbelow(9 * 10**11) + 10**11)
+        return cls(account_id=digits, secret_key=secrets.token_hex(20), region=region)
+
+    @property
+    def access_key(self) -> str:
+        return self.account_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emulators:
+    """Running emulators, and all that a client needs to talk to them."""
+
+    account: Account
+    ports: Mapping[str, int]
+    processes: Mapping[str, ProcessName]
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """boto3 service name -> URL; `default` for every other service."""
+        return endpoints(self.ports)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What boto3, the AWS CLI and our own processes need in their environment."""
+        return environment(self.account, self.endpoints)
+
+
+def endpoints(ports: Mapping[str, int]) -> dict[str, str]:
+    """The address of each service: moto's for its own, ministack's as `default`."""
+    moto, ministack = (f"http://127.0.0.1:{ports[name]}" for name in ("moto", "ministack"))
+    return {"default": ministack} | dict.fromkeys(MOTO_SERVICES, moto)
+
+
+def environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with every trace of the person's own AWS set-up replaced by the emulated account.
+
+    Nothing that runs in the local target may ever reach a real account, so profiles and credential files are cut off
+    as well as variables.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    bundle = {name: os.environ[name] for name in ("AWS_CA_BUNDLE",) if name in os.environ}
+    bypass = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost")))
+    return {
+        **clean,
+        **bundle,
+        "AWS_ACCESS_KEY_ID": account.access_key,
+        "AWS_SECRET_ACCESS_KEY": account.secret_key,
+        "AWS_DEFAULT_REGION": account.region,
+        "AWS_REGION": account.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": addresses["default"],
+        **{f"AWS_ENDPOINT_URL_{MOTO_SERVICES[name]}": url for name, url in addresses.items() if name != "default"},
+        "NO_PROXY": bypass,
+        "no_proxy": bypass,
+    }
+
+
+@contextlib.contextmanager
+def running(folder: Path, *, region: str = "us-east-1") -> Iterator[Emulators]:
+    """Both emulators for the length of a `with` block, without supervisor or machine room.
+
+    with emulators.running(tmp_path) as local:
+        s3 = boto3.client("s3", endpoint_url=local.endpoints["default"], ...)
+        subprocess.run(..., env=local.environment)
+    """
+    require_installed()
+    account = Account.new(region)
+    ports: dict[str, int] = {}
+    started: dict[str, ProcessName] = {}
+    try:
+        for name in NAMES:
+            ports[name], started[name] = start(name, folder, account=account, ports=ports, with_parent=True)
+        for name in NAMES:
+            wait_ready(name, folder, process=started[name], port=ports[name])
+        yield Emulators(account=account, ports=ports, processes=started)
+    finally:
+        for process in started.values():
+            processes.end(process, grace_s=STOP_GRACE_S)
+
+
+def require_installed() -> None:
+    """Raise a `TargetError` that names the extra, if an emulator is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("ministack", "moto", "hypercorn") if find_spec(name) is None]
+    if missing:
+        raise TargetError(
+            f"The local target needs {' and '.join(missing)}, which this installation lacks.",
+            hint="Install it with: pip install 'gpupipe[local]'",
+        )
+
+
+def start(
+    name: str,
+    folder: Path,
+    *,
+    account: Account,
+    ports: Mapping[str, int],
+    wanted_port: int = 0,
+    with_parent: bool = False,
+) -> tuple[int, ProcessName]:
+    """Start one emulator (without waiting for it) on `wanted_port` if that is free; returns its port and process.
+
+    `ports` holds those of the emulators already started, so that Lambda functions find them. `with_parent` makes it
+    end when the process that started it does.
+    """
+    with bound_socket(wanted_port) as listener:
+        port = int(listener.getsockname()[1])
+        known = {**dict.fromkeys(NAMES, port), **ports, name: port}
+        state = folder / name
+        (state / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
+        arguments = [name, "--fd", str(listener.fileno()), "--state", str(state)]
+        process = processes.spawn(
+            processes.python_module("gpupipe.local.emulator", *arguments, *(["--with-parent"] if with_parent else [])),
+            # TMPDIR: ministack unpacks Lambda code there; in our folder it goes when the stack goes.
+            environment=environment(account, endpoints(known)) | {"TMPDIR": str(state / "tmp")},
+            folder=state,
+            log=log_file(folder, name),
+            pass_fds=(listener.fileno(),),
+        )
+    return port, process
+
+
+def log_file(folder: Path, name: str) -> Path:
+    """Where an emulator writes its output."""
+    return folder / "logs" / f"{name}.log"
+
+
+def bound_socket(wanted_port: int) -> socket.socket:
+    """A socket bound to 127.0.0.1: on the wanted port, or on any free one if that is taken (or 0)."""
+    for port in (wanted_port, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            return listener
+        except OSError:
+            listener.close()
+    raise TargetError("No free port on 127.0.0.1 for the local target.")
+
+
+def wait_ready(name: str, folder: Path, *, process: ProcessName, port: int) -> None:
+    """Return when the emulator answers; raise `TargetError` with the end of its log when it ends or is late."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not answers(port):
+        ended = not process.alive
+        if ended or time.monotonic() > deadline:
+            log = log_file(folder, name)
+            state = "ended while starting" if ended else f"did not answer within {START_TIMEOUT_S:.0f} s"
+            raise TargetError(f"The local target's {name} {state}. Its log {log} ends:\n{processes.last_lines(log)}")
+        time.sleep(0.05)
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on 127.0.0.1
+
+
+def answers(port: int) -> bool:
+    """Whether the gate on that port says that what is behind it is ready."""
+    try:
+        with _DIRECT.open(f"http://127.0.0.1:{port}{READY_PATH}", timeout=2.0) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,131 @@
+"""Processes that outlive the command which started them: named by pid and start time, ended with bounded waits."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# A pid is used again sooner or later; together with its start time it names one process for good. Start times of the
+# same process read at different moments can differ by a clock tick or by an adjustment of the machine's clock.
+_SAME_START_S = 2.0
+
+# What this process has started, kept so that the ended ones are reaped.
+_children: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessName:
+    """What identifies a process for as long as the machine runs."""
+
+    pid: int
+    started_at: float
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessName":
+        """The name of a process that is there now; `psutil.NoSuchProcess` if it is not."""
+        return cls(pid=pid, started_at=psutil.Process(pid).create_time())
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "ProcessName":
+        return cls(pid=int(document["pid"]), started_at=float(document["started_at"]))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it still runs; a zombie does not."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started_at) < _SAME_START_S
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+    @property
+    def alive(self) -> bool:
+        return self.find() is not None
+
+
+def spawn(
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path, pass_fds: Iterable[int] = ()
+) -> ProcessName:
+    """Start a process in its own session (Ctrl-C of a command does not reach it), its output appended to `log`."""
+    _children[:] = [child for child in _children if child.poll() is None]
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            list(command),
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    _children.append(child)
+    return ProcessName.of(child.pid)
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of this very installation."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def end(name: ProcessName, *, grace_s: float) -> bool:
+    """SIGTERM a process started by `spawn`, then SIGKILL it and all it started; True if it ended by itself in time."""
+    process = name.find()
+    if process is None:
+        return True
+    family = _family(process)
+    with contextlib.suppress(psutil.Error):
+        process.terminate()
+    _, late = psutil.wait_procs([process], timeout=grace_s)
+    _kill(family)
+    return not late
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return [process, *process.children(recursive=True)]
+    return [process]
+
+
+def _kill(family: list[psutil.Process]) -> None:
+    """Kill what is left of a process and its descendants (psutil checks start times, so no stranger is hit)."""
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            member.kill()
+    psutil.wait_procs(family, timeout=5.0)
+
+
+def signal_group(leader: int, signal_number: signal.Signals) -> None:
+    """Signal a process group that may be gone already."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal_number)
+
+
+def last_lines(log: Path, *, count: int = 15, window_bytes: int = 16_384) -> str:
+    """The end of a log file, for error messages."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - window_bytes))
+            return "\n".join(stream.read().decode(errors="replace").splitlines()[-count:])
+    except OSError:
+        return ""
+
+
+def wait_until_gone(name: ProcessName, *, timeout_s: float) -> bool:
+    """Wait for the end of a process that need not be our child."""
+    deadline = time.monotonic() + timeout_s
+    while name.alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not name.alive
