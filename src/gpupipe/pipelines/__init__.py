@@ -1,0 +1,1 @@
+"""Pipeline kinds, one a file: the kind's settings, and the resources that they describe."""

@@ -1,0 +1,44 @@
+"""The person's side of each task: its options with their defaults, and how long an item takes.
+
+A task is one file here (what may be asked for) and one in `gpuworker.tasks` (how it is done). Importing this
+imports no task.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+TASKS: Mapping[str, str] = {"segment": "gpupipe.tasks.segment:SegmentOptions"}
+"""Task name -> "module:Class". A new task is one file and one line here."""
+
+
+class TaskOptions(BaseModel):
+    """Options of one task, as in `[pipelines.<name>.task_options]` and `--option key=value`; frozen.
+
+    Validation makes them canonical (prompts become category names), so that `model_dump(mode="json")` is what a job
+    carries and the worker trusts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_suffixes: ClassVar[frozenset[str]] = frozenset()
+    """File name endings, lower case with the dot, that folders and archives are searched for."""
+
+    def seconds_per_item(self) -> float:
+        """Default estimate for one item on the default machine, before there is a measurement."""
+        raise NotImplementedError
+
+    def notice(self) -> str:
+        """A sentence that every place which shows this task's results repeats; "" where none is needed."""
+        return ""
+
+
+def options_class(task: str) -> type[TaskOptions]:
+    """The options of the task called `task`. Raises KeyError for an unknown one."""
+    module, _, attribute = TASKS[task].partition(":")
+    options: type[TaskOptions] = getattr(importlib.import_module(module), attribute)
+    return options

@@ -1,0 +1,279 @@
+"""gpupipe.toml -> validated, frozen settings; every mistake reported at once, with its key and a hint.
+
+`[stack]`, `[local]` and `[pipelines.<name>]` with a sub-table a concern. Environment variables `GPUPIPE_…` replace
+single values (`GPUPIPE_STACK__REGION=eu-west-1`). What a pipeline kind adds is declared by its own file in
+`gpupipe.pipelines`, found by `kind` through a table, so that a new kind needs no change here but a line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from gpupipe.errors import ConfigError
+from gpupipe.tasks import TASKS, TaskOptions, options_class
+
+DEFAULT_FILE = "gpupipe.toml"
+ENV_FILE = "GPUPIPE_CONFIG"
+ENV_PREFIX = "GPUPIPE_"
+
+KINDS: Mapping[str, str] = {"queue": "gpupipe.pipelines.queue:QueuePipeline"}
+"""Pipeline kind -> "module:Class". A new kind is one file and one line here."""
+
+# Together with the longest part of a name these stay below IAM's 64 characters for a role.
+STACK_NAME = r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$"
+ENVIRONMENT_NAME = r"^[a-z][a-z0-9]{0,9}$"
+PIPELINE_NAME = r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$"
+
+
+class Frozen(BaseModel):
+    """A table of gpupipe.toml: unknown keys are mistakes, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StackSettings(Frozen):
+    """`[stack]`: whose it is and where it runs."""
+
+    name: str = Field(pattern=STACK_NAME, description="Name of the stack; part of every AWS name.")
+    environment: str = Field("dev", pattern=ENVIRONMENT_NAME, description="dev, prod, …; part of every AWS name.")
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region.")
+    target: Literal["aws", "local"] = Field("local", description='"local": emulated on this machine; "aws": real.')
+    tags: Mapping[str, str] = Field(default_factory=dict, description="Extra tags for everything that is made.")
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.environment}"
+
+
+class LocalSettings(Frozen):
+    """`[local]`: the embedded target."""
+
+    worker_python: str = Field("", description="Python that runs the worker; empty: the one gpupipe runs in.")
+    guard_interval_s: float = Field(60.0, gt=0, description="Seconds between two looks of the guard.")
+    interrupt_notice_s: float = Field(120.0, gt=0, description="Seconds between a rehearsed spot notice and the loss.")
+
+
+class Retention(Frozen):
+    """`retention`: days until S3 and CloudWatch delete by themselves; 0 keeps for ever."""
+
+    inputs_days: int = Field(0, ge=0, description="incoming/ and inputs/")
+    processed_days: int = Field(0, ge=0, description="processed/ and jobs/")
+    logs_days: Literal[0, 1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = Field(30, description="logs/ and log groups")
+    old_versions_days: int = Field(30, ge=1, description="Versions that were replaced or deleted.")
+
+
+class Network(Frozen):
+    """`network`: empty uses the account's default VPC."""
+
+    vpc_id: str = Field("", pattern=r"^(vpc-[0-9a-f]+)?$")
+    subnet_ids: tuple[str, ...] = ()
+
+
+class Budget(Frozen):
+    """`budget`: 0 means none."""
+
+    monthly_usd: float = Field(0.0, ge=0, description="The guard starts nothing once this month has cost so much.")
+
+
+class PipelineSettings(Frozen):
+    """What every `[pipelines.<name>]` has; each kind's own file adds to it."""
+
+    kind: str
+    task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
+    task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
+    retention: Retention = Retention()
+    network: Network = Network()
+    budget: Budget = Budget()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_the_task(cls, data: Any) -> Any:
+        """Validate `task_options` by the task's own class (its errors keep their place below this table)."""
+        if not isinstance(data, Mapping) or data.get("task") not in TASKS:
+            return {**data, "task_options": TaskOptions()} if isinstance(data, Mapping) else data
+        options = data.get("task_options", {})
+        if isinstance(options, Mapping):
+            options = _validate_below(options_class(data["task"]), options, "task_options")
+        return {**data, "task_options": options}
+
+    @model_validator(mode="after")
+    def _task_is_known(self) -> PipelineSettings:
+        if self.task not in TASKS:
+            raise ValueError(f"unknown task {self.task!r}{_nearest(self.task, TASKS)}")
+        return self
+
+
+class _BelowError(ValueError):
+    """Carries the mistakes of a nested model up to where the whole file's mistakes are told."""
+
+    def __init__(self, table: str, error: ValidationError) -> None:
+        super().__init__(str(error))
+        self.table = table
+        self.error = error
+
+
+def _validate_below(model: type[BaseModel], data: Any, table: str) -> BaseModel:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _BelowError(table, error) from error
+
+
+def pipeline_class(kind: str) -> type[PipelineSettings]:
+    """The settings of pipelines of `kind`. Raises KeyError for an unknown one."""
+    module, _, attribute = KINDS[kind].partition(":")
+    found: type[PipelineSettings] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def _pipeline_of_its_kind(data: Any) -> PipelineSettings:
+    if isinstance(data, PipelineSettings):
+        return data
+    if not isinstance(data, Mapping):
+        raise ValueError("must be a table with `kind` and `task`")
+    kind = str(data.get("kind", ""))
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is not a pipeline kind; choose from: {', '.join(sorted(KINDS))}")
+    return _validate_below(pipeline_class(kind), data, "")  # type: ignore[return-value]
+
+
+class Config(BaseSettings):
+    """The whole of gpupipe.toml."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    stack: StackSettings
+    local: LocalSettings = LocalSettings()
+    pipelines: Mapping[
+        Annotated[str, Field(pattern=PIPELINE_NAME)],
+        Annotated[PipelineSettings, BeforeValidator(_pipeline_of_its_kind)],
+    ] = Field(min_length=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over the file, and nothing else."""
+        return env_settings, init_settings
+
+    def pipeline(self, name: str | None) -> tuple[str, PipelineSettings]:
+        """The pipeline called `name`, or the only one. Raises ConfigError."""
+        if name is None and len(self.pipelines) == 1:
+            return next(iter(self.pipelines.items()))
+        if name is None:
+            raise ConfigError(f"several pipelines: {', '.join(self.pipelines)}.", hint="Name one with --pipeline.")
+        if name not in self.pipelines:
+            raise ConfigError(
+                f"no pipeline {name!r}{_nearest(name, self.pipelines)}.", hint="See `gpupipe config show`."
+            )
+        return name, self.pipelines[name]
+
+
+def find_file(explicit: str | None = None) -> Path:
+    """The configuration file: `--config`, else $GPUPIPE_CONFIG, else ./gpupipe.toml. Raises ConfigError."""
+    path = Path(explicit or os.environ.get(ENV_FILE) or DEFAULT_FILE).expanduser().absolute()
+    if not path.is_file():
+        raise ConfigError(f"there is no {path}.", hint="Write one with `gpupipe init`, or name one with --config.")
+    return path
+
+
+def load(path: Path) -> Config:
+    """Read and validate `path`. Raises ConfigError naming every mistake."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not valid TOML: {error}.") from error
+    try:
+        return Config(**data)
+    except ValidationError as error:
+        mistakes = "\n".join(f"  {line}" for line in _mistakes(error, ""))
+        raise ConfigError(f"{path.name} has mistakes:\n{mistakes}") from error
+
+
+def _mistakes(error: ValidationError, prefix: str) -> Iterator[str]:
+    for detail in error.errors():
+        where = ".".join([prefix, *map(str, detail["loc"])] if prefix else map(str, detail["loc"]))
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, _BelowError):
+            yield from _mistakes(cause.error, ".".join(part for part in (where, cause.table) if part))
+        elif detail["type"] == "extra_forbidden":
+            yield f"{where}: unknown key{_hint_for(where)}"
+        elif detail["type"] == "missing":
+            yield f"{where}: is missing"
+        else:
+            yield f"{where}: {detail['msg'].removeprefix('Value error, ')} (got {_shown(detail['input'])})"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _hint_for(where: str) -> str:
+    table, _, key = where.rpartition(".")
+    return _nearest(key, _known_keys(table.split(".")))
+
+
+def _known_keys(table: list[str]) -> list[str]:
+    """Every key of the tables that may stand at `table`: enough to guess what was meant."""
+    models: list[type[BaseModel]] = [Config]
+    if table[:1] == ["pipelines"]:
+        models = [pipeline_class(kind) for kind in KINDS]
+        table = table[2:]
+        if table[:1] == ["task_options"]:
+            models, table = [options_class(task) for task in TASKS], []
+    for part in table:
+        fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        models = [field for field in fields if isinstance(field, type) and issubclass(field, BaseModel)]
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def _nearest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}" if known else ""
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of gpupipe.toml, with every pipeline kind and task in it."""
+    whole = Config.model_json_schema()
+    kinds = []
+    for kind in KINDS:
+        for task in TASKS:
+            one = pipeline_class(kind).model_json_schema(ref_template="#/$defs/{model}")
+            whole.setdefault("$defs", {}).update(one.pop("$defs", {}))
+            one["properties"]["kind"] = {"const": kind}
+            one["properties"]["task"] = {"const": task}
+            one["properties"]["task_options"] = options_class(task).model_json_schema()
+            one["required"] = [key for key in one.get("required", []) if key != "task_options"]
+            kinds.append(one)
+    whole["properties"]["pipelines"] = {
+        "type": "object",
+        "minProperties": 1,
+        "patternProperties": {PIPELINE_NAME: {"oneOf": kinds}},
+        "additionalProperties": False,
+    }
+    return whole

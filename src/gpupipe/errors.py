@@ -1,0 +1,102 @@
+"""Every error that gpupipe raises on purpose, as one tree.
+
+    GpupipeError
+     |- UsageError              the command line asks for something that cannot be        exit 2
+     |   `- InputError          an input file, folder or prompt is not usable
+     |- ConfigError             gpupipe.toml is missing, malformed or contradictory       exit 2
+     |- CredentialsError        no usable AWS credentials, region or account
+     |- AwsError                AWS refused or failed a call: action, thing, cause, remedy
+     |   `- PermissionDeniedError
+     |- NotOursError            a thing of that name exists and does not belong to this stack
+     |- LockedError             another `up` or `down` holds the stack's lock
+     |- ApplyError              some steps of a plan failed; the others were done
+     |- TargetError             the local target cannot start, answer or stop
+     |- NotDeployedError        the stack is not there yet: `gpupipe up` first
+     |- JobError                a job is unknown, unfinished, or cannot take what was asked
+     `- IntegrityError          what was read back is not what was written
+
+`exit_code` of an error decides the process's exit code; the CLI's `main()` is the only place that uses it.
+"""
+
+from __future__ import annotations
+
+
+class GpupipeError(Exception):
+    """Something went wrong that a person can act on.
+
+    `message` says what, where and why in one sentence; `hint` says what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(GpupipeError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class InputError(UsageError):
+    """An input file, folder or prompt is not usable."""
+
+
+class ConfigError(GpupipeError):
+    """gpupipe.toml is missing, malformed or contradictory; `message` lists every mistake with its key."""
+
+    exit_code = 2
+
+
+class CredentialsError(GpupipeError):
+    """No usable AWS credentials, region or account."""
+
+
+class AwsError(GpupipeError):
+    """AWS refused or failed a call.
+
+    `action` is the IAM action where one is known (`sqs:CreateQueue`), `code` the service's error code.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", action: str = "", code: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.action = action
+        self.code = code
+
+
+class PermissionDeniedError(AwsError):
+    """The credentials in use may not do this."""
+
+
+class NotOursError(GpupipeError):
+    """A thing of that name exists and does not belong to this stack; it is not touched."""
+
+
+class LockedError(GpupipeError):
+    """Another `up` or `down` holds the stack's lock."""
+
+
+class ApplyError(GpupipeError):
+    """Some steps of a plan failed; the others were done and stay done."""
+
+
+class TargetError(GpupipeError):
+    """The local target cannot start, answer or stop."""
+
+
+class NotDeployedError(GpupipeError):
+    """The stack, or a part of it that a command needs, is not there."""
+
+
+class JobError(GpupipeError):
+    """A job is unknown, unfinished, or cannot take what was asked of it."""
+
+
+class IntegrityError(GpupipeError):
+    """What was read back is not what was written."""

@@ -1,0 +1,59 @@
+"""What a function is told by its environment: one JSON document, `GPUPIPE_FUNCTION`; names and limits, no secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpuworker.contract import Document
+
+VARIABLE = "GPUPIPE_FUNCTION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSettings(Document):
+    """One document serves dispatch and guard of a pipeline: they are halves of one thing."""
+
+    stack: str
+    pipeline: str
+    kind: str
+    account: str
+    region: str
+    bucket: str
+    table: str
+    work_queue_url: str
+    task: str
+    task_options: Mapping[str, Any]
+    """Canonical options that drop-ins use."""
+    input_suffixes: Sequence[str]
+    """File name endings that drop-ins are taken for; others are ignored and counted."""
+    shard_items: int
+    """The most items a drop-in shard holds."""
+    guard_function: str
+    min_images_to_start: int = 10
+    max_wait_minutes: float = 5.0
+    quiet_seconds: float = 60.0
+    visibility_timeout_s: int = 600
+    max_receives: int = 4
+    # The guard's machines.
+    launch_template: str = ""
+    instance_types: Sequence[str] = ()
+    subnet_ids: Sequence[str] = ()
+    """Subnets to launch into, one a zone; empty uses the default VPC's."""
+    market: str = "on-demand"
+    max_instances: int = 1
+    on_idle: str = "stop"
+    idle_minutes: float = 15.0
+    max_processing_hours: float = 4.0
+    monthly_usd: float = 0.0
+    prices_usd_per_hour: Mapping[str, float] = field(default_factory=dict)
+    """By instance type, of the market in use; for budget and cost records."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of every machine and volume the guard launches."""
+
+    @classmethod
+    def from_environment(cls) -> FunctionSettings:
+        """Of the running function."""
+        return cls.from_json(os.environ[VARIABLE])

@@ -1,0 +1,58 @@
+"""Kind `queue`: S3 -> event queue -> dispatch -> work queue -> GPU machines that start on demand -> S3."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gpupipe.config import Frozen, PipelineSettings
+
+GPU_TYPE = r"^(g4dn|g5|g6|g6e)\.[a-z0-9]+$"
+
+
+class Compute(Frozen):
+    """`compute`: the machines."""
+
+    instance_types: tuple[str, ...] = Field(("g4dn.xlarge",), min_length=1, description="In order of preference.")
+    market: Literal["on-demand", "spot"] = "on-demand"
+    max_instances: int = Field(1, ge=1, le=100)
+    on_idle: Literal["stop", "terminate"] = Field("stop", description="stop keeps the one machine's disk.")
+    idle_minutes: float = Field(15.0, gt=0, description="Minutes without work until a machine powers off.")
+    max_processing_hours: float = Field(4.0, gt=0, le=24 * 7, description="Hard limit of one run of a machine.")
+    volume_gb: int = Field(100, ge=30, le=16_384)
+
+
+class Ssh(Frozen):
+    """`ssh`: off unless both are set; SSM Session Manager needs neither."""
+
+    key_name: str = ""
+    allowed_cidrs: tuple[str, ...] = ()
+
+
+class QueuePipeline(PipelineSettings):
+    """`[pipelines.<name>]` with kind = "queue"."""
+
+    kind: Literal["queue"]
+    compute: Compute = Compute()
+    ssh: Ssh = Ssh()
+    min_images_to_start: int = Field(10, ge=1, description="Drop-ins that wait until a machine starts …")
+    max_wait_minutes: float = Field(5.0, ge=0, description="… or the oldest has waited so long.")
+    quiet_seconds: float = Field(60.0, ge=1, description="A drop-in job closes after so long without work.")
+    visibility_timeout_s: int = Field(600, ge=10, le=43_200)
+    max_receives: int = Field(4, ge=1, le=10, description="Tries of a shard before it is dead.")
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> QueuePipeline:
+        compute = self.compute
+        if compute.on_idle == "stop" and compute.max_instances > 1:
+            raise ValueError(
+                'compute: on_idle = "stop" keeps one machine; with max_instances > 1 set on_idle = "terminate"'
+            )
+        if compute.on_idle == "stop" and compute.market == "spot":
+            raise ValueError('compute: a spot machine cannot be stopped and kept; set on_idle = "terminate"')
+        if bool(self.ssh.key_name) != bool(self.ssh.allowed_cidrs):
+            raise ValueError("ssh: key_name and allowed_cidrs go together; leave both out to keep SSH off")
+        if bool(self.network.vpc_id) != bool(self.network.subnet_ids):
+            raise ValueError("network: vpc_id and subnet_ids go together; leave both out for the default VPC")
+        return self

@@ -1,0 +1,71 @@
+"""Options of `segment`: instance segmentation by an engine, with prompts that name what to find."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import resources
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from gpupipe.tasks import TaskOptions
+
+IRREGULAR = {"people": "person", "persons": "person", "mice": "mouse", "knives": "knife"}
+
+
+@cache
+def coco_names() -> tuple[str, ...]:
+    """The 80 COCO category names in class order; one file, which the engine reads as well."""
+    text = resources.files("gpuworker").joinpath("engines/coco80.txt").read_text(encoding="utf-8")
+    return tuple(text.split("\n")[:80])
+
+
+def match_category(prompt: str) -> str:
+    """The COCO name that `prompt` means: case, spaces and plural forgiven. Raises ValueError with near names."""
+    word = " ".join(prompt.lower().replace("_", " ").replace("-", " ").split())
+    names = coco_names()
+    for guess in _spellings(word):
+        if guess in names:
+            return guess
+    near = difflib.get_close_matches(word, names, n=4, cutoff=0.5)
+    raise ValueError(
+        f"engine nanodet does not know {prompt!r}; it knows the 80 everyday things of COCO"
+        + (f"; near: {', '.join(near)}" if near else f", such as {', '.join(names[:6])}")
+    )
+
+
+def _spellings(word: str) -> list[str]:
+    endings = (("ies", "y"), ("ves", "fe"), ("es", ""), ("s", ""), ("", "s"))
+    regular = [word.removesuffix(old) + new for old, new in endings if word.endswith(old)]
+    return [word, *([IRREGULAR[word]] if word in IRREGULAR else []), *regular]
+
+
+class SegmentOptions(TaskOptions):
+    """What `segment` can be told."""
+
+    input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+
+    engine: Literal["nanodet"] = Field("nanodet", description="Model: nanodet knows 80 everyday things.")
+    prompts: tuple[str, ...] = Field((), description="What to find, one category a prompt; empty: all 80.")
+    score_threshold: float = Field(0.4, ge=0.0, le=1.0, description="Instances below this score are dropped.")
+    nms_iou: float = Field(0.5, gt=0.0, le=1.0, description="Boxes that overlap more than this are one instance.")
+    max_instances: int = Field(200, ge=1, le=65_535, description="The most instances an image, best first.")
+    segmentation: Literal["rle", "polygons"] = Field("rle", description="How COCO holds a mask.")
+    masks: Literal["labels", "stack", "none"] = Field("labels", description="Label image, a page an instance, or none.")
+    overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
+    thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
+    max_bytes: int = Field(2 * 1024**3, ge=1, description="Larger files fail as too_large.")
+    max_pixels: int = Field(400_000_000, ge=1, description="Larger images fail as too_large.")
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts_are_categories(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(match_category(prompt) for prompt in prompts))
+
+    def seconds_per_item(self) -> float:
+        """nanodet on two CPU cores with a few instances an image; measured times replace it."""
+        return 0.4
+
+    def notice(self) -> str:
+        return "Engine nanodet is a small detector that knows 80 everyday things (people, cars, cups, …), nothing else."

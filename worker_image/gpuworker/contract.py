@@ -1,0 +1,365 @@
+"""Job, item, shard and result as they are written to S3 and queues, and the keys they live under.
+
+The one vocabulary that the CLI, the Lambda functions and the worker share; standard library only, because it is
+zipped into the functions and imported by the CLI. Every document carries `version`, so that a worker can refuse
+what a newer CLI wrote instead of misreading it.
+
+Layout of a pipeline's data bucket (`<n>` is a shard number of five digits, `<g>` a generation):
+
+    incoming/<project>/...                     drop-ins, by any S3 client
+    inputs/<project>/...                       uploaded by `gpupipe submit`
+    jobs/<job>/job.json                        JobSpec: what was asked for
+    jobs/<job>/shards/<n>.json                 Shard of generation 0; `<n>.<g>.json` for later ones
+    jobs/<job>/manifest.json                   Manifest: written last, the start signal
+    jobs/<job>/retries/<g>/manifest.json       Manifest of a retry: the start signal of generation g
+    jobs/<job>/results/<n>.<g>.json.gz         ShardResult: the commit of a shard (If-None-Match)
+    jobs/<job>/cancelled                       empty; the job was cancelled
+    processed/<project>/<job>/<output>/...     artefacts of an item and its record
+    logs/<date>/<machine>.log                  worker log, JSON lines
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+VERSION = 1
+MAX_SHARD_ITEMS = 256
+TARGET_SHARD_S = 90.0
+"""A shard is sized to about this many seconds of work."""
+
+INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "processed/", "logs/"
+MANIFEST_NAME = "manifest.json"
+
+JobKind = Literal["submitted", "drop-in"]
+T = TypeVar("T", bound="Document")
+
+
+class ContractError(ValueError):
+    """A document is not what this version of the contract describes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A JSON document of the contract."""
+
+    def to_json(self) -> str:
+        """Compact JSON with sorted keys, so that equal documents are equal bytes."""
+        return json.dumps({"version": VERSION, **vars(self)}, default=vars, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls: type[T], text: str | bytes) -> T:
+        """Read a document. Raises ContractError on other versions, missing or malformed fields."""
+        try:
+            data = json.loads(text)
+            version = data.pop("version")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ContractError(f"not a {cls.__name__} document: {error!r}") from error
+        if version != VERSION:
+            raise ContractError(f"{cls.__name__} of contract version {version!r}, this is version {VERSION}")
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+        """Build from parsed JSON; unknown keys are refused like missing ones."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ContractError(f"not a {cls.__name__} document: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item(Document):
+    """One input, pinned: this object in this version goes to this output name."""
+
+    key: str
+    etag: str
+    size: int
+    output: str
+    """Path below the project without extension, or the whole file name where two inputs would share it."""
+    version_id: str = ""
+    """S3 version; "" reads the newest and compares the ETag."""
+
+    @property
+    def file_name(self) -> str:
+        """Path below the project, with its extension: what COCO calls `file_name`."""
+        return self.key.split("/", 2)[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec(Document):
+    """What was asked for, once a job: `jobs/<job>/job.json`."""
+
+    job: str
+    pipeline: str
+    project: str
+    task: str
+    options: Mapping[str, Any]
+    """The task's options, validated and canonical; plain JSON."""
+    kind: JobKind = "submitted"
+    created_at: float
+    """Unix time in seconds, by the submitter's clock (drop-ins: the function's)."""
+    fingerprint: str = ""
+    """Of pipeline, project, options and the listing of files; finds an unfinished draft again."""
+    submitter: str = ""
+    hold: bool = False
+    """Do not start a machine for this job before `gpupipe start` or another job does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard(Document):
+    """1..256 items of one job: the unit of queueing, retry and accounting."""
+
+    job: str
+    pipeline: str
+    project: str
+    number: int
+    generation: int = 0
+    task: str
+    options: Mapping[str, Any]
+    items: Sequence[Item]
+    carried: Mapping[str, int] = field(default_factory=dict)
+    """Counts that earlier generations of this shard finished and this one does not repeat:
+    `{"done": 5, "failed": 0, "annotations": 31}`. The ledger's row is their sum with this generation's."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Shard:
+        items = tuple(Item.from_dict(item) for item in data.get("items", ()))
+        if not 1 <= len(items) <= MAX_SHARD_ITEMS:
+            raise ContractError(f"a shard holds 1 to {MAX_SHARD_ITEMS} items, this one {len(items)}")
+        try:
+            return cls(**{**data, "items": items})
+        except TypeError as error:
+            raise ContractError(f"not a Shard document: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Document):
+    """The start signal: which shards, of which generation, a job (or a retry of it) consists of."""
+
+    job: str
+    pipeline: str
+    project: str
+    generation: int = 0
+    shards: Mapping[str, int]
+    """Shard number (as text, JSON keys are text) -> number of items. A retry names only what it sends again."""
+
+    @property
+    def items(self) -> int:
+        """How many items the named shards hold."""
+        return sum(self.shards.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message(Document):
+    """The body of a work queue message: which shard to process, never the shard itself."""
+
+    job: str
+    number: int
+    generation: int
+
+    @property
+    def key(self) -> str:
+        return shard_key(self.job, self.number, self.generation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact(Document):
+    """One file of a result, pinned by version and checksum."""
+
+    key: str
+    size: int
+    sha256: str
+    """Hex digest of the bytes."""
+    version_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemResult(Document):
+    """One finished item. `artifacts` by path below the item's folder; the record is one of them."""
+
+    output: str
+    key: str
+    etag: str
+    artifacts: Mapping[str, Artifact]
+    fragment: Mapping[str, Any]
+    """What the item adds to the merged result; for COCO `{"image": {...}, "annotations": [...]}`, local ids."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by stage: download, decode, infer, encode, upload."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ItemResult:
+        artifacts = {name: Artifact.from_dict(value) for name, value in data.get("artifacts", {}).items()}
+        try:
+            return cls(**{**data, "artifacts": artifacts})
+        except TypeError as error:
+            raise ContractError(f"not an ItemResult document: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Document):
+    """One item that could not be processed; `code` as in `gpuworker.tasks.ItemError`."""
+
+    output: str
+    key: str
+    etag: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult(Document):
+    """The commit of a shard: all of it becomes visible with this one conditional write."""
+
+    job: str
+    number: int
+    generation: int
+    machine: str
+    engine: Mapping[str, Any]
+    header: Mapping[str, Any]
+    """What all fragments share; for COCO `info`, `licenses` and `categories`."""
+    started_at: float
+    finished_at: float
+    items: Sequence[ItemResult]
+    failures: Sequence[Failure]
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by stage, summed over the items, and `wall`."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ShardResult:
+        items = tuple(ItemResult.from_dict(item) for item in data.get("items", ()))
+        failures = tuple(Failure.from_dict(failure) for failure in data.get("failures", ()))
+        try:
+            return cls(**{**data, "items": items, "failures": failures})
+        except TypeError as error:
+            raise ContractError(f"not a ShardResult document: {error}") from error
+
+    def to_gzip(self) -> bytes:
+        """As stored; deterministic (no time stamp in the gzip header)."""
+        return gzip.compress(self.to_json().encode(), compresslevel=5, mtime=0)
+
+    @classmethod
+    def from_gzip(cls, data: bytes) -> ShardResult:
+        try:
+            return cls.from_json(gzip.decompress(data))
+        except (OSError, EOFError) as error:
+            raise ContractError(f"not a ShardResult document: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(Document):
+    """What a machine is told at launch (`/etc/gpupipe/worker.json`); names and limits, never a secret."""
+
+    stack: str
+    pipeline: str
+    region: str
+    account: str
+    bucket: str
+    queue_url: str
+    table: str
+    log_group: str
+    task: str
+    task_options: Mapping[str, Any]
+    """The pipeline's defaults; used to load the model before the first shard arrives."""
+    idle_minutes: float = 15.0
+    max_processing_hours: float = 4.0
+    visibility_timeout_s: int = 600
+    max_receives: int = 4
+    """Receives before SQS moves a message to the dead-letter queue."""
+    item_timeout_s: float = 300.0
+    device: str = "auto"
+
+
+# --- keys ---------------------------------------------------------------------------------------------------
+
+
+def job_key(job: str) -> str:
+    return f"{JOBS}{job}/job.json"
+
+
+def manifest_key(job: str, generation: int = 0) -> str:
+    """`jobs/<job>/manifest.json`, or the manifest of a retry."""
+    if generation == 0:
+        return f"{JOBS}{job}/{MANIFEST_NAME}"
+    return f"{JOBS}{job}/retries/{generation}/{MANIFEST_NAME}"
+
+
+def shard_key(job: str, number: int, generation: int = 0) -> str:
+    suffix = f".{generation}" if generation else ""
+    return f"{JOBS}{job}/shards/{number:05d}{suffix}.json"
+
+
+def result_prefix(job: str) -> str:
+    return f"{JOBS}{job}/results/"
+
+
+def result_key(job: str, number: int, generation: int) -> str:
+    return f"{result_prefix(job)}{number:05d}.{generation}.json.gz"
+
+
+def parse_result_key(key: str) -> tuple[int, int]:
+    """`(number, generation)` of a result key. Raises ContractError for another key."""
+    number, _, rest = key.rpartition("/")[2].partition(".")
+    generation, _, suffix = rest.partition(".")
+    if suffix != "json.gz" or not (number.isdecimal() and generation.isdecimal()):
+        raise ContractError(f"not the key of a shard's result: {key}")
+    return int(number), int(generation)
+
+
+def cancelled_key(job: str) -> str:
+    return f"{JOBS}{job}/cancelled"
+
+
+def input_key(project: str, path: str) -> str:
+    return f"{INPUTS}{project}/{path}"
+
+
+def incoming_prefix(project: str) -> str:
+    return f"{INCOMING}{project}/"
+
+
+def output_prefix(project: str, job: str, output: str) -> str:
+    """Folder of one item's artefacts, ending in `/`."""
+    return f"{PROCESSED}{project}/{job}/{output}/"
+
+
+def log_key(date: str, machine: str) -> str:
+    return f"{LOGS}{date}/{machine}.log"
+
+
+# --- pure decisions that several places share ---------------------------------------------------------------
+
+
+def choose_outputs(paths: Sequence[str]) -> list[str]:
+    """Output name of each path below a project: without extension, or whole where two would share it.
+
+    Deterministic and collision-free for distinct paths: `a.jpg`, `a.png` -> `a.jpg`, `a.png`; a file called `a`
+    keeps that name even beside `a.jpg`, which then stays whole.
+    """
+    stems = [_stem(path) for path in paths]
+    shared: dict[str, int] = {}
+    for name in {*paths}:
+        stem = _stem(name)
+        shared[stem] = shared.get(stem, 0) + 1
+    whole = {*paths}
+    return [
+        path if shared[stem] > 1 or (stem in whole and stem != path) else stem
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+
+
+def _stem(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    stem, dot, _ = name.rpartition(".")
+    return folder + slash + (stem if dot and stem else name)
+
+
+def shard_size(items: int, *, seconds_per_item: float, max_instances: int) -> int:
+    """Items a shard: about 90 s of work, and at least four shards a machine where the job is small."""
+    by_time = int(TARGET_SHARD_S / max(seconds_per_item, 1e-3))
+    by_share = -(-items // (4 * max(1, max_instances))) if max_instances > 1 else by_time
+    return max(1, min(MAX_SHARD_ITEMS, by_time, by_share))
