@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -78,8 +79,8 @@ class Retention(Frozen):
 class Network(Frozen):
     """`network`: empty uses the account's default VPC."""
 
-    vpc_id: str = Field("", pattern=r"^(vpc-[0-9a-f]+)?$")
-    subnet_ids: tuple[str, ...] = ()
+    vpc_id: str = Field("", pattern=r"^(vpc-[0-9a-f]+)?$", description="The VPC that machines start in.")
+    subnet_ids: tuple[str, ...] = Field((), description="Its subnets, best one in each zone.")
 
 
 class Budget(Frozen):
@@ -98,38 +99,19 @@ class PipelineSettings(Frozen):
     network: Network = Network()
     budget: Budget = Budget()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _options_of_the_task(cls, data: Any) -> Any:
-        """Validate `task_options` by the task's own class (its errors keep their place below this table)."""
-        if not isinstance(data, Mapping) or data.get("task") not in TASKS:
-            return {**data, "task_options": TaskOptions()} if isinstance(data, Mapping) else data
-        options = data.get("task_options", {})
-        if isinstance(options, Mapping):
-            options = _validate_below(options_class(data["task"]), options, "task_options")
-        return {**data, "task_options": options}
-
     @model_validator(mode="after")
     def _task_is_known(self) -> PipelineSettings:
         if self.task not in TASKS:
-            raise ValueError(f"unknown task {self.task!r}{_nearest(self.task, TASKS)}")
+            raise ValueError(f"task: unknown task {self.task!r}{_nearest(self.task, TASKS)}")
         return self
 
 
 class _BelowError(ValueError):
-    """Carries the mistakes of a nested model up to where the whole file's mistakes are told."""
+    """Carries the mistakes of nested models, each with its table, up to where all mistakes are told."""
 
-    def __init__(self, table: str, error: ValidationError) -> None:
-        super().__init__(str(error))
-        self.table = table
-        self.error = error
-
-
-def _validate_below(model: type[BaseModel], data: Any, table: str) -> BaseModel:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise _BelowError(table, error) from error
+    def __init__(self, errors: list[tuple[str, ValidationError]]) -> None:
+        super().__init__("; ".join(str(error) for _, error in errors))
+        self.errors = errors
 
 
 def pipeline_class(kind: str) -> type[PipelineSettings]:
@@ -147,7 +129,26 @@ def _pipeline_of_its_kind(data: Any) -> PipelineSettings:
     kind = str(data.get("kind", ""))
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a pipeline kind; choose from: {', '.join(sorted(KINDS))}")
-    return _validate_below(pipeline_class(kind), data, "")  # type: ignore[return-value]
+    errors: list[tuple[str, ValidationError]] = []
+    options = _task_options(data, errors)
+    try:
+        pipeline = pipeline_class(kind).model_validate({**data, "task_options": options})
+    except ValidationError as error:
+        errors.append(("", error))
+    if errors:
+        raise _BelowError(errors)
+    return pipeline
+
+
+def _task_options(data: Mapping[str, Any], errors: list[tuple[str, ValidationError]]) -> TaskOptions:
+    """`task_options` by the task's own class; on mistakes notes them and lets the rest be checked too."""
+    if data.get("task") not in TASKS:
+        return TaskOptions()
+    try:
+        return options_class(data["task"]).model_validate(data.get("task_options", {}))
+    except ValidationError as error:
+        errors.append(("task_options", error))
+        return TaskOptions()
 
 
 class Config(BaseSettings):
@@ -219,18 +220,32 @@ def _mistakes(error: ValidationError, prefix: str) -> Iterator[str]:
         where = ".".join([prefix, *map(str, detail["loc"])] if prefix else map(str, detail["loc"]))
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, _BelowError):
-            yield from _mistakes(cause.error, ".".join(part for part in (where, cause.table) if part))
-        elif detail["type"] == "extra_forbidden":
-            yield f"{where}: unknown key{_hint_for(where)}"
-        elif detail["type"] == "missing":
-            yield f"{where}: is missing"
+            for table, below in cause.errors:
+                yield from _mistakes(below, ".".join(part for part in (where, table) if part))
         else:
-            yield f"{where}: {detail['msg'].removeprefix('Value error, ')} (got {_shown(detail['input'])})"
+            yield _mistake(where.removesuffix(".[key]"), detail)
+
+
+def _mistake(where: str, detail: ErrorDetails) -> str:
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_hint_for(where)}"
+    if detail["type"] == "missing":
+        return f"{where}: is missing"
+    rule = _RULES.get(detail.get("ctx", {}).get("pattern", ""), detail["msg"].removeprefix("Value error, "))
+    return f"{where}: {rule}{_shown(detail['input'])}"
+
+
+_RULES = {
+    STACK_NAME: "must be 2 to 20 lower-case letters, digits and hyphens, starting with a letter",
+    ENVIRONMENT_NAME: "must be 1 to 10 lower-case letters and digits, starting with a letter",
+    PIPELINE_NAME: "a pipeline's name is 2 to 16 lower-case letters, digits and hyphens, starting with a letter",
+}
 
 
 def _shown(value: Any) -> str:
+    """What was written, cut to a line's length; whole tables are not repeated."""
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return "" if isinstance(value, Mapping) else f" (got {text if len(text) <= 60 else text[:57] + '...'})"
 
 
 def _hint_for(where: str) -> str:

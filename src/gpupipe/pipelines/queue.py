@@ -15,19 +15,21 @@ class Compute(Frozen):
     """`compute`: the machines."""
 
     instance_types: tuple[str, ...] = Field(("g4dn.xlarge",), min_length=1, description="In order of preference.")
-    market: Literal["on-demand", "spot"] = "on-demand"
-    max_instances: int = Field(1, ge=1, le=100)
+    market: Literal["on-demand", "spot"] = Field(
+        "on-demand", description="spot costs about a third and can be taken away at two minutes' notice."
+    )
+    max_instances: int = Field(1, ge=1, le=100, description="The most machines at once; more than 1 is a fleet.")
     on_idle: Literal["stop", "terminate"] = Field("stop", description="stop keeps the one machine's disk.")
     idle_minutes: float = Field(15.0, gt=0, description="Minutes without work until a machine powers off.")
     max_processing_hours: float = Field(4.0, gt=0, le=24 * 7, description="Hard limit of one run of a machine.")
-    volume_gb: int = Field(100, ge=30, le=16_384)
+    volume_gb: int = Field(100, ge=30, le=16_384, description="Size of each machine's encrypted disk.")
 
 
 class Ssh(Frozen):
     """`ssh`: off unless both are set; SSM Session Manager needs neither."""
 
-    key_name: str = ""
-    allowed_cidrs: tuple[str, ...] = ()
+    key_name: str = Field("", description="An EC2 key pair of the account.")
+    allowed_cidrs: tuple[str, ...] = Field((), description="Who may connect to port 22, e.g. 203.0.113.7/32.")
 
 
 class QueuePipeline(PipelineSettings):
@@ -39,7 +41,9 @@ class QueuePipeline(PipelineSettings):
     min_images_to_start: int = Field(10, ge=1, description="Drop-ins that wait until a machine starts …")
     max_wait_minutes: float = Field(5.0, ge=0, description="… or the oldest has waited so long.")
     quiet_seconds: float = Field(60.0, ge=1, description="A drop-in job closes after so long without work.")
-    visibility_timeout_s: int = Field(600, ge=10, le=43_200)
+    visibility_timeout_s: int = Field(
+        600, ge=10, le=43_200, description="Seconds without a sign of life until a shard is given to another machine."
+    )
     max_receives: int = Field(4, ge=1, le=10, description="Tries of a shard before it is dead.")
 
     @model_validator(mode="after")
