@@ -235,8 +235,9 @@ def _mistake(where: str, detail: ErrorDetails) -> str:
     return f"{where}: {rule}{_shown(detail['input'])}"
 
 
+STACK_NAME_RULE = "must be 2 to 20 lower-case letters, digits and hyphens, starting with a letter"
 _RULES = {
-    STACK_NAME: "must be 2 to 20 lower-case letters, digits and hyphens, starting with a letter",
+    STACK_NAME: STACK_NAME_RULE,
     ENVIRONMENT_NAME: "must be 1 to 10 lower-case letters and digits, starting with a letter",
     PIPELINE_NAME: "a pipeline's name is 2 to 16 lower-case letters, digits and hyphens, starting with a letter",
 }

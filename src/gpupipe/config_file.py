@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gpupipe.config import LocalSettings, StackSettings, pipeline_class
+from gpupipe.config import STACK_NAME, STACK_NAME_RULE, LocalSettings, StackSettings, pipeline_class
+from gpupipe.errors import UsageError
 from gpupipe.tasks import options_class
 
 HEADER = """\
@@ -41,12 +44,19 @@ def render(*, kind: str, name: str, target: str) -> str:
 
 def _table(name: str, model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
     yield f"[{name}]"
-    if model.__doc__ and name.count(".") != 1:
-        yield f"# {model.__doc__.splitlines()[0].partition(': ')[2] or model.__doc__.splitlines()[0]}"
+    if name.count(".") != 1:
+        yield f"# {_summary(model)}"
     for key, field in model.model_fields.items():
         if not _model(field):
             yield from _entry(key, field, values)
     yield ""
+
+
+def _summary(model: type[BaseModel]) -> str:
+    """What the first line of the model's docstring says of the table."""
+    first = (model.__doc__ or "").partition("\n")[0]
+    text = first.partition(": ")[2] or first
+    return text[:1].upper() + text[1:]
 
 
 def _entry(key: str, field: FieldInfo, values: Mapping[str, Any]) -> Iterator[str]:
@@ -71,3 +81,29 @@ def _toml(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000:
         return f"{value:_}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def write_new(path: Path, *, kind: str, name: str | None, target: str) -> None:
+    """Write a new configuration to `path`; never over an existing file. Raises UsageError, ConfigError."""
+    if kind not in TASK_OF_KIND:
+        raise UsageError(f"{kind!r} is not a pipeline kind.", hint=f"Choose from: {', '.join(TASK_OF_KIND)}.")
+    if target not in ("local", "aws"):
+        raise UsageError(f"{target!r} is not a target.", hint='Choose "local" or "aws".')
+    name = default_name(path.parent.name) if name is None else name
+    if not re.fullmatch(STACK_NAME, name):
+        raise UsageError(f"{name!r} cannot be a stack's name: it {STACK_NAME_RULE}.", hint="Choose another --name.")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(render(kind=kind, name=name, target=target))
+    except FileExistsError as error:
+        raise UsageError(
+            f"{path} exists and is not overwritten.", hint="Edit it, or choose another --config."
+        ) from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def default_name(folder: str) -> str:
+    """A stack's name from a folder's."""
+    words = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-0123456789")[:20].strip("-")
+    return words if re.fullmatch(STACK_NAME, words) else "gpupipe"

@@ -1,0 +1,51 @@
+"""The command line as a whole: which commands there are, in the order in which a person meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gpupipe.cli import demo, local, project, queues, results, stack, work
+
+app = typer.Typer(
+    name="gpupipe",
+    help="Run GPU image work in your own AWS account: one TOML file, five commands, nothing left running.",
+    epilog="Start with `gpupipe demo`, which needs no AWS account, then `gpupipe init`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: rich would double the time `--help` takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback()
+def _globals(
+    context: typer.Context,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", envvar="GPUPIPE_CONFIG", help="Configuration; ./gpupipe.toml."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    context.obj = config
+    if version:
+        from gpupipe import __version__
+
+        typer.echo(f"gpupipe {__version__}")
+        raise typer.Exit
+
+
+for command in (
+    *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
+    *(work.submit, work.watch, results.fetch, results.run, work.jobs, work.cancel, work.retry),
+    *(work.logs, queues.start, queues.stop),
+):
+    app.command()(command)
+
+for group, summary in (
+    (queues.dlq, "Shards that failed for good: list, send again, forget."),
+    (project.config, "The configuration as gpupipe understands it."),
+    (local.local, "The embedded target on this machine."),
+):
+    app.add_typer(group, help=summary)
