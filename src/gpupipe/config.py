@@ -92,7 +92,7 @@ class Budget(Frozen):
 class PipelineSettings(Frozen):
     """What every `[pipelines.<name>]` has; each kind's own file adds to it."""
 
-    kind: str
+    kind: str = Field(description=f"Shape of the pipeline: {', '.join(sorted(KINDS))}.")
     task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
     task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
     retention: Retention = Retention()

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -60,11 +60,19 @@ def _summary(model: type[BaseModel]) -> str:
 
 
 def _entry(key: str, field: FieldInfo, values: Mapping[str, Any]) -> Iterator[str]:
-    comment = f"  # {field.description}" if field.description else ""
+    comment = f"  # {field.description}{_choices(field)}"
     if key in values:
         yield f"{key} = {_toml(values[key])}{comment}"
     else:
         yield f"# {key} = {_toml(field.get_default(call_default_factory=True))}{comment}"
+
+
+def _choices(field: FieldInfo) -> str:
+    """The words that may stand here, unless the description quotes them itself."""
+    words = [word for word in get_args(field.annotation) if isinstance(word, str)]
+    if get_origin(field.annotation) is not Literal or len(words) < 2 or '"' in (field.description or ""):
+        return ""
+    return f" One of: {', '.join(json.dumps(word) for word in words)}."
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:

@@ -35,7 +35,7 @@ class Ssh(Frozen):
 class QueuePipeline(PipelineSettings):
     """`[pipelines.<name>]` with kind = "queue"."""
 
-    kind: Literal["queue"]
+    kind: Literal["queue"] = Field(description="Shape: S3 -> queue -> GPU machines that start on demand -> S3.")
     compute: Compute = Compute()
     ssh: Ssh = Ssh()
     min_images_to_start: int = Field(10, ge=1, description="Drop-ins that wait until a machine starts …")

@@ -1,0 +1,60 @@
+"""The file that `init` writes is complete, commented, valid, and the one at the repository's root."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gpupipe.config import load
+from gpupipe.config_file import default_name, render, write_new
+from gpupipe.errors import UsageError
+
+ROOT = Path(__file__).parent.parent
+
+
+def uncommented(text: str) -> str:
+    """The file with every default made explicit."""
+    return re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+
+
+def test_the_reference_at_the_root_is_what_init_writes() -> None:
+    assert (ROOT / "gpupipe.toml").read_text() == render(kind="queue", name="gpupipe-demo", target="local")
+
+
+def test_uncommenting_everything_changes_nothing(tmp_path: Path) -> None:
+    text = render(kind="queue", name="demo", target="local")
+    short, long = tmp_path / "short.toml", tmp_path / "long.toml"
+    short.write_text(text)
+    long.write_text(uncommented(text))
+    assert len(uncommented(text)) < len(text)
+    assert load(short).model_dump(serialize_as_any=True) == load(long).model_dump(serialize_as_any=True)
+
+
+def test_every_line_with_a_key_is_explained() -> None:
+    text = render(kind="queue", name="demo", target="aws")
+    bare = [line for line in text.splitlines() if re.match(r"(# )?\w+ = ", line) and "  # " not in line]
+    assert [line for line in bare if not line.startswith("kind")] == []
+
+
+def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "gpupipe.toml"
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="not overwritten"):
+        write_new(path, kind="queue", name="demo", target="local")
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Field 7", "field"), ("drone_images", "drone-images"), ("7", "gpupipe"), ("é", "gpupipe"), ("a" * 40, "a" * 20)],
+)
+def test_a_folder_gives_a_valid_name(folder: str, name: str) -> None:
+    assert default_name(folder) == name
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "quue"}, {"target": "azure"}, {"name": "No Good"}])
+def test_wrong_words_are_refused_before_writing(tmp_path: Path, wrong: dict[str, str]) -> None:
+    path = tmp_path / "gpupipe.toml"
+    with pytest.raises(UsageError):
+        write_new(path, **{"kind": "queue", "name": "demo", "target": "local", **wrong})
+    assert not path.exists()
