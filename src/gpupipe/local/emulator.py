@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
+from gpupipe.local import ministack_shims, moto_shims
 from gpupipe.local.gate import App, Gate
 
 _MAX_WSGI_BODY_BYTES = 64 * 2**20
@@ -39,7 +40,8 @@ def _ministack(port: int, state: Path) -> App:
     from ministack.core import hypercorn_compat
 
     hypercorn_compat.install()
-    return cast("App", app)
+    ministack_shims.install()
+    return ministack_shims.ExpectedBucketOwner(cast("App", app), account_id=os.environ["AWS_ACCESS_KEY_ID"])
 
 
 def ministack_settings(port: int, state: Path) -> dict[str, str]:
@@ -72,10 +74,14 @@ def _moto(port: int) -> App:
         MOTO_PORT=str(port),
         MOTO_DISABLE_GLOBAL_CORS="1",
         MOTO_ALLOW_NONEXISTENT_REGION="true",
+        # The catalogue of public images takes 0.3 s to load; machines start from any image id.
+        MOTO_EC2_LOAD_DEFAULT_AMIS="false",
+        MOTO_IAM_LOAD_MANAGED_POLICIES="true",
     )
     from hypercorn.middleware import AsyncioWSGIMiddleware
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+    moto_shims.install()
     application: Any = DomainDispatcherApplication(create_backend_app)
     return cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
 

@@ -17,11 +17,23 @@ from gpupipe.local.processes import ProcessName
 
 NAMES = ("moto", "ministack")  # in the order of starting: ministack's Lambda functions are given moto's address
 
+# What moto serves; ministack serves everything else. Decided by trying both (ministack 1.5.33, moto 5.2.5).
 # boto3's service name -> the name in AWS_ENDPOINT_URL_<NAME> (the service id; it differs from boto3's for some).
 MOTO_SERVICES: Mapping[str, str] = {
+    # ministack ignores launch templates and has neither CreateFleet with overrides, instance type offerings, spot
+    # prices, GPU data of instance types nor DryRun.
     "ec2": "EC2",
+    # The service that starts machines looks instance profiles up, so these two stay together.
     "iam": "IAM",
+    # Auto Scaling groups start instances: they belong with EC2.
+    "autoscaling": "AUTO_SCALING",
+    "application-autoscaling": "APPLICATION_AUTO_SCALING",
+    "ecs": "ECS",  # ministack would start Docker containers
+    "elbv2": "ELASTIC_LOAD_BALANCING_V2",  # must see the VPC and subnets of moto's EC2
+    "sagemaker": "SAGEMAKER",  # not in ministack
+    "sagemaker-runtime": "SAGEMAKER_RUNTIME",
 }
+# In neither, so that callers must take a refusal for "cannot be seen": Service Quotas for EC2, Pricing, Free Tier.
 
 START_TIMEOUT_S = 30.0
 STOP_GRACE_S = 10.0
