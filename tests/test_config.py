@@ -1,7 +1,6 @@
 """gpupipe.toml: what it accepts, how it tells mistakes, and what replaces what."""
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -135,9 +134,5 @@ def test_nonsense_is_a_config_error_and_never_a_traceback(tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("junk")
     lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in junk.items() if value is not None]
     text = '[stack]\nname = "demo"\n[pipelines.aa]\n' + "\n".join(lines)
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        pass
     with pytest.raises(ConfigError):
         load(write(folder, text))
