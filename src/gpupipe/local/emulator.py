@@ -5,11 +5,13 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from gpupipe.local import ministack_shims, moto_shims
 from gpupipe.local.gate import App, Gate
+from gpupipe.local.snapshots import Snapshots
 
 _MAX_WSGI_BODY_BYTES = 64 * 2**20
 
@@ -25,7 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
     port = _port_of(given.fd)
     app = _ministack(port, given.state) if given.name == "ministack" else _moto(port)
     gate = Gate(app, port=port, access_key=os.environ["AWS_ACCESS_KEY_ID"])
-    asyncio.run(_serve(gate, given.fd, with_parent=given.with_parent))
+    snapshots = Snapshots(
+        save=_save_ministack if given.name == "ministack" else _no_state, changes=lambda: gate.changes
+    )
+    snapshots.start()
+    asyncio.run(_serve(gate, given.fd, with_parent=given.with_parent, before_end=snapshots.end))
 
 
 def _port_of(descriptor: int) -> int:
@@ -42,6 +48,18 @@ def _ministack(port: int, state: Path) -> App:
     hypercorn_compat.install()
     ministack_shims.install()
     return ministack_shims.ExpectedBucketOwner(cast("App", app), account_id=os.environ["AWS_ACCESS_KEY_ID"])
+
+
+def _save_ministack() -> None:
+    """What ministack itself does when it ends: one file a service, each replaced atomically."""
+    from ministack import app
+    from ministack.core import persistence
+
+    persistence.save_all(app._build_persistence_save_dict())
+
+
+def _no_state() -> None:
+    """moto keeps nothing: what the configuration describes is applied again after it was restarted."""
 
 
 def ministack_settings(port: int, state: Path) -> dict[str, str]:
@@ -62,6 +80,7 @@ def ministack_settings(port: int, state: Path) -> dict[str, str]:
         # Keeps ministack from looking for a Docker daemon, whose absence or slowness would delay its start.
         "DOCKER_HOST": "unix:///nonexistent",
         "LAMBDA_EXECUTOR": "local",
+        "LOG_LEVEL": "WARNING",
         # A dispatch function is called a few times a job: threads beyond a handful only cost memory.
         "MINISTACK_WORKER_THREADS": "32",
     }
@@ -86,7 +105,7 @@ def _moto(port: int) -> App:
     return cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
 
 
-async def _serve(app: App, descriptor: int, *, with_parent: bool) -> None:
+async def _serve(app: App, descriptor: int, *, with_parent: bool, before_end: Callable[[], None]) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
@@ -96,11 +115,17 @@ async def _serve(app: App, descriptor: int, *, with_parent: bool) -> None:
     config.graceful_timeout = 3
     config.loglevel = "WARNING"
     config.h11_max_incomplete_size = 64 * 1024
-    await serve(cast("Any", app), config, shutdown_trigger=_shutdown(with_parent=with_parent).wait)
+    asked = _asked_to_end(with_parent=with_parent)
+
+    async def end() -> None:
+        await asked.wait()
+        await asyncio.to_thread(before_end)
+
+    await serve(cast("Any", app), config, shutdown_trigger=end)
 
 
-def _shutdown(*, with_parent: bool) -> asyncio.Event:
-    """The event that ends the server: SIGTERM, SIGINT, or the end of the parent where that is asked for."""
+def _asked_to_end(*, with_parent: bool) -> asyncio.Event:
+    """Set by SIGTERM, by SIGINT, or by the end of the parent where that is asked for."""
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

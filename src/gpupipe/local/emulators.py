@@ -37,6 +37,7 @@ MOTO_SERVICES: Mapping[str, str] = {
 
 START_TIMEOUT_S = 30.0
 STOP_GRACE_S = 10.0
+PORT_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,17 +182,31 @@ def log_file(folder: Path, name: str) -> Path:
 
 
 def bound_socket(wanted_port: int) -> socket.socket:
-    """A socket bound to 127.0.0.1: on the wanted port, or on any free one if that is taken (or 0)."""
-    for port in (wanted_port, 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    """A socket bound to 127.0.0.1: on the wanted port, or on any free one if that is taken (or 0).
+
+    A process just killed can hold its port for a moment longer while its threads end, hence the patience.
+    """
+    deadline = time.monotonic() + PORT_PATIENCE_S
+    while wanted_port and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            return _bind(wanted_port)
+        time.sleep(0.05)
+    try:
+        return _bind(0)
+    except OSError as error:
+        raise TargetError(f"The local target finds no free port on 127.0.0.1: {error}.") from error
+
+
+def _bind(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-            return listener
-        except OSError:
-            listener.close()
-    raise TargetError("No free port on 127.0.0.1 for the local target.")
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def wait_ready(name: str, folder: Path, *, process: ProcessName, port: int) -> None:

@@ -32,6 +32,7 @@ class Gate:
         self._app = app
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._access_key = access_key
+        self.changes = 0  # how many requests that may have changed something were let in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -45,6 +46,7 @@ class Gate:
         elif scope["path"] == READY_PATH:
             await _answer(send, 200, {"ready": True})
         else:
+            self.changes += scope["method"] not in ("GET", "HEAD")
             await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:

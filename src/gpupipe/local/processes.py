@@ -9,13 +9,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
 # A pid is used again sooner or later; together with its start time it names one process for good. Start times of the
 # same process read at different moments can differ by a clock tick or by an adjustment of the machine's clock.
 _SAME_START_S = 2.0
+
+_LOG_BYTES = 5 * 2**20
 
 # What this process has started, kept so that the ended ones are reaped.
 _children: list[subprocess.Popen[bytes]] = []
@@ -59,8 +61,7 @@ def spawn(
 ) -> ProcessName:
     """Start a process in its own session (Ctrl-C of a command does not reach it), its output appended to `log`."""
     _children[:] = [child for child in _children if child.poll() is None]
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with log.open("ab") as output:
+    with _opened(log) as output:
         child = subprocess.Popen(
             list(command),
             env=dict(environment),
@@ -73,6 +74,15 @@ def spawn(
         )
     _children.append(child)
     return ProcessName.of(child.pid)
+
+
+def _opened(log: Path) -> BinaryIO:
+    """A log to append to; one that has grown large becomes `….old` first."""
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > _LOG_BYTES:
+            log.replace(log.with_suffix(".old"))
+    return log.open("ab")
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

@@ -1,0 +1,38 @@
+"""Saves ministack's state while it runs, so that a killed emulator loses seconds and not everything.
+
+By itself ministack saves at an orderly end only. (S3 is safe anyway: it writes objects and their versions as they
+come.) What is saved may be some seconds older than what was answered: a message may come twice, a ledger row may be
+missing; both are what gpupipe's jobs are built for (at least once executed, rebuilt from S3).
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+PAUSE_S = 2.0
+_LOAD = 0.05  # at most this share of one core goes into saving, however large the state is
+
+
+class Snapshots(threading.Thread):
+    """Calls `save` from a thread of its own whenever `changes()` has moved since the last time."""
+
+    def __init__(self, *, save: Callable[[], None], changes: Callable[[], int]) -> None:
+        super().__init__(name="snapshots", daemon=True)
+        self._save = save
+        self._changes = changes
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        saved, pause_s = self._changes(), PAUSE_S
+        while not self._ended.wait(pause_s):
+            seen = self._changes()
+            if seen == saved:
+                continue
+            started = time.monotonic()
+            self._save()
+            saved, pause_s = seen, max(PAUSE_S, (time.monotonic() - started) / _LOAD)
+
+    def end(self) -> None:
+        """Stop saving and wait for the save that is under way (ministack saves once more when it ends)."""
+        self._ended.set()
+        self.join(timeout=10.0)
