@@ -1,0 +1,86 @@
+"""COCO documents: the record of one image, the fragment it adds to a job's merged file, and the head they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpuworker.masks import Instance, polygon_area, polygons, rle
+
+
+def header(*, engine: Mapping[str, Any], options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """`info`, `licenses` and `categories`; the same for every image of a job, and with every run of it."""
+    return {
+        "info": {
+            "description": "Instances found in images by gpupipe",
+            "version": str(engine["version"]),
+            "engine": dict(engine),
+            "options": dict(options),
+        },
+        "licenses": [],
+        "categories": [{"id": i, "name": name, "supercategory": "object"} for i, name in enumerate(names, 1)],
+    }
+
+
+def fragment(
+    instances: Sequence[Instance],
+    *,
+    file_name: str,
+    height: int,
+    width: int,
+    segmentation: str,
+    hidden_pixels: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """`image` and its `annotations`, ids from 1 in the order of `instances`, which must have at least a pixel each.
+
+    `hidden_pixels`: for each instance, how many of its pixels the label image shows as another's.
+    """
+    annotations = [
+        _annotation(i, one, height=height, width=width, segmentation=segmentation)
+        | ({} if hidden_pixels is None else {"hidden_pixels": hidden_pixels[i - 1]})
+        for i, one in enumerate(instances, 1)
+    ]
+    image = {"id": 1, "file_name": file_name, "width": width, "height": height}
+    return {"image": image, "annotations": annotations}
+
+
+def record(head: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """A complete COCO document of one image."""
+    return {**head, "images": [part["image"]], "annotations": part["annotations"]}
+
+
+def _annotation(number: int, one: Instance, *, height: int, width: int, segmentation: str) -> dict[str, Any]:
+    tight = one.tight()
+    if tight is None:
+        raise ValueError(f"instance {number} has an empty mask")
+    shape = _as_polygons(tight) if segmentation == "polygons" else _as_rle(tight, height=height, width=width)
+    return {
+        "id": number,
+        "image_id": 1,
+        "category_id": one.category_id,
+        **shape,
+        "iscrowd": 0,
+        "score": round(one.score, 4),
+        "mask_source": one.source,
+    }
+
+
+def _as_rle(one: Instance, *, height: int, width: int) -> dict[str, Any]:
+    counts = rle(one.mask, x=one.x, y=one.y, height=height, width=width)
+    return {
+        "segmentation": {"size": [height, width], "counts": counts},
+        "area": one.area,
+        "bbox": [one.x, one.y, one.mask.shape[1], one.mask.shape[0]],
+    }
+
+
+def _as_polygons(one: Instance) -> dict[str, Any]:
+    """Area and box of the outlines themselves, which fill holes and cut corners a little."""
+    outlines = polygons(one.mask, x=one.x, y=one.y)
+    xs = [value for outline in outlines for value in outline[0::2]]
+    ys = [value for outline in outlines for value in outline[1::2]]
+    return {
+        "segmentation": outlines,
+        "area": round(sum(polygon_area(outline) for outline in outlines), 1),
+        "bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)],
+    }

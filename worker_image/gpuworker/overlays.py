@@ -1,0 +1,186 @@
+"""Pictures for people: an image with its instances tinted, outlined and named."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuworker.images import Image
+from gpuworker.masks import Instance
+
+OVERLAY_PX, OVERLAY_AT_LEAST_PX = 2048, 800
+"""Long side of the overlay; small images are enlarged, or their labels would cover them."""
+THUMB_PX = 480
+_OVERLAY_QUALITY, _THUMB_QUALITY = 88, 82
+_TINT = 0.42
+_LABELS_AT_MOST = 100
+
+# Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart with every common colour blindness; black is left out
+# because photographs are dark. Names are written beside them, so that colour is never the only sign.
+PALETTE = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+def colour_of(category_id: int) -> tuple[int, int, int]:
+    """The RGB colour of a category, the same in every picture of a job."""
+    return PALETTE[(category_id - 1) % len(PALETTE)]
+
+
+def overlay_jpeg(image: Image, instances: Sequence[Instance], names: Sequence[str]) -> bytes:
+    """The picture with masks, outlines, names and scores; long side at most 2048. `names[i]` is category i + 1."""
+    long_side = max(image.height, image.width)
+    canvas = _Canvas.of(image, min(OVERLAY_PX, max(OVERLAY_AT_LEAST_PX, long_side)))
+    canvas.paint(instances)
+    canvas.label(instances, names)
+    return canvas.jpeg(_OVERLAY_QUALITY)
+
+
+def thumb_jpeg(image: Image, instances: Sequence[Instance]) -> bytes:
+    """A small picture with masks and outlines; long side at most 480."""
+    canvas = _Canvas.of(image, min(THUMB_PX, max(image.height, image.width)))
+    canvas.paint(instances)
+    return canvas.jpeg(_THUMB_QUALITY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Area:
+    """A rectangle on the canvas, in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def meets(self, other: _Area) -> bool:
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Canvas:
+    """RGB pixels to draw on, and how many of them one pixel of the full image takes."""
+
+    rgb: NDArray[np.uint8]
+    across: float
+    down: float
+
+    @classmethod
+    def of(cls, image: Image, long_side_px: int) -> _Canvas:
+        scale = long_side_px / max(image.height, image.width)
+        width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        shrinks = width < image.rgb.shape[1]
+        rgb = cv2.resize(image.rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        # resize gives a picture of equal size back as it is, and nobody may draw on the image itself.
+        own = rgb.copy() if np.may_share_memory(rgb, image.rgb) else rgb
+        return cls(rgb=own, across=width / image.width, down=height / image.height)
+
+    @property
+    def _long_side(self) -> int:
+        return int(max(self.rgb.shape[:2]))
+
+    def _area_of(self, one: Instance) -> _Area:
+        """Where an instance's crop lies on the canvas; at least a pixel."""
+        left, top = int(one.x * self.across), int(one.y * self.down)
+        return _Area(
+            left=min(left, self.rgb.shape[1] - 1),
+            top=min(top, self.rgb.shape[0] - 1),
+            right=min(self.rgb.shape[1], max(left + 1, round((one.x + one.mask.shape[1]) * self.across))),
+            bottom=min(self.rgb.shape[0], max(top + 1, round((one.y + one.mask.shape[0]) * self.down))),
+        )
+
+    def paint(self, instances: Sequence[Instance]) -> None:
+        """Tint and outline the masks, the largest first, so that small ones stay visible."""
+        thickness = max(1, round(self._long_side / 500))
+        for one in sorted(instances, key=lambda one: -one.mask.size):
+            area = self._area_of(one)
+            size = area.right - area.left, area.bottom - area.top
+            shrinks = size[0] < one.mask.shape[1]
+            soft = cv2.resize(
+                one.mask.view(np.uint8) * np.uint8(255),
+                size,
+                interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+            )
+            colour = colour_of(one.category_id)
+            self._tint(area, soft, colour)
+            self._outline(area, soft, colour, thickness)
+
+    def _tint(self, area: _Area, soft: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:
+        region = self.rgb[area.top : area.bottom, area.left : area.right]
+        share = soft[:, :, None].astype(np.float32) * np.float32(_TINT / 255)
+        region[:] = region + (np.array(colour, np.float32) - region) * share
+
+    def _outline(self, area: _Area, soft: NDArray[np.uint8], colour: tuple[int, int, int], thickness: int) -> None:
+        """A coloured line with a dark one beneath, seen on bright and dark ground alike."""
+        contours, _ = cv2.findContours(
+            (soft > 127).view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1, offset=(area.left, area.top)
+        )
+        cv2.drawContours(self.rgb, contours, -1, (20, 20, 20), thickness + 2, cv2.LINE_AA)
+        cv2.drawContours(self.rgb, contours, -1, colour, thickness, cv2.LINE_AA)
+
+    def label(self, instances: Sequence[Instance], names: Sequence[str]) -> None:
+        """Write name and score at each instance, where they cover no other label if that can be."""
+        size_px = int(np.clip(self._long_side / 56, 13, 34))
+        placed: list[_Area] = []
+        for one in instances[:_LABELS_AT_MOST]:
+            text = f"{names[one.category_id - 1]} {one.score:.2f}"
+            width, height = _text_width(text, size_px) + size_px, round(size_px * 1.55)
+            spot = self._free_spot(self._area_of(one), width, height, placed)
+            placed.append(spot)
+            self._chip(spot, text, size_px, colour_of(one.category_id))
+
+    def _free_spot(self, area: _Area, width: int, height: int, placed: Sequence[_Area]) -> _Area:
+        """Above the instance, else inside it at the top, below it, or down its side."""
+        tops = [area.top - height, area.top, area.bottom, *range(area.top + height, area.bottom, height)]
+        spots = [self._kept_inside(area.left, top, width, height) for top in tops]
+        return next((spot for spot in spots if not any(spot.meets(other) for other in placed)), spots[0])
+
+    def _kept_inside(self, left: int, top: int, width: int, height: int) -> _Area:
+        left = max(0, min(left, self.rgb.shape[1] - width))
+        top = max(0, min(top, self.rgb.shape[0] - height))
+        return _Area(left=left, top=top, right=left + width, bottom=top + height)
+
+    def _chip(self, spot: _Area, text: str, size_px: int, colour: tuple[int, int, int]) -> None:
+        bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120
+        ink = (0, 0, 0) if bright else (255, 255, 255)
+        cv2.rectangle(self.rgb, (spot.left, spot.top), (spot.right - 1, spot.bottom - 1), colour, cv2.FILLED)
+        base = spot.left + size_px // 2, spot.bottom - round(size_px * 0.45)
+        cv2.putText(self.rgb, text, base, ink, _font(), size_px, _WEIGHT)
+
+    def jpeg(self, quality: int) -> bytes:
+        encoded, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(self.rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
+        if not encoded:
+            raise RuntimeError("cv2 could not encode a JPEG")
+        return bytes(data)
+
+
+_WEIGHT = 600
+_own = threading.local()
+
+
+def _font() -> cv2.FontFace:
+    """cv2's own typeface; one a thread, since it keeps its drawn letters."""
+    if not hasattr(_own, "font"):
+        _own.font = cv2.FontFace("sans")
+    font: cv2.FontFace = _own.font
+    return font
+
+
+def _text_width(text: str, size_px: int) -> int:
+    # An empty image size means that nothing wraps.
+    _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _font(), size_px, _WEIGHT)
+    return int(width)
