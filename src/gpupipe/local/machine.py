@@ -1,0 +1,178 @@
+"""The inside of one emulated machine: runs the worker as systemd does on AWS, until the machine powers off.
+
+    python -m gpupipe.local.machine --folder DIR --python PYTHON --max-hours H
+
+A process of its own, so that neither a command's end nor the supervisor's death takes a worker down, and the worker's
+exit is seen whoever is watching. It ends when the machine should be off, and says why in `run.json`:
+
+    idle         the worker ended by itself with exit code 0
+    failed       the worker failed five times in ten minutes
+    hard_limit   the machine ran for `max_processing_hours`
+    stopped      the machine was told to power off (SIGTERM)
+
+Turning the instance off in the emulated EC2 is the machine room's part, as it is the hypervisor's on AWS.
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RUN_FILE = "run.json"
+SETTINGS_FILE = "worker.json"
+
+# systemd on AWS: Restart=on-failure, RestartSec=1 doubled to 30, StartLimitBurst=5, StartLimitIntervalSec=600.
+RESTART_S, RESTART_MAX_S = 1.0, 30.0
+MAX_FAILURES, FAILURE_WINDOW_S = 5, 600.0
+TERM_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOff:
+    """Why and when a machine went off."""
+
+    reason: str
+    detail: str = ""
+    exit_code: int | None = None
+    at: float
+
+    @classmethod
+    def now(cls, reason: str, detail: str = "", exit_code: int | None = None) -> "PowerOff":
+        return cls(reason=reason, detail=detail, exit_code=exit_code, at=time.time())
+
+
+class _Told(BaseException):
+    """Raised by a signal handler out of whatever the machine is doing; no Exception, so that nothing swallows it."""
+
+    def __init__(self, off: PowerOff) -> None:
+        super().__init__(off.reason)
+        self.off = off
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the worker until the machine should be off."""
+    parser = argparse.ArgumentParser(prog="python -m gpupipe.local.machine")
+    parser.add_argument("--folder", type=Path, required=True, help="the machine's disk")
+    parser.add_argument("--python", required=True, help="the Python that runs the worker")
+    parser.add_argument("--max-hours", type=float, required=True)
+    given = parser.parse_args(arguments)
+    machine = Machine(given.folder, command=[given.python, "-m", "gpuworker.poll"])
+    signal.signal(signal.SIGTERM, lambda *_: machine.tell("stopped", "the machine was told to power off"))
+    limit = f"ran for max_processing_hours = {given.max_hours:g}"
+    signal.signal(signal.SIGALRM, lambda *_: machine.tell("hard_limit", limit))
+    signal.setitimer(signal.ITIMER_REAL, max(given.max_hours * 3600.0, 0.001))
+    write_run(given.folder, off=machine.run())
+
+
+class Machine:
+    """Starts the worker, again after failures, and ends it when told to."""
+
+    def __init__(self, folder: Path, *, command: list[str]) -> None:
+        self._folder = folder
+        self._command = command
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._failures: collections.deque[float] = collections.deque(maxlen=MAX_FAILURES)
+        self._told: PowerOff | None = None
+        self._may_interrupt = False
+
+    def tell(self, reason: str, detail: str) -> None:
+        """Called by signal handlers. The first reason counts; what comes later does not disturb the ending."""
+        if self._told is None:
+            self._told = PowerOff.now(reason, detail)
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        # Not while a worker is being started: it would be left running, unknown to anybody.
+        if self._told is not None and self._may_interrupt:
+            self._may_interrupt = False
+            raise _Told(self._told)
+
+    def run(self) -> PowerOff:
+        """Returns when the machine should be off; no worker is left then."""
+        try:
+            off = self._run()
+            self._may_interrupt = False
+        except _Told as told:
+            off = told.off
+        self._end_worker()
+        return off
+
+    def _run(self) -> PowerOff:
+        pause_s = RESTART_S
+        while True:
+            exit_code = self._run_worker()
+            if exit_code == 0:
+                return PowerOff.now("idle", "the worker ended by itself", 0)
+            self._say(f"worker ended: {_told(exit_code)}")
+            if self._failed_too_often():
+                return PowerOff.now("failed", f"the worker failed {MAX_FAILURES} times: {_told(exit_code)}", exit_code)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESTART_MAX_S)
+
+    def _run_worker(self) -> int:
+        self._may_interrupt = False
+        # Its own group: the worker's own children (isolated images) are ended with it.
+        self._worker = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, process_group=0, cwd=self._folder)
+        write_run(self._folder, worker_pid=self._worker.pid)
+        self._may_interrupt = True
+        self._interrupt()
+        exit_code = self._worker.wait()
+        self._kill_group(self._worker)
+        self._worker = None
+        return exit_code
+
+    def _failed_too_often(self) -> bool:
+        now = time.monotonic()
+        self._failures.append(now)
+        return len(self._failures) == MAX_FAILURES and now - self._failures[0] <= FAILURE_WINDOW_S
+
+    def _end_worker(self) -> None:
+        """SIGTERM, thirty seconds to give its shard back, SIGKILL for it and all it started."""
+        if self._worker is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._worker.terminate()
+        try:
+            self._worker.wait(TERM_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._say(f"worker did not end within {TERM_GRACE_S:.0f} s of SIGTERM: killed")
+        self._kill_group(self._worker)
+        self._worker.wait()
+
+    @staticmethod
+    def _kill_group(worker: "subprocess.Popen[bytes]") -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(worker.pid, signal.SIGKILL)
+
+    def _say(self, text: str) -> None:
+        line = {"at": time.time(), "machine": self._folder.name, "message": text}
+        print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def write_run(folder: Path, *, worker_pid: int | None = None, off: PowerOff | None = None) -> None:
+    """Note the state of this run where the machine room reads it."""
+    document: dict[str, Any] = {"worker_pid": worker_pid, "off": asdict(off) if off else None}
+    draft = folder / f"{RUN_FILE}.draft"
+    draft.write_text(json.dumps(document), encoding="utf-8")
+    draft.replace(folder / RUN_FILE)
+
+
+def _told(exit_code: int) -> str:
+    """An exit code in words."""
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-exit_code).name}"
+    return f"killed by signal {-exit_code}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The folder `.gpupipe/<stack>/` beside the configuration file: what is in it, who writes it, and its locks.
+
+account.json       the emulated account: number, secret, region; made once (mode 0600)
+record.json        phase, processes and ports of the target; written by the supervisor
+endpoint.json      what clients need; there exactly while the target is ready (mode 0600)
+notices/           what people should be told once, one file each
+applied.toml       the configuration as it was last applied; applied again after a restart
+start.lock         held by a command that starts or stops the target
+supervisor.lock    held by the supervisor for as long as it lives
+logs/              of supervisor, emulators and machines
+machines/<id>/     the disk of an emulated machine
+ministack/ moto/   what the emulators keep
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from gpupipe.errors import TargetError
+from gpupipe.local.emulators import Account
+from gpupipe.local.processes import ProcessName
+
+FOLDER = ".gpupipe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A running local target as its clients see it."""
+
+    account_id: str
+    region: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    endpoints: Mapping[str, str]
+    """boto3 service name -> URL, with `default` for every other service."""
+    generation: int
+    """Grows with every start of the supervisor."""
+    supervisor_pid: int
+    started_at: float
+    notices: tuple[str, ...] = ()
+    """What happened since the last command and should be told: a crash, what was lost, what was rebuilt."""
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """As boto3 takes them."""
+        return {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The supervisor's notes about itself and its processes, so that another can take over after a crash."""
+
+    phase: str
+    """`starting`, `ready`, `failed` or `stopped`."""
+    generation: int = 0
+    started_at: float = 0.0
+    supervisor: ProcessName | None = None
+    emulators: Mapping[str, ProcessName] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Of moto, ministack and the instance metadata service; kept over restarts."""
+    problem: str = ""
+    """Why the phase is `failed`."""
+
+    @property
+    def supervised(self) -> bool:
+        return self.supervisor is not None and self.supervisor.alive
+
+
+class Folder:
+    """One stack's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.endpoint_file = path / "endpoint.json"
+        self.applied_file = path / "applied.toml"
+        self.machines = path / "machines"
+        self.logs = path / "logs"
+        self.supervisor_log = self.logs / "supervisor.log"
+        self._record_file = path / "record.json"
+        self._account_file = path / "account.json"
+        self._notices = path / "notices"
+
+    @classmethod
+    def of(cls, config_path: Path, stack_id: str) -> "Folder":
+        """The folder of the stack that the configuration file describes."""
+        return cls(config_path.absolute().parent / FOLDER / stack_id)
+
+    def create(self) -> None:
+        """Make it, readable by its owner only, and keep it out of version control (it holds credentials)."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        ignore = self.path.parent / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+
+    def account(self, region: str) -> Account:
+        """The emulated account, made at the first call."""
+        document = read_json(self._account_file)
+        if document is None:
+            account = Account.new(region)
+            write_json(self._account_file, asdict(account))
+            return account
+        return Account(**{**document, "region": region})
+
+    def read_record(self) -> Record:
+        """What the last supervisor noted; phase `stopped` if there never was one."""
+        document = read_json(self._record_file)
+        if document is None:
+            return Record(phase="stopped")
+        supervisor = document["supervisor"]
+        emulators = {name: ProcessName.from_json(process) for name, process in document["emulators"].items()}
+        return Record(
+            **{
+                **document,
+                "supervisor": ProcessName.from_json(supervisor) if supervisor else None,
+                "emulators": emulators,
+            }
+        )
+
+    def write_record(self, record: Record) -> None:
+        write_json(self._record_file, asdict(record))
+
+    def read_target(self) -> Target | None:
+        """The endpoint file, or None while the target is not ready."""
+        document = read_json(self.endpoint_file)
+        return Target(**document) if document else None
+
+    def write_target(self, target: Target) -> None:
+        document = asdict(target)
+        del document["notices"]
+        write_json(self.endpoint_file, document)
+
+    def add_notice(self, text: str) -> None:
+        """Leave word for whichever command comes next."""
+        self._notices.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_json(self._notices / f"{time.time_ns()}.json", {"at": time.time(), "text": text})
+
+    def notices(self, *, take: bool) -> tuple[str, ...]:
+        """The waiting notices, oldest first; `take` hands each of them to one caller only."""
+        texts = []
+        for file in sorted(self._notices.glob("*.json")) if self._notices.is_dir() else ():
+            document = read_json(file)
+            if document and (not take or _removed(file)):
+                texts.append(str(document["text"]))
+        return tuple(texts)
+
+    @contextlib.contextmanager
+    def starting(self, *, patience_s: float) -> Iterator[None]:
+        """The lock under which a command starts or stops the target."""
+        self.create()
+        stream = _locked(self.path / "start.lock", patience_s=patience_s)
+        if stream is None:
+            raise TargetError(
+                f"Another command has been starting or stopping the local target for {patience_s:.0f} s.",
+                hint="Try again, or see `gpupipe status`.",
+            )
+        with stream:
+            yield
+
+    def supervisor_lock(self) -> IO[str] | None:
+        """The lock of the one supervisor; None if another holds it. It is free when the file is closed."""
+        return _locked(self.path / "supervisor.lock", patience_s=0.0)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """A JSON document, or None where there is no such file."""
+    try:
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return document
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except json.JSONDecodeError as error:
+        raise TargetError(f"{file} is damaged: {error}.", hint="`gpupipe down` starts afresh.") from error
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document so that readers see the old one or the new one, and only the owner sees either."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(document, stream)
+    draft.replace(file)
+
+
+def _removed(file: Path) -> bool:
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _locked(file: Path, *, patience_s: float) -> IO[str] | None:
+    """An exclusive lock on a file, or None if it stays taken; it ends with the process, however that ends."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stream = file.open("a")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.05)
+            continue
+        if _is_still(file, stream):
+            return stream
+        stream.close()  # the folder was removed while we waited: lock its successor
+
+
+def _is_still(file: Path, stream: IO[str]) -> bool:
+    try:
+        return file.stat().st_ino == os.fstat(stream.fileno()).st_ino
+    except FileNotFoundError:
+        return False
