@@ -21,7 +21,11 @@ Layout of a pipeline's data bucket (`<n>` is a shard number of five digits, `<g>
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import re
+import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -33,6 +37,10 @@ TARGET_SHARD_S = 90.0
 
 INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "processed/", "logs/"
 MANIFEST_NAME = "manifest.json"
+PROJECT_NAME = r"(?!\.+$)[A-Za-z0-9._-]{1,64}"
+"""Safe in a key, a job id and a folder name."""
+MAX_OUTPUT_BYTES = 512
+"""Of an output name, so that the artefacts' keys stay below S3's 1,024 bytes whatever project, job and file name."""
 
 JobKind = Literal["submitted", "drop-in"]
 T = TypeVar("T", bound="Document")
@@ -77,9 +85,10 @@ class Item(Document):
 
     key: str
     etag: str
+    """Without the quotation marks that S3's answers put around it."""
     size: int
     output: str
-    """Path below the project without extension, or the whole file name where two inputs would share it."""
+    """Path below the project without extension, or whole where two inputs would share it; cut where too long."""
     version_id: str = ""
     """S3 version; "" reads the newest and compares the ETag."""
 
@@ -334,6 +343,16 @@ def log_key(date: str, machine: str) -> str:
 # --- pure decisions that several places share ---------------------------------------------------------------
 
 
+def is_project_name(name: str) -> bool:
+    """May a project be called so?"""
+    return re.fullmatch(PROJECT_NAME, name) is not None
+
+
+def make_job_id(project: str, created_at: float) -> str:
+    """`20261121-113052-field7-1f3a`: sorts by time (UTC)."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(created_at))}-{project}-{secrets.token_hex(2)}"
+
+
 def choose_outputs(paths: Sequence[str]) -> list[str]:
     """Output name of each path below a project: without extension, or whole where two would share it.
 
@@ -347,15 +366,33 @@ def choose_outputs(paths: Sequence[str]) -> list[str]:
         shared[stem] = shared.get(stem, 0) + 1
     whole = {*paths}
     return [
-        path if shared[stem] > 1 or (stem in whole and stem != path) else stem
+        _cut(path if shared[stem] > 1 or (stem in whole and stem != path) else stem, path)
         for path, stem in zip(paths, stems, strict=True)
     ]
+
+
+def output_candidates(path: str) -> tuple[str, str, str]:
+    """Output names for a path whose neighbours are not known yet, in order of preference; the last is its alone."""
+    return _cut(_stem(path), path), _cut(path, path), _cut(f"{path}~{_digest(path)}", path)
 
 
 def _stem(path: str) -> str:
     folder, slash, name = path.rpartition("/")
     stem, dot, _ = name.rpartition(".")
     return folder + slash + (stem if dot and stem else name)
+
+
+def _cut(output: str, path: str) -> str:
+    """`output`, or where it is too long its beginning and a digest of the path that it stands for."""
+    encoded = output.encode()
+    if len(encoded) <= MAX_OUTPUT_BYTES:
+        return output
+    end = f"~{_digest(path)}"
+    return encoded[: MAX_OUTPUT_BYTES - len(end)].decode(errors="ignore") + end
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def shard_size(items: int, *, seconds_per_item: float, max_instances: int) -> int:
