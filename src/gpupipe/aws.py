@@ -1,45 +1,54 @@
-"""The only place that makes boto3 clients: endpoints, retries, absence, propagation and errors in plain words."""
+"""The only place that makes boto3 clients: endpoints, retries, absence and propagation."""
 
 from __future__ import annotations
 
-import contextlib
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from gpupipe.errors import AwsError, CredentialsError, PermissionDeniedError
+from gpupipe.errors import CredentialsError
+from gpupipe.explain import DENIED, credentials_error, error_code, explain, explained, unknown_region
 from gpupipe.names import Stack
+
+__all__ = ["DENIED", "Aws", "absent_ok", "connect", "error_code", "explain", "explained", "is_absent", "is_mutation"]
+__all__ += ["is_propagating", "propagated", "retried", "together"]
 
 T = TypeVar("T")
 
-PROPAGATION_S = 60.0
-"""IAM is eventually consistent: a role made seconds ago can be refused for about this long."""
+PROPAGATION_S = 75.0
+"""IAM is eventually consistent: a role made seconds ago can be refused for about a minute."""
+LONGEST_PAUSE_S = 5.0
 
-ABSENT = frozenset(
-    {
-        *("404", "NotFound", "NoSuchBucket", "NoSuchKey", "NoSuchEntity", "NoSuchTagSet", "NoSuchBucketPolicy"),
-        *("NoSuchLifecycleConfiguration", "NoSuchPublicAccessBlockConfiguration", "OwnershipControlsNotFoundError"),
-        *("ServerSideEncryptionConfigurationNotFoundError", "ParameterNotFound", "NotFoundException"),
-        *("ResourceNotFoundException", "ResourceNotFound", "ResourceNotFoundFault"),
-        *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
-        *("InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"),
-        *("InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound", "InvalidPermission.NotFound"),
-        *("InvalidInstanceID.NotFound",),
-    }
-)
+ABSENT_BY_SERVICE: Mapping[str, frozenset[str]] = {
+    "s3": frozenset(
+        {
+            *("404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion", "NoSuchUpload", "NoSuchTagSet"),
+            *("NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "NoSuchPublicAccessBlockConfiguration"),
+            *("OwnershipControlsNotFoundError", "ServerSideEncryptionConfigurationNotFoundError"),
+        }
+    ),
+    "sqs": frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}),
+    "dynamodb, lambda, logs, events": frozenset({"ResourceNotFoundException"}),
+    "iam": frozenset({"NoSuchEntity", "NoSuchEntityException"}),
+    "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
+    "ssm": frozenset({"ParameterNotFound"}),
+    "sns": frozenset({"NotFound", "NotFoundException"}),
+    "ec2": frozenset(
+        {
+            *("InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"),
+            *("InvalidLaunchTemplateId.VersionNotFound", "InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound"),
+            *("InvalidGroupId.NotFound", "InvalidPermission.NotFound", "InvalidInstanceID.NotFound"),
+            *("InvalidVpcID.NotFound", "InvalidSubnetID.NotFound", "InvalidAMIID.NotFound"),
+        }
+    ),
+}
+ABSENT = frozenset[str]().union(*ABSENT_BY_SERVICE.values())
 """Error codes that mean "it is not there", over all services used."""
 
-DENIED = frozenset(
-    {
-        *("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"),
-        *("AuthorizationError", "AuthorizationErrorException"),
-    }
-)
-
-# (code, part of the message) of refusals that pass once IAM has caught up with a role made just now.
+# (code, part of the message) of refusals that pass once AWS has caught up with itself.
 PROPAGATING = (
     ("InvalidParameterValueException", "cannot be assumed by Lambda"),
     ("InvalidParameterValueException", "role defined for the function"),
@@ -51,7 +60,18 @@ PROPAGATING = (
     ("InvalidArgument", "Unable to validate the following destination configurations"),
     ("ResourceConflictException", "currently in the following state: Pending"),
     ("ResourceConflictException", "update is in progress"),
+    # A deleted queue's name is blocked for 60 seconds; a deleted bucket's for a moment.
+    ("AWS.SimpleQueueService.QueueDeletedRecently", ""),
+    ("QueueDeletedRecently", ""),
+    ("OperationAborted", "conflicting conditional operation"),
+    ("ConcurrentModification", ""),
+    ("EntityTemporarilyUnmodifiable", ""),
 )
+
+READS = ("Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "Lookup", "Search", "Filter", "Simulate")
+
+Gate = Callable[[str, str], None]
+"""Called with service and operation before every call; raises to stop it."""
 
 
 @dataclass
@@ -64,6 +84,8 @@ class Aws:
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """aws_access_key_id, … of the local target; empty uses the person's own."""
     session: Any = None
+    gate: Gate | None = field(default=None, repr=False)
+    """Set while a plan is applied: it refuses calls once the lock is lost or Ctrl-C was pressed."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -87,7 +109,17 @@ class Aws:
             s3={"addressing_style": "path" if self.endpoints else "auto"},
             user_agent_extra="gpupipe",
         )
-        return self.session.client(service, endpoint_url=self.endpoint(service), config=config)
+        client = self.session.client(service, endpoint_url=self.endpoint(service), config=config)
+        client.meta.events.register("before-call", self._before_call)
+        return client
+
+    def _before_call(self, model: Any, **_: Any) -> None:
+        if self.gate is not None:
+            self.gate(model.service_model.service_name, model.name)
+
+    def ungated(self) -> Aws:
+        """The same account by clients that no gate stops: for what guards the gate itself."""
+        return Aws(stack=self.stack, endpoints=self.endpoints, credentials=self.credentials, session=self.session)
 
     def endpoint(self, service: str) -> str | None:
         """Where `service` answers; None for AWS's own address."""
@@ -105,49 +137,43 @@ def _session(region: str, credentials: Mapping[str, str]) -> Any:
     return boto3.Session(region_name=region, **keys)
 
 
-def connect(name: str, environment: str, region: str) -> Aws:
+def connect(name: str, environment: str, region: str, extra_tags: Mapping[str, str] | None = None) -> Aws:
     """An `Aws` for the person's own account. Raises CredentialsError saying what is missing and how to get it."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+    session: Any = None
     try:
         session = _session(region, {})
         if session.get_credentials() is None:
-            raise CredentialsError(
-                "there are no AWS credentials.",
-                hint="Run `aws configure sso` or `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
-                'AWS_SECRET_ACCESS_KEY; or set target = "local" in gpupipe.toml to rehearse without an account.',
-            )
+            raise NoCredentialsError
         caller = session.client("sts").get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        raise CredentialsError(
-            f"the AWS credentials in use do not work in {region}: {_reason(error)}.",
-            hint="Renew them (`aws sso login`, `aws configure`), check the clock and the region, and try "
-            "`aws sts get-caller-identity`.",
-        ) from error
+        raise _not_connected(error, region, session) from error
     stack = Stack(
         name=name,
         environment=environment,
         account=caller["Account"],
         region=region,
         partition=caller["Arn"].split(":")[1],
+        extra_tags=tuple(sorted((extra_tags or {}).items())),
     )
     return Aws(stack=stack, session=session)
 
 
-def error_code(error: BaseException) -> str:
-    """The service's error code of a botocore ClientError, else ""."""
-    response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, Mapping) else ""
+def _not_connected(error: Exception, region: str, session: Any) -> CredentialsError:
+    doubt = unknown_region(region, session) if session is not None else ""
+    lost = credentials_error(error) or explain(f"ask AWS in {region} who is calling", error)
+    return CredentialsError(f"{lost.message.rstrip('.')}{doubt or '.'}", hint=lost.hint)
+
+
+def is_mutation(operation: str) -> bool:
+    """Does this API operation change anything? Judged by its name, as AWS's own are regular."""
+    return not operation.startswith(READS)
 
 
 def is_absent(error: BaseException) -> bool:
     """Does this error say that the thing is not there?"""
-    return error_code(error) in ABSENT or "does not exist" in _not_found_message(error)
-
-
-def _not_found_message(error: BaseException) -> str:
-    # Launch templates and queues answer some lookups with a general code and say it in words only.
-    return str(error) if error_code(error) in {"ValidationError", "InvalidParameterValue"} else ""
+    return error_code(error) in ABSENT
 
 
 def absent_ok(call: Callable[..., T], **arguments: Any) -> T | None:
@@ -162,8 +188,25 @@ def absent_ok(call: Callable[..., T], **arguments: Any) -> T | None:
         raise
 
 
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """The answers of all calls, in order, made at the same time; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(max_workers=max(1, len(calls))) as threads:
+        return [answer.result() for answer in [threads.submit(call) for call in calls]]
+
+
 def propagated(call: Callable[..., T], *, within_s: float = PROPAGATION_S, **arguments: Any) -> T:
     """The call's answer, tried again while IAM or a notification target is still unknown to the service."""
+    return _patiently(call, is_propagating, within_s, arguments)
+
+
+def retried(call: Callable[..., T], *, codes: Collection[str], within_s: float, **arguments: Any) -> T:
+    """The call's answer, tried again while it is refused with one of `codes` (`DependencyViolation`)."""
+    return _patiently(call, lambda error: error_code(error) in codes, within_s, arguments)
+
+
+def _patiently(
+    call: Callable[..., T], passes: Callable[[BaseException], bool], within_s: float, arguments: Mapping[str, Any]
+) -> T:
     from botocore.exceptions import ClientError
 
     deadline = time.monotonic() + within_s
@@ -172,74 +215,13 @@ def propagated(call: Callable[..., T], *, within_s: float = PROPAGATION_S, **arg
         try:
             return call(**arguments)
         except ClientError as error:
-            if not is_propagating(error) or time.monotonic() + pause_s > deadline:
+            if not passes(error) or time.monotonic() + pause_s > deadline:
                 raise
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.6, 5.0)
+        pause_s = min(pause_s * 1.6, LONGEST_PAUSE_S)
 
 
 def is_propagating(error: BaseException) -> bool:
     """Is this a refusal that passes by itself once AWS has caught up with itself?"""
     code, message = error_code(error), str(error)
     return any(code == known and part in message for known, part in PROPAGATING)
-
-
-@contextlib.contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn botocore's errors inside into AwsError: `could not <what>: <cause>. <remedy>`."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        raise explain(what, error) from error
-    except BotoCoreError as error:
-        raise AwsError(f"could not {what}: {_reason(error)}.", hint="Check the network and the region.") from error
-
-
-def explain(what: str, error: BaseException) -> AwsError:
-    """The AwsError for a ClientError met while doing `what` ("create queue demo-dev-segment-work")."""
-    code = error_code(error)
-    action = _action(error)
-    if code in DENIED:
-        return PermissionDeniedError(
-            f"could not {what}: {code}.",
-            hint=f"Allow {action or 'this action'} to the operator (`gpupipe policy` prints the whole policy).",
-            action=action,
-            code=code,
-        )
-    return AwsError(f"could not {what}: {_reason(error)}.", hint=_remedy(code), action=action, code=code)
-
-
-def _remedy(code: str) -> str:
-    for pattern, remedy in _REMEDIES.items():
-        if re.search(pattern, code):
-            return remedy
-    return "Run the same command again: what was done is kept, and the rest is tried again."
-
-
-_REMEDIES = {
-    "Throttl|TooManyRequests|RequestLimitExceeded|SlowDown": "AWS is throttling the account; run the command again "
-    "in a minute.",
-    "LimitExceeded|QuotaExceeded": "A service quota is reached: ask for more in the Service Quotas console, or "
-    "delete what is unused.",
-    "ExpiredToken|InvalidClientTokenId|UnrecognizedClient": "The credentials have expired or are wrong: "
-    "`aws sso login` or `aws configure`.",
-    "QueueDeletedRecently": "SQS blocks a deleted queue's name for 60 seconds; run the command again then.",
-    "BucketAlreadyExists": "Bucket names are shared by all of AWS: choose another stack name.",
-    "OptInRequired|SubscriptionRequired": "The account is not signed up for this service or region; see the console.",
-}
-
-
-def _action(error: BaseException) -> str:
-    """The IAM action that a denial names, else the operation as `Operation`."""
-    named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", str(error))
-    return named.group(1) if named else str(getattr(error, "operation_name", ""))
-
-
-def _reason(error: BaseException) -> str:
-    response = getattr(error, "response", None)
-    if not isinstance(response, Mapping):
-        return str(error).rstrip(".")
-    details = response.get("Error", {})
-    return f"{details.get('Code', 'unknown error')}: {details.get('Message', '')}".rstrip(". :")

@@ -8,8 +8,12 @@
      |- AwsError                AWS refused or failed a call: action, thing, cause, remedy
      |   `- PermissionDeniedError
      |- NotOursError            a thing of that name exists and does not belong to this stack
+     |- DataProtectedError      this would lose data, and nobody said that it may
      |- LockedError             another `up` or `down` holds the stack's lock
+     |   `- LockLostError       somebody took the lock over while this command stood still
+     |- StalePlanError          the stack was changed after the plan was made
      |- ApplyError              some steps of a plan failed; the others were done
+     |- StoppedError            Ctrl-C: no further call is made                             exit 130
      |- TargetError             the local target cannot start, answer or stop
      |- NotDeployedError        the stack is not there yet: `gpupipe up` first
      |- JobError                a job is unknown, unfinished, or cannot take what was asked
@@ -19,6 +23,8 @@
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class GpupipeError(Exception):
@@ -78,12 +84,37 @@ class NotOursError(GpupipeError):
     """A thing of that name exists and does not belong to this stack; it is not touched."""
 
 
+class DataProtectedError(GpupipeError):
+    """This would lose data that cannot be made again, and nobody said that it may."""
+
+
 class LockedError(GpupipeError):
     """Another `up` or `down` holds the stack's lock."""
 
 
+class LockLostError(LockedError):
+    """Somebody took the lock over while this command stood still (a laptop that slept)."""
+
+
+class StalePlanError(GpupipeError):
+    """The stack was changed after the plan was made; what was shown is not what would happen."""
+
+
 class ApplyError(GpupipeError):
-    """Some steps of a plan failed; the others were done and stay done."""
+    """Some steps of a plan failed; the others were done and stay done.
+
+    `failures` holds the error of each, in the order in which they failed.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", failures: Sequence[GpupipeError] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.failures = tuple(failures)
+
+
+class StoppedError(GpupipeError):
+    """Ctrl-C was pressed: no further call is made, and `hint` says how to go on."""
+
+    exit_code = 130
 
 
 class TargetError(GpupipeError):

@@ -13,7 +13,6 @@ TAG_STACK = "gpupipe:stack"
 TAG_PIPELINE = "gpupipe:pipeline"
 TAG_KEY = "gpupipe:key"
 BUCKET_NAME_MAX = 63
-ROLE_NAME_MAX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +24,8 @@ class Stack:
     account: str
     region: str
     partition: str = "aws"
+    extra_tags: tuple[tuple[str, str], ...] = ()
+    """The person's own tags for everything that is made."""
 
     @property
     def id(self) -> str:
@@ -57,7 +58,34 @@ class Stack:
         return f"{whole[: BUCKET_NAME_MAX - 11].rstrip('-')}-{digest}"
 
     def data_bucket(self, pipeline: str) -> str:
-        return self.bucket(pipeline)
+        return self.bucket(f"{pipeline}-data")
+
+    def event_queue(self, pipeline: str) -> str:
+        """S3's events on their way to dispatch."""
+        return self.part(pipeline, "events")
+
+    def work_queue(self, pipeline: str) -> str:
+        """Shards on their way to workers."""
+        return self.part(pipeline, "work")
+
+    def dead_letter_queue(self, pipeline: str) -> str:
+        """Shards that no worker could finish."""
+        return self.part(pipeline, "dead")
+
+    def queue_url(self, name: str, endpoint: str | None = None) -> str:
+        """A queue's URL, known without asking SQS; `endpoint` is the emulator's address."""
+        suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+        return f"{endpoint or f'https://sqs.{self.region}.{suffix}'}/{self.account}/{name}"
+
+    def dispatch_function(self, pipeline: str) -> str:
+        return self.part(pipeline, "dispatch")
+
+    def guard_function(self, pipeline: str) -> str:
+        return self.part(pipeline, "guard")
+
+    def launch_template(self, pipeline: str) -> str:
+        """The launch template's name before its content hash."""
+        return self.part(pipeline, "worker")
 
     def worker_log_group(self, pipeline: str) -> str:
         return f"/gpupipe/{self.id}/{pipeline}/worker"
@@ -69,9 +97,9 @@ class Stack:
         """`arn:<partition>:<service>:<region>:<account>:<resource>`; IAM has no region."""
         return f"arn:{self.partition}:{service}:{self.region if regional else ''}:{self.account}:{resource}"
 
-    def tags(self, key: str, *, pipeline: str = "", extra: dict[str, str] | None = None) -> dict[str, str]:
-        """The tags of the resource called `key`; the person's own tags cannot replace ours."""
+    def tags(self, key: str, *, pipeline: str = "") -> dict[str, str]:
+        """The tags of the resource called `key`; the person's own cannot replace ours."""
         ours = {TAG_STACK: self.id, TAG_KEY: key}
         if pipeline:
             ours[TAG_PIPELINE] = pipeline
-        return {**(extra or {}), **ours}
+        return {**dict(self.extra_tags), **ours}

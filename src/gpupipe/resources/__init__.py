@@ -7,9 +7,13 @@ are small and say nothing to the person; deciding what to do with them is `gpupi
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws
@@ -17,6 +21,47 @@ from gpupipe.names import Stack
 
 Fields = Mapping[str, Any]
 """State as plain JSON values by field name: what `plan` compares and shows."""
+
+Progress = Callable[[str], None]
+"""Told in words how far a long deletion is: "12,000 objects deleted"."""
+
+KINDS: Mapping[str, str] = {
+    "alarm": "gpupipe.resources.alarm:Alarm",
+    "bucket": "gpupipe.resources.bucket:Bucket",
+    "bucket notification": "gpupipe.resources.bucket_notification:BucketNotification",
+    "event source": "gpupipe.resources.event_source:EventSource",
+    "function": "gpupipe.resources.function:Function",
+    "instance profile": "gpupipe.resources.instance_profile:InstanceProfile",
+    "launch template": "gpupipe.resources.launch_template:LaunchTemplate",
+    "log group": "gpupipe.resources.log_group:LogGroup",
+    "machine": "gpupipe.resources.machine:Machine",
+    "queue": "gpupipe.resources.queue:Queue",
+    "queue policy": "gpupipe.resources.queue_policy:QueuePolicy",
+    "role": "gpupipe.resources.role:Role",
+    "schedule": "gpupipe.resources.schedule:Schedule",
+    "security group": "gpupipe.resources.security_group:SecurityGroup",
+    "state bucket": "gpupipe.resources.state_bucket:StateBucket",
+    "table": "gpupipe.resources.table:Table",
+}
+"""Kind -> "module:Class": what `down` searches the account for. A new kind is one file and one line here."""
+
+
+class Phase(IntEnum):
+    """When `down` deletes a kind; within a phase, what requires another goes before it."""
+
+    TRIGGERS = 0
+    """What calls functions: schedules, event sources, notifications."""
+    FUNCTIONS = 1
+    TEMPLATES = 2
+    """What machines are launched from: without it an invocation still in flight launches nothing."""
+    MACHINES = 3
+    NETWORK = 4
+    ROLES = 5
+    LOGS = 6
+    """After what writes them, or they come back without retention."""
+    DATA = 7
+    STATE = 8
+    """The state bucket: it knows what is there, so it goes when all else has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +82,21 @@ class Found:
     key: str
     """The resource's key where its tag or name tells it, else its AWS name."""
     name: str
+    """Its AWS name."""
     resource: Resource
+
+    @property
+    def id(self) -> str:
+        """Equal to the `id` of the resource that was created under this name."""
+        return identity(self.kind, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource(ABC):
     """One thing in AWS as it should be.
 
-    `name` is its AWS name. Two resources are the same thing when their `key` is equal, whatever their fields.
+    `name` names it in the stack, and `aws_name` in AWS: the same, but for kinds that are never changed in place. Two
+    resources are the same thing when their `key` is equal, whatever their fields.
     """
 
     stack: Stack
@@ -53,23 +105,38 @@ class Resource(ABC):
 
     kind: ClassVar[str]
     """The word people read: `queue`, `role`, `launch template`."""
+    phase: ClassVar[Phase]
+    """When `down` deletes it."""
     immutable: ClassVar[frozenset[str]] = frozenset()
     """Fields whose change means replacement: delete and create under the same name."""
     holds_data: ClassVar[bool] = False
     """Deleting or replacing it loses what cannot be made again; needs `--delete-data`."""
-    delete_after: ClassVar[int] = 0
-    """`down` deletes in rising order of this, and by dependency within: 0 schedules, event sources and functions (or a
-    running function launches a machine again), 1 machines, 2 network and roles, 3 log groups, 4 data, 5 the state."""
+    dynamic: ClassVar[bool] = False
+    """Made by the running stack (machines), never by `up`; `down` finds and deletes every one."""
 
     @property
     def key(self) -> str:
         """Stable identity inside a stack: `queue/segment-work`."""
-        return f"{self.kind.replace(' ', '-')}/{self.name.removeprefix(self.stack.id + '-')}"
+        return identity(self.kind, self.name.removeprefix(self.stack.id + "-"))
+
+    @property
+    def aws_name(self) -> str:
+        """What AWS knows it by; immutable kinds add `content_hash` of what is desired, so old and new can coexist."""
+        return self.name
+
+    @property
+    def id(self) -> str:
+        """Identity in the account: `queue/demo-dev-segment-work`."""
+        return identity(self.kind, self.aws_name)
 
     @property
     def tags(self) -> dict[str, str]:
         """Our tags for this resource."""
         return self.stack.tags(self.key, pipeline=self.pipeline)
+
+    def tags_of(self, found: Mapping[str, str]) -> dict[str, str]:
+        """Those of the `found` tags that are wanted here; foreign ones are nobody's business."""
+        return {key: value for key, value in found.items() if key in self.tags}
 
     def requires(self) -> tuple[Resource, ...]:
         """What must exist before this is created, and outlive it."""
@@ -91,6 +158,9 @@ class Resource(ABC):
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
         """Bring the `changed` fields to what is wanted."""
 
+    def empty(self, aws: Aws, progress: Progress) -> None:  # noqa: B027 - most kinds hold nothing
+        """Remove what it holds, so that it can be deleted; resumable."""
+
     @abstractmethod
     def delete(self, aws: Aws) -> None:
         """Remove it and wait until it is gone; deleting what is gone succeeds."""
@@ -99,3 +169,26 @@ class Resource(ABC):
     @abstractmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
         """Everything of this kind in the account that is the stack's, by tag, path or name, wanted or not."""
+
+
+def identity(kind: str, name: str) -> str:
+    """`launch-template/demo-dev-segment-worker-1a2b3c4d`."""
+    return f"{kind.replace(' ', '-')}/{name}"
+
+
+def content_hash(fields: Fields) -> str:
+    """Eight hex digits that change when anything in `fields` does."""
+    document = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(document.encode()).hexdigest()[:8]
+
+
+def kind_class(kind: str) -> type[Resource]:
+    """The class of `kind`. Raises KeyError for an unknown one (an inventory written by a newer gpupipe)."""
+    module, _, attribute = KINDS[kind].partition(":")
+    found: type[Resource] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def kinds() -> tuple[type[Resource], ...]:
+    """Every kind there is."""
+    return tuple(kind_class(kind) for kind in KINDS)
