@@ -1,0 +1,359 @@
+"""Objects up and down in bulk through obstore (Rust): many at once, bounded memory, checked, never half a file.
+
+Measured against boto3: 4 to 7 times the files a second at a fifth of the CPU. boto3 stays for everything that is
+not bulk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import lzma
+import os
+import secrets
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from zipfile import BadZipFile
+
+import obstore
+from obstore.exceptions import BaseError, UnauthenticatedError
+from obstore.exceptions import PermissionDeniedError as StorePermissionDeniedError
+from obstore.store import S3Store
+
+from gpupipe.aws import ABSENT, Aws, error_code, explain
+from gpupipe.errors import (
+    AwsError,
+    GpupipeError,
+    InputError,
+    IntegrityError,
+    NotDeployedError,
+    PermissionDeniedError,
+)
+from gpupipe.jobs.flow import concurrently
+
+if TYPE_CHECKING:
+    from obstore import Bytes, GetOptions
+
+MB = 1024 * 1024
+PART_BYTES = 16 * MB
+"""Objects up to this size travel whole; larger ones in parts of at least this size."""
+MAX_PARTS = 10_000
+PARTS_AT_ONCE = 3
+IN_FLIGHT_BYTES = 64 * MB
+"""All object bytes held in memory at once."""
+THREADS_LOCAL, THREADS_AWS = 16, 64
+"""A far S3 answers after tens of milliseconds, so more requests must wait at once; a near one is kept busy by few."""
+REQUEST_TIMEOUT_S = 600
+"""Of one request with its body: all bytes in flight on a line of 1 Mbit/s."""
+READ_BYTES = 4 * MB
+PART_SUFFIX = ".gpupipe-part"
+"""Of files being downloaded; what a killed download leaves behind ends in this."""
+
+
+class Source(Protocol):
+    """The bytes of one input, as they were listed."""
+
+    @property
+    def size(self) -> int: ...
+
+    def open(self) -> BinaryIO:
+        """Open for reading. Raises InputError where it cannot be read."""
+
+    def check(self, opened: BinaryIO) -> None:
+        """Raise InputError when what was opened is not what was listed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upload:
+    """One object to write."""
+
+    key: str
+    source: Source
+    content_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """One object as S3 has it; the ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str
+    version_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Download:
+    """One object to read into a file. `sha256` (hex) and `size` are verified where given."""
+
+    key: str
+    target: Path
+    size: int
+    sha256: str = ""
+    version_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A bucket, ready for bulk transfer."""
+
+    bucket: str
+    s3: S3Store
+    threads: int
+
+
+def open_store(aws: Aws, bucket: str) -> Store:
+    """The bucket with the person's credentials, refreshed as they expire.
+
+    Raises NotDeployedError when the bucket is not there, PermissionDeniedError when it is not this account's.
+    """
+    from botocore.exceptions import ClientError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    client = aws.client("s3")
+    try:
+        client.head_bucket(Bucket=bucket, ExpectedBucketOwner=aws.stack.account)
+    except ClientError as error:
+        if error_code(error) in ABSENT:
+            raise NotDeployedError(f"there is no bucket {bucket}.", hint="Run `gpupipe up` first.") from error
+        raise explain(f"open bucket {bucket}", error) from error
+    own_address = aws.stack.partition == "aws" and not aws.is_local
+    store = S3Store(
+        bucket,
+        region=aws.stack.region,
+        endpoint=None if own_address else str(client.meta.endpoint_url),
+        virtual_hosted_style_request=own_address,
+        # botocore hands out credentials with at least 10 minutes left; obstore asks again 5 minutes before the end.
+        credential_provider=Boto3CredentialProvider(aws.session, ttl=timedelta(minutes=10)),
+        client_options={
+            "allow_http": aws.is_local,
+            "connect_timeout": "10s",
+            "timeout": f"{REQUEST_TIMEOUT_S}s",
+            "user_agent": "gpupipe",
+            # obstore signs default headers, so S3 refuses a bucket that has passed into other hands.
+            "default_headers": {"x-amz-expected-bucket-owner": aws.stack.account},
+        },
+        retry_config={
+            "max_retries": 4 if aws.is_local else 10,
+            "retry_timeout": timedelta(seconds=3 * REQUEST_TIMEOUT_S),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=15),
+                "base": 2,
+            },
+        },
+    )
+    return Store(bucket=bucket, s3=store, threads=THREADS_LOCAL if aws.is_local else THREADS_AWS)
+
+
+# --- up -----------------------------------------------------------------------------------------------------
+
+
+def upload(store: Store, uploads: Iterable[Upload]) -> Iterator[tuple[Upload, Stored | Exception]]:
+    """Write many objects at once; yields each with what S3 stored, or with why it failed."""
+    return concurrently(
+        uploads,
+        lambda one: upload_one(store, one),
+        threads=store.threads,
+        cost=lambda one: bytes_held(one.source.size),
+        budget=IN_FLIGHT_BYTES,
+    )
+
+
+def upload_one(store: Store, one: Upload) -> Stored:
+    """Write one object. Raises InputError where the source is not what was listed, AwsError where S3 refuses."""
+    with one.source.open() as opened:
+        if one.source.size <= PART_BYTES:
+            data = _read(one.source, opened, one.source.size + 1)
+            _check(one.source, opened, len(data))
+            answer = _put(store, one, data, use_multipart=False)
+        else:
+            answer = _put(
+                store,
+                one,
+                _checked_parts(one.source, opened),
+                use_multipart=True,
+                chunk_size=part_bytes(one.source.size),
+                max_concurrency=PARTS_AT_ONCE,
+            )
+    etag = (answer["e_tag"] or "").strip('"')
+    return Stored(key=one.key, size=one.source.size, etag=etag, version_id=answer["version"] or "")
+
+
+def _put(store: Store, one: Upload, data: bytes | Iterator[bytes], **how: Any) -> Any:
+    with explained(f"upload {one.source} to {one.key}"):
+        return obstore.put(store.s3, one.key, data, attributes={"Content-Type": one.content_type}, **how)
+
+
+def _checked_parts(source: Source, opened: BinaryIO) -> Iterator[bytes]:
+    """The content of a large source. Its last act is to refuse content that is not what was listed.
+
+    obstore then aborts the multipart upload, so that wrong bytes never become an object.
+    """
+    got = 0
+    while got <= source.size and (data := _read(source, opened, READ_BYTES)):
+        got += len(data)
+        yield data
+    _check(source, opened, got)
+
+
+def _read(source: Source, opened: BinaryIO, size: int) -> bytes:
+    try:
+        return opened.read(size)
+    except (OSError, EOFError, RuntimeError, BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"cannot read {source}: {error}.", hint="Repair or remove it, and submit again.") from error
+
+
+def _check(source: Source, opened: BinaryIO, got: int) -> None:
+    source.check(opened)
+    if got != source.size:
+        raise InputError(
+            f"{source} changed while it was read: {source.size} bytes were listed, {got} came.",
+            hint="Submit again once nothing writes to it; what is uploaded is not uploaded again.",
+        )
+
+
+def part_bytes(size: int) -> int:
+    """Bytes of a part of a large object: 16 MB, or more where S3's 10,000 parts would not do."""
+    return max(PART_BYTES, -(-size // (MAX_PARTS * MB)) * MB)
+
+
+def bytes_held(size: int) -> int:
+    """Memory that one object of this size takes while it travels."""
+    return size if size <= PART_BYTES else (PARTS_AT_ONCE + 1) * part_bytes(size)
+
+
+def content_etag(source: Source) -> str:
+    """The ETag that S3 gives this content when `upload_one` writes it: MD5, or MD5 of the parts' MD5s.
+
+    In a bucket encrypted with a KMS key ETags are something else; there nothing is recognised as already uploaded.
+    """
+    whole = source.size <= PART_BYTES
+    step = PART_BYTES if whole else part_bytes(source.size)
+    parts, got = [], 0
+    with source.open() as opened:
+        while got <= source.size and (data := _read(source, opened, step)):
+            got += len(data)
+            parts.append(hashlib.md5(data, usedforsecurity=False))
+        _check(source, opened, got)
+    if whole:
+        return (parts or [hashlib.md5(usedforsecurity=False)])[0].hexdigest()
+    joined = b"".join(part.digest() for part in parts)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+# --- down ---------------------------------------------------------------------------------------------------
+
+
+def download(store: Store, downloads: Iterable[Download]) -> Iterator[tuple[Download, Exception | None]]:
+    """Read many objects into files at once; yields each with None, or with why it failed.
+
+    A target is written whole or not at all: beside it first, then renamed over it. Folders are made as needed.
+    """
+    return concurrently(
+        downloads,
+        lambda one: download_one(store, one),
+        threads=store.threads,
+        cost=lambda one: bytes_held(one.size),
+        budget=IN_FLIGHT_BYTES,
+    )
+
+
+def download_one(store: Store, one: Download) -> None:
+    """Read one object into its file. Raises IntegrityError where size or checksum differ, AwsError from S3."""
+    part = os.path.join(one.target.parent, f".{secrets.token_hex(8)}{PART_SUFFIX}")
+    try:
+        if one.size <= PART_BYTES:
+            data = read(store, one.key, version_id=one.version_id)
+            _verify(one, len(data), hashlib.sha256(data).hexdigest() if one.sha256 else "")
+            _write(part, data)
+        else:
+            _download_ranges(store, one, part)
+        os.replace(part, one.target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        if isinstance(error, OSError):
+            raise GpupipeError(
+                f"cannot write {one.target}: {error.strerror or error}.", hint="Check space and permissions there."
+            ) from error
+        raise
+
+
+def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes:
+    """The content of one object (or its bytes from, to but without the second of `byte_range`)."""
+    options: GetOptions = {}
+    if version_id:
+        options["version"] = version_id
+    if byte_range:
+        options["range"] = byte_range
+    with explained(f"download {key}"):
+        return obstore.get(store.s3, key, options=options or None).bytes()
+
+
+def _write(path: str, data: Bytes) -> None:
+    with _create(path) as opened:
+        opened.write(data)
+
+
+def _create(path: str) -> io.FileIO:
+    try:
+        return open(path, "xb", buffering=0)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "xb", buffering=0)
+
+
+def _download_ranges(store: Store, one: Download, part: str) -> None:
+    """A large object, several ranges at once, each written where it belongs."""
+    step = part_bytes(one.size)
+    with _create(part) as opened:
+
+        def fetch(start: int) -> None:
+            data = read(store, one.key, version_id=one.version_id, byte_range=(start, min(start + step, one.size)))
+            os.pwrite(opened.fileno(), data, start)
+
+        for _, failure in concurrently(range(0, one.size, step), fetch, threads=PARTS_AT_ONCE):
+            if failure is not None:
+                raise failure
+    with open(part, "rb") as opened_again:
+        digest = hashlib.file_digest(opened_again, "sha256").hexdigest() if one.sha256 else ""
+    _verify(one, os.path.getsize(part), digest)
+
+
+def _verify(one: Download, size: int, sha256: str) -> None:
+    if size != one.size or sha256 != one.sha256:
+        what = f"{size} bytes instead of {one.size}" if size != one.size else f"SHA-256 {sha256}, not {one.sha256}"
+        raise IntegrityError(
+            f"{one.key} is not what the job's result says: {what}.", hint="Fetch again; if it stays, retry the job."
+        )
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn obstore's errors inside into ours: `could not <what>: <cause>. <remedy>`."""
+    try:
+        yield
+    except (StorePermissionDeniedError, UnauthenticatedError) as error:
+        raise PermissionDeniedError(
+            f"could not {what}: {_first_line(error)}.",
+            hint="Allow it to the operator (`gpupipe policy` prints the whole policy), or renew the credentials.",
+            code="AccessDenied",
+        ) from error
+    except FileNotFoundError as error:
+        raise AwsError(f"could not {what}: it is not there.", hint="It may have expired.", code="NotFound") from error
+    except (BaseError, ValueError) as error:
+        raise AwsError(
+            f"could not {what}: {_first_line(error)}.",
+            hint="Check the network and run the same command again: what is done is not done twice.",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    # The lines after it are Rust's debugging output.
+    return str(error).partition("\n")[0].rstrip(".: ")
