@@ -35,6 +35,8 @@ MOTO_SERVICES: Mapping[str, str] = {
 }
 # In neither, so that callers must take a refusal for "cannot be seen": Service Quotas for EC2, Pricing, Free Tier.
 
+_KEPT = frozenset({"AWS_CA_BUNDLE"})
+
 START_TIMEOUT_S = 30.0
 STOP_GRACE_S = 10.0
 PORT_PATIENCE_S = 2.0
@@ -84,30 +86,39 @@ def endpoints(ports: Mapping[str, int]) -> dict[str, str]:
     return {"default": ministack} | dict.fromkeys(MOTO_SERVICES, moto)
 
 
-def environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with every trace of the person's own AWS set-up replaced by the emulated account.
-
-    Nothing that runs in the local target may ever reach a real account, so profiles and credential files are cut off
-    as well as variables.
-    """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    bundle = {name: os.environ[name] for name in ("AWS_CA_BUNDLE",) if name in os.environ}
-    bypass = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost")))
+def client_environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which boto3 and the AWS CLI talk to the emulators."""
     return {
-        **clean,
-        **bundle,
         "AWS_ACCESS_KEY_ID": account.access_key,
         "AWS_SECRET_ACCESS_KEY": account.secret_key,
         "AWS_DEFAULT_REGION": account.region,
         "AWS_REGION": account.region,
+        "AWS_ENDPOINT_URL": addresses["default"],
+        **{f"AWS_ENDPOINT_URL_{MOTO_SERVICES[name]}": url for name, url in addresses.items() if name != "default"},
+    }
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without any trace of the person's own AWS set-up.
+
+    Nothing that runs in the local target may ever reach a real account, so profiles and credential files are cut off
+    as well as variables, and what is on this machine is not asked for through a proxy.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith("AWS_")}
+    bypass = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost")))
+    return {
+        **kept,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": addresses["default"],
-        **{f"AWS_ENDPOINT_URL_{MOTO_SERVICES[name]}": url for name, url in addresses.items() if name != "default"},
         "NO_PROXY": bypass,
         "no_proxy": bypass,
     }
+
+
+def environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a process in the local target: emulators, their functions, machines."""
+    return {**clean_environment(), **client_environment(account, addresses)}
 
 
 @contextlib.contextmanager

@@ -64,6 +64,11 @@ class Host:
         return HostState.OFF if self.off else HostState.CRASHED
 
     @property
+    def pid(self) -> int | None:
+        """Of the machine's process, if it was started."""
+        return self._process.pid if self._process else None
+
+    @property
     def off(self) -> PowerOff | None:
         """Why the machine went off, once it has."""
         noted = (read_json(self.folder / RUN_FILE) or {}).get("off")

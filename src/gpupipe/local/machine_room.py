@@ -11,12 +11,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpupipe.local.configuration import RoomSettings
 from gpupipe.local.host import Boot, Host, HostState
-from gpupipe.local.metadata import InstanceFacts
+from gpupipe.local.metadata import InstanceFacts, MetadataService
 from gpupipe.local.state import Folder
 from gpupipe.names import TAG_STACK
 
@@ -26,15 +26,6 @@ SCHEDULE_S = 60.0
 """The guard's own schedule, which the emulators keep by themselves."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoomSettings:
-    """What the configuration says about the machine room; read again before each use."""
-
-    worker_python: str
-    guard_interval_s: float
-    guard_functions: tuple[str, ...]
 
 
 class UserDataError(ValueError):
@@ -51,22 +42,17 @@ class MachineRoom:
         folder: Folder,
         client: Callable[[str], Any],
         environment: Mapping[str, str],
-        metadata_url: Callable[[str], str],
+        metadata: MetadataService,
         settings: Callable[[], RoomSettings],
     ) -> None:
         self._stack_id = stack_id
         self._folder = folder
         self._client = client
         self._environment = environment
-        self._metadata_url = metadata_url
+        self._metadata = metadata
         self._settings = settings
         self._hosts: dict[str, Host] = {}
-        self._facts: dict[str, InstanceFacts] = {}
         self._next_guard = time.monotonic()
-
-    def facts(self, instance_id: str) -> InstanceFacts | None:
-        """What the metadata service may tell about a machine."""
-        return self._facts.get(instance_id)
 
     def step(self) -> None:
         """Bring the machines in line with EC2 once, and call the guards when it is time."""
@@ -77,17 +63,16 @@ class MachineRoom:
         for instance_id in self._disks() - set(alive):
             stopped = instances.get(instance_id, {}).get("State", {}).get("Name") in ("stopping", "stopped")
             self._keep_off(instance_id, keep_disk=stopped)
-        self._facts = {name: _facts_of(one, self._host(name)) for name, one in alive.items()}
+        self._metadata.machines = {name: _facts_of(one, self._host(name)) for name, one in alive.items()}
         self._call_guards()
 
     def close(self) -> None:
         """Power every machine off, waiting until all are."""
-        for instance_id in self._disks():
-            self._host(instance_id).ask_off()
-        for instance_id in self._disks():
-            while not self._host(instance_id).ask_off():  # ends: a machine is killed once its patience is over
-                time.sleep(0.1)
-            self._host(instance_id).forget_run()
+        hosts = [self._host(instance_id) for instance_id in self._disks() | set(self._hosts)]
+        while [host for host in hosts if not host.ask_off()]:  # ends: a machine is killed once its patience is over
+            time.sleep(0.1)
+        for host in hosts:
+            host.forget_run()
 
     def _instances(self) -> Iterator[dict[str, Any]]:
         pages = (
@@ -128,10 +113,10 @@ class MachineRoom:
         environment = {
             **self._environment,
             "AWS_EC2_METADATA_DISABLED": "false",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._metadata_url(instance_id),
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._metadata.url(instance_id),
         }
         # Known before the worker asks: its first question is its own id.
-        self._facts = {**self._facts, instance_id: _facts_of(instance, host)}
+        self._metadata.machines = {**self._metadata.machines, instance_id: _facts_of(instance, host)}
         try:
             settings = worker_settings(self._attribute(instance_id, "userData", "UserData"))
             max_hours = float(json.loads(settings)["max_processing_hours"])

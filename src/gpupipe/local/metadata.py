@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,9 +36,6 @@ class InstanceFacts:
     image_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     interruption: Interruption | None = None
-
-
-Lookup = Callable[[str], InstanceFacts | None]
 
 
 def answer(facts: InstanceFacts, path: str) -> str | None:
@@ -82,11 +79,11 @@ def _iso(seconds: float) -> str:
 class MetadataService:
     """The server, in threads of the supervisor."""
 
-    def __init__(self, listener: socket.socket, lookup: Lookup) -> None:
+    def __init__(self, listener: socket.socket) -> None:
         self.port = int(listener.getsockname()[1])
         self._tokens: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._lookup = lookup
+        self.machines: Mapping[str, InstanceFacts] = {}  # by instance id; replaced, never changed
         service = self
 
         class Handler(_Handler):
@@ -121,9 +118,6 @@ class MetadataService:
         with self._lock:
             return self._tokens.get(token, 0.0) > time.monotonic()
 
-    def facts(self, instance_id: str) -> InstanceFacts | None:
-        return self._lookup(instance_id)
-
 
 class _Handler(BaseHTTPRequestHandler):
     imds: MetadataService
@@ -157,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in ours or "Origin" in self.headers or "Sec-Fetch-Site" in self.headers:
             return None, ""
         instance_id, _, path = self.path.lstrip("/").partition("/")
-        return self.imds.facts(instance_id), path.rstrip("/")
+        return self.imds.machines.get(instance_id), path.rstrip("/")
 
     def _send(self, status: int, text: str = "") -> None:
         content = text.encode()

@@ -1,0 +1,197 @@
+"""What the commands do with the local target: have it running, see how it is, interrupt a machine, stop it."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gpupipe.aws import Aws
+from gpupipe.errors import TargetError
+from gpupipe.local import emulators, processes
+from gpupipe.local.host import Host, announce_interruption
+from gpupipe.local.machine_room import running_machines
+from gpupipe.local.processes import ProcessName
+from gpupipe.local.state import Folder, Record, Target
+from gpupipe.names import Stack
+
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 75.0  # thirty seconds for a worker to give its work back, twice ten for the emulators, and some air
+
+
+def ensure_running(config_path: Path, *, stack_id: str, region: str, timeout_s: float = START_TIMEOUT_S) -> Target:
+    """The stack's local target, started or resumed if it does not run. Raises TargetError.
+
+    Any number of commands may call this at once: one starts it, the others wait. `Target.notices` holds what happened
+    since the last command; each notice is handed out once.
+    """
+    folder = Folder.of(config_path, stack_id)
+    target = _ready(folder, folder.read_record())
+    if target is None:
+        emulators.require_installed()
+        with folder.starting(patience_s=timeout_s):
+            target = _started(folder, config_path, timeout_s)
+    if target.region != region:
+        raise TargetError(
+            f"The local target of {stack_id} runs in {target.region}, gpupipe.toml says {region}.",
+            hint="`gpupipe down` it first, with the old region.",
+        )
+    return replace(target, notices=folder.notices(take=True))
+
+
+def connect(target: Target, *, name: str, environment: str) -> Aws:
+    """An `Aws` whose clients talk to the local target."""
+    stack = Stack(name=name, environment=environment, account=target.account_id, region=target.region)
+    return Aws(stack=stack, endpoints=target.endpoints, credentials=target.credentials)
+
+
+def shell_environment(target: Target) -> dict[str, str]:
+    """What the AWS CLI, or any SDK, needs in its environment to talk to the local target."""
+    account = emulators.Account(account_id=target.account_id, secret_key=target.secret_key, region=target.region)
+    return emulators.client_environment(account, target.endpoints)
+
+
+def status(config_path: Path, *, stack_id: str) -> dict[str, Any]:
+    """How the local target is, as plain JSON values; starts nothing."""
+    folder = Folder.of(config_path, stack_id)
+    record = folder.read_record()
+    target = _ready(folder, record)
+    return {
+        "stack": stack_id,
+        "folder": str(folder.path),
+        "ready": target is not None,
+        "phase": _phase(record),
+        "problem": record.problem,
+        "generation": record.generation,
+        "started_at": datetime.fromtimestamp(record.started_at, UTC).isoformat() if target else "",
+        "region": target.region if target else "",
+        "account_id": target.account_id if target else "",
+        "endpoints": dict(target.endpoints) if target else {},
+        "environment": shell_environment(target) if target else {},
+        "processes": [_described(name, process, record.ports) for name, process in _processes(record)],
+        "machines": [_machine(disk, folder) for disk in _disks(folder)],
+        "logs": str(folder.logs),
+        "notices": list(folder.notices(take=False)),
+    }
+
+
+def interrupt(
+    config_path: Path, *, stack_id: str, instance_id: str | None = None, notice_s: float = 120.0
+) -> dict[str, Any]:
+    """Rehearse a spot loss: announce it to a running machine now, take the machine away `notice_s` later.
+
+    Without `instance_id` the only running machine is meant. Raises TargetError.
+    """
+    folder = Folder.of(config_path, stack_id)
+    running = {disk.name: disk for disk in running_machines(folder)}
+    if instance_id is None and len(running) == 1:
+        instance_id = next(iter(running))
+    if instance_id not in running:
+        known = f"Running: {', '.join(running)}." if running else "No machine is running."
+        wanted = f"{instance_id} is not running" if instance_id else "it is not clear which machine to interrupt"
+        raise TargetError(f"{wanted}.", hint=known)
+    interruption = announce_interruption(running[instance_id], notice_s=notice_s)
+    taken_at = datetime.fromtimestamp(interruption.taken_at, UTC).isoformat()
+    return {"instance_id": instance_id, "notice_s": notice_s, "taken_at": taken_at}
+
+
+def stop(config_path: Path, *, stack_id: str, remove: bool) -> None:
+    """End every process of the target and make sure that none is left; with `remove` its folder goes too.
+
+    Stopping what does not run succeeds. Raises TargetError if something would not end.
+    """
+    folder = Folder.of(config_path, stack_id)
+    if not folder.path.exists():
+        return
+    with folder.starting(patience_s=STOP_TIMEOUT_S):
+        record = folder.read_record()
+        if record.supervisor:
+            processes.end(record.supervisor, grace_s=STOP_TIMEOUT_S)
+        _end_orphans(folder, folder.read_record(), record)
+        folder.endpoint_file.unlink(missing_ok=True)
+        if remove:
+            shutil.rmtree(folder.path)
+    if remove:
+        with contextlib.suppress(OSError):  # another stack lives there too
+            (folder.path.parent / ".gitignore").unlink(missing_ok=True)
+            folder.path.parent.rmdir()
+
+
+def _ready(folder: Folder, record: Record) -> Target | None:
+    return folder.read_target() if record.phase == "ready" and record.supervised else None
+
+
+def _started(folder: Folder, config_path: Path, timeout_s: float) -> Target:
+    """Start a supervisor unless one is at work, and wait until it reports ready. The start lock is held."""
+    record = folder.read_record()
+    supervisor = record.supervisor if record.supervised else None
+    if supervisor is None:
+        folder.create()
+        supervisor = processes.spawn(
+            processes.python_module(
+                "gpupipe.local.supervisor", "--config", str(config_path.absolute()), "--folder", str(folder.path)
+            ),
+            environment=emulators.clean_environment(),
+            folder=config_path.absolute().parent,
+            log=folder.supervisor_log,
+        )
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        record = folder.read_record()
+        if target := _ready(folder, record):
+            return target
+        if not supervisor.alive:
+            break
+        time.sleep(0.03)
+    raise _start_error(folder, record, supervisor, timeout_s)
+
+
+def _start_error(folder: Folder, record: Record, supervisor: ProcessName, timeout_s: float) -> TargetError:
+    if record.phase == "failed" and record.problem:
+        return TargetError(f"The local target could not start: {record.problem}")
+    how = f"was not ready within {timeout_s:.0f} s" if supervisor.alive else "ended while starting"
+    log = folder.supervisor_log
+    return TargetError(f"The local target {how}. Its log {log} ends:\n{processes.last_lines(log)}")
+
+
+def _end_orphans(folder: Folder, *records: Record) -> None:
+    """End what a crashed supervisor left behind."""
+    hosts = [Host(disk, log=folder.logs / f"{disk.name}.log") for disk in _disks(folder)]
+    while [host for host in hosts if not host.ask_off()]:  # ends: a machine is killed once its patience is over
+        time.sleep(0.1)
+    for host in hosts:
+        host.forget_run()
+    left = {process for record in records for process in (*record.emulators.values(), record.supervisor) if process}
+    for process in left:
+        processes.end(process, grace_s=emulators.STOP_GRACE_S)
+    stubborn = [process.pid for process in left if process.alive]
+    if stubborn:
+        raise TargetError(f"processes {stubborn} of the local target would not end.", hint="Kill them by hand.")
+
+
+def _phase(record: Record) -> str:
+    """The phase as a person should see it: a supervisor that is gone without having said so has crashed."""
+    return "crashed" if record.phase in ("starting", "ready") and not record.supervised else record.phase
+
+
+def _processes(record: Record) -> Iterator[tuple[str, ProcessName]]:
+    if record.supervisor:
+        yield "supervisor", record.supervisor
+    yield from record.emulators.items()
+
+
+def _described(name: str, process: ProcessName, ports: Mapping[str, int]) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{ports[name]}" if name in ports else ""
+    return {"name": name, "pid": process.pid, "alive": process.alive, "url": url}
+
+
+def _disks(folder: Folder) -> list[Path]:
+    return sorted(folder.machines.iterdir()) if folder.machines.is_dir() else []
+
+
+def _machine(disk: Path, folder: Folder) -> dict[str, Any]:
+    host = Host(disk, log=folder.logs / f"{disk.name}.log")
+    return {"instance_id": disk.name, "state": host.state.value, "pid": host.pid, "log": str(host.log)}
