@@ -1,0 +1,109 @@
+"""What every stage does around its own work: watch it, time it, and turn what goes wrong into outcomes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from gpuworker.budget import BudgetClosed
+from gpuworker.contract import Failure
+from gpuworker.feed import Outcome, Passage
+from gpuworker.isolate import IsolatorError
+from gpuworker.log import Log
+from gpuworker.memory import is_out_of_memory
+from gpuworker.storage import StorageError
+from gpuworker.tasks import ItemError
+from gpuworker.watch import Abandoned, Watch
+
+
+class Dropped(Exception):  # noqa: N818 - an answer
+    """The item's shard is not wanted any more."""
+
+
+class Frame:
+    """Shared by the stages of one stream."""
+
+    def __init__(self, watch: Watch, log: Log, *, cores: int) -> None:
+        self.watch, self.log = watch, log
+        self.closing = threading.Event()
+        self.gates: Mapping[str, threading.Semaphore] = {
+            "decode": threading.Semaphore(cores),
+            "encode": threading.Semaphore(cores),
+        }
+
+    def attempt(self, passage: Passage, stage: Callable[[Passage], None]) -> None:
+        """Do one stage's work on an item; whatever goes wrong becomes its outcome. Raises Abandoned."""
+        try:
+            stage(passage)
+        except ItemError as error:
+            self.fail(passage, error)
+        except (Dropped, BudgetClosed):
+            passage.release()
+        except (StorageError, IsolatorError) as error:
+            passage.feed.fail(error)
+            passage.release()
+        except Abandoned:
+            raise
+        except Exception as error:
+            self.fail(passage, self.unexpected(passage, error))
+
+    def unexpected(self, passage: Passage, error: Exception) -> ItemError:
+        """The failure for an exception that no task means to raise; a bug is logged with its traceback."""
+        if is_out_of_memory(error):
+            return ItemError("out_of_memory", f"not enough memory: {error}")
+        where = {"job": passage.feed.id.job, "shard": passage.feed.id.number, "item": passage.item.key}
+        self.log.error("item_failed_unexpectedly", error, **where)
+        return ItemError("internal_error", f"{type(error).__name__}: {error}")
+
+    def fail(self, passage: Passage, error: ItemError) -> None:
+        """Settle an item as failed."""
+        item = passage.item
+        failure = Failure(output=item.output, key=item.key, etag=item.etag, code=error.code, message=error.message)
+        self.settle(passage, failure)
+
+    def settle(self, passage: Passage, outcome: Outcome) -> None:
+        """Let go of the item and tell its feed."""
+        passage.release()
+        passage.feed.settle(passage.index, outcome)
+
+    def is_wanted(self, passage: Passage) -> bool:
+        return passage.feed.is_wanted and not self.closing.is_set()
+
+    def require_wanted(self, passage: Passage) -> None:
+        """Raises Dropped where nobody wants the item any more."""
+        if not self.is_wanted(passage):
+            raise Dropped
+
+    def working(self, stage: str, passages: Sequence[Passage]) -> Working:
+        """A `with` block for one stage's work on these items. Raises Abandoned at its end if it took too long."""
+        return Working(self, stage, passages)
+
+
+class Working:
+    """One step of one stage: on at most as many cores as there are, watched, journalled and timed."""
+
+    __slots__ = ("_frame", "_gate", "_passages", "_stage", "_started", "_step")
+
+    def __init__(self, frame: Frame, stage: str, passages: Sequence[Passage]) -> None:
+        self._frame, self._stage, self._passages = frame, stage, passages
+        self._gate = frame.gates.get(stage)
+
+    def __enter__(self) -> None:
+        if self._gate is not None:
+            self._gate.acquire()
+        self._step = self._frame.watch.begin(self._stage, self._passages)
+        self._started = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        seconds = seconds_since(self._started)
+        self._frame.watch.end(self._step)  # raises Abandoned; the gate has been passed on already then
+        if self._gate is not None:
+            self._gate.release()
+        for passage in self._passages:
+            passage.seconds[self._stage] = round(seconds / len(self._passages), 6)
+
+
+def seconds_since(started: float) -> float:
+    """Seconds since a `time.perf_counter()`, to the microsecond."""
+    return round(time.perf_counter() - started, 6)

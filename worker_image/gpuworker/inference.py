@@ -1,0 +1,146 @@
+"""The model's thread: takes whatever is ready, in batches, and waits only when nothing is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from gpuworker.feed import Passage
+from gpuworker.frame import Frame
+from gpuworker.memory import free_cached, is_out_of_memory
+from gpuworker.tasks import ItemError, Task
+from gpuworker.watch import Abandoned
+
+GOOD_BATCHES_BEFORE_GROWING = 50
+
+
+class Inference:
+    """Items enter through `ready`; `on_taken` hears of each that leaves it, `on_result` gets those with a result."""
+
+    def __init__(
+        self,
+        task: Task,
+        frame: Frame,
+        *,
+        on_taken: Callable[[], None],
+        on_result: Callable[[Passage], None],
+    ) -> None:
+        self._task, self._frame = task, frame
+        self._on_taken, self._on_result = on_taken, on_result
+        self.ready: SimpleQueue[Passage | None] = SimpleQueue()
+        self.idle_s = 0.0
+        """How long the model waited for items, summed over its threads."""
+        self._batch_limit = task.batch_size
+        self._good_batches = 0
+
+    def loop(self) -> None:
+        """What each of the model's threads does, until it takes None from `ready`."""
+        first = self._next_ready()
+        while first is not None:
+            batch, following = self._batch_from(first)
+            try:
+                self._infer_wanted(batch)
+            except Abandoned:
+                return
+            batch.clear()  # or its pixels would be held while waiting for the next
+            first = following or self._next_ready()
+
+    def _next_ready(self) -> Passage | None:
+        started = time.perf_counter()
+        passage = self.ready.get()
+        self.idle_s += time.perf_counter() - started
+        return self._taken(passage)
+
+    def _taken(self, passage: Passage | None) -> Passage | None:
+        if passage is not None:
+            self._on_taken()
+            passage.feed.at_infer(passage.index)
+        return passage
+
+    def _batch_from(self, first: Passage) -> tuple[list[Passage], Passage | None]:
+        """What is ready and may share a batch with `first`, and the first that may not."""
+        batch = [first]
+        while len(batch) < self._batch_limit:
+            try:
+                passage = self._taken(self.ready.get_nowait())
+            except Empty:
+                break
+            if passage is None:
+                self.ready.put(None)
+                break
+            if passage.feed.batch_key != first.feed.batch_key:
+                return batch, passage
+            batch.append(passage)
+        return batch, None
+
+    def _infer_wanted(self, batch: Sequence[Passage]) -> None:
+        wanted = [passage for passage in batch if self._frame.is_wanted(passage)]
+        for passage in batch:
+            if passage not in wanted:
+                passage.release()
+        if wanted:
+            self._infer(wanted)
+
+    def _infer(self, batch: Sequence[Passage]) -> None:
+        """Run the model; where that fails, on ever smaller halves, so that one bad item fails alone."""
+        problem = self._run(batch)
+        if problem is None:
+            return
+        if problem.code == "out_of_memory":
+            free_cached()
+            if len(batch) == 1:
+                problem = self._run_reduced(batch[0], problem)
+            else:
+                self._batch_limit, self._good_batches = len(batch) // 2, 0
+                self._frame.log.warning("batch_halved", items=len(batch), reason=problem.message)
+        if problem is None:
+            return
+        if len(batch) == 1:
+            self._frame.fail(batch[0], problem)
+            return
+        half = len(batch) // 2
+        self._infer(batch[:half])
+        self._infer(batch[half:])
+
+    def _run(self, batch: Sequence[Passage]) -> ItemError | None:
+        """Run the model and pass results on; or what went wrong, as words: a traceback would hold the memory."""
+        decoded = [passage.decoded for passage in batch if passage.decoded is not None]
+        return self._tried(batch, lambda options: self._task.run(decoded, options))
+
+    def _run_reduced(self, passage: Passage, problem: ItemError) -> ItemError | None:
+        """Let the task try one item in its own frugal way (tiles), if it has one."""
+        run_reduced = getattr(self._task, "run_reduced", None)
+        if run_reduced is None:
+            return problem
+        return self._tried([passage], lambda options: [run_reduced(passage.decoded, options)])
+
+    def _tried(self, batch: Sequence[Passage], run: Callable[[Any], Sequence[Any]]) -> ItemError | None:
+        try:
+            with self._frame.working("infer", batch):
+                results = run(batch[0].feed.shard.options)
+            self._pass_on(batch, results)
+        except Abandoned:
+            raise
+        except ItemError as error:
+            return ItemError(error.code, error.message)
+        except Exception as error:
+            if len(batch) == 1:
+                return self._frame.unexpected(batch[0], error)
+            return ItemError("out_of_memory" if is_out_of_memory(error) else "internal_error", str(error))
+        return None
+
+    def _pass_on(self, batch: Sequence[Passage], results: Sequence[Any]) -> None:
+        if len(results) != len(batch):
+            raise RuntimeError(f"the task returned {len(results)} results for {len(batch)} items")
+        for passage, result in zip(batch, results, strict=True):
+            if isinstance(result, ItemError):
+                self._frame.fail(passage, result)
+            else:
+                passage.result = result
+                self._on_result(passage)
+        self._good_batches += 1
+        if self._good_batches >= GOOD_BATCHES_BEFORE_GROWING:
+            self._batch_limit = min(self._task.batch_size, self._batch_limit * 2)
+            self._good_batches = 0

@@ -1,0 +1,102 @@
+"""The child process of `gpuworker.isolate`: one item at a time, with a memory limit, and the first to go."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gpuworker.isolate import ChildSettings
+from gpuworker.memory import is_out_of_memory
+from gpuworker.tasks import Encoded, ItemError, Task
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve the pipe whose file descriptor is the only argument, until it is closed."""
+    pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    _die_with_parent()
+    settings: ChildSettings = pipe.recv()
+    task = _loaded(settings, pipe)
+    _limit_memory(settings)
+    while True:
+        try:
+            data, source, options = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_worked_on(task, data, source, options))
+
+
+def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
+    """Load the task and tell the parent: None, or what went wrong."""
+    try:
+        module, _, name = settings.task.partition(":")
+        task: Task = getattr(importlib.import_module(module), name)()
+        task.load(settings.device, settings.options)
+    except Exception:
+        pipe.send(traceback.format_exc(limit=-3))
+        raise
+    pipe.send(None)
+    return task
+
+
+def _worked_on(task: Task, data: bytes, source: Any, options: Any) -> Encoded | tuple[str, str]:
+    """The result, or code and message of the item's failure."""
+    try:
+        decoded = task.decode(data, source, options)
+        [result] = task.run([decoded], options)
+        if isinstance(result, ItemError):
+            return result.code, result.message
+        return task.encode(decoded, result, options)
+    except ItemError as error:
+        return error.code, error.message
+    except Exception as error:
+        if is_out_of_memory(error):
+            return "out_of_memory", f"not enough memory: {error}"
+        traceback.print_exc()
+        return "internal_error", f"{type(error).__name__}: {error}"
+
+
+def _limit_memory(settings: ChildSettings) -> None:
+    """Make large allocations fail here, where it is one item's MemoryError. The parent watches what this misses.
+
+    RLIMIT_DATA counts what is written to; RLIMIT_AS would count CUDA's reservations of address space too.
+    """
+    if settings.device == "cpu":
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_DATA, (settings.memory_limit_bytes, resource.RLIM_INFINITY))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # if the kernel has to kill somebody, then this one
+
+
+def _die_with_parent() -> None:
+    """Never outlive the worker, even if it is killed while this process hangs in a decoder."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:  # macOS
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        threading.Event().wait(1.0)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

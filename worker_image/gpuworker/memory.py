@@ -1,0 +1,85 @@
+"""How much memory this process may use, and what running out of it looks like."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+SHARE_FOR_FLIGHT = 0.4
+"""Of the memory limit, for everything in flight. The rest is for the model and what a step needs while it runs."""
+SHARE_FOR_CHILD = 0.5
+"""The most that an isolated item may take before its process is killed."""
+
+
+def budget_bytes() -> int:
+    """What may be in flight on this machine."""
+    return int(memory_limit_bytes() * SHARE_FOR_FLIGHT)
+
+
+def memory_limit_bytes(*, root: Path = Path("/")) -> int:
+    """Memory this process may use: the control group's limit (version 2 or 1) or what the machine has."""
+    limits = [_physical_bytes(), *_cgroup_limits(root)]
+    return min(limit for limit in limits if limit > 0)
+
+
+def _physical_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _cgroup_limits(root: Path) -> list[int]:
+    """Limits of this process's group and of those above it; inside a container the root is the container's own."""
+    mount = root / "sys/fs/cgroup"
+    own = _own_group(root)
+    folders = [mount / own, *(mount / own).parents] if own else [mount]
+    files = [folder / "memory.max" for folder in folders if folder == mount or mount in folder.parents]
+    files.append(mount / "memory/memory.limit_in_bytes")
+    return [limit for file in files if (limit := _number_in(file)) is not None]
+
+
+def _own_group(root: Path) -> str:
+    """Path of this process's group below the mount, in version 2 (`0::/user.slice/…`)."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
+
+
+def _number_in(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that process `pid` holds now; 0 where it is gone or cannot be seen."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        import psutil  # macOS has no /proc
+    except ImportError:
+        return 0
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's MemoryError, torch's and CUDA's errors, and OpenCV's `Insufficient memory` (-4)."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return isinstance(error, Exception) and ("out of memory" in text.lower() or "Insufficient memory" in text)
+
+
+def free_cached() -> None:
+    """Give back what torch keeps for later, if torch is in use, so that a smaller batch finds room."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,289 @@
+"""Objects of the pipeline's bucket, read and written whole, with the errors that the worker tells apart.
+
+Bytes travel through obstore (Rust): measured with 32 threads against a server that answers after 30 ms, reading one
+object and writing two takes 0.5 ms of CPU, through boto3 3.5 ms. The few keys that obstore's paths cannot express
+(`a//b`, `./`, control characters) take the slow way through boto3. Every call names the bucket's expected owner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, PreconditionError
+from obstore.exceptions import PermissionDeniedError as DeniedError
+from obstore.store import S3Store
+
+from gpuworker.contract import Artifact
+from gpuworker.tasks import ItemError
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S, REQUEST_TIMEOUT_S = 5, 30, 300
+RETRIES, RETRY_FOR_S = 8, 60
+READ_ATTEMPTS = 3
+
+RANGE_BYTES = 32 * 1024 * 1024
+"""Larger objects are read as concurrent ranges, and written as parts, of this size."""
+RANGES_AT_ONCE = 4
+
+_CREDENTIALS_LIVE_S = 600
+"""How long obstore may keep credentials: botocore renews those of a role when 10 minutes are left."""
+
+_NOT_FOR_OBSTORE = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
+_EXPIRED = re.compile(r"ExpiredToken|InvalidAccessKeyId|InvalidToken|RequestTimeTooSkewed|SignatureDoesNotMatch")
+
+
+class StorageError(Exception):
+    """The bucket cannot be reached or refuses: no fault of an item, so the shard is given back and tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object:
+    """What was read: bytes, and which version they are."""
+
+    data: bytes
+    etag: str
+    version_id: str
+
+
+class Storage:
+    """One bucket. Safe to share between threads; a call blocks its thread and lets the others run."""
+
+    def __init__(self, bucket: str, *, region: str, owner: str = "", session: Any = None, endpoint: str = "") -> None:
+        """`owner` is the account that must own the bucket; `session` a boto3 session (default: a new one)."""
+        import boto3
+
+        self.bucket = bucket
+        self._region = region
+        self._session = session or boto3.Session(region_name=region)
+        self._owner = {"ExpectedBucketOwner": owner} if owner else {}
+        self._endpoint = endpoint or endpoint_of(os.environ)
+        self._store = self._open_store(owner)
+        self._boto: Any = None
+        self._ranges: ThreadPoolExecutor | None = None
+
+    def _open_store(self, owner: str) -> S3Store:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        local: dict[str, Any] = {"endpoint": self._endpoint} if self._endpoint else {}
+        return S3Store(
+            self.bucket,
+            region=self._region,
+            virtual_hosted_style_request=not self._endpoint,
+            credential_provider=Boto3CredentialProvider(self._session, ttl=timedelta(seconds=_CREDENTIALS_LIVE_S)),
+            client_options={
+                "allow_http": self._endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+                "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+                "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+                "user_agent": "gpuworker",
+                **({"default_headers": {"x-amz-expected-bucket-owner": owner}} if owner else {}),
+            },
+            retry_config={
+                "max_retries": RETRIES,
+                "retry_timeout": timedelta(seconds=RETRY_FOR_S),
+                "backoff": {
+                    "init_backoff": timedelta(milliseconds=100),
+                    "max_backoff": timedelta(seconds=10),
+                    "base": 2,
+                },
+            },
+            **local,
+        )
+
+    # --- reading ---
+
+    def get(self, key: str, *, etag: str = "", version_id: str = "", size: int = 0) -> Object:
+        """Read an input as it was pinned.
+
+        `size` in bytes, where it is known, decides whether it is read in ranges. Raises ItemError `not_found` or
+        `changed` (another ETag than `etag`), StorageError for all that is not the item's fault.
+        """
+        try:
+            found = self._again(lambda: self._get(key, etag, version_id, size), f"read {key}")
+        except PreconditionError as error:
+            raise _changed(key) from error
+        if found is None:
+            raise ItemError("not_found", f"{key} is not there any more, or may not be read")
+        if etag and found.etag.strip('"') != etag.strip('"'):
+            raise _changed(key)
+        return found
+
+    def read(self, key: str) -> Object | None:
+        """Read the newest version of a document; None where there is none. Raises StorageError."""
+        return self._again(lambda: self._get(key, "", "", 0), f"read {key}")
+
+    def _get(self, key: str, etag: str, version_id: str, size: int) -> Object | None:
+        options = {name: value for name, value in (("if_match", _quoted(etag)), ("version", version_id)) if value}
+        try:
+            if _NOT_FOR_OBSTORE.search(key):
+                return self._get_by_boto(key, etag, version_id)
+            if size > RANGE_BYTES:
+                return self._get_ranges(key, options, size)
+            return self._get_one(key, options)
+        except FileNotFoundError:
+            return None
+        except DeniedError as error:
+            # Without the right to list, S3 answers 403 for what is absent. Expired credentials are another matter.
+            if _EXPIRED.search(str(error)):
+                raise
+            return None
+
+    def _get_one(self, key: str, options: Mapping[str, Any]) -> Object:
+        answer = obstore.get(self._store, key, options=options or None)  # type: ignore[arg-type]
+        meta = answer.meta
+        data = answer.bytes().to_bytes()
+        return Object(data=data, etag=meta["e_tag"] or "", version_id=meta["version"] or "")
+
+    def _get_ranges(self, key: str, options: Mapping[str, Any], size: int) -> Object:
+        first = self._get_one(key, {**options, "range": (0, RANGE_BYTES)})
+        pinned = {**options, "if_match": first.etag}
+        ranges = [(start, min(start + RANGE_BYTES, size)) for start in range(RANGE_BYTES, size, RANGE_BYTES)]
+        if self._ranges is None:
+            self._ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="ranges")
+        rest = self._ranges.map(lambda part: self._get_one(key, {**pinned, "range": part}).data, ranges)
+        return Object(data=b"".join([first.data, *rest]), etag=first.etag, version_id=first.version_id)
+
+    # --- writing ---
+
+    def put(self, key: str, data: bytes, content_type: str = "application/json") -> Artifact:
+        """Write an object; its version and checksum say which bytes were meant. Raises StorageError."""
+        answer = self._again(lambda: self._put(key, data, content_type, create=False), f"write {key}")
+        return Artifact(
+            key=key,
+            size=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            version_id=answer or "",
+        )
+
+    def put_new(self, key: str, data: bytes, content_type: str = "application/json") -> bool:
+        """Write an object where there is none; False where there is one. Raises StorageError.
+
+        After a lost answer the retry may find this very call's own object: a caller that gets False reads it.
+        """
+        try:
+            self._again(lambda: self._put(key, data, content_type, create=True), f"write {key}")
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
+    def _put(self, key: str, data: bytes, content_type: str, *, create: bool) -> str | None:
+        if _NOT_FOR_OBSTORE.search(key):
+            return self._put_by_boto(key, data, content_type, create=create)
+        result = obstore.put(
+            self._store,
+            key,
+            data,
+            attributes={"Content-Type": content_type},
+            mode="create" if create else "overwrite",
+            use_multipart=len(data) > RANGE_BYTES and not create,
+            chunk_size=RANGE_BYTES // 2,
+            max_concurrency=RANGES_AT_ONCE,
+        )
+        return result["version"]
+
+    # --- the slow way ---
+
+    def _client(self) -> Any:
+        if self._boto is None:
+            from botocore.config import Config
+
+            self._boto = self._session.client(
+                "s3",
+                region_name=self._region,
+                endpoint_url=self._endpoint or None,
+                config=Config(
+                    retries={"mode": "standard", "max_attempts": RETRIES},
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    read_timeout=READ_TIMEOUT_S,
+                    s3={"addressing_style": "path" if self._endpoint else "auto"},
+                ),
+            )
+        return self._boto
+
+    def _get_by_boto(self, key: str, etag: str, version_id: str) -> Object:
+        pins = {"IfMatch": _quoted(etag)} if etag else {}
+        if version_id:
+            pins["VersionId"] = version_id
+        with _boto_errors_as_obstores():
+            answer = self._client().get_object(Bucket=self.bucket, Key=key, **pins, **self._owner)
+            return Object(
+                data=answer["Body"].read(), etag=answer.get("ETag", ""), version_id=answer.get("VersionId", "")
+            )
+
+    def _put_by_boto(self, key: str, data: bytes, content_type: str, *, create: bool) -> str:
+        condition = {"IfNoneMatch": "*"} if create else {}
+        with _boto_errors_as_obstores():
+            answer = self._client().put_object(
+                Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition, **self._owner
+            )
+            return str(answer.get("VersionId", ""))
+
+    # --- both ---
+
+    def _again(self, call: Callable[[], T], what: str) -> T:
+        """Try a call a few times: obstore retries refused requests, this one answers that broke off."""
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                return call()
+            except (AlreadyExistsError, PreconditionError, NotModifiedError):
+                raise
+            except DeniedError as error:
+                raise StorageError(f"could not {what}: access denied. {_first_line(error)}") from error
+            except (BaseError, OSError, ValueError) as error:
+                if attempt == READ_ATTEMPTS or isinstance(error, ValueError):
+                    raise StorageError(f"could not {what}: {_first_line(error)}") from error
+            time.sleep(0.2 * 4**attempt)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """End the threads that read ranges."""
+        if self._ranges is not None:
+            self._ranges.shutdown(wait=False, cancel_futures=True)
+
+
+class _boto_errors_as_obstores:  # noqa: N801 - reads as a statement
+    """Raise what obstore would: one set of errors for both ways."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if isinstance(error, ClientError):
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            kinds: dict[int, type[Exception]] = {
+                404: FileNotFoundError,
+                403: DeniedError,
+                409: AlreadyExistsError,
+                412: PreconditionError,
+            }
+            raise kinds.get(status, BaseError)(str(error)) from error
+        if isinstance(error, BotoCoreError):
+            raise BaseError(str(error)) from error
+
+
+def endpoint_of(environment: Mapping[str, str]) -> str:
+    """Where S3 answers, as botocore's own variables say it; "" for AWS itself."""
+    return environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag.strip(chr(34))}"' if etag else ""
+
+
+def _changed(key: str) -> ItemError:
+    return ItemError("changed", f"{key} was replaced after the job was submitted; submit it again")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

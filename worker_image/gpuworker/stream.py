@@ -1,0 +1,208 @@
+"""download -> decode -> infer -> encode -> upload, overlapped, for the items of any number of shards at once.
+
+Three groups of threads hand items to each other: one downloads and decodes, one runs the model, one encodes and
+uploads; a fourth thread takes suspects to a process of their own. Few hand-overs, because at 200 images a second every
+switch between threads counts. One byte budget bounds everything in flight; the model waits only when nothing is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from queue import SimpleQueue
+
+from gpuworker.budget import ByteBudget
+from gpuworker.feed import Feed, Passage
+from gpuworker.frame import Frame, seconds_since
+from gpuworker.inference import Inference
+from gpuworker.isolate import Isolator
+from gpuworker.journal import Journal
+from gpuworker.log import Log
+from gpuworker.memory import budget_bytes
+from gpuworker.record import publish
+from gpuworker.storage import Storage
+from gpuworker.tasks import Encoded, ItemError, Task
+from gpuworker.watch import Abandoned, Step, Watch
+
+DOWNLOADERS, UPLOADERS = 24, 32
+"""Enough for 200 items a second when S3 takes 60 ms a call, one read and two writes an item."""
+READY_AT_LEAST = 32
+"""Items that may be ahead of the model, if the byte budget allows: enough to ride out a slow download."""
+HUNG_THREADS_AT_MOST = 2
+FIRST_RATIO = 12.0
+"""Decoded bytes a stored byte, before the first item has told better; JPEG photographs have 5 to 15."""
+
+Queue = SimpleQueue[Passage | None]
+
+
+class Stream:
+    """Runs from its making to `close`. `add` feeds it; outcomes arrive in the feed."""
+
+    def __init__(
+        self,
+        task: Task,
+        storage: Storage,
+        *,
+        journal: Journal,
+        isolator: Isolator,
+        log: Log,
+        item_timeout_s: float,
+        budget: ByteBudget | None = None,
+        cores: int | None = None,
+    ) -> None:
+        self._task, self._storage, self._isolator, self._log = task, storage, isolator, log
+        self._item_timeout_s = item_timeout_s
+        self._watch = Watch(journal, item_timeout_s=item_timeout_s)
+        self._frame = Frame(self._watch, log, cores=cores or os.cpu_count() or 1)
+        self.budget = budget or ByteBudget(budget_bytes())
+        self.stuck = ""
+        """Why this process cannot go on (the model does not return) and has to end; "" while all is well."""
+        self._ratio = FIRST_RATIO
+        self._hung = 0
+        self._ahead = threading.Semaphore(max(READY_AT_LEAST, 4 * task.batch_size * task.infer_threads))
+        self._inbox, self._finishing, self._suspects = Queue(), Queue(), Queue()
+        self.inference = Inference(
+            task, self._frame, on_taken=self._ahead.release, on_result=lambda passage: self._finishing.put(passage)
+        )
+        self._stages: dict[str, tuple[int, Queue, Callable[[], None]]] = {
+            "decode": (DOWNLOADERS, self._inbox, lambda: self._serve(self._inbox, self._prepare)),
+            "infer": (task.infer_threads, self.inference.ready, self.inference.loop),
+            "encode": (UPLOADERS, self._finishing, lambda: self._serve(self._finishing, self._finish)),
+            "alone": (1, self._suspects, lambda: self._serve(self._suspects, self._isolated)),
+            "watch": (1, Queue(), self._watch_loop),
+        }
+        self._threads: dict[str, list[threading.Thread]] = {stage: [] for stage in self._stages}
+        for stage, (threads, _, _) in self._stages.items():
+            for _ in range(threads):
+                self._spawn(stage)
+
+    def _spawn(self, stage: str) -> None:
+        thread = threading.Thread(target=self._stages[stage][2], name=f"stream-{stage}", daemon=True)
+        self._threads[stage].append(thread)
+        thread.start()
+
+    def add(self, feed: Feed, indices: Sequence[int], *, alone: Collection[int] = ()) -> None:
+        """Take in items of a feed's shard; those in `alone` are worked on in a process of their own."""
+        for index in indices:
+            passage = Passage(feed=feed, index=index, item=feed.shard.items[index])
+            (self._suspects if index in alone else self._inbox).put(passage)
+
+    def close(self, timeout_s: float) -> bool:
+        """Drop what is in flight and end all threads; False where some did not end in time (a step hangs)."""
+        deadline = time.monotonic() + timeout_s
+        self._frame.closing.set()
+        self.budget.close()
+        self._isolator.close()
+        for stage, (_, queue, _) in self._stages.items():
+            for _ in self._threads[stage]:
+                queue.put(None)
+            for thread in self._threads[stage]:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for threads in self._threads.values() for thread in threads)
+
+    def _serve(self, queue: Queue, stage: Callable[[Passage], None]) -> None:
+        """Do one stage's work for whatever comes, until told to end."""
+        for passage in iter(queue.get, None):
+            try:
+                self._frame.attempt(passage, stage)
+            except Abandoned:
+                return
+
+    # --- download and decode ---
+
+    def _prepare(self, passage: Passage) -> None:
+        self._ahead.acquire()
+        try:
+            data = self._download(passage)
+            self._decode(passage, data)
+        except BaseException:
+            self._ahead.release()
+            raise
+        self.inference.ready.put(passage)
+
+    def _download(self, passage: Passage) -> bytes:
+        item = passage.item
+        self._frame.require_wanted(passage)
+        passage.reservation = self.budget.admit(item.size)
+        self._frame.require_wanted(passage)
+        started = time.perf_counter()
+        data = self._storage.get(item.key, etag=item.etag, version_id=item.version_id, size=item.size).data
+        passage.seconds["download"] = seconds_since(started)
+        self._frame.require_wanted(passage)
+        return data
+
+    def _decode(self, passage: Passage, data: bytes) -> None:
+        assert passage.reservation is not None
+        passage.reservation.grow(self._expected_bytes(data, passage))
+        with self._frame.working("decode", [passage]):
+            decoded = self._task.decode(data, passage.source, passage.feed.shard.options)
+        self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, len(data)))
+        passage.reservation.correct(decoded.cost_bytes)
+        passage.decoded = decoded
+
+    def _expected_bytes(self, data: bytes, passage: Passage) -> int:
+        """What decoding will hold: as the task reads it from the header, else as the last items had it."""
+        from_header = getattr(self._task, "decoded_bytes", None)
+        if from_header is None:
+            return int(len(data) * self._ratio)
+        return int(from_header(data, passage.source, passage.feed.shard.options))
+
+    # --- encode and upload ---
+
+    def _finish(self, passage: Passage) -> None:
+        self._frame.require_wanted(passage)
+        encoded = passage.encoded or self._encode(passage)
+        assert passage.reservation is not None
+        passage.encoded = passage.decoded = passage.result = None
+        passage.reservation.correct(sum(len(file.data) for file in encoded.files.values()))
+        self._frame.require_wanted(passage)
+        started = time.perf_counter()
+        shard, record_name = passage.feed.shard, self._task.record_name
+        seconds = passage.seconds
+        outcome = publish(self._storage, shard, passage.item, encoded, record_name=record_name, seconds=seconds)
+        seconds["upload"] = seconds_since(started)  # the outcome holds this very mapping
+        self._frame.settle(passage, outcome)
+
+    def _encode(self, passage: Passage) -> Encoded:
+        assert passage.decoded is not None
+        with self._frame.working("encode", [passage]):
+            return self._task.encode(passage.decoded, passage.result, passage.feed.shard.options)
+
+    # --- suspects ---
+
+    def _isolated(self, passage: Passage) -> None:
+        """Have a suspect worked on in the child process, from bytes to files."""
+        data = self._download(passage)
+        passage.feed.at_infer(passage.index)
+        started = time.perf_counter()
+        passage.encoded = self._isolator.run(data, passage.source, passage.feed.shard.options)
+        passage.seconds["infer"] = seconds_since(started)
+        self._finishing.put(passage)
+
+    # --- steps that never end ---
+
+    def _watch_loop(self) -> None:
+        while not self._frame.closing.wait(min(0.5, self._item_timeout_s / 4)):
+            self._isolator.end_if_idle()
+            for step in self._watch.abandon_overdue():
+                self._give_up(step)
+
+    def _give_up(self, step: Step) -> None:
+        """No thread can be ended: the item fails and another thread takes this one's place. Not so the model, of which
+        there is only one, nor when several hang: then the process has to end, and its journal tells what of."""
+        items = [passage.item.key for passage in step.passages]
+        self._log.error("step_timed_out", stage=step.stage, items=items, limit_s=self._item_timeout_s)
+        self._hung += 1
+        if step.stage == "infer" or self._hung > HUNG_THREADS_AT_MOST:
+            self.stuck = f"{step.stage} of {', '.join(items)} did not end within {self._item_timeout_s:g} s an item"
+            return
+        for passage in step.passages:
+            self._frame.fail(passage, _timed_out(step.stage, self._item_timeout_s))
+        self._frame.gates[step.stage].release()
+        self._spawn(step.stage)
+
+
+def _timed_out(stage: str, limit_s: float) -> ItemError:
+    return ItemError("timeout", f"{stage} took longer than {limit_s:g} s; item_timeout_s raises the limit")
