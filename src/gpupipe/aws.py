@@ -56,6 +56,7 @@ PROPAGATING = (
     ("InvalidParameterValue", "Invalid IAM Instance Profile"),
     ("ValidationException", "Could not assume role"),
     ("ValidationException", "unable to assume"),
+    ("ValidationException", "must allow AWS EventBridge Scheduler to assume"),
     ("MalformedPolicyDocument", "Invalid principal in policy"),
     ("InvalidArgument", "Unable to validate the following destination configurations"),
     ("ResourceConflictException", "currently in the following state: Pending"),
