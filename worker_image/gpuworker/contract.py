@@ -26,6 +26,7 @@ import json
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -360,11 +361,8 @@ def choose_outputs(paths: Sequence[str]) -> list[str]:
     keeps that name even beside `a.jpg`, which then stays whole.
     """
     stems = [_stem(path) for path in paths]
-    shared: dict[str, int] = {}
-    for name in {*paths}:
-        stem = _stem(name)
-        shared[stem] = shared.get(stem, 0) + 1
     whole = {*paths}
+    shared = Counter(_stem(path) for path in whole)
     return [
         _cut(path if shared[stem] > 1 or (stem in whole and stem != path) else stem, path)
         for path, stem in zip(paths, stems, strict=True)

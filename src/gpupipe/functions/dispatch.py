@@ -1,0 +1,105 @@
+"""Lambda `dispatch`: what the event queue tells of becomes jobs and shards, and the guard is woken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from gpupipe.functions import log
+from gpupipe.functions.arrivals import Arrival, ManifestArrived, NotTaken, ObjectArrived, arrivals
+from gpupipe.functions.dropins import take_dropins
+from gpupipe.functions.manifests import dispatch_manifest
+from gpupipe.functions.surroundings import Surroundings, surroundings
+from gpuworker.contract import ContractError
+
+TIME_TO_STOP_MS = 60_000
+"""With less time than this left nothing more is begun: what remains is redelivered."""
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """SQS event source with ReportBatchItemFailures: answers which messages are to come again."""
+    failed = dispatch(surroundings(), event.get("Records", ()), context.get_remaining_time_in_millis)
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in sorted(failed)]}
+
+
+def dispatch(around: Surroundings, records: Sequence[Mapping[str, Any]], time_left_ms: Callable[[], float]) -> set[str]:
+    """Handle a batch of SQS records; the ids of the messages that failed. Nothing of it is lost or done twice,
+    wherever it is killed and however often it is repeated."""
+    found, failed = _parsed(around, records)
+    work: list[tuple[set[str], Callable[[], Any], dict[str, Any]]] = []
+    for one in found:
+        if isinstance(one, ManifestArrived):
+            about = {"job": one.job, "generation": one.generation}
+            work.append(({one.message}, _manifest_work(around, one), about))
+    for project, objects in _by_project(found).items():
+        messages = {one.message for one in objects}
+        work.append((messages, _dropin_work(around, project, objects), {"project": project}))
+    to_do = False
+    for messages, act, about in work:
+        if time_left_ms() < TIME_TO_STOP_MS:
+            failed |= messages
+            continue
+        try:
+            to_do |= bool(act())
+        except Exception as error:
+            log.error("dispatch_failed", error, messages=len(messages), **about)
+            failed |= messages
+    _note_not_taken(around, [one for one in found if isinstance(one, NotTaken)])
+    if to_do:
+        _wake_guard(around)
+    return failed
+
+
+def _parsed(around: Surroundings, records: Iterable[Mapping[str, Any]]) -> tuple[list[Arrival], set[str]]:
+    """What arrived; a message that cannot be understood fails alone, and ends in the dead-letter queue."""
+    found: list[Arrival] = []
+    failed: set[str] = set()
+    for record in records:
+        try:
+            found += arrivals([record], bucket=around.settings.bucket, suffixes=around.settings.input_suffixes)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            log.error("message_not_understood", error, message=record.get("messageId"))
+            failed.add(record["messageId"])
+    return found, failed
+
+
+def _by_project(found: Iterable[Arrival]) -> dict[str, list[ObjectArrived]]:
+    objects = sorted((one for one in found if isinstance(one, ObjectArrived)), key=lambda one: one.project)
+    return {project: list(group) for project, group in groupby(objects, key=lambda one: one.project)}
+
+
+def _dropin_work(around: Surroundings, project: str, objects: Sequence[ObjectArrived]) -> Callable[[], int]:
+    return lambda: take_dropins(around, project, objects)
+
+
+def _manifest_work(around: Surroundings, arrived: ManifestArrived) -> Callable[[], bool]:
+    def act() -> bool:
+        try:
+            return dispatch_manifest(around, arrived.job, arrived.generation)
+        except (ContractError, around.s3.exceptions.NoSuchKey) as error:
+            # Trying again will not mend a document: say so where `status` shows it, and go on.
+            log.error("manifest_unusable", error, job=arrived.job, generation=arrived.generation)
+            around.ledger.count_ignored(around.settings.pipeline, "", "unusable_manifest", 1, arrived.job)
+            return False
+
+    return act
+
+
+def _note_not_taken(around: Surroundings, things: Sequence[NotTaken]) -> None:
+    """Log and count what was passed over, so that a person can find out where a file went."""
+    noteworthy = [thing for thing in things if thing.is_noteworthy]
+    last = {(thing.project, thing.reason): thing.key for thing in noteworthy}
+    for (project, reason), count in Counter((thing.project, thing.reason) for thing in noteworthy).items():
+        key = last[project, reason]
+        log.warning("not_taken", reason=reason, project=project, count=count, last_key=key)
+        around.ledger.count_ignored(around.settings.pipeline, project, reason, count, key)
+
+
+def _wake_guard(around: Surroundings) -> None:
+    try:
+        around.functions.invoke(FunctionName=around.settings.guard_function, InvocationType="Event", Payload=b"{}")
+    except Exception as error:
+        # Its schedule wakes it within a minute anyway.
+        log.error("guard_not_woken", error)

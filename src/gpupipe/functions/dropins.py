@@ -1,0 +1,247 @@
+"""Objects dropped into `incoming/<project>/` become shards of the project's open drop-in job.
+
+The order of writes, and why nothing is lost or taken twice, is told in `gpuworker.ledger.dropins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gpupipe.functions import log
+from gpupipe.functions.arrivals import ObjectArrived
+from gpupipe.functions.sending import send
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import Item, JobSpec, Message, Shard, job_key, make_job_id, output_candidates, shard_key
+from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord, ShardState
+from gpuworker.ledger.table import chunks
+
+ROUNDS = 8
+"""How often keys are looked at again because somebody else was faster."""
+
+Known = Mapping[str, KeyRecord]
+Rows = Mapping[tuple[str, int], ShardRecord]
+
+
+class ContendedError(Exception):
+    """Others changed the same keys again and again; the message is left to be redelivered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taking:
+    """A key that this invocation takes, and what was known of it when it decided so."""
+
+    arrival: ObjectArrived
+    known: KeyRecord | None
+
+
+def take_dropins(around: Surroundings, project: str, arrivals: Iterable[ObjectArrived]) -> int:
+    """Make shards of those that are new; how many were taken. Raises ContendedError, SendError, ClientError."""
+    waiting = newest(arrivals)
+    taken = 0
+    for _ in range(ROUNDS):
+        if not waiting:
+            return taken
+        known = around.ledger.keys(around.settings.pipeline, project, waiting)
+        rows = around.ledger.some_shards({(record.job, record.shard) for record in known.values()})
+        _send_unsent(around, rows.values())
+        wanted = list(_wanted(around, waiting.values(), known, rows))
+        again: list[ObjectArrived] = []
+        for chunk in chunks(wanted, around.settings.shard_items):
+            missed = _take_chunk(around, project, chunk)
+            taken += len(chunk) - len(missed)
+            again += missed
+        waiting = newest(again)
+    raise ContendedError(f"{len(waiting)} keys of project {project} changed hands {ROUNDS} times")
+
+
+def newest(arrivals: Iterable[ObjectArrived]) -> dict[str, ObjectArrived]:
+    """The newest version of each key; in the order of their first mention."""
+    by_key: dict[str, ObjectArrived] = {}
+    for arrival in arrivals:
+        rival = by_key.get(arrival.key)
+        if rival is None or arrival.sequencer >= rival.sequencer:
+            by_key[arrival.key] = arrival
+    return by_key
+
+
+# --- which keys are new ---
+
+
+def _wanted(around: Surroundings, arrivals: Iterable[ObjectArrived], known: Known, rows: Rows) -> Iterable[Taking]:
+    for arrival in arrivals:
+        record = known.get(arrival.key)
+        if record is None:
+            yield Taking(arrival=arrival, known=None)
+        elif is_same(arrival, record):
+            row = rows.get((record.job, record.shard))
+            # The invocation that noted the key died before its shard was registered, or is slow: void_shard decides.
+            if (row is None or row.items == 0) and around.ledger.void_shard(record.job, record.shard):
+                yield Taking(arrival=arrival, known=record)
+        elif is_newer(arrival, record) or _is_current(around, arrival, record):
+            yield Taking(arrival=arrival, known=record)
+
+
+def is_same(arrival: ObjectArrived, record: KeyRecord) -> bool:
+    """Is this the version that is on record? Listings know no sequencer."""
+    if arrival.sequencer and record.sequencer:
+        return arrival.sequencer == record.sequencer
+    if arrival.version_id and record.version_id:
+        return arrival.version_id == record.version_id
+    return arrival.etag == record.etag
+
+
+def is_newer(arrival: ObjectArrived, record: KeyRecord) -> bool:
+    """Is this surely newer than what is on record?"""
+    return bool(arrival.sequencer and record.sequencer) and arrival.sequencer > record.sequencer
+
+
+def _is_current(around: Surroundings, arrival: ObjectArrived, record: KeyRecord) -> bool:
+    """Where event and listing cannot be compared, the object itself decides: is it still what arrived?"""
+    from botocore.exceptions import ClientError
+
+    if arrival.sequencer and record.sequencer:
+        return False
+    try:
+        head = around.s3.head_object(**around.in_bucket, Key=arrival.key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+            raise
+        return False
+    return bool(head["ETag"].strip('"') == arrival.etag)
+
+
+# --- a shard of new keys ---
+
+
+def _take_chunk(around: Surroundings, project: str, chunk: Sequence[Taking]) -> list[ObjectArrived]:
+    """Make one shard of `chunk`; those whose keys somebody else took meanwhile are to be looked at again."""
+    ledger, settings = around.ledger, around.settings
+    job, number = _allocate(around, project, len(chunk))
+    outputs = _outputs(around, job, [taking.arrival for taking in chunk])
+    records = [(_record(taking.arrival, job, number), taking.known) for taking in chunk]
+    lost = ledger.record_keys(settings.pipeline, project, records)
+    won = [taking.arrival for taking in chunk if taking.arrival.key not in lost]
+    again = [taking.arrival for taking in chunk if taking.arrival.key in lost]
+    if not won:
+        ledger.void_shard(job, number)
+        return again
+    _write_shard(around, _spec(around, job), number, won, outputs)
+    row = ShardRecord(job=job, number=number, items=len(won), created_at=around.clock())
+    if not ledger.put_shards([row]):
+        return [*again, *won]
+    _send_unsent(around, [row])
+    log.info("dropins_taken", job=job, shard=number, project=project, items=len(won))
+    return again
+
+
+def _allocate(around: Surroundings, project: str, items: int) -> tuple[str, int]:
+    """A shard number in the project's open job, opened if need be."""
+    for _ in range(ROUNDS):
+        job = around.ledger.dropin_job(around.settings.pipeline, project) or _open_job(around, project)
+        number = around.ledger.allocate_shard(job, items)
+        if number is not None:
+            return job, number
+    raise ContendedError(f"the drop-in job of project {project} was closed {ROUNDS} times in a row")
+
+
+def _open_job(around: Surroundings, project: str) -> str:
+    settings, now = around.settings, around.clock()
+    spec = JobSpec(
+        job=make_job_id(project, now),
+        pipeline=settings.pipeline,
+        project=project,
+        task=settings.task,
+        options=settings.task_options,
+        kind="drop-in",
+        created_at=now,
+        submitter="drop-in",
+    )
+    place = {**around.in_bucket, "Key": job_key(spec.job)}
+    around.s3.put_object(**place, Body=spec.to_json().encode(), ContentType="application/json", IfNoneMatch="*")
+    opened = around.ledger.open_dropin_job(_job_record(spec))
+    if opened != spec.job:
+        around.s3.delete_object(**place)
+    else:
+        log.info("dropin_job_opened", job=opened, project=project)
+    return opened
+
+
+def _job_record(spec: JobSpec) -> JobRecord:
+    return JobRecord(
+        job=spec.job,
+        pipeline=spec.pipeline,
+        project=spec.project,
+        task=spec.task,
+        kind=spec.kind,
+        state=JobState.PENDING,
+        created_at=spec.created_at,
+        items=0,
+        shards=0,
+    )
+
+
+def _spec(around: Surroundings, job: str) -> JobSpec:
+    return JobSpec.from_json(_spec_text(around.s3, around.settings.bucket, around.settings.account, job))
+
+
+@lru_cache(maxsize=64)
+def _spec_text(s3: Any, bucket: str, account: str, job: str) -> bytes:
+    # Kept between invocations: job.json never changes once written.
+    body: bytes = s3.get_object(Bucket=bucket, ExpectedBucketOwner=account, Key=job_key(job))["Body"].read()
+    return body
+
+
+def _record(arrival: ObjectArrived, job: str, number: int) -> KeyRecord:
+    return KeyRecord(
+        key=arrival.key,
+        etag=arrival.etag,
+        sequencer=arrival.sequencer,
+        version_id=arrival.version_id,
+        job=job,
+        shard=number,
+    )
+
+
+def _outputs(around: Surroundings, job: str, arrivals: Sequence[ObjectArrived]) -> dict[str, str]:
+    """Output name by key: the first free of a path's candidates, so the later of `a.jpg`, `a.png` is called whole."""
+    chosen: dict[str, str] = {}
+    for choice in range(3):
+        claims: dict[str, str] = {}
+        for arrival in arrivals:
+            if arrival.key not in chosen:
+                claims.setdefault(output_candidates(arrival.path)[choice], arrival.key)
+        refused = around.ledger.claim_outputs(job, claims)
+        chosen |= {key: output for output, key in claims.items() if output not in refused}
+    return chosen
+
+
+def _write_shard(
+    around: Surroundings, spec: JobSpec, number: int, arrivals: Sequence[ObjectArrived], outputs: Mapping[str, str]
+) -> None:
+    items = [
+        Item(key=one.key, etag=one.etag, size=one.size, output=outputs[one.key], version_id=one.version_id)
+        for one in arrivals
+    ]
+    shard = Shard(
+        job=spec.job,
+        pipeline=spec.pipeline,
+        project=spec.project,
+        number=number,
+        task=spec.task,
+        options=spec.options,
+        items=items,
+    )
+    key = shard_key(spec.job, number)
+    around.s3.put_object(**around.in_bucket, Key=key, Body=shard.to_json().encode(), ContentType="application/json")
+
+
+def _send_unsent(around: Surroundings, rows: Iterable[ShardRecord]) -> None:
+    """Send the messages of shards that were registered by an invocation which then died, or just now."""
+    unsent = [row for row in rows if row.state is ShardState.PENDING and not row.sent_at]
+    messages = [Message(job=row.job, number=row.number, generation=row.generation) for row in unsent]
+    send(around, messages)
+    for row in unsent:
+        around.ledger.mark_sent(row.job, row.number, row.generation)

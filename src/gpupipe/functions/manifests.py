@@ -1,0 +1,119 @@
+"""A manifest becomes a running job: shard rows, a message a shard, and last the job row.
+
+The job row of that generation therefore means that all of it is done. Killed anywhere before, the event comes again:
+rows that are there stay as they are, and only shards that no worker has begun are sent once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from gpupipe.functions import log
+from gpupipe.functions.sending import send
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import JobSpec, Manifest, Message, Shard, cancelled_key, job_key, manifest_key, shard_key
+from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
+
+READERS = 16
+
+
+def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
+    """Set a generation of a job going. False where there is nothing for a machine to do now.
+
+    Raises ContractError or botocore's NoSuchKey where its documents are not what they should be.
+    """
+    record = around.ledger.job(job)
+    if record is not None and record.generation >= generation:
+        log.info("manifest_known", job=job, generation=generation)
+        return not record.is_over
+    if record is None and generation > 0:
+        dispatch_manifest(around, job, 0)
+    spec = JobSpec.from_json(_read(around, job_key(job)))
+    manifest = Manifest.from_json(_read(around, manifest_key(job, generation)))
+    new_rows = around.ledger.put_shards(_rows(around, manifest))
+    if generation == 0 and _is_cancelled(around, job):
+        _put_job(around, spec, manifest)
+        around.ledger.cancel_job(job, "cancelled before it began")
+        return False
+    sent = send(around, _messages(around, manifest, all_new=new_rows == len(manifest.shards)))
+    if generation == 0:
+        _put_job(around, spec, manifest)
+    else:
+        around.ledger.renew_job(job, generation)
+    around.ledger.finish_if_complete(job)
+    log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=sent)
+    return not (spec.hold and generation == 0)
+
+
+def _read(around: Surroundings, key: str) -> bytes:
+    body: bytes = around.s3.get_object(**around.in_bucket, Key=key)["Body"].read()
+    return body
+
+
+def _rows(around: Surroundings, manifest: Manifest) -> Iterator[ShardRecord]:
+    now = around.clock()
+    carried = _carried(around, manifest) if manifest.generation else {}
+    for number, items in sorted((int(number), items) for number, items in manifest.shards.items()):
+        before = carried.get(number, {})
+        yield ShardRecord(
+            job=manifest.job,
+            number=number,
+            generation=manifest.generation,
+            items=items + before.get("done", 0) + before.get("failed", 0),
+            carried=before,
+            created_at=now,
+            sent_at=now,
+        )
+
+
+def _carried(around: Surroundings, manifest: Manifest) -> dict[int, dict[str, int]]:
+    """What earlier generations finished of each shard; only the shards' own documents know."""
+
+    def of(number: str) -> tuple[int, dict[str, int]]:
+        key = shard_key(manifest.job, int(number), manifest.generation)
+        return int(number), dict(Shard.from_json(_read(around, key)).carried)
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+        return dict(pool.map(of, manifest.shards))
+
+
+def _messages(around: Surroundings, manifest: Manifest, *, all_new: bool) -> Iterator[Message]:
+    """Of the shards that nobody has begun. After a redelivery the rows tell which; the first time it is all of them."""
+    wanted = {int(number) for number in manifest.shards}
+    if not all_new:
+        wanted &= {row.number for row in around.ledger.shards(manifest.job) if _is_fresh(row, manifest.generation)}
+    for number in sorted(wanted):
+        yield Message(job=manifest.job, number=number, generation=manifest.generation)
+
+
+def _is_fresh(row: ShardRecord, generation: int) -> bool:
+    return (row.generation, row.state, row.started) == (generation, ShardState.PENDING, 0)
+
+
+def _is_cancelled(around: Surroundings, job: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        around.s3.head_object(**around.in_bucket, Key=cancelled_key(job))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+            raise
+        return False
+    return True
+
+
+def _put_job(around: Surroundings, spec: JobSpec, manifest: Manifest) -> None:
+    record = JobRecord(
+        job=spec.job,
+        pipeline=spec.pipeline,
+        project=spec.project,
+        task=spec.task,
+        kind=spec.kind,
+        state=JobState.HELD if spec.hold else JobState.PENDING,
+        created_at=spec.created_at,
+        items=manifest.items,
+        shards=len(manifest.shards),
+        hold=spec.hold,
+    )
+    around.ledger.put_job(record)

@@ -1,0 +1,60 @@
+"""What a function works with: its settings, clients and ledger; made once an execution environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from gpupipe.functions.settings import FunctionSettings
+from gpuworker.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Clients are boto3's; those that a function does not need may be None."""
+
+    settings: FunctionSettings
+    ledger: Ledger
+    s3: Any = None
+    sqs: Any = None
+    functions: Any = None
+    ec2: Any = None
+    alarms: Any = None
+    clock: Callable[[], float] = time.time
+
+    @property
+    def in_bucket(self) -> dict[str, str]:
+        """Arguments of every S3 call: our bucket, and only if it is still our account's."""
+        return {"Bucket": self.settings.bucket, "ExpectedBucketOwner": self.settings.account}
+
+
+@cache
+def surroundings() -> Surroundings:
+    """Of the running function."""
+    import boto3
+    from botocore.config import Config
+
+    settings = FunctionSettings.from_environment()
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 6},
+        connect_timeout=5,
+        read_timeout=30,
+        max_pool_connections=16,
+        user_agent_extra="gpupipe",
+    )
+
+    def client(service: str) -> Any:
+        return boto3.client(service, region_name=settings.region, config=config)  # type: ignore[call-overload]
+
+    return Surroundings(
+        settings=settings,
+        ledger=Ledger(client("dynamodb"), settings.table),
+        s3=client("s3"),
+        sqs=client("sqs"),
+        functions=client("lambda"),
+        ec2=client("ec2"),
+        alarms=client("cloudwatch"),
+    )

@@ -1,0 +1,217 @@
+"""A pipeline's bucket, queue and ledger in an emulator inside the test's process, for the functions to work in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+from urllib.parse import quote_plus
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from gpupipe.functions.settings import FunctionSettings
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import JobSpec, Manifest, Message, Shard, job_key, manifest_key
+from gpuworker.ledger import Ledger
+
+NOW = 1_795_000_000.0
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+BUCKET, TABLE = "demo-dev-segment", "demo-dev-ledger"
+
+
+class Killed(BaseException):
+    """The function's process ends here."""
+
+
+class Mortal:
+    """A client whose process is killed around its n-th call."""
+
+    def __init__(self, client: Any, fate: Fate) -> None:
+        self._client = client
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        return self._fate.around(attribute) if callable(attribute) and name != "exceptions" else attribute
+
+
+@dataclass
+class Fate:
+    """Kills before call number `at` (counted from 0), or right after it has worked."""
+
+    at: int
+    after: bool
+    calls: int = 0
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def mortal(*args: Any, **kwargs: Any) -> Any:
+            mine, self.calls = self.calls, self.calls + 1
+            if mine == self.at and not self.after:
+                raise Killed
+            try:
+                return call(*args, **kwargs)
+            finally:
+                if mine == self.at:
+                    raise Killed
+
+        return mortal
+
+
+@dataclass
+class Functions:
+    """Lambda's client, as far as it is used: notes who was invoked."""
+
+    invoked: list[str] = field(default_factory=list)
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
+        assert (InvocationType, json.loads(Payload)) == ("Event", {})
+        self.invoked.append(FunctionName)
+
+
+@dataclass
+class World:
+    """What a test sees: the surroundings of a function, and what it left behind."""
+
+    around: Surroundings
+    functions: Functions
+    now: list[float]
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.around.ledger
+
+    def mortal(self, at: int, *, after: bool) -> Surroundings:
+        """The surroundings of an invocation that is killed around call `at`."""
+        fate = Fate(at, after)
+        around = self.around
+        return replace(
+            around,
+            s3=Mortal(around.s3, fate),
+            sqs=Mortal(around.sqs, fate),
+            functions=Mortal(around.functions, fate),
+            ledger=Ledger(Mortal(around.ledger._client, fate), TABLE, around.clock),
+        )
+
+    def put_job(self, shards: dict[int, int], *, job: str = "j1", **changes: Any) -> None:
+        """As `submit` does, without the inputs."""
+        fields: dict[str, Any] = {"pipeline": "segment", "project": "field7", "task": "segment", "options": {}}
+        spec = JobSpec(job=job, created_at=NOW, **{**fields, **changes})
+        numbered = {str(number): items for number, items in shards.items()}
+        manifest = Manifest(job=job, pipeline="segment", project="field7", shards=numbered)
+        self.put(job_key(job), spec.to_json())
+        self.put(manifest_key(job), manifest.to_json())
+
+    def put(self, key: str, text: str = "x") -> None:
+        self.around.s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+
+    def get(self, key: str) -> bytes:
+        body: bytes = self.around.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return body
+
+    def keys(self, prefix: str = "") -> list[str]:
+        answer = self.around.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return [thing["Key"] for thing in answer.get("Contents", ())]
+
+    def sent(self) -> list[Message]:
+        """All messages of the work queue; takes them."""
+        messages: list[Message] = []
+        url = self.around.settings.work_queue_url
+        while batch := self.around.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            messages += [Message.from_json(message["Body"]) for message in batch]
+            entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(batch)]
+            self.around.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+        return messages
+
+    def shard_document(self, job: str, number: int, generation: int = 0) -> Shard:
+        return Shard.from_json(self.get(Message(job=job, number=number, generation=generation).key))
+
+
+def made(key: str, message: str = "", *, sequencer: str = "0A", **changes: Any) -> dict[str, Any]:
+    """An SQS record that tells of a new object."""
+    thing = {"key": quote_plus(key, safe="/"), "size": 5, "eTag": "e1", "versionId": "v1", "sequencer": sequencer}
+    body = {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": BUCKET}, "object": thing}}]}
+    thing |= changes
+    return {"messageId": message or key, "body": json.dumps(body)}
+
+
+def asked(request: dict[str, Any], message: str = "cli") -> dict[str, Any]:
+    """An SQS record with a request of the CLI."""
+    return {"messageId": message, "body": json.dumps(request)}
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[Callable[[str], Any]]:
+    with mock_aws():
+        make: Any = boto3.client
+        yield cache(
+            lambda service: make(
+                service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing"
+            )
+        )
+
+
+def make_table(dynamodb: Any) -> None:
+    dynamodb.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def empty(s3: Any) -> None:
+    for version in s3.list_object_versions(Bucket=BUCKET).get("Versions", ()):
+        s3.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+def settings(**changes: Any) -> FunctionSettings:
+    fields: dict[str, Any] = {
+        "stack": "demo-dev",
+        "pipeline": "segment",
+        "kind": "queue",
+        "account": ACCOUNT,
+        "region": REGION,
+        "bucket": BUCKET,
+        "table": TABLE,
+        "work_queue_url": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/demo-dev-segment-work",
+        "task": "segment",
+        "task_options": {"prompts": []},
+        "input_suffixes": [".jpg", ".png"],
+        "shard_items": 4,
+        "guard_function": "demo-dev-segment-guard",
+        "launch_template": "demo-dev-segment-machine",
+        "instance_types": ["g4dn.xlarge", "g5.xlarge"],
+        "prices_usd_per_hour": {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006},
+        "tags": {"gpupipe:stack": "demo-dev", "gpupipe:pipeline": "segment"},
+    }
+    return FunctionSettings(**{**fields, **changes})
+
+
+@pytest.fixture
+def world(emulated: Callable[[str], Any]) -> Iterator[World]:
+    s3, sqs, dynamodb = emulated("s3"), emulated("sqs"), emulated("dynamodb")
+    s3.create_bucket(Bucket=BUCKET)
+    url = sqs.create_queue(QueueName="demo-dev-segment-work")["QueueUrl"]
+    make_table(dynamodb)
+    now = [NOW]
+    functions = Functions()
+    around = Surroundings(
+        settings=settings(work_queue_url=url),
+        ledger=Ledger(dynamodb, TABLE, lambda: now[0]),
+        s3=s3,
+        sqs=sqs,
+        functions=functions,
+        ec2=emulated("ec2"),
+        alarms=emulated("cloudwatch"),
+        clock=lambda: now[0],
+    )
+    yield World(around=around, functions=functions, now=now)
+    dynamodb.delete_table(TableName=TABLE)
+    sqs.delete_queue(QueueUrl=url)
+    empty(s3)

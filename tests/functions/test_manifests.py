@@ -1,0 +1,204 @@
+"""Manifests become jobs, whatever happens on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.functions.conftest import NOW, Killed, World, asked, made
+
+from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import Item, Manifest, Message, Shard, cancelled_key, manifest_key, shard_key
+from gpuworker.ledger import JobState, ShardState
+
+MANIFEST = made("jobs/j1/manifest.json")
+
+
+def run(around: Surroundings, *records: dict[str, Any]) -> set[str]:
+    return dispatch(around, records, lambda: 900_000)
+
+
+def test_a_manifest_becomes_rows_messages_and_a_job(world: World) -> None:
+    world.put_job({0: 10, 1: 10, 2: 4})
+    assert run(world.around, MANIFEST) == set()
+    job = world.ledger.job("j1")
+    assert job is not None
+    assert (job.items, job.shards, job.state, job.created_at) == (24, 3, JobState.PENDING, NOW)
+    assert [(row.number, row.items, row.sent_at) for row in world.ledger.shards("j1")] == [
+        (0, 10, NOW),
+        (1, 10, NOW),
+        (2, 4, NOW),
+    ]
+    assert sorted(message.number for message in world.sent()) == [0, 1, 2]
+    assert world.functions.invoked == ["demo-dev-segment-guard"]
+
+
+def test_a_manifest_twice_sends_nothing_twice(world: World) -> None:
+    world.put_job({0: 10, 1: 10})
+    run(world.around, MANIFEST)
+    world.sent()
+    assert run(world.around, MANIFEST) == set()
+    assert world.sent() == []
+
+
+def test_many_shards_are_all_sent(world: World) -> None:
+    world.put_job(dict.fromkeys(range(105), 256))
+    run(world.around, MANIFEST)
+    assert sorted(message.number for message in world.sent()) == list(range(105))
+    totals = world.ledger.totals("j1")
+    assert (totals.shards, totals.items) == (105, 105 * 256)
+
+
+def test_a_held_job_is_queued_but_wakes_nobody(world: World) -> None:
+    world.put_job({0: 10}, hold=True)
+    run(world.around, MANIFEST)
+    job = world.ledger.job("j1")
+    assert job is not None
+    assert job.state is JobState.HELD
+    assert len(world.sent()) == 1
+    assert world.functions.invoked == []
+
+
+def test_a_job_cancelled_before_it_began_is_never_sent(world: World) -> None:
+    world.put_job({0: 10})
+    world.put(cancelled_key("j1"), "")
+    run(world.around, MANIFEST)
+    job = world.ledger.job("j1")
+    assert job is not None
+    assert job.state is JobState.CANCELLED
+    assert world.ledger.totals("j1").cancelled == 10
+    assert world.sent() == []
+
+
+def test_an_empty_job_is_finished_at_once(world: World) -> None:
+    world.put_job({})
+    run(world.around, MANIFEST)
+    job = world.ledger.job("j1")
+    assert job is not None
+    assert job.state is JobState.FINISHED
+
+
+def test_shards_done_before_a_redelivery_are_not_sent_again(world: World) -> None:
+    world.put_job({0: 10, 1: 10, 2: 10})
+    with pytest.raises(Killed):
+        run(world.mortal(5, after=True), MANIFEST)  # the messages are sent, the job row is not there yet
+    assert world.ledger.job("j1") is None
+    world.sent()
+    world.ledger.start_shard("j1", 0, 0, "i-1")
+    world.ledger.commit_shard("j1", 0, 0, done=10, failed=0, counts={}, seconds={}, machine="i-1")
+    world.ledger.start_shard("j1", 1, 0, "i-1")
+    run(world.around, MANIFEST)
+    assert [message.number for message in world.sent()] == [2]
+    assert world.ledger.job("j1") is not None
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_anywhere_the_next_delivery_completes_it(world: World, after: bool) -> None:
+    for number in range(12):
+        job = f"j{number}"
+        world.put_job(dict.fromkeys(range(12), 5), job=job)
+        event = made(f"jobs/{job}/manifest.json")
+        try:
+            run(world.mortal(number, after=after), event)
+        except Killed:
+            run(world.around, event)
+        else:
+            assert number >= 8, "an invocation makes at least that many calls"
+        sent = {message.number for message in world.sent() if message.job == job}
+        assert sent == set(range(12))
+        assert world.ledger.totals(job).pending == 60
+        assert world.ledger.job(job) is not None
+
+
+def test_an_unusable_manifest_is_said_and_not_tried_for_ever(world: World) -> None:
+    world.put("jobs/j1/manifest.json", "{}")
+    world.put("jobs/j1/job.json", "{}")
+    assert run(world.around, MANIFEST, made("jobs/j2/manifest.json")) == set()
+    (ignored,) = world.ledger.ignored("segment")
+    assert (ignored.reason, ignored.count) == ("unusable_manifest", 2)
+
+
+def test_a_failure_of_aws_leaves_only_its_message(world: World) -> None:
+    world.put_job({0: 10})
+    world.put_job({0: 10}, job="j2")
+    url = world.around.settings.work_queue_url
+    world.around.sqs.delete_queue(QueueUrl=url)
+    assert run(world.around, MANIFEST, asked({"Event": "s3:TestEvent"}, "test")) == {"jobs/j1/manifest.json"}
+    world.around.sqs.create_queue(QueueName="demo-dev-segment-work")
+    assert run(world.around, MANIFEST, made("jobs/j2/manifest.json")) == set()
+    assert {message.job for message in world.sent()} == {"j1", "j2"}
+
+
+def test_without_time_nothing_is_begun(world: World) -> None:
+    world.put_job({0: 10})
+    assert dispatch(world.around, [MANIFEST], lambda: 5_000) == {"jobs/j1/manifest.json"}
+    assert world.sent() == []
+
+
+# --- retries ---
+
+
+def put_retry(world: World, generation: int, carried: dict[str, int]) -> dict[str, Any]:
+    items = [Item(key=f"inputs/field7/{n}.jpg", etag="e", size=1, output=str(n)) for n in range(3)]
+    shard = Shard(
+        job="j1",
+        pipeline="segment",
+        project="field7",
+        number=1,
+        generation=generation,
+        task="segment",
+        options={},
+        items=items,
+        carried=carried,
+    )
+    manifest = Manifest(job="j1", pipeline="segment", project="field7", generation=generation, shards={"1": 3})
+    world.put(shard_key("j1", 1, generation), shard.to_json())
+    world.put(manifest_key("j1", generation), manifest.to_json())
+    return made(manifest_key("j1", generation))
+
+
+def test_a_retry_sends_its_shards_and_keeps_what_was_finished(world: World) -> None:
+    world.put_job({0: 10, 1: 10})
+    run(world.around, MANIFEST)
+    world.sent()
+    for number, failed in ((0, 0), (1, 3)):
+        world.ledger.commit_shard(
+            "j1", number, 0, done=10 - failed, failed=failed, counts={"annotations": 7}, seconds={}, machine="i-1"
+        )
+    world.ledger.finish_if_complete("j1")
+    event = put_retry(world, 1, {"done": 7, "failed": 0, "annotations": 7})
+    for _ in range(2):
+        run(world.around, event)
+    assert world.sent() == [Message(job="j1", number=1, generation=1)]
+    totals, job = world.ledger.totals("j1"), world.ledger.job("j1")
+    assert (totals.items, totals.done, totals.pending, totals.counts) == (20, 17, 3, {"annotations": 14})
+    assert job is not None
+    assert (job.state, job.generation) == (JobState.PENDING, 1)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_retry_killed_anywhere_is_completed(world: World, after: bool) -> None:
+    world.put_job({0: 10, 1: 10})
+    run(world.around, MANIFEST)
+    world.sent()
+    for generation in range(1, 14):
+        event = put_retry(world, generation, {"done": 7})
+        try:
+            run(world.mortal(generation - 1, after=after), event)
+        except Killed:
+            run(world.around, event)
+        row, job = world.ledger.shard("j1", 1), world.ledger.job("j1")
+        assert row is not None
+        assert job is not None
+        assert (row.generation, row.state, row.done, job.generation) == (generation, ShardState.PENDING, 7, generation)
+        assert Message(job="j1", number=1, generation=generation) in world.sent()
+
+
+def test_a_retry_whose_first_manifest_was_never_heard_of(world: World) -> None:
+    world.put_job({0: 10, 1: 10})
+    run(world.around, put_retry(world, 1, {"done": 7}))
+    job, totals = world.ledger.job("j1"), world.ledger.totals("j1")
+    assert job is not None
+    assert (job.generation, totals.items, totals.pending) == (1, 20, 13)
+    assert {(message.number, message.generation) for message in world.sent()} >= {(0, 0), (1, 1)}
