@@ -190,5 +190,5 @@ def _locked(stack: str, holder: Holder) -> LockedError:
     return LockedError(
         f"stack {stack} is being changed by {holder.who} (`{holder.command}`, process {holder.pid}) since "
         f"{holder.since}; last sign of life {max(holder.age_s, 0):.0f} s ago.",
-        hint=f"Wait for it to end. If it died, its lock frees itself {holder.lease_s:.0f} s after its last sign of life.",
+        hint=f"Wait for it to end. If it died, its lock frees itself {holder.lease_s:.0f} s after that sign of life.",
     )
