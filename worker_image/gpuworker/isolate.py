@@ -132,7 +132,6 @@ class _Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                start_new_session=True,  # a Ctrl-C is the worker's to handle
             )
         except OSError as error:
             raise IsolatorError(f"the isolated process could not be started: {error}") from error

@@ -88,7 +88,7 @@ def redacted(text: str) -> str:
     return _SECRETS.sub(r"\1***", text[:_LONGEST_TEXT])
 
 
-class Stream:
+class Printed:
     """Sink that prints each line at once, for systemd's journal or a terminal."""
 
     def __init__(self, to: TextIO | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 import time
@@ -93,8 +92,8 @@ def _names_an_end(answer: str) -> bool:
 
 
 def machine_name(metadata: Metadata | None) -> str:
-    """The instance id, else the name the local target gave this machine, else the host's."""
-    return (metadata.instance_id() if metadata else "") or os.environ.get("GPUPIPE_MACHINE") or socket.gethostname()
+    """The instance id, else the host's name."""
+    return (metadata.instance_id() if metadata else "") or socket.gethostname()
 
 
 def watch_for_notice(metadata: Metadata, told: Callable[[Notice], None], stop: threading.Event) -> None:

@@ -1,0 +1,181 @@
+"""One message from its receive to its end: worked on, dropped, given back, or its shard declared dead."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+from gpuworker.contract import ContractError, Message, Shard, ShardResult
+from gpuworker.delivery import Delivery
+from gpuworker.feed import Feed
+from gpuworker.ledger import ShardRecord
+from gpuworker.log import Log
+from gpuworker.runner import Workshop, run_shard
+
+UNREGISTERED_DELAY_S = 30
+LONGEST_RETRY_DELAY_S = 600
+
+
+class Handling:
+    """A shard this worker holds. `run` in a thread of its own; `keep_alive` and `give_back` from others."""
+
+    def __init__(self, message: Message, delivery: Delivery, workshop: Workshop, *, task: str) -> None:
+        self.message, self._delivery, self._workshop, self._task = message, delivery, workshop, task
+        self._place = (message.job, message.number, message.generation)
+        self._log = workshop.log.bind(job=message.job, shard=message.number, generation=message.generation)
+        self._feed: Feed | None = None
+        self._lost = False
+        self._given_back_for = ""
+        self._extended_at = delivery.received_at
+        self._lock = threading.Lock()
+
+    @property
+    def awaits_infer(self) -> bool:
+        """Does it have items that the model has yet to take up?"""
+        return self._feed is None or self._feed.awaiting_infer > 0
+
+    # --- its own thread ---
+
+    def run(self) -> ShardResult | None:
+        """Work on it to its end; None where it did not come to a commit. Never raises."""
+        try:
+            return self._process()
+        except Exception as error:
+            self._log.error("shard_failed", error, receives=self._delivery.receives)
+            reason = f"{type(error).__name__}: {error}"
+            attempt(self._log, "give_back", lambda: self._failed(reason))
+            return None
+
+    def _process(self) -> ShardResult | None:
+        row = self._workshop.ledger.start_shard(*self._place, self._workshop.machine)
+        if row is None:
+            self._drop()
+            return None
+        try:
+            shard = self._read_shard()
+        except ContractError as error:
+            bury(self._workshop, *self._place, str(error))
+            self._delivery.delete()
+            return None
+        result = self._run_shard(shard, row)
+        if result is None:
+            self._stopped()
+            return None
+        self._delivery.delete()
+        done, failed = len(result.items), len(result.failures)
+        self._log.info("shard_done", done=done, failed=failed, seconds=result.timings)
+        return result
+
+    def _read_shard(self) -> Shard:
+        """Raises ContractError for a shard that no receive will ever make workable."""
+        key = self.message.key
+        found = self._workshop.storage.read(key)
+        if found is None:
+            raise ContractError(f"{key} is missing")
+        shard = Shard.from_json(found.data)
+        if (shard.job, shard.number, shard.generation) != self._place:
+            raise ContractError(f"{key} describes another shard")
+        if shard.task != self._task:
+            raise ContractError(f"it is for the task {shard.task}, and this pipeline's is {self._task}")
+        return shard
+
+    def _run_shard(self, shard: Shard, row: ShardRecord) -> ShardResult | None:
+        with self._lock:
+            self._feed = Feed(shard)
+            if self._given_back_for:
+                self._feed.cancel()
+        receives = self._delivery.receives
+        self._log.info("shard_started", items=len(shard.items), started=row.started, receives=receives)
+        return run_shard(shard, workshop=self._workshop, feed=self._feed, started=row.started, redelivered=receives > 1)
+
+    def _drop(self) -> None:
+        """The ledger says that there is nothing to do: the message goes, unless it only came before its row."""
+        row = self._workshop.ledger.shard(self.message.job, self.message.number)
+        if row is None or row.generation < self.message.generation:
+            self._log.warning("shard_not_registered")
+            self._delivery.give_back(delay_s=UNREGISTERED_DELAY_S)
+            return
+        self._log.info("message_dropped", state=row.state, generation_now=row.generation)
+        self._delivery.delete()
+
+    def _stopped(self) -> None:
+        """The feed was cancelled: because the shard is not ours any more, or because it is given back."""
+        if self._lost:
+            self._let_go()
+            return
+        self._release(blame=self._workshop.stream.stuck != "")
+        self._delivery.give_back_unblamed()
+        finished = self._feed.progress if self._feed else 0
+        self._log.info("shard_given_back", reason=self._given_back_for, finished=finished)
+
+    def _let_go(self) -> None:
+        row = self._workshop.ledger.shard(self.message.job, self.message.number)
+        self._log.info("shard_lost", state=row.state if row else "missing")
+        if row is None or not row.is_open or row.generation > self.message.generation:
+            self._delivery.delete()
+        else:  # another machine has it, and maybe this very message
+            self._delivery.leave()
+
+    def _failed(self, reason: str) -> None:
+        """No item's fault: try again later, with ever longer pauses; dead if SQS will not hand it out again."""
+        delivery = self._delivery
+        if delivery.is_last:
+            bury(self._workshop, *self._place, f"failed {delivery.receives} times, last with {reason}")
+            delivery.give_back()
+            return
+        self._release(blame=False)
+        delivery.give_back(delay_s=min(15 * 2**delivery.receives, LONGEST_RETRY_DELAY_S))
+
+    def _release(self, *, blame: bool) -> None:
+        self._workshop.ledger.release_shard(*self._place, self._workshop.machine, blame=blame)
+
+    # --- other threads ---
+
+    def keep_alive(self) -> None:
+        """Tell ledger and SQS that it is worked on; stop if it is not ours any more, or not for much longer."""
+        feed, queue = self._feed, self._delivery.queue
+        if feed is None or feed.cancelled:
+            return
+        if queue.clock() - self._extended_at > queue.visibility_timeout_s / 3:
+            self._delivery.extend()
+            self._extended_at = queue.clock()
+        alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress)
+        if not alive and feed.progress < len(feed.shard.items):
+            self._lost = True
+            feed.cancel()
+        elif self._delivery.is_too_old:
+            self.give_back("held_too_long")
+
+    def give_back(self, reason: str) -> None:
+        """Have its thread stop working on it and give it back."""
+        with self._lock:
+            self._given_back_for = reason
+            if self._feed is not None:
+                self._feed.cancel()
+
+
+def bury(workshop: Workshop, job: str, number: int, generation: int, reason: str) -> None:
+    """The shard will not be tried again: say so, or whoever watches the job waits for ever."""
+    workshop.log.error("shard_dead", job=job, shard=number, generation=generation, reason=reason)
+    if workshop.ledger.bury_shard(job, number, generation, reason):
+        workshop.ledger.finish_if_complete(job)
+
+
+def bury_foreign(workshop: Workshop, delivery: Delivery, reason: str) -> None:
+    """Let a message that is none of ours go to the dead-letter queue; if it names a shard, end the wait for it."""
+    workshop.log.error("message_not_understood", reason=reason, body=delivery.body)
+    try:
+        body = json.loads(delivery.body)
+        bury(workshop, str(body["job"]), int(body["number"]), int(body["generation"]), reason)
+    except (ValueError, KeyError, TypeError):
+        pass
+    delivery.give_back()
+
+
+def attempt(log: Log, what: str, call: Callable[[], object]) -> None:
+    """Make a call whose failure must not end the thread: what it says will be noticed or said again."""
+    try:
+        call()
+    except Exception as error:
+        log.warning(f"{what}_failed", error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,213 @@
+"""The worker's entry on a machine of a `queue` pipeline: works on shards from SQS until there is a reason to end.
+
+    python -m gpuworker.poll
+
+Settings: the file that GPUPIPE_WORKER_CONFIG names (default /etc/gpupipe/worker.json). State that has to survive a
+crash: the folder GPUPIPE_WORK_DIR. Exit status 0: idle, hard limit, told to end, or about to be interrupted; whatever
+started it powers the machine off. Any other: start it again.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpuworker.contract import ContractError, WorkerSettings
+from gpuworker.delivery import WorkQueue
+from gpuworker.isolate import ChildSettings, Isolator
+from gpuworker.journal import Journal, JournalBusyError
+from gpuworker.ledger import Ledger
+from gpuworker.log import Log, Printed, Sink
+from gpuworker.log_sinks import CloudWatch, DayFiles
+from gpuworker.memory import SHARE_FOR_CHILD, memory_limit_bytes
+from gpuworker.metadata import Metadata, machine_name, watch_for_notice
+from gpuworker.runner import Workshop
+from gpuworker.storage import Storage
+from gpuworker.stream import Stream
+from gpuworker.tasks import Task, make_task
+from gpuworker.worker import Reason, Worker
+
+DEFAULT_CONFIG = "/etc/gpupipe/worker.json"
+DEFAULT_WORK_DIR = "/var/lib/gpupipe"
+EXIT_FAILED, EXIT_STUCK = 1, 75
+DEADMAN_S = 60.0
+"""On top of an item's timeout: if no Python ran for so long, a library holds the interpreter and the process ends."""
+CLOSE_STREAM_S, CLOSE_LOG_S = 2.0, 2.0
+
+
+def main() -> None:
+    """Run a worker; never returns. Threads that hang in a library cannot keep the process from ending."""
+    try:
+        settings = read_settings(os.environ)
+        status = run(settings, make_task(settings.task), environment=os.environ)
+    except (OSError, ContractError, KeyError, JournalBusyError) as error:
+        print(f"gpuworker: {type(error).__name__}: {error}", file=sys.stderr)
+        status = EXIT_FAILED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def read_settings(environment: Mapping[str, str]) -> WorkerSettings:
+    """What this machine was told at launch. Raises OSError and ContractError."""
+    return WorkerSettings.from_json(Path(environment.get("GPUPIPE_WORKER_CONFIG") or DEFAULT_CONFIG).read_bytes())
+
+
+def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str]) -> int:
+    """Work until there is a reason to end; the exit status. Call it from the main thread: it handles signals."""
+    worker: Worker | None = None
+
+    def told_to_end(*_: object) -> None:
+        if worker is None:  # nothing is held yet
+            os._exit(0)
+        worker.stop(Reason.SIGNAL)
+
+    signal.signal(signal.SIGTERM, told_to_end)
+    signal.signal(signal.SIGINT, told_to_end)
+    folder = Path(environment.get("GPUPIPE_WORK_DIR") or DEFAULT_WORK_DIR)
+    journal = Journal(folder / "journal")
+    metadata = Metadata.of(environment)
+    machine = machine_name(metadata)
+    log = Log([Printed()], {"machine": machine})
+    try:
+        session = wait_for_credentials(settings, log)
+        storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
+        log = _full_log(settings, session, storage, folder=folder, machine=machine)
+        workshop = _open_workshop(settings, task, session, storage, journal, log, machine=machine)
+        worker = Worker(
+            settings=settings,
+            workshop=workshop,
+            queue=_open_queue(settings, session, folder),
+            # Cannot be held up by a library that keeps the interpreter to itself: a thread of C, wound up every second.
+            on_tick=lambda: faulthandler.dump_traceback_later(settings.item_timeout_s + DEADMAN_S, exit=True),
+        )
+        return _work(worker, metadata)
+    except Exception as error:
+        log.error("worker_failed", error)
+        return EXIT_FAILED
+    finally:
+        log.close(CLOSE_LOG_S)
+
+
+def _work(worker: Worker, metadata: Metadata | None) -> int:
+    ended = threading.Event()
+    if metadata is not None:
+        tell = (metadata, lambda notice: worker.stop(Reason(notice)), ended)
+        threading.Thread(target=watch_for_notice, args=tell, name="notice", daemon=True).start()
+    worker.workshop.log.info("worker_ready", messages_given_back=worker.queue.give_back_left_behind())
+    reason = worker.run()
+    ended.set()
+    worker.workshop.stream.close(CLOSE_STREAM_S)
+    worker.workshop.storage.close()
+    return EXIT_STUCK if reason is Reason.STUCK else 0
+
+
+# --- putting it together ---
+
+
+def wait_for_credentials(settings: WorkerSettings, log: Log) -> Any:
+    """A boto3 session that has credentials; a machine that has just booted may have to wait for them.
+
+    Raises RuntimeError when none come within the pipeline's idle time.
+    """
+    import boto3
+
+    deadline = time.monotonic() + settings.idle_minutes * 60
+    pause_s = 1.0
+    while True:
+        session = boto3.Session(region_name=settings.region)
+        if session.get_credentials() is not None:
+            return session
+        if time.monotonic() + pause_s > deadline:
+            raise RuntimeError("there are no AWS credentials: the machine has no instance profile or no metadata")
+        log.warning("waiting_for_credentials")
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, 60.0)
+
+
+def _client(session: Any, service: str) -> Any:
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=20, max_pool_connections=16
+    )
+    return session.client(service, config=config)
+
+
+def _full_log(settings: WorkerSettings, session: Any, storage: Storage, *, folder: Path, machine: str) -> Log:
+    sinks: list[Sink] = [
+        Printed(),
+        CloudWatch(_client(session, "logs"), settings.log_group, machine),
+        DayFiles(storage, folder / "logs", machine),
+    ]
+    return Log(sinks, {"machine": machine})
+
+
+def _open_queue(settings: WorkerSettings, session: Any, folder: Path) -> WorkQueue:
+    return WorkQueue(
+        client=_client(session, "sqs"),
+        url=settings.queue_url,
+        visibility_timeout_s=settings.visibility_timeout_s,
+        max_receives=settings.max_receives,
+        folder=folder / "held",
+    )
+
+
+def _open_workshop(
+    settings: WorkerSettings,
+    task: Task,
+    session: Any,
+    storage: Storage,
+    journal: Journal,
+    log: Log,
+    *,
+    machine: str,
+) -> Workshop:
+    """Load the model and start the stream. Raises whatever the task raises when it cannot load."""
+    ledger = Ledger(_client(session, "dynamodb"), settings.table)
+    device = choose_device(settings.device)
+    log.info("worker_starts", task=settings.task, device=device, pid=os.getpid(), left_behind=len(journal.left_behind))
+    started = time.monotonic()
+    task.load(device, settings.task_options)
+    log.info(
+        "task_loaded", engine=task.engine_info(settings.task_options), seconds=round(time.monotonic() - started, 3)
+    )
+    child = ChildSettings(
+        task=ChildSettings.reference(task),
+        device=device,
+        options=settings.task_options,
+        memory_limit_bytes=int(memory_limit_bytes() * SHARE_FOR_CHILD),
+        item_timeout_s=settings.item_timeout_s,
+    )
+    stream = Stream(
+        task,
+        storage,
+        journal=journal,
+        isolator=Isolator(child, log),
+        log=log,
+        item_timeout_s=settings.item_timeout_s,
+    )
+    return Workshop(task=task, stream=stream, storage=storage, ledger=ledger, journal=journal, log=log, machine=machine)
+
+
+def choose_device(wanted: str) -> str:
+    """`wanted`, or for "auto" cuda where there is a GPU that torch can use. Where there is none, torch stays unread."""
+    if wanted != "auto":
+        return wanted
+    if not Path("/dev/nvidiactl").exists() or importlib.util.find_spec("torch") is None:
+        return "cpu"
+    import torch  # type: ignore[import-not-found,unused-ignore]
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+if __name__ == "__main__":
+    main()
