@@ -42,22 +42,25 @@ class Mortal:
 
 @dataclass
 class Fate:
-    """Kills before call number `at` (counted from 0), or right after it has worked."""
+    """Strikes before call number `at` (counted from 0) or right after it: kills, unless something else is worse."""
 
     at: int
     after: bool
     calls: int = 0
 
+    def strike(self) -> None:
+        raise Killed
+
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def mortal(*args: Any, **kwargs: Any) -> Any:
             mine, self.calls = self.calls, self.calls + 1
             if mine == self.at and not self.after:
-                raise Killed
+                self.strike()
             try:
                 return call(*args, **kwargs)
             finally:
-                if mine == self.at:
-                    raise Killed
+                if mine == self.at and self.after:
+                    self.strike()
 
         return mortal
 
@@ -87,13 +90,18 @@ class World:
 
     def mortal(self, at: int, *, after: bool) -> Surroundings:
         """The surroundings of an invocation that is killed around call `at`."""
-        fate = Fate(at, after)
+        return self.under(Fate(at, after))
+
+    def under(self, fate: Fate) -> Surroundings:
+        """The surroundings with a fate."""
         around = self.around
         return replace(
             around,
             s3=Mortal(around.s3, fate),
             sqs=Mortal(around.sqs, fate),
             functions=Mortal(around.functions, fate),
+            ec2=Mortal(around.ec2, fate),
+            alarms=Mortal(around.alarms, fate),
             ledger=Ledger(Mortal(around.ledger._client, fate), TABLE, around.clock),
         )
 
@@ -116,6 +124,12 @@ class World:
     def keys(self, prefix: str = "") -> list[str]:
         answer = self.around.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [thing["Key"] for thing in answer.get("Contents", ())]
+
+    def forget(self) -> None:
+        """Begin again with an empty ledger (an emulated transaction copies the whole table)."""
+        dynamodb = self.around.ledger._client
+        dynamodb.delete_table(TableName=TABLE)
+        make_table(dynamodb)
 
     def sent(self) -> list[Message]:
         """All messages of the work queue; takes them."""

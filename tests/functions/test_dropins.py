@@ -1,0 +1,288 @@
+"""Dropped-in objects become shards: once each, under names of their own, whatever happens on the way."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.functions.conftest import Fate, Killed, World, asked, made
+
+from gpupipe.functions.arrivals import ObjectArrived
+from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.dropins import newest
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import Item, JobSpec, job_key
+from gpuworker.ledger import Intake
+from gpuworker.ledger.records import padded
+
+
+def run(around: Surroundings, *records: dict[str, Any]) -> set[str]:
+    return dispatch(around, records, lambda: 900_000)
+
+
+def drop(*names: str, project: str = "field7", **changes: Any) -> list[dict[str, Any]]:
+    return [made(f"incoming/{project}/{name}", **changes) for name in names]
+
+
+def the_job(world: World, project: str = "field7") -> str:
+    job = world.ledger.dropin_job("segment", project)
+    assert job is not None
+    return job
+
+
+def items(world: World, job: str) -> list[Item]:
+    """All items of a job's shards that count."""
+    rows = [row for row in world.ledger.shards(job) if row.items]
+    return [item for row in rows for item in world.shard_document(job, row.number).items]
+
+
+def all_items(world: World) -> list[Item]:
+    return [item for job in world.ledger.active_jobs("segment") for item in items(world, job.job)]
+
+
+# --- the ordinary way ---
+
+
+def test_a_burst_becomes_shards_of_the_open_job(world: World) -> None:
+    assert run(world.around, *drop(*(f"{n}.jpg" for n in range(10)))) == set()
+    job = the_job(world)
+    record = world.ledger.job(job)
+    assert record is not None
+    assert (record.kind, record.intake, record.shards, record.items) == ("drop-in", Intake.OPEN, 3, 10)
+    assert [row.items for row in world.ledger.shards(job)] == [4, 4, 2]
+    assert sorted(message.number for message in world.sent()) == [0, 1, 2]
+    assert sorted(item.output for item in items(world, job)) == [str(n) for n in range(10)]
+    assert world.functions.invoked == ["demo-dev-segment-guard"]
+
+
+def test_an_item_is_pinned_to_its_version(world: World) -> None:
+    run(world.around, made("incoming/field7/a/b c.jpg", size=77, eTag="abc", versionId="v9"))
+    (item,) = items(world, the_job(world))
+    assert item == Item(key="incoming/field7/a/b c.jpg", etag="abc", size=77, output="a/b c", version_id="v9")
+
+
+def test_the_job_says_what_to_do(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    job = the_job(world)
+    spec = JobSpec.from_json(world.get(job_key(job)))
+    shard = world.shard_document(job, 0)
+    assert (spec.job, spec.kind, spec.options) == (job, "drop-in", {"prompts": []})
+    assert (shard.job, shard.task, shard.options, shard.project) == (job, "segment", {"prompts": []}, "field7")
+
+
+def test_the_next_burst_joins_the_open_job(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    run(world.around, *drop("b.jpg"))
+    assert [row.items for row in world.ledger.shards(the_job(world))] == [1, 1]
+
+
+def test_projects_have_jobs_of_their_own(world: World) -> None:
+    run(world.around, *drop("a.jpg"), *drop("a.jpg", project="field8"))
+    assert the_job(world, "field7") != the_job(world, "field8")
+
+
+def test_after_a_close_another_job_opens(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    first = the_job(world)
+    assert world.ledger.close_dropin_job("segment", "field7", first, 1) is True
+    run(world.around, *drop("b.jpg"))
+    assert the_job(world) != first
+    assert [item.output for item in items(world, the_job(world))] == ["b"]
+
+
+# --- versions and duplicates ---
+
+
+def test_a_duplicate_is_dropped(world: World) -> None:
+    for _ in range(3):
+        assert run(world.around, *drop("a.jpg", "a.jpg")) == set()
+    assert len(all_items(world)) == 1
+    assert len(world.sent()) == 1
+
+
+@pytest.mark.parametrize(("first", "second", "etags"), [("0A", "0B", ["e1", "e2"]), ("0B", "0A", ["e1"])])
+@pytest.mark.parametrize("width", [2, 30])
+def test_only_newer_versions_are_taken(world: World, first: str, second: str, etags: list[str], width: int) -> None:
+    run(world.around, *drop("a.jpg", sequencer=first))
+    run(world.around, *drop("a.jpg", sequencer=second.rjust(width, "0"), eTag="e2", versionId="v2"))
+    assert [item.etag for item in all_items(world)] == etags
+
+
+def test_a_newer_version_keeps_the_output_name(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    run(world.around, *drop("a.jpg", sequencer="0B", eTag="e2"))
+    assert [item.output for item in items(world, the_job(world))] == ["a", "a"]
+
+
+@given(st.permutations(["01", "2", "0A", "B0", "0B1"]))
+def test_of_one_batch_the_newest_counts(order: list[str]) -> None:
+    versions = [
+        ObjectArrived(message=s, project="p", key="incoming/p/a.jpg", etag=s, size=1, sequencer=padded(s))
+        for s in order
+    ]
+    assert newest(versions)["incoming/p/a.jpg"].etag == "0B1"
+
+
+# --- output names ---
+
+
+def test_the_later_of_two_stems_takes_its_whole_name(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    run(world.around, *drop("a.png", "b.png", "b.jpg"))
+    run(world.around, *drop("a.jpg.png"))
+    names = {item.key.rpartition("/")[2]: item.output for item in items(world, the_job(world))}
+    assert names == {"a.jpg": "a", "a.png": "a.png", "b.png": "b", "b.jpg": "b.jpg", "a.jpg.png": "a.jpg"}
+
+
+def test_names_run_out_only_into_a_name_of_ones_own(world: World) -> None:
+    run(world.around, *drop("a.png"))
+    run(world.around, *drop("a.jpg.png"))
+    run(world.around, *drop("a.jpg"))
+    outputs = [item.output for item in items(world, the_job(world))]
+    assert outputs[:2] == ["a", "a.jpg"]
+    assert outputs[2].startswith("a.jpg~")
+
+
+# --- what is not taken ---
+
+
+def test_what_is_no_input_is_counted_where_status_shows_it(world: World) -> None:
+    strange = [made(key) for key in ("incoming/a.jpg", "incoming/bad name/a.jpg", "incoming/field7/", "inputs/x/a.jpg")]
+    assert run(world.around, *drop("a.tfw", "b.tfw", "c.jpg"), *strange) == set()
+    counts = {(one.project, one.reason): one.count for one in world.ledger.ignored("segment")}
+    assert counts == {("field7", "not_an_input"): 2, ("", "no_project"): 1, ("", "bad_project_name"): 1}
+    assert len(all_items(world)) == 1
+
+
+def test_a_message_that_cannot_be_read_fails_alone(world: World) -> None:
+    broken = {"messageId": "broken", "body": '{"Records": [{"s3": {}}]}'}
+    assert run(world.around, broken, *drop("a.jpg")) == {"broken"}
+    assert len(all_items(world)) == 1
+
+
+# --- lost events ---
+
+
+def rescan(*things: dict[str, Any]) -> dict[str, Any]:
+    return asked({"gpupipe": "rescan", "objects": [{"size": 1, **thing} for thing in things]})
+
+
+def test_a_rescan_takes_only_what_is_not_on_record(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    known = {"key": "incoming/field7/a.jpg", "etag": '"e1"'}
+    lost = {"key": "incoming/field7/b.jpg", "etag": '"e9"', "version_id": "v9"}
+    for _ in range(2):
+        run(world.around, rescan(known, lost))
+    assert [(item.key, item.etag) for item in all_items(world)] == [
+        ("incoming/field7/a.jpg", "e1"),
+        ("incoming/field7/b.jpg", "e9"),
+    ]
+
+
+def test_the_event_that_comes_after_its_rescan_is_a_duplicate(world: World) -> None:
+    run(world.around, rescan({"key": "incoming/field7/a.jpg", "etag": "e1"}))
+    run(world.around, *drop("a.jpg"))
+    assert len(all_items(world)) == 1
+
+
+def test_between_event_and_listing_the_object_itself_decides(world: World) -> None:
+    world.put("incoming/field7/a.jpg", "new")
+    now = world.around.s3.head_object(Bucket=world.around.settings.bucket, Key="incoming/field7/a.jpg")["ETag"]
+    run(world.around, rescan({"key": "incoming/field7/a.jpg", "etag": "old"}))
+    run(world.around, *drop("a.jpg", eTag="older", versionId=""))
+    assert [item.etag for item in all_items(world)] == ["old"]
+    run(world.around, *drop("a.jpg", eTag=now, versionId=""))
+    assert [item.etag for item in all_items(world)] == ["old", now.strip('"')]
+    run(world.around, rescan({"key": "incoming/field7/gone.jpg", "etag": "e1"}))
+    run(world.around, *drop("gone.jpg", eTag="e2", versionId=""))
+    assert [item.etag for item in all_items(world)][2:] == ["e1"]
+
+
+# --- killed, and rivals ---
+
+
+NAMES = ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "0.png"]
+
+
+def assert_taken_once(world: World) -> None:
+    """Every object in one shard that counts, each with a name of its own and a message sent."""
+    job = the_job(world)
+    assert Counter(item.key for item in items(world, job)) == Counter(f"incoming/field7/{name}" for name in NAMES)
+    assert len({item.output for item in items(world, job)}) == len(NAMES)
+    counted = {row.number for row in world.ledger.shards(job) if row.items}
+    assert {message.number for message in world.sent() if message.job == job} >= counted
+    assert [record.job for record in world.ledger.active_jobs("segment")] == [job]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_anywhere_every_object_is_taken_once(world: World, after: bool) -> None:
+    calls = 0
+    while True:
+        try:
+            run(world.mortal(calls, after=after), *drop(*NAMES))
+        except Killed:
+            assert run(world.around, *drop(*NAMES)) == set()
+            assert_taken_once(world)
+        else:
+            break
+        world.forget()
+        calls += 1
+    assert calls > 20
+
+
+def test_killed_again_and_again_it_still_ends(world: World) -> None:
+    burst = drop(*(f"{n}.jpg" for n in range(6)))
+    for at in itertools.chain(range(0, 30, 3), range(29, 0, -4)):
+        try:
+            run(world.mortal(at, after=True), *burst)
+        except Killed:
+            continue
+        break
+    run(world.around, *burst)
+    assert Counter(item.key for item in all_items(world)) == Counter(f"incoming/field7/{n}.jpg" for n in range(6))
+
+
+class Rival(Fate):
+    """Runs a whole other invocation with the same events before the n-th call of ours."""
+
+    def __init__(self, world: World, at: int, events: list[dict[str, Any]]) -> None:
+        super().__init__(at, after=False)
+        self._world, self._events = world, events
+
+    @property
+    def has_run(self) -> bool:
+        return self.calls > self.at
+
+    def strike(self) -> None:
+        assert run(self._world.around, *self._events) == set()
+
+    def surroundings(self) -> Surroundings:
+        return self._world.under(self)
+
+
+def test_two_invocations_with_the_same_events_take_each_object_once(world: World) -> None:
+    at = 0
+    while True:
+        rival = Rival(world, at, drop(*NAMES))
+        assert run(rival.surroundings(), *drop(*NAMES)) == set()
+        if not rival.has_run:
+            break
+        assert_taken_once(world)
+        world.forget()
+        at += 1
+    assert at > 20
+
+
+def test_a_send_that_failed_is_made_good(world: World) -> None:
+    url = world.around.settings.work_queue_url
+    world.around.sqs.delete_queue(QueueUrl=url)
+    burst = drop("a.jpg", "b.jpg")
+    assert run(world.around, *burst) == {"incoming/field7/a.jpg", "incoming/field7/b.jpg"}
+    world.around.sqs.create_queue(QueueName="demo-dev-segment-work")
+    assert run(world.around, *burst) == set()
+    assert [message.number for message in world.sent()] == [0]
+    assert len(all_items(world)) == 2
