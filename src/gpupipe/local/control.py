@@ -165,8 +165,7 @@ def _end_orphans(folder: Folder, *records: Record) -> None:
     for host in hosts:
         host.forget_run()
     left = {process for record in records for process in (*record.emulators.values(), record.supervisor) if process}
-    for process in left:
-        processes.end(process, grace_s=emulators.STOP_GRACE_S)
+    processes.end(*left, grace_s=emulators.STOP_GRACE_S)
     stubborn = [process.pid for process in left if process.alive]
     if stubborn:
         raise TargetError(f"processes {stubborn} of the local target would not end.", hint="Kill them by hand.")

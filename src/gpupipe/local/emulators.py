@@ -140,8 +140,7 @@ def running(folder: Path, *, region: str = "us-east-1") -> Iterator[Emulators]:
             wait_ready(name, folder, process=started[name], port=ports[name])
         yield Emulators(account=account, ports=ports, processes=started)
     finally:
-        for process in started.values():
-            processes.end(process, grace_s=STOP_GRACE_S)
+        processes.end(*started.values(), grace_s=STOP_GRACE_S)
 
 
 def require_installed() -> None:
@@ -192,12 +191,12 @@ def log_file(folder: Path, name: str) -> Path:
     return folder / "logs" / f"{name}.log"
 
 
-def bound_socket(wanted_port: int) -> socket.socket:
+def bound_socket(wanted_port: int, *, patience_s: float = PORT_PATIENCE_S) -> socket.socket:
     """A socket bound to 127.0.0.1: on the wanted port, or on any free one if that is taken (or 0).
 
     A process just killed can hold its port for a moment longer while its threads end, hence the patience.
     """
-    deadline = time.monotonic() + PORT_PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while wanted_port and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             return _bind(wanted_port)

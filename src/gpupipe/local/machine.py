@@ -29,10 +29,18 @@ from typing import Any
 RUN_FILE = "run.json"
 SETTINGS_FILE = "worker.json"
 
-# systemd on AWS: Restart=on-failure, RestartSec=1 doubled to 30, StartLimitBurst=5, StartLimitIntervalSec=600.
-RESTART_S, RESTART_MAX_S = 1.0, 30.0
-MAX_FAILURES, FAILURE_WINDOW_S = 5, 600.0
 TERM_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How a machine treats a worker that fails or does not end; the defaults are those of the unit on AWS."""
+
+    restart_s: float = 1.0  # RestartSec, doubled after each failure …
+    restart_max_s: float = 30.0  # … up to RestartMaxDelaySec
+    max_failures: int = 5  # StartLimitBurst
+    failure_window_s: float = 600.0  # StartLimitIntervalSec
+    term_grace_s: float = TERM_GRACE_S  # TimeoutStopSec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +83,12 @@ def main(arguments: list[str] | None = None) -> None:
 class Machine:
     """Starts the worker, again after failures, and ends it when told to."""
 
-    def __init__(self, folder: Path, *, command: list[str]) -> None:
+    def __init__(self, folder: Path, *, command: list[str], patience: Patience = Patience()) -> None:
         self._folder = folder
         self._command = command
+        self._patience = patience
         self._worker: subprocess.Popen[bytes] | None = None
-        self._failures: collections.deque[float] = collections.deque(maxlen=MAX_FAILURES)
+        self._failures: collections.deque[float] = collections.deque(maxlen=patience.max_failures)
         self._told: PowerOff | None = None
         self._may_interrupt = False
 
@@ -106,16 +115,20 @@ class Machine:
         return off
 
     def _run(self) -> PowerOff:
-        pause_s = RESTART_S
+        pause_s = self._patience.restart_s
         while True:
-            exit_code = self._run_worker()
+            try:
+                exit_code = self._run_worker()
+            except OSError as error:
+                return PowerOff.now("failed", f"the worker cannot be started: {error}")
             if exit_code == 0:
                 return PowerOff.now("idle", "the worker ended by itself", 0)
-            self._say(f"worker ended: {_told(exit_code)}")
+            self._say(f"the worker ended: {_told(exit_code)}")
             if self._failed_too_often():
-                return PowerOff.now("failed", f"the worker failed {MAX_FAILURES} times: {_told(exit_code)}", exit_code)
+                detail = f"the worker failed {self._patience.max_failures} times: {_told(exit_code)}"
+                return PowerOff.now("failed", detail, exit_code)
             time.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESTART_MAX_S)
+            pause_s = min(pause_s * 2, self._patience.restart_max_s)
 
     def _run_worker(self) -> int:
         self._may_interrupt = False
@@ -132,18 +145,19 @@ class Machine:
     def _failed_too_often(self) -> bool:
         now = time.monotonic()
         self._failures.append(now)
-        return len(self._failures) == MAX_FAILURES and now - self._failures[0] <= FAILURE_WINDOW_S
+        full = len(self._failures) == self._patience.max_failures
+        return full and now - self._failures[0] <= self._patience.failure_window_s
 
     def _end_worker(self) -> None:
-        """SIGTERM, thirty seconds to give its shard back, SIGKILL for it and all it started."""
+        """SIGTERM, time to give its shard back, SIGKILL for it and all it started."""
         if self._worker is None:
             return
         with contextlib.suppress(ProcessLookupError):
             self._worker.terminate()
         try:
-            self._worker.wait(TERM_GRACE_S)
+            self._worker.wait(self._patience.term_grace_s)
         except subprocess.TimeoutExpired:
-            self._say(f"worker did not end within {TERM_GRACE_S:.0f} s of SIGTERM: killed")
+            self._say(f"worker did not end within {self._patience.term_grace_s:g} s of SIGTERM: killed")
         self._kill_group(self._worker)
         self._worker.wait()
 

@@ -1,11 +1,8 @@
 """Processes that outlive the command which started them: named by pid and start time, ended with bounded waits."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,16 +87,18 @@ def python_module(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def end(name: ProcessName, *, grace_s: float) -> bool:
-    """SIGTERM a process started by `spawn`, then SIGKILL it and all it started; True if it ended by itself in time."""
-    process = name.find()
-    if process is None:
-        return True
-    family = _family(process)
-    with contextlib.suppress(psutil.Error):
-        process.terminate()
-    _, late = psutil.wait_procs([process], timeout=grace_s)
-    _kill(family)
+def end(*names: ProcessName, grace_s: float) -> bool:
+    """SIGTERM processes, then SIGKILL them and all they started; True if all ended by themselves in time.
+
+    What a process leaves behind when it ends in time is killed as well.
+    """
+    found = [process for process in (name.find() for name in names) if process]
+    families = [member for process in found for member in _family(process)]
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, late = psutil.wait_procs(found, timeout=grace_s)
+    _kill(families)
     return not late
 
 
@@ -109,18 +108,12 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process]
 
 
-def _kill(family: list[psutil.Process]) -> None:
-    """Kill what is left of a process and its descendants (psutil checks start times, so no stranger is hit)."""
-    for member in family:
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kill what is left (psutil compares start times, so no stranger is hit)."""
+    for process in processes:
         with contextlib.suppress(psutil.Error):
-            member.kill()
-    psutil.wait_procs(family, timeout=5.0)
-
-
-def signal_group(leader: int, signal_number: signal.Signals) -> None:
-    """Signal a process group that may be gone already."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal_number)
+            process.kill()
+    psutil.wait_procs(processes, timeout=5.0)
 
 
 def last_lines(log: Path, *, count: int = 15, window_bytes: int = 16_384) -> str:
@@ -131,11 +124,3 @@ def last_lines(log: Path, *, count: int = 15, window_bytes: int = 16_384) -> str
             return "\n".join(stream.read().decode(errors="replace").splitlines()[-count:])
     except OSError:
         return ""
-
-
-def wait_until_gone(name: ProcessName, *, timeout_s: float) -> bool:
-    """Wait for the end of a process that need not be our child."""
-    deadline = time.monotonic() + timeout_s
-    while name.alive and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not name.alive

@@ -16,21 +16,22 @@ _LOAD = 0.05  # at most this share of one core goes into saving, however large t
 class Snapshots(threading.Thread):
     """Calls `save` from a thread of its own whenever `changes()` has moved since the last time."""
 
-    def __init__(self, *, save: Callable[[], None], changes: Callable[[], int]) -> None:
+    def __init__(self, *, save: Callable[[], None], changes: Callable[[], int], pause_s: float = PAUSE_S) -> None:
         super().__init__(name="snapshots", daemon=True)
         self._save = save
         self._changes = changes
+        self._pause_s = pause_s
         self._ended = threading.Event()
 
     def run(self) -> None:
-        saved, pause_s = self._changes(), PAUSE_S
+        saved, pause_s = 0, self._pause_s
         while not self._ended.wait(pause_s):
             seen = self._changes()
             if seen == saved:
                 continue
             started = time.monotonic()
             self._save()
-            saved, pause_s = seen, max(PAUSE_S, (time.monotonic() - started) / _LOAD)
+            saved, pause_s = seen, max(self._pause_s, (time.monotonic() - started) / _LOAD)
 
     def end(self) -> None:
         """Stop saving and wait for the save that is under way (ministack saves once more when it ends)."""

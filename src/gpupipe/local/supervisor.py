@@ -228,8 +228,7 @@ class Supervisor:
             self._room.close()
         if self._imds:
             self._imds.close()
-        for name in reversed(emulators.NAMES):
-            self._end_emulator(name)
+        processes.end(*self._record.emulators.values(), grace_s=emulators.STOP_GRACE_S)
         self._record = replace(self._record, phase="failed" if self._record.problem else "stopped", emulators={})
         if self._folder.path.is_dir():
             self._save()

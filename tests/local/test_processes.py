@@ -1,0 +1,81 @@
+import os
+import sys
+from pathlib import Path
+
+import psutil
+from tests.local.waiting import until
+
+from gpupipe.local import processes
+from gpupipe.local.processes import ProcessName
+
+
+def start(tmp_path: Path, code: str) -> ProcessName:
+    command = [sys.executable, "-u", "-c", code]
+    return processes.spawn(command, environment=os.environ, folder=tmp_path, log=tmp_path / "logs" / "out.log")
+
+
+def printed(tmp_path: Path) -> str:
+    return (tmp_path / "logs" / "out.log").read_text()
+
+
+def test_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
+    name = start(tmp_path, "import time; time.sleep(60)")
+    assert name.alive
+    assert ProcessName.from_json(name.to_json()) == name
+    # a pid that was used again is somebody else
+    assert not ProcessName(pid=name.pid, started_at=name.started_at - 60).alive
+    assert processes.end(name, grace_s=5)
+    assert not name.alive
+
+
+def test_end_of_what_is_gone_succeeds(tmp_path: Path) -> None:
+    name = start(tmp_path, "pass")
+    until(lambda: not name.alive)
+    assert processes.end(name, grace_s=0)
+
+
+def test_stranger_with_the_same_pid_is_left_alone() -> None:
+    me = ProcessName.of(os.getpid())
+    assert processes.end(ProcessName(pid=me.pid, started_at=me.started_at - 60), grace_s=0)
+    assert me.alive
+
+
+def test_stubborn_process_and_its_children_are_killed(tmp_path: Path) -> None:
+    # given a process that ignores SIGTERM and has a child that does too
+    code = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    name = start(tmp_path, code)
+    child = int(until(lambda: printed(tmp_path)))
+    # when it is ended
+    assert not processes.end(name, grace_s=0.2)
+    # then both are gone
+    assert not name.alive
+    until(lambda: not psutil.pid_exists(child))
+
+
+def test_process_has_a_session_of_its_own(tmp_path: Path) -> None:
+    name = start(tmp_path, "import os, time; print(os.getsid(0)); time.sleep(60)")
+    assert int(until(lambda: printed(tmp_path))) == name.pid
+    processes.end(name, grace_s=5)
+
+
+def test_large_log_is_set_aside(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "out.log"
+    log.parent.mkdir()
+    log.write_bytes(b"x" * (6 * 2**20))
+    name = start(tmp_path, "print('fresh')")
+    until(lambda: not name.alive)
+    assert log.read_text() == "fresh\n"
+    assert log.with_suffix(".old").stat().st_size == 6 * 2**20
+
+
+def test_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert processes.last_lines(log) == ""
+    log.write_text("\n".join(f"line {number}" for number in range(100_000)))
+    assert processes.last_lines(log, count=2) == "line 99998\nline 99999"

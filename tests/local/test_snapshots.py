@@ -1,0 +1,46 @@
+import threading
+
+from tests.local.waiting import until
+
+from gpupipe.local import snapshots
+
+
+class Recorder:
+    """Something with changes that counts how often it was saved."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.saves = 0
+        self.saved = threading.Event()
+
+    def save(self) -> None:
+        self.saves += 1
+        self.saved.set()
+
+
+def test_changes_are_saved_once_and_rest_is_left_alone() -> None:
+    # given
+    recorder = Recorder()
+    thread = snapshots.Snapshots(save=recorder.save, changes=lambda: recorder.changes, pause_s=0.02)
+    thread.start()
+    # when something changes
+    recorder.changes += 3
+    until(lambda: recorder.saves == 1)
+    # then it is saved once
+    recorder.saved.clear()
+    assert not recorder.saved.wait(0.2)
+    assert recorder.saves == 1
+    # and the next change once more
+    recorder.changes += 1
+    until(lambda: recorder.saves == 2)
+    thread.end()
+    assert not thread.is_alive()
+
+
+def test_ended_thread_saves_no_more() -> None:
+    recorder = Recorder()
+    thread = snapshots.Snapshots(save=recorder.save, changes=lambda: recorder.changes, pause_s=0.02)
+    thread.start()
+    thread.end()
+    recorder.changes += 1
+    assert not recorder.saved.wait(0.1)
