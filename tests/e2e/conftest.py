@@ -1,0 +1,134 @@
+"""A whole stack on the local target, brought up once for all end-to-end tests and driven by the commands alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import psutil
+import pytest
+
+COMMAND_TIMEOUT_S = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Somebody in a folder with a gpupipe.toml, typing commands."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a command; the caller ends it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "gpupipe", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def types(self, *arguments: str, code: int | None = 0) -> Done:
+        """Run a command to its end and expect its exit code."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=COMMAND_TIMEOUT_S)
+        finally:
+            process.kill()
+        done = Done(code=process.returncode, out=out, err=err)
+        assert code is None or done.code == code, f"gpupipe {' '.join(arguments)} -> {done}"
+        return done
+
+    def client(self, service: str) -> Any:
+        """boto3 as anybody would point it at the local target: by environment variables alone."""
+        variables = self.types("local", "env", "--json").document
+        session = boto3.Session(
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            region_name=variables["AWS_DEFAULT_REGION"],
+        )
+        specific = f"AWS_ENDPOINT_URL_{service.upper()}"
+        return session.client(service, endpoint_url=variables.get(specific, variables["AWS_ENDPOINT_URL"]))
+
+    @property
+    def bucket(self) -> str:
+        """The data bucket of pipeline `segment`."""
+        names = [bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]]
+        return next(name for name in names if "-segment-" in name)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every live process of this folder's local target."""
+        mark = str(self.folder)
+        return [process for process in psutil.process_iter(["cmdline"]) if mark in " ".join(process.info["cmdline"] or ())]
+
+
+def settle(folder: Path, *, name: str, settings: str = "") -> Person:
+    """A folder with a configuration whose clocks run faster than a person's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpupipe.toml").write_text(
+        f"""
+        [stack]
+        name = "{name}"
+        [local]
+        guard_interval_s = 2
+        [pipelines.segment]
+        kind = "queue"
+        task = "segment"
+        min_images_to_start = 3
+        max_wait_minutes = 0.05
+        quiet_seconds = 2
+        visibility_timeout_s = 20
+        {settings}
+        """,
+        encoding="utf-8",
+    )
+    return Person(folder=folder)
+
+
+@pytest.fixture(scope="session")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """Somebody whose stack is up; taken down, and checked to be gone, at the end of the session."""
+    person = settle(tmp_path_factory.mktemp("e2e"), name="e2e")
+    try:
+        person.types("up", "--yes")
+        yield person
+    finally:
+        person.types("down", "--yes", code=None)
+        for process in person.processes():
+            process.kill()
+
+
+def speckled(folder: Path, count: int, *, side: int = 64, seed: int = 0) -> Path:
+    """A folder of small photographs of nothing in particular, quick to process and all different."""
+    import cv2
+
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"speck {number:03d}.jpg"), pixels)
+    return folder
