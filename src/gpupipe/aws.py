@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from gpupipe.errors import CredentialsError
 from gpupipe.explain import DENIED, credentials_error, error_code, explain, explained, unknown_region
 from gpupipe.names import Stack
+from gpupipe.threads import at_once
 
 __all__ = ["DENIED", "Aws", "absent_ok", "connect", "error_code", "explain", "explained", "is_absent", "is_mutation"]
 __all__ += ["is_propagating", "propagated", "retried", "together"]
@@ -100,8 +100,7 @@ class Aws:
     def _make(self, service: str) -> Any:
         from botocore.config import Config
 
-        if self.session is None:
-            self.session = _session(self.stack.region, self.credentials)
+        self._open_session()
         config = Config(
             retries={"mode": "adaptive" if service == "iam" else "standard", "max_attempts": 8},
             connect_timeout=5,
@@ -118,9 +117,17 @@ class Aws:
         if self.gate is not None:
             self.gate(model.service_model.service_name, model.name)
 
-    def ungated(self) -> Aws:
-        """The same account by clients that no gate stops: for what guards the gate itself."""
-        return Aws(stack=self.stack, endpoints=self.endpoints, credentials=self.credentials, session=self.session)
+    def gated(self, gate: Gate | None) -> Aws:
+        """The same account by clients of their own, which ask `gate` before every call; by default nobody."""
+        with self._lock:
+            self._open_session()
+        return Aws(
+            stack=self.stack, endpoints=self.endpoints, credentials=self.credentials, session=self.session, gate=gate
+        )
+
+    def _open_session(self) -> None:
+        if self.session is None:
+            self.session = _session(self.stack.region, self.credentials)
 
     def endpoint(self, service: str) -> str | None:
         """Where `service` answers; None for AWS's own address."""
@@ -190,9 +197,8 @@ def absent_ok(call: Callable[..., T], **arguments: Any) -> T | None:
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
-    """The answers of all calls, in order, made at the same time; the first error is raised when all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(calls))) as threads:
-        return [answer.result() for answer in [threads.submit(call) for call in calls]]
+    """The answers of all calls, in order, made at the same time. Raises the first error."""
+    return [answer.result() for answer in at_once(dict(enumerate(calls))).values()]
 
 
 def propagated(call: Callable[..., T], *, within_s: float = PROPAGATION_S, **arguments: Any) -> T:

@@ -24,7 +24,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class GpupipeError(Exception):
@@ -103,12 +104,20 @@ class StalePlanError(GpupipeError):
 class ApplyError(GpupipeError):
     """Some steps of a plan failed; the others were done and stay done.
 
-    `failures` holds the error of each, in the order in which they failed.
+    `failures` holds the error of each, in the order in which they failed; `receipt` what was done, as JSON values.
     """
 
-    def __init__(self, message: str, *, hint: str = "", failures: Sequence[GpupipeError] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        failures: Sequence[GpupipeError] = (),
+        receipt: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.failures = tuple(failures)
+        self.receipt = dict(receipt or {})
 
 
 class StoppedError(GpupipeError):

@@ -72,7 +72,7 @@ class Lock:
     """The right to change a stack, held for a `with` block and renewed by a thread meanwhile."""
 
     def __init__(self, aws: Aws, *, command: str, lease_s: float = LEASE_S, renew_s: float = RENEW_S) -> None:
-        self._aws = aws.ungated()
+        self._aws = aws.gated(None)
         self._command = command
         self._lease_s = lease_s
         self._renew_s = renew_s
@@ -107,6 +107,8 @@ class Lock:
     def check(self) -> None:
         """Raise LockLostError unless the lock is certainly still held; called before each change."""
         with self._mutex:
+            if self._ended.is_set():
+                return
             # A machine that slept wakes here, before its renewing thread has run.
             if not self._lost and self._confirmed.elapsed_s > self._lease_s / 2:
                 self._renew()
@@ -120,7 +122,8 @@ class Lock:
 
     def abandon(self) -> None:
         """Stop renewing without a release: the bucket that holds the lock is about to go."""
-        self._ended.set()
+        with self._mutex:
+            self._ended.set()
 
     def release(self) -> None:
         """Let others in at once. A lock that was lost, or whose bucket is gone, is nothing to release."""
