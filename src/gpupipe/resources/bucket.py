@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated, together
-from gpupipe.names import Stack
+from gpupipe.aws import DENIED, Aws, absent_ok, error_code, propagated, together
+from gpupipe.names import TAG_STACK, Stack
 from gpupipe.resources import Fields, Found, Observed, Phase, Progress, Resource, policy
 from gpupipe.resources.emptying import empty_bucket
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of, tag_list, tag_map
@@ -17,6 +17,7 @@ from gpupipe.resources.waiting import until
 
 # S3 refuses two changes of one bucket at once, and for a minute or two a name whose bucket is only just going.
 SETTLE_S = 180.0
+ANOTHER_ACCOUNT = "another AWS account"
 US_EAST_1 = "us-east-1"
 """The region that S3 does not want to be told about."""
 
@@ -74,6 +75,8 @@ class Bucket(Resource):
 
     def observe(self, aws: Aws) -> Observed | None:
         """Seven reads, at once: S3 has no call that answers more than one of them."""
+        from botocore.exceptions import ClientError
+
         s3 = aws.client("s3")
         reads = (
             s3.get_bucket_versioning,  # first: it alone fails only where there is no bucket
@@ -84,13 +87,17 @@ class Bucket(Resource):
             s3.get_bucket_policy,
             s3.get_bucket_lifecycle_configuration,
         )
-        versioning, tagging, blocks, ownership, encryption, found_policy, lifecycle = together(
-            *(partial(absent_ok, read, **self._target) for read in reads)
-        )
+        try:
+            answers = together(*(partial(absent_ok, read, **self._target) for read in reads))
+        except ClientError as error:
+            if error_code(error) in DENIED and not self._is_in_account(aws):
+                return Observed(owner=ANOTHER_ACCOUNT, fields={})
+            raise
+        versioning, tagging, blocks, ownership, encryption, found_policy, lifecycle = answers
         if versioning is None:
             return None
         tags = tag_map((tagging or {}).get("TagSet"))
-        owner = tags.get("gpupipe:stack", "")
+        owner = tags.get(TAG_STACK, "")
         if not tags and self._is_empty(aws):
             owner = self.stack.id  # made by a call that was killed before it could tag it
         return Observed(
@@ -164,6 +171,11 @@ class Bucket(Resource):
     @property
     def _tls_only(self) -> dict[str, Any]:
         return policy.tls_only("s3:*", [self.arn, f"{self.arn}/*"])
+
+    def _is_in_account(self, aws: Aws) -> bool:
+        # A bucket of another account and one that the operator may not read are denied in the same words.
+        buckets = aws.client("s3").list_buckets(Prefix=self.name)["Buckets"]
+        return any(bucket["Name"] == self.name for bucket in buckets)
 
     def _is_empty(self, aws: Aws) -> bool:
         page = aws.client("s3").list_object_versions(**self._target, MaxKeys=1)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, propagated, retried, together
+from gpupipe.names import TAG_KEY
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.function import Function
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of
@@ -105,7 +106,7 @@ class EventSource(Resource):
         for mapping, answer in zip(mappings, together(*reads), strict=True):
             tags = (answer or {}).get("Tags", {})
             if is_stacks(tags, stack):
-                name = tags.get("gpupipe:key", "").partition("/")[2]
+                name = tags.get(TAG_KEY, "").partition("/")[2]
                 yield found(
                     cls(
                         stack=stack,

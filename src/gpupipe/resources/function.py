@@ -93,7 +93,7 @@ class Function(Resource):
             Tags=self.tags,
             **self._configuration,
         )
-        self._wait_settled(aws)
+        self._wait_taken(aws)
         self._put_asynchronous(aws)
 
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
@@ -102,10 +102,10 @@ class Function(Resource):
         self._wait_settled(aws)
         if "code_sha256" in changed:
             propagated(client.update_function_code, FunctionName=self.name, ZipFile=self.code)
-            self._wait_settled(aws)
+            self._wait_taken(aws)
         if changed & CONFIGURATION:
             propagated(client.update_function_configuration, FunctionName=self.name, **self._configuration)
-            self._wait_settled(aws)
+            self._wait_taken(aws)
         if "tags" in changed:
             client.tag_resource(Resource=self.arn, Tags=self.tags)
         if "asynchronous" in changed:
@@ -166,17 +166,19 @@ class Function(Resource):
                 MaximumEventAgeInSeconds=self.async_max_age_s,
             )
 
-    def _wait_settled(self, aws: Aws) -> None:
-        """Until the last change has taken hold: before that Lambda refuses the next. Raises AwsError if it failed."""
-        until(partial(self._is_settled, aws), what=f"function {self.name}: ready", within_s=SETTLE_S)
-
-    def _is_settled(self, aws: Aws) -> bool:
-        configuration = aws.client("lambda").get_function_configuration(FunctionName=self.name)
-        trouble = _trouble(configuration)
+    def _wait_taken(self, aws: Aws) -> None:
+        """Until the change made just now has taken hold. Raises AwsError if it has not."""
+        self._wait_settled(aws)
+        trouble = _trouble(self._read(aws))
         if trouble:
             raise AwsError(f"function {self.name} does not start: {trouble}.", hint="Run the same command again.")
-        states = {configuration.get("State"), configuration.get("LastUpdateStatus")}
-        return not states & {"Pending", "InProgress"}
+
+    def _wait_settled(self, aws: Aws) -> None:
+        """Until no change is under way: before that Lambda refuses the next."""
+        until(lambda: not _is_changing(self._read(aws)), what=f"function {self.name}: ready", within_s=SETTLE_S)
+
+    def _read(self, aws: Aws) -> dict[str, Any]:
+        return dict(aws.client("lambda").get_function_configuration(FunctionName=self.name))
 
 
 def _fields(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +191,10 @@ def _fields(configuration: Mapping[str, Any]) -> dict[str, Any]:
         "timeout_s": configuration["Timeout"],
         "memory_mb": configuration["MemorySize"],
     }
+
+
+def _is_changing(configuration: Mapping[str, Any]) -> bool:
+    return configuration.get("State") == "Pending" or configuration.get("LastUpdateStatus") == "InProgress"
 
 
 def _trouble(configuration: Mapping[str, Any]) -> str:

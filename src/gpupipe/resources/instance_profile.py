@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok
+from gpupipe.aws import Aws, absent_ok, retried
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import (
     adopted,
@@ -18,7 +18,7 @@ from gpupipe.resources.ownership import (
     tag_list,
     tag_map,
 )
-from gpupipe.resources.role import Role
+from gpupipe.resources.role import NOT_YET, NOT_YET_S, Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +94,15 @@ class InstanceProfile(Resource):
         return answer["InstanceProfile"] if answer else None
 
     def _put_role(self, iam: Any, *, before: str) -> None:
-        profile = {"InstanceProfileName": self.name}
         if before:  # it holds no more than one
-            absent_ok(iam.remove_role_from_instance_profile, RoleName=before, **profile)
-        iam.add_role_to_instance_profile(RoleName=self.role.name, **profile)
+            absent_ok(iam.remove_role_from_instance_profile, InstanceProfileName=self.name, RoleName=before)
+        retried(
+            iam.add_role_to_instance_profile,
+            codes=NOT_YET,
+            within_s=NOT_YET_S,
+            InstanceProfileName=self.name,
+            RoleName=self.role.name,
+        )
 
 
 def _role_in(profile: dict[str, Any]) -> str:

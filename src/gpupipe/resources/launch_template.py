@@ -21,7 +21,8 @@ from gpupipe.resources import Fields, Found, Observed, Phase, Resource, content_
 from gpupipe.resources.instance_profile import InstanceProfile
 from gpupipe.resources.ownership import adopted, found, ours, pipeline_of, tag_list, tag_map
 from gpupipe.resources.role import Role
-from gpupipe.resources.security_group import SecurityGroup
+from gpupipe.resources.security_group import NOT_YET_S, SecurityGroup
+from gpupipe.resources.waiting import until
 
 TAG_TEMPLATE = "gpupipe:template"
 """On every machine: the `fingerprint` of the template it was started from."""
@@ -185,7 +186,7 @@ class LaunchTemplate(Resource):
         return {
             "ImageId": image,
             "IamInstanceProfile": {"Name": self.profile.name},
-            "SecurityGroupIds": [self.security_group.id_of(aws)],
+            "SecurityGroupIds": [self._group_id(aws)],
             "BlockDeviceMappings": [{"DeviceName": _root_device(aws, image), "Ebs": volume}],
             "MetadataOptions": METADATA,
             "InstanceInitiatedShutdownBehavior": self.on_shutdown,
@@ -193,6 +194,11 @@ class LaunchTemplate(Resource):
             "TagSpecifications": [{"ResourceType": resource, "Tags": tags} for resource in TAGGED],
             **({"KeyName": self.key_name} if self.key_name else {}),
         }
+
+    def _group_id(self, aws: Aws) -> str:
+        group = self.security_group
+        until(lambda: bool(group.id_of(aws)), what=f"security group {group.name}: there", within_s=NOT_YET_S)
+        return group.id_of(aws)
 
     def _version(self, aws: Aws) -> dict[str, Any] | None:
         answer = absent_ok(

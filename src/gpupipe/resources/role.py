@@ -22,6 +22,9 @@ from gpupipe.resources.ownership import (
 )
 
 INLINE_POLICY = "gpupipe"
+# IAM is eventually consistent: a role made just now may be unknown to the next call.
+NOT_YET = ("NoSuchEntity",)
+NOT_YET_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +164,14 @@ class Role(Resource):
             document = json.dumps(self._trust)
             propagated(iam.update_assume_role_policy, PolicyDocument=document, RoleName=self.name)
         if "policy" in changed and self._policy:
-            iam.put_role_policy(PolicyName=INLINE_POLICY, PolicyDocument=json.dumps(self._policy), **role)
+            retried(
+                iam.put_role_policy,
+                codes=NOT_YET,
+                within_s=NOT_YET_S,
+                RoleName=self.name,
+                PolicyName=INLINE_POLICY,
+                PolicyDocument=json.dumps(self._policy),
+            )
         elif "policy" in changed:
             absent_ok(iam.delete_role_policy, PolicyName=INLINE_POLICY, **role)
         if "managed" in changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, retried
@@ -18,6 +19,9 @@ DEFAULT_VPC = "default"
 # A machine's network interface goes some time after the machine.
 IN_USE = ("DependencyViolation",)
 IN_USE_S = 300.0
+# EC2 is eventually consistent: a group made just now may be unknown for a few seconds.
+NOT_YET = ("InvalidGroup.NotFound",)
+NOT_YET_S = 30.0
 
 Group = dict[str, Any]
 
@@ -133,7 +137,8 @@ class SecurityGroup(Resource):
             if _readable(f"tcp {one.port}", one.cidr, one.description) not in there
         ]
         if missing:
-            ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=missing)
+            authorize = partial(retried, ec2.authorize_security_group_ingress, codes=NOT_YET, within_s=NOT_YET_S)
+            authorize(GroupId=group_id, IpPermissions=missing)
 
 
 def _default_vpc(aws: Aws) -> str:

@@ -58,10 +58,11 @@ class Table(Resource):
         table = self._describe(aws)
         if table is None or table["TableStatus"] == "DELETING":
             return None
+        ready = table["TableStatus"] != "CREATING"  # before that there is nothing to ask for
         tagging, ttl, backups = together(
             partial(absent_ok, dynamodb.list_tags_of_resource, ResourceArn=self.arn),
-            partial(absent_ok, dynamodb.describe_time_to_live, TableName=self.name),
-            partial(absent_ok, dynamodb.describe_continuous_backups, TableName=self.name),
+            partial(absent_ok, dynamodb.describe_time_to_live, TableName=self.name) if ready else dict,
+            partial(absent_ok, dynamodb.describe_continuous_backups, TableName=self.name) if ready else dict,
         )
         tags = tag_map((tagging or {}).get("Tags"))
         return Observed(

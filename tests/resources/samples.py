@@ -1,0 +1,217 @@
+"""One of each kind, and the same with something changed: what the contract of all kinds is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from tests.resources.code import zipped
+
+from gpupipe.names import Stack
+from gpupipe.resources import Resource
+from gpupipe.resources.bucket import Bucket, LifecycleRule
+from gpupipe.resources.bucket_notification import BucketNotification, NotificationRule
+from gpupipe.resources.event_source import EventSource
+from gpupipe.resources.function import Function
+from gpupipe.resources.instance_profile import InstanceProfile
+from gpupipe.resources.launch_template import LaunchTemplate
+from gpupipe.resources.log_group import LogGroup
+from gpupipe.resources.queue import Queue
+from gpupipe.resources.queue_policy import QueuePolicy
+from gpupipe.resources.role import Role, Statement
+from gpupipe.resources.schedule import Schedule, group_arn
+from gpupipe.resources.security_group import Ingress, SecurityGroup
+from gpupipe.resources.table import Table
+
+PIPELINE = "segment"
+# The only image parameter that moto and ministack both answer.
+IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+
+
+class Samples:
+    """The resources of a small stack. `named_as` gives them the names of another stack's."""
+
+    def __init__(self, stack: Stack, *, named_as: Stack | None = None) -> None:
+        self.stack = stack
+        self.names = named_as or stack
+
+    def bucket(self) -> Bucket:
+        return Bucket(
+            stack=self.stack,
+            name=self.names.data_bucket(PIPELINE),
+            pipeline=PIPELINE,
+            lifecycle=(
+                LifecycleRule(id="rest", old_versions_days=30, abort_uploads_days=7),
+                LifecycleRule(id="logs", prefix="logs/", expire_days=30),
+            ),
+        )
+
+    def queue(self) -> Queue:
+        dead = Queue(stack=self.stack, name=self.names.dead_letter_queue(PIPELINE), pipeline=PIPELINE)
+        name = self.names.work_queue(PIPELINE)
+        return Queue(
+            stack=self.stack,
+            name=name,
+            pipeline=PIPELINE,
+            visibility_timeout_s=600,
+            dead_letter=dead,
+            max_receives=4,
+        )
+
+    def queue_policy(self) -> QueuePolicy:
+        queue = self.queue()
+        return QueuePolicy(stack=self.stack, name=queue.name, pipeline=PIPELINE, queue=queue, bucket=self.bucket())
+
+    def notification(self) -> BucketNotification:
+        bucket, policy = self.bucket(), self.queue_policy()
+        return BucketNotification(
+            stack=self.stack,
+            name=bucket.name,
+            pipeline=PIPELINE,
+            bucket=bucket,
+            queue=policy.queue,
+            policy=policy,
+            rules=(
+                NotificationRule(id="incoming", events=("s3:ObjectCreated:*",), prefix="incoming/"),
+                NotificationRule(
+                    id="manifests", events=("s3:ObjectCreated:*",), prefix="jobs/", suffix="/manifest.json"
+                ),
+            ),
+        )
+
+    def table(self) -> Table:
+        return Table(stack=self.stack, name=self.names.table, hash_key="pk", range_key="sk", ttl_attribute="expires_at")
+
+    def log_group(self) -> LogGroup:
+        function = self.names.guard_function(PIPELINE)
+        name = self.names.function_log_group(function)
+        return LogGroup(stack=self.stack, name=name, pipeline=PIPELINE, retention_days=30)
+
+    def role(self) -> Role:
+        statement = Statement(
+            sid="Send",
+            actions=("sqs:SendMessage", "sqs:GetQueueAttributes"),
+            resources=(self.queue().arn,),
+            conditions={"StringEquals": {"aws:ResourceAccount": self.stack.account}},
+        )
+        return Role(
+            stack=self.stack,
+            name=self.names.part(PIPELINE, "guard"),
+            pipeline=PIPELINE,
+            service="lambda.amazonaws.com",
+            statements=(statement,),
+        )
+
+    def instance_profile(self) -> InstanceProfile:
+        name = self.names.part(PIPELINE, "worker")
+        role = replace(self.role(), name=name, service="ec2.amazonaws.com")
+        return InstanceProfile(stack=self.stack, name=name, pipeline=PIPELINE, role=role)
+
+    def function(self) -> Function:
+        return Function(
+            stack=self.stack,
+            name=self.names.guard_function(PIPELINE),
+            pipeline=PIPELINE,
+            handler="guard.handler",
+            role=self.role(),
+            log_group=self.log_group(),
+            code=zipped("def handler(event, context): return 1\n"),
+            environment={"GPUPIPE_FUNCTION": '{"version": 1}'},
+            async_retries=0,
+        )
+
+    def event_source(self) -> EventSource:
+        name = self.names.part(PIPELINE, "dispatch-events")
+        return EventSource(
+            stack=self.stack,
+            name=name,
+            pipeline=PIPELINE,
+            function=self.function(),
+            queue=self.queue(),
+            batch_size=100,
+            batch_window_s=2,
+        )
+
+    def schedule(self) -> Schedule:
+        function = self.function()
+        call = Statement(sid="Call", actions=("lambda:InvokeFunction",), resources=(function.arn,))
+        role = Role(
+            stack=self.stack,
+            name=self.names.part(PIPELINE, "schedule"),
+            service="scheduler.amazonaws.com",
+            statements=(call,),
+            source_arn=group_arn(self.stack),
+        )
+        name = self.names.guard_function(PIPELINE)
+        return Schedule(stack=self.stack, name=name, pipeline=PIPELINE, function=function, role=role)
+
+    def security_group(self) -> SecurityGroup:
+        return SecurityGroup(stack=self.stack, name=self.names.part(PIPELINE, "worker"), pipeline=PIPELINE)
+
+    def launch_template(self) -> LaunchTemplate:
+        return LaunchTemplate(
+            stack=self.stack,
+            name=self.names.launch_template(PIPELINE),
+            pipeline=PIPELINE,
+            image=IMAGE,
+            profile=self.instance_profile(),
+            security_group=self.security_group(),
+            volume_gb=100,
+            user_data="#!/bin/sh\necho ä\n",
+            on_shutdown="stop",
+            machine_tags={"team": "fields"},
+        )
+
+
+def _other_queue(samples: Samples) -> QueuePolicy:
+    policy = samples.queue_policy()
+    return replace(policy, bucket=replace(policy.bucket, name=f"{policy.bucket.name}-2"))
+
+
+def _other_rules(samples: Samples) -> BucketNotification:
+    notification = samples.notification()
+    return replace(notification, rules=notification.rules[:1])
+
+
+def _other_statements(samples: Samples) -> Role:
+    role = samples.role()
+    return replace(role, statements=(replace(role.statements[0], actions=("sqs:SendMessage",)),))
+
+
+def _other_role(samples: Samples) -> InstanceProfile:
+    profile = samples.instance_profile()
+    return replace(profile, role=samples.role())
+
+
+def _other_code(samples: Samples) -> Function:
+    return replace(
+        samples.function(),
+        code=zipped("def handler(event, context): return 2\n"),
+        memory_mb=512,
+        environment={"GPUPIPE_FUNCTION": '{"version": 2}'},
+        async_retries=1,
+    )
+
+
+SAMPLES: Mapping[str, tuple[Callable[[Samples], Resource], Callable[[Samples], Resource]]] = {
+    "bucket": (Samples.bucket, lambda s: replace(s.bucket(), lifecycle=())),
+    "queue": (Samples.queue, lambda s: replace(s.queue(), visibility_timeout_s=60, dead_letter=None)),
+    "queue policy": (Samples.queue_policy, _other_queue),
+    "bucket notification": (Samples.notification, _other_rules),
+    "table": (Samples.table, lambda s: replace(s.table(), ttl_attribute="", recovery=False, protected=False)),
+    "log group": (Samples.log_group, lambda s: replace(s.log_group(), retention_days=0)),
+    "role": (Samples.role, _other_statements),
+    "instance profile": (Samples.instance_profile, _other_role),
+    "function": (Samples.function, _other_code),
+    "event source": (Samples.event_source, lambda s: replace(s.event_source(), batch_size=50, max_concurrency=5)),
+    "schedule": (Samples.schedule, lambda s: replace(s.schedule(), every_minutes=5)),
+    "security group": (
+        Samples.security_group,
+        lambda s: replace(s.security_group(), ingress=(Ingress(port=22, cidr="192.0.2.0/24", description="office"),)),
+    ),
+    "launch template": (
+        Samples.launch_template,
+        lambda s: replace(s.launch_template(), volume_gb=200, on_shutdown="terminate"),
+    ),
+}
+"""Kind -> what makes a sample of it, and what makes the same thing with other fields."""
