@@ -1,0 +1,27 @@
+"""What a person can do about each failure code of an item, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RETRY = "`gpupipe retry JOB --failed` processes it again."
+
+ADVICE: Mapping[str, str] = {
+    "empty": "The file has no content: export or copy it again, and submit it.",
+    "unreadable": "The file is damaged, or is not what its name says: open it, export it again, submit it.",
+    "truncated": "The file ends early, usually after a broken copy: copy it from its source again, and submit it.",
+    "unsupported": "Convert it to JPEG, PNG, WebP or TIFF, and submit it.",
+    "too_large": "Cut it into tiles, or raise max_bytes or max_pixels in task_options, and submit it.",
+    "timeout": f"It took longer than an item may. {RETRY} If it happens again, use a smaller image.",
+    "out_of_memory": f"It did not fit into memory. {RETRY} If it happens again, use a smaller image or machine type.",
+    "killed_worker": "It brought the worker down each time; the file is probably damaged: export it again, submit it.",
+    "not_found": "The uploaded file was deleted before it was processed: submit it again.",
+    "changed": "The uploaded file was replaced before it was processed: submit the folder again.",
+    "internal_error": f"A mistake in gpupipe. {RETRY} If it happens again, please report it with `gpupipe logs`.",
+    "not_processed": f"Its part of the job was given up; `gpupipe logs` says why. {RETRY}",
+}
+
+
+def advice(code: str) -> str:
+    """What to do about an item that failed with `code`."""
+    return ADVICE.get(code, RETRY)

@@ -1,0 +1,202 @@
+"""What the report says of a job, gathered from the stream of outcomes: sums, and the images worth looking at.
+
+Holds sums and at most a few hundred images, whatever the job's size. What is chosen depends on the results alone,
+not on the order in which they came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpupipe.jobs.folder import THUMB
+from gpupipe.jobs.results import Commit, Outcome
+from gpuworker.contract import Artifact, ItemResult
+
+GALLERY_IMAGES = 300
+GALLERY_FAILURES = 60
+"""Failures come first in the gallery, but have no picture; the table tells all of them."""
+GALLERY_UNCERTAIN = 120
+FAILURE_ROWS = 500
+FINDS_SHOWN = 40
+SCORE_BINS = 20
+MACHINES_SHOWN = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """One image of the gallery."""
+
+    file_name: str
+    folder: str = ""
+    """Where its files are, below the report's own folder; "" for a failure."""
+    finds: Sequence[tuple[str, float | None]] = ()
+    """(category, score) of the instances found, as many as are shown."""
+    found: int = 0
+    """How many there are."""
+    categories: Sequence[str] = ()
+    certainty: float | None = None
+    """Mean score of its instances; None where nothing was found or nothing has a score."""
+    width: int = 0
+    height: int = 0
+    thumb: Artifact | None = None
+    overlay: bool = False
+    code: str = ""
+    message: str = ""
+
+
+@dataclass
+class CategoryCount:
+    """How often a category was found, and its number (which decides its colour) where it was first met."""
+
+    number: int
+    instances: int = 0
+    images: int = 0
+
+
+@dataclass
+class Summary:
+    """Sums over everything added."""
+
+    done: int = 0
+    empty: int = 0
+    """Images in which nothing was found."""
+    instances: int = 0
+    is_coco: bool = False
+    categories: dict[str, CategoryCount] = field(default_factory=dict)
+    scores: list[int] = field(default_factory=lambda: [0] * SCORE_BINS)
+    """Instances by score, in bins from 0 to 1."""
+    failures: Counter[str] = field(default_factory=Counter)
+    failure_rows: list[Card] = field(default_factory=list)
+    stages: Counter[str] = field(default_factory=Counter)
+    """Seconds by stage, summed over the machines' parallel hands."""
+    machines: Counter[str] = field(default_factory=Counter)
+    """Items by machine."""
+    processed: int = 0
+    """Items processed, repeats included."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)
+    _uncertain: list[tuple[_Last, Card]] = field(default_factory=list)
+    _sample: list[tuple[_Last, Card]] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return sum(self.failures.values())
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds from the first start of work to its last commit."""
+        return max(0.0, (self.finished_at or 0.0) - (self.started_at or 0.0))
+
+    def add_commit(self, commit: Commit) -> None:
+        """Add who did a shard, when, and where the time went."""
+        self.engine, self.header = commit.engine, commit.header
+        self.machines[commit.machine] += commit.items
+        self.processed += commit.items
+        self.stages.update({name: seconds for name, seconds in commit.timings.items() if name != "wall"})
+        self.started_at = min(self.started_at or commit.started_at, commit.started_at)
+        self.finished_at = max(self.finished_at or 0.0, commit.finished_at)
+
+    def add(self, outcome: Outcome, folder: str) -> None:
+        """Add one item; `folder` is where its files are, below the report's own folder."""
+        if outcome.result is None:
+            self._add_failure(outcome)
+            return
+        names = {entry["id"]: str(entry["name"]) for entry in outcome.commit.header.get("categories", ())}
+        finds = _finds(outcome.result, names)
+        self.done += 1
+        self.is_coco = self.is_coco or bool(names)
+        self.instances += len(finds)
+        self.empty += not finds
+        self._count(finds, {name: number for number, name in names.items()})
+        self._consider(outcome, finds, folder)
+
+    def _add_failure(self, outcome: Outcome) -> None:
+        assert outcome.failure is not None
+        self.failures[outcome.failure.code] += 1
+        if len(self.failure_rows) < FAILURE_ROWS:
+            self.failure_rows.append(
+                Card(file_name=outcome.file_name, code=outcome.failure.code, message=outcome.failure.message)
+            )
+
+    def _count(self, finds: Sequence[tuple[str, float | None]], numbers: Mapping[str, int]) -> None:
+        for name, score in finds:
+            self.categories.setdefault(name, CategoryCount(number=numbers.get(name, 1))).instances += 1
+            if score is not None:
+                self.scores[min(SCORE_BINS - 1, max(0, int(score * SCORE_BINS)))] += 1
+        for name in {name for name, _ in finds}:
+            self.categories[name].images += 1
+
+    def _consider(self, outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: str) -> None:
+        scores = [score for _, score in finds if score is not None]
+        certainty = sum(scores) / len(scores) if scores else None
+
+        def card() -> Card:
+            return _card(outcome, finds, folder, certainty)
+
+        name = outcome.file_name
+        if certainty is not None:
+            _keep_first(self._uncertain, _Last((certainty, name)), card, at_most=GALLERY_UNCERTAIN)
+        lot = hashlib.sha256(name.encode()).hexdigest()[:16]
+        _keep_first(self._sample, _Last((lot, name)), card, at_most=GALLERY_IMAGES)
+
+    def gallery(self) -> list[Card]:
+        """At most 300 images: failures, then those of which the engine was least certain, then a sample by name."""
+        failures = self.failure_rows[:GALLERY_FAILURES]
+        uncertain = [card for _, card in sorted(self._uncertain, key=lambda kept: kept[0].key)]
+        chosen = {card.file_name for card in uncertain}
+        lots = [card for _, card in sorted(self._sample, key=lambda kept: kept[0].key)]
+        room = GALLERY_IMAGES - len(failures) - len(uncertain)
+        sample = [card for card in lots if card.file_name not in chosen][:room]
+        return [*failures, *uncertain, *sorted(sample, key=lambda card: card.file_name)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """A key whose order is reversed, so that the heap's first is the one to give up."""
+
+    key: tuple[Any, str]
+
+    def __lt__(self, other: _Last) -> bool:
+        return self.key > other.key
+
+
+def _keep_first(kept: list[tuple[_Last, Card]], key: _Last, card: Callable[[], Card], *, at_most: int) -> None:
+    """Keep the `at_most` smallest keys; the card is made for those only."""
+    if len(kept) < at_most:
+        heapq.heappush(kept, (key, card()))
+    elif key.key < kept[0][0].key:
+        heapq.heapreplace(kept, (key, card()))
+
+
+def _finds(result: ItemResult, names: Mapping[int, str]) -> list[tuple[str, float | None]]:
+    """(category, score) of an item's annotations, the surest first."""
+    finds = [
+        (names.get(annotation.get("category_id"), "?"), annotation.get("score"))
+        for annotation in result.fragment.get("annotations", ())
+    ]
+    return sorted(finds, key=lambda find: (-(find[1] or 0.0), find[0]))
+
+
+def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: str, certainty: float | None) -> Card:
+    result = outcome.result
+    assert result is not None
+    image = result.fragment.get("image", {})
+    return Card(
+        file_name=outcome.file_name,
+        folder=folder,
+        finds=tuple(finds[:FINDS_SHOWN]),
+        found=len(finds),
+        categories=tuple(sorted({name for name, _ in finds})),
+        certainty=certainty,
+        width=int(image.get("width", 0)),
+        height=int(image.get("height", 0)),
+        thumb=result.artifacts.get(THUMB),
+        overlay="overlay.jpg" in result.artifacts,
+    )

@@ -1,0 +1,306 @@
+"""What the page shows, as plain values: words, shares of bars, counts with thousands marks; no HTML."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from gpupipe import __version__
+from gpupipe.jobs.advice import advice
+from gpupipe.jobs.report.about import About
+from gpupipe.jobs.report.summary import FAILURE_ROWS, MACHINES_SHOWN, SCORE_BINS, Card, Summary
+
+PALETTE_COLOURS = 7
+"""Colours of categories in page.css: those that the worker paints masks with, in the same order."""
+CATEGORY_BARS = 12
+CATEGORY_FILTERS = 14
+CHIPS_ON_CARD = 3
+STAGES = ("download", "decode", "infer", "encode", "upload")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One large figure at the top."""
+
+    value: str
+    unit: str = ""
+    label: str
+    note: str = ""
+    tone: str = ""
+    """"good", "bad" or "wait"; said in words too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar of a chart."""
+
+    label: str
+    value: str
+    percent: float
+    """Length, of the whole width."""
+    style: str = ""
+    """Class of its colour."""
+    note: str = ""
+
+
+def view(summary: Summary, about: About, gallery: Sequence[Card]) -> dict[str, Any]:
+    """The template's variables."""
+    return {
+        "about": about,
+        "version": __version__,
+        "made_at": datetime.now(UTC).timestamp(),
+        "tiles": _tiles(summary, about),
+        "outcomes": _outcomes(summary, about),
+        "categories": _categories(summary),
+        "categories_more": max(0, len(summary.categories) - CATEGORY_BARS),
+        "histogram": _histogram(summary),
+        "stages": _stages(summary),
+        "gallery": gallery,
+        "filters_shown": _filters(gallery),
+        "pictured": summary.done + summary.failed,
+        "failures": _failure_groups(summary),
+        "failures_unlisted": max(0, summary.failed - FAILURE_ROWS),
+        "summary": summary,
+        "facts": _facts(summary, about),
+        "options": _options(about),
+        "colours": {name: colour(count.number) for name, count in summary.categories.items()},
+    }
+
+
+def filters() -> Mapping[str, Callable[..., Any]]:
+    """What the template calls by name."""
+    return {
+        "count": count,
+        "plural": plural,
+        "duration": duration,
+        "when": when,
+        "iso": lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "href": lambda path: quote(path),
+        "chips": chips,
+        "told": told,
+        "score": lambda value: "" if value is None else f"{value:.2f}",
+    }
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 image`, `1,204 images`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `48 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%d %b %Y, %H:%M UTC")
+
+
+def colour(number: int) -> str:
+    return f"k{(number - 1) % PALETTE_COLOURS}"
+
+
+def chips(card: Card) -> list[tuple[str, int, float | None]]:
+    """(category, how many, best score) of the categories on a card, the most frequent first."""
+    number = Counter(name for name, _ in card.finds)
+    best: dict[str, float | None] = {}
+    for name, score in card.finds:
+        best.setdefault(name, score)
+    return [(name, times, best[name]) for name, times in number.most_common(CHIPS_ON_CARD)]
+
+
+def told(card: Card) -> str:
+    """A card in words, for those who do not see the picture."""
+    if card.code:
+        return f"failed: {card.code}"
+    if not card.found:
+        return "nothing found"
+    number = Counter(name for name, _ in card.finds)
+    more = card.found - len(card.finds)
+    words = [f"{times} {name}" for name, times in number.most_common()]
+    return ", ".join([*words, *([f"{more:,} more"] if more else [])])
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+def _tiles(summary: Summary, about: About) -> list[Tile]:
+    whole = summary.done + summary.failed + about.cancelled + about.outstanding
+    tiles = [
+        Tile(
+            value=count(summary.done),
+            label="images done",
+            note=f"of {count(whole)}" if whole != summary.done else "all of them" if whole else "there were none",
+            tone="good" if whole and summary.done == whole else "",
+        ),
+        Tile(
+            value=count(summary.failed),
+            label="failed",
+            note="listed below, with what to do" if summary.failed else "nothing went wrong",
+            tone="bad" if summary.failed else "",
+        ),
+    ]
+    if about.outstanding:
+        tiles.append(Tile(value=count(about.outstanding), label="still to come", note="when fetched", tone="wait"))
+    if about.cancelled:
+        tiles.append(Tile(value=count(about.cancelled), label="cancelled", note="never processed"))
+    if summary.is_coco:
+        kinds = plural(len(summary.categories), "category", "categories")
+        tiles.append(Tile(value=count(summary.instances), label="things found", note=f"of {kinds}"))
+    return [*tiles, *_time_tiles(summary), *_cost_tiles(summary, about)]
+
+
+def _time_tiles(summary: Summary) -> list[Tile]:
+    if not summary.processed or not summary.wall_s:
+        return []
+    rate = summary.processed / summary.wall_s
+    value, unit = (rate, "/ s") if rate >= 1 else (rate * 60, "/ min") if rate * 60 >= 1 else (rate * 3600, "/ h")
+    machines = plural(len(summary.machines), "machine")
+    return [
+        Tile(value=f"{value:,.1f}" if value < 100 else count(round(value)), unit=unit, label="images"),
+        Tile(value=duration(summary.wall_s), label="from first to last", note=f"on {machines}"),
+    ]
+
+
+def _cost_tiles(summary: Summary, about: About) -> list[Tile]:
+    if about.cost_usd is None:
+        return []
+    each = f"${about.cost_usd / summary.done * 1000:,.2f} per 1,000 images" if summary.done else ""
+    return [Tile(value=f"${about.cost_usd:,.2f}", label="machine cost", note=each)]
+
+
+def _outcomes(summary: Summary, about: About) -> list[Bar]:
+    parts = [
+        ("something found" if summary.is_coco else "done", summary.done - summary.empty * summary.is_coco, "good"),
+        ("nothing found", summary.empty * summary.is_coco, "calm"),
+        ("failed", summary.failed, "bad"),
+        ("cancelled", about.cancelled, "faint"),
+        ("still to come", about.outstanding, "wait"),
+    ]
+    whole = sum(number for _, number, _ in parts)
+    return [
+        Bar(label=label, value=count(number), percent=_percent(number, whole), style=style)
+        for label, number, style in parts
+        if number
+    ]
+
+
+def _categories(summary: Summary) -> list[Bar]:
+    ranked = sorted(summary.categories.items(), key=lambda entry: (-entry[1].instances, entry[0]))[:CATEGORY_BARS]
+    most = ranked[0][1].instances if ranked else 1
+    return [
+        Bar(
+            label=name,
+            value=count(found.instances),
+            percent=_percent(found.instances, most),
+            style=colour(found.number),
+            note=f"in {plural(found.images, 'image')}",
+        )
+        for name, found in ranked
+    ]
+
+
+def _histogram(summary: Summary) -> list[Bar]:
+    """Instances by score; empty where nothing has a score."""
+    most = max(summary.scores)
+    if not most:
+        return []
+    return [
+        Bar(
+            label=f"{number / SCORE_BINS:.2f} to {(number + 1) / SCORE_BINS:.2f}",
+            value=plural(amount, "instance"),
+            percent=_percent(amount, most),
+        )
+        for number, amount in enumerate(summary.scores)
+    ]
+
+
+def _stages(summary: Summary) -> list[Bar]:
+    known = [name for name in STAGES if name in summary.stages]
+    names = [*known, *sorted(set(summary.stages) - set(STAGES))]
+    whole = sum(summary.stages.values())
+    if not whole or not summary.processed:
+        return []
+    return [
+        Bar(
+            label=name,
+            value=f"{summary.stages[name] / whole:.0%}",
+            percent=_percent(summary.stages[name], whole),
+            style=f"s{number % PALETTE_COLOURS}",
+            note=f"{_milliseconds(summary.stages[name] / summary.processed)} an image",
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(100 * part / whole, 2) if whole else 0.0
+
+
+def _filters(gallery: Sequence[Card]) -> list[tuple[str, int]]:
+    """Categories to filter the gallery by, with the number of its images that have them."""
+    return Counter(name for card in gallery for name in card.categories).most_common(CATEGORY_FILTERS)
+
+
+def _failure_groups(summary: Summary) -> list[dict[str, Any]]:
+    """Failures by code, the most frequent first."""
+    return [
+        {
+            "code": code,
+            "number": number,
+            "advice": advice(code),
+            "rows": [row for row in summary.failure_rows if row.code == code],
+        }
+        for code, number in summary.failures.most_common()
+    ]
+
+
+def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
+    machines = [f"{name} ({plural(number, 'image')})" for name, number in summary.machines.most_common(MACHINES_SHOWN)]
+    engine = " ".join(str(summary.engine[part]) for part in ("name", "version") if part in summary.engine)
+    facts = [
+        ("Project", about.title),
+        ("Job" if len(about.jobs) == 1 else "Jobs, newest first", ", ".join(reversed(about.jobs[-MACHINES_SHOWN:]))),
+        ("Pipeline and task", f"{about.pipeline}, {about.task}"),
+        ("Engine", engine),
+        ("About the engine", str(summary.engine.get("notes", ""))),
+        ("Submitted by", about.submitter),
+        ("Machines", ", ".join(machines)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _options(about: About) -> list[tuple[str, str]]:
+    return [
+        (name, ", ".join(map(str, value)) or "all" if isinstance(value, list | tuple) else _plain(value))
+        for name, value in sorted(about.options.items())
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value)
