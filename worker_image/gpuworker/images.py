@@ -13,6 +13,9 @@ from gpuworker.headers import Header, jpeg_header, png_header, sniff, webp_heade
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
 
+# What is wrong with a file is said once, by ItemError.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 _HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
 
 _BYTES_PER_PIXEL_AT_MOST = 8
@@ -172,6 +175,7 @@ def _composed(
     return rgb if opaque is None else _over_white(rgb, opaque)
 
 
+@np.errstate(all="ignore")
 def stretched(band: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
     """Map a band of any type to bytes: its 2nd..98th percentile becomes 0..255. Bytes stay as they are.
 
@@ -190,7 +194,7 @@ def stretched(band: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDA
         scaled = (part - low) * (255 / (high - low))
         if valid is not None:
             scaled[~valid[rows]] = 0
-        out[rows] = np.clip(scaled, 0, 255)
+        out[rows] = np.nan_to_num(np.clip(scaled, 0, 255), copy=False)
     return out
 
 
@@ -198,7 +202,8 @@ def _range(band: NDArray[Any], valid: NDArray[np.bool_] | None) -> tuple[float, 
     """The values that become 0 and 255, from an even sample of a large band; never equal."""
     step = max(1, round((band.size / _SAMPLES_FOR_PERCENTILES) ** 0.5))
     sample = band[::step, ::step]
-    sample = sample[np.isfinite(sample)] if valid is None else sample[valid[::step, ::step]]
+    sample = sample if valid is None else sample[valid[::step, ::step]]
+    sample = sample[np.isfinite(sample)]
     if sample.size == 0:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(sample, _PERCENTILES))

@@ -1,27 +1,17 @@
-"""Masks kept on their own crops, and what is made of them: COCO RLE, polygons, and the masks TIFF.
+"""Masks kept on their own crops, and what COCO makes of them: run lengths and polygons.
 
 A full-size mask of one instance is never made: a hundred instances in a photograph of 12 megapixels would be 1.2 GB.
 """
 
 from __future__ import annotations
 
-import io
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.tiff import GeoTag
-
-_TILE_PX = 512
-_TILED_FROM_PIXELS = 4_000_000
-_NODATA_TAG = (42113, "s", 0, "0", True)
-_DEFLATE_LEVEL = 6
 _SIMPLIFY_PX = 1.0
 _EXACT_BELOW_PX = 8
 
@@ -118,114 +108,3 @@ def polygon_area(outline: Sequence[float]) -> float:
     """Area by the shoelace formula."""
     xs, ys = np.array(outline[0::2]), np.array(outline[1::2])
     return float(abs(np.dot(xs, np.roll(ys, -1)) - np.dot(ys, np.roll(xs, -1))) / 2)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Labels:
-    """A masks TIFF and, for each instance, how many of its pixels a smaller one covers there."""
-
-    tiff: bytes
-    hidden_pixels: tuple[int, ...]
-
-
-def label_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> Labels:
-    """The label image: pixel value i is the i-th instance, 0 is none; smaller instances lie on top of larger ones.
-
-    uint16, or uint32 beyond 65,535 instances; deflated; tiled where large. Painted and compressed band by band.
-    """
-    dtype = np.dtype(np.uint16 if len(instances) <= np.iinfo(np.uint16).max else np.uint32)
-    hidden = np.zeros(len(instances) + 1, np.int64)
-    order = sorted(range(len(instances)), key=lambda i: (-instances[i].area, i))
-    tiled = height * width >= _TILED_FROM_PIXELS
-
-    def blocks() -> Iterator[bytes]:
-        empty = zlib.compress(bytes(_TILE_PX * _TILE_PX * dtype.itemsize), _DEFLATE_LEVEL)
-        for top in range(0, height, _TILE_PX):
-            rows = min(_TILE_PX, height - top)
-            band = _painted(instances, order, top=top, rows=rows, width=width, dtype=dtype, hidden=hidden)
-            if not tiled:
-                yield zlib.compress(band.tobytes(), _DEFLATE_LEVEL)
-                continue
-            for left in range(0, width, _TILE_PX):
-                part = band[:, left : left + _TILE_PX]
-                yield _tile(part) if part.any() else empty
-
-    shape: dict[str, Any] = {"tile": (_TILE_PX, _TILE_PX)} if tiled else {"rowsperstrip": min(_TILE_PX, height)}
-    out = io.BytesIO()
-    with tifffile.TiffWriter(out, bigtiff=height * width * dtype.itemsize >= 2**32 - 2**25) as writer:
-        writer.write(blocks(), shape=(height, width), dtype=dtype, extratags=_tags(geo), **shape, **_PAGE)
-    return Labels(tiff=out.getvalue(), hidden_pixels=tuple(int(count) for count in hidden[1:]))
-
-
-_PAGE: dict[str, Any] = {"compression": "zlib", "photometric": "minisblack", "metadata": None, "software": "gpupipe"}
-
-
-def _painted(
-    instances: Sequence[Instance],
-    order: Sequence[int],
-    *,
-    top: int,
-    rows: int,
-    width: int,
-    dtype: np.dtype[Any],
-    hidden: NDArray[np.int64],
-) -> NDArray[Any]:
-    """Rows top..top+rows of the label image; adds the pixels that get covered to `hidden`."""
-    band: NDArray[Any] = np.zeros((rows, width), dtype)
-    for i in order:
-        one = instances[i]
-        first, last = max(one.y, top), min(one.y + one.mask.shape[0], top + rows)
-        if first >= last:
-            continue
-        mask = one.mask[first - one.y : last - one.y]
-        region = band[first - top : last - top, one.x : one.x + mask.shape[1]]
-        hidden += np.bincount(region[mask], minlength=len(hidden))
-        region[mask] = i + 1
-    return band
-
-
-def _tile(part: NDArray[Any]) -> bytes:
-    full = np.zeros((_TILE_PX, _TILE_PX), part.dtype)
-    full[: part.shape[0], : part.shape[1]] = part
-    return zlib.compress(full.tobytes(), _DEFLATE_LEVEL)
-
-
-def _tags(geo: Sequence[GeoTag]) -> list[tuple[Any, ...]]:
-    """The image's geo tags, and 0 as nodata, so that map programs show the background as transparent."""
-    return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in geo] + ([_NODATA_TAG] if geo else [])
-
-
-def stack_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> bytes:
-    """One 1-bit page an instance, in order, so that overlapping masks stay whole; no instance gives one empty page."""
-    empty = zlib.compress(bytes(-(-width // 8) * _TILE_PX), _DEFLATE_LEVEL)
-
-    def strips(one: Instance | None) -> Iterator[bytes]:
-        for top in range(0, height, _TILE_PX):
-            rows = min(_TILE_PX, height - top)
-            if rows == _TILE_PX and (one is None or one.y >= top + rows or one.y + one.mask.shape[0] <= top):
-                yield empty
-            else:
-                yield zlib.compress(_bits(one, top=top, rows=rows, width=width), _DEFLATE_LEVEL)
-
-    out = io.BytesIO()
-    pages: list[Instance | None] = [*instances] or [None]
-    with tifffile.TiffWriter(out, bigtiff=len(pages) * height * -(-width // 8) >= 2**32 - 2**25) as writer:
-        for one in pages:
-            writer.write(
-                strips(one),
-                shape=(height, width),
-                dtype=np.bool_,
-                rowsperstrip=min(_TILE_PX, height),
-                extratags=_tags(geo),
-                **_PAGE,
-            )
-    return out.getvalue()
-
-
-def _bits(one: Instance | None, *, top: int, rows: int, width: int) -> bytes:
-    band = np.zeros((rows, width), np.bool_)
-    if one is not None:
-        first, last = max(one.y, top), min(one.y + one.mask.shape[0], top + rows)
-        if first < last:
-            band[first - top : last - top, one.x : one.x + one.mask.shape[1]] = one.mask[first - one.y : last - one.y]
-    return np.packbits(band, axis=1).tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from gpuworker.tasks import ItemError
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""
+# What is wrong with a file is said once, by ItemError.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
 _DNG_VERSION, _GDAL_NODATA = 50706, 42113
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 
@@ -40,11 +44,14 @@ class Raster:
     alpha: NDArray[Any] | None
     valid: NDArray[np.bool_] | None
     """H×W; False at nodata, NaN and infinity. None where every pixel counts."""
-    geo: tuple[GeoTag, ...]
 
 
 class Tiff:
-    """The first full-size page of a TIFF; later pages (overviews, stacks) are not looked at."""
+    """The first page of a TIFF; later pages (overviews, stacks) are not looked at.
+
+    `geo` holds the GeoTIFF tags, none where the image is not georeferenced. `largest_block_pixels` is the size of its
+    strips or tiles, which are decoded whole: a second way to ask for too much memory.
+    """
 
     def __init__(self, data: bytes) -> None:
         _require_whole_directory(data)
@@ -53,9 +60,11 @@ class Tiff:
             page = tifffile.TiffFile(io.BytesIO(data)).pages.first
             if not isinstance(page, tifffile.TiffPage):
                 raise ItemError("unreadable", "the TIFF has no page with pixels")
-        self._page = page
-        self.header = self._read_header()
-        self._require_whole_data()
+            self._page = page
+            self.geo = _geo_tags(page)
+            self.header = self._read_header()
+            self._require_whole_data()
+            self.largest_block_pixels = math.prod(int(side) for side in page.chunks[:2])
 
     def _read_header(self) -> Header:
         page = self._page
@@ -69,9 +78,9 @@ class Tiff:
         orientation = 1 if self.geo else int(page.tags.valueof(274, default=1) or 1)
         return Header(
             format="tiff",
-            width=page.imagewidth,
-            height=page.imagelength,
-            bands=page.samplesperpixel,
+            width=int(page.imagewidth),
+            height=int(page.imagelength),
+            bands=int(page.samplesperpixel),
             dtype=page.dtype.name,
             orientation=orientation if 1 <= orientation <= 8 else 1,
         )
@@ -84,28 +93,14 @@ class Tiff:
         if max(ends, default=0) > self._size_bytes:
             raise ItemError("truncated", "the TIFF is cut short: some of its strips or tiles lie past its end")
 
-    @property
-    def largest_block_pixels(self) -> int:
-        """Pixels of one strip or tile, which is decoded whole: a second way to ask for too much memory."""
-        return math.prod(self._page.chunks[:2]) if self._page.chunks else 0
-
-    @property
-    def geo(self) -> tuple[GeoTag, ...]:
-        """The GeoTIFF tags; empty where the image is not georeferenced."""
-        tags = [self._page.tags.get(code) for code in _GEO_TAGS]
-        return tuple(
-            GeoTag(code=tag.code, dtype=int(tag.dtype), count=tag.count, value=tag.value) for tag in tags if tag
-        )
-
     def decode(self) -> Raster:
         """Decode the pixels, not yet oriented or stretched. Raises ItemError."""
         page = self._page
         with _unreadable_on_error():
-            pixels = page.asarray(maxworkers=1)
-        bands = _bands(pixels, page)
-        alpha = next((bands[i] for i in _alpha_bands(page) if i < len(bands)), None)
-        colour = _colour(bands, page)
-        return Raster(colour=colour, alpha=alpha, valid=_valid(colour, page.tags.valueof(_GDAL_NODATA)), geo=self.geo)
+            bands = _bands(page.asarray(maxworkers=1), page)
+            alpha = next((bands[i] for i in _alpha_bands(page) if i < len(bands)), None)
+            colour = _colour(bands, page)
+            return Raster(colour=colour, alpha=alpha, valid=_valid(colour, page.tags.valueof(_GDAL_NODATA)))
 
 
 def _require_whole_directory(data: bytes) -> None:
@@ -128,6 +123,11 @@ def _unreadable_on_error() -> Iterator[None]:
         raise ItemError("unsupported", f"a kind of TIFF that cannot be read: {error}") from error
     except Exception as error:
         raise ItemError("unreadable", f"the TIFF is damaged: {error}") from error
+
+
+def _geo_tags(page: tifffile.TiffPage) -> tuple[GeoTag, ...]:
+    tags = [page.tags.get(code) for code in _GEO_TAGS]
+    return tuple(GeoTag(code=tag.code, dtype=int(tag.dtype), count=tag.count, value=tag.value) for tag in tags if tag)
 
 
 def _bands(pixels: NDArray[Any], page: tifffile.TiffPage) -> list[NDArray[Any]]:

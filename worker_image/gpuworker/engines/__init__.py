@@ -1,15 +1,16 @@
-"""What an engine is (the model behind the task `segment`), and the table of engines; importing this loads no model."""
+"""What an engine is (the model behind the task `segment`), and the table of them; importing this loads no library."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gpuworker.images import Image
-from gpuworker.masks import Instance
-from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
+if TYPE_CHECKING:
+    from gpuworker.images import Image
+    from gpuworker.masks import Instance
+    from gpuworker.segment_options import Options
+    from gpuworker.tasks import ItemError
 
 ENGINES: Mapping[str, str] = {"nanodet": "gpuworker.engines.nanodet:NanoDet"}
 """Engine name -> "module:Class". A new engine is one file and one line here."""

@@ -76,12 +76,14 @@ def cut_out(rgb: Pixels, *, left: float, top: float, right: float, bottom: float
         bottom=max(y0 + 1, round((box.bottom - around.top) * scale[1])),
     )
     found = _grab(small, inner)
-    source = "ellipse" if found is None else "grabcut"
-    soft = _sharpened(scene, small, _ellipse(small.shape, inner, 0.5, 0.5) if found is None else found)
+    if found is None:
+        whole = _Frame(left=0, top=0, right=box.size[0], bottom=box.size[1])
+        return Cut(left=box.left, top=box.top, soft=_ellipse(box.size[::-1], whole, 0.5, 0.5) * 255, source="ellipse")
+    soft = _carried(found, small, scene)
     if soft.shape[::-1] != around.size:
         soft = cv2.resize(soft, around.size, interpolation=cv2.INTER_LINEAR)
     x, y = box.left - around.left, box.top - around.top
-    return Cut(left=box.left, top=box.top, soft=soft[y : y + box.size[1], x : x + box.size[0]], source=source)
+    return Cut(left=box.left, top=box.top, soft=soft[y : y + box.size[1], x : x + box.size[0]], source="grabcut")
 
 
 def _at_most(rgb: Pixels, long_side_px: int) -> Pixels:
@@ -144,13 +146,24 @@ def _parts(mask: Pixels, keep: Callable[[Any], Any]) -> Pixels:
     return np.asarray(kept[labels], np.uint8)
 
 
-def _sharpened(scene: Pixels, small: Pixels, found: Pixels) -> Pixels:
+def _carried(found: Pixels, small: Pixels, scene: Pixels) -> Pixels:
+    """The verdict on the small copy at the scene's size, 0..255: along the scene's edges where that works out."""
+    if small.shape == scene.shape:
+        return found * np.uint8(255)
+    plain = np.asarray(cv2.resize(found * np.uint8(255), scene.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    sharp = _sharpened(found, small, scene)
+    # Of thin things the filter makes a haze: those keep their coarse mask.
+    kept, before = int(np.count_nonzero((sharp > 127) & (plain > 127))), int(np.count_nonzero(plain > 127))
+    return sharp if kept > 0.8 * before else plain
+
+
+def _sharpened(found: Pixels, small: Pixels, scene: Pixels) -> Pixels:
     """Carry a coarse mask to the scene's size along its edges (fast guided filter, He and Sun, arXiv 1505.00996)."""
     guide, mask = _grey(small), found.astype(np.float32)
     mean_guide, mean_mask = _mean(guide), _mean(mask)
     slope = (_mean(guide * mask) - mean_guide * mean_mask) / (_mean(guide * guide) - mean_guide**2 + _FILTER_EPSILON)
     offset = mean_mask - slope * mean_guide
-    size = scene.shape[1], scene.shape[0]
+    size = scene.shape[1::-1]
     soft = cv2.resize(_mean(slope), size) * _grey(scene) + cv2.resize(_mean(offset), size)
     return _without_specks(cv2.medianBlur(np.asarray(np.clip(soft * 255, 0, 255), np.uint8), 5))
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from gpuworker import coco
 from gpuworker.engines import Engine, make_engine
 from gpuworker.images import Image, decode
-from gpuworker.masks import Instance, label_tiff, stack_tiff
+from gpuworker.mask_tiff import label_tiff, stack_tiff
+from gpuworker.masks import Instance
 from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
 from gpuworker.segment_options import Options
 from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source

@@ -1,0 +1,91 @@
+"""Overlays and thumbnails: of sensible size for every image, drawn where the instances are, the image left alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gpuworker.images import Image
+from gpuworker.masks import Instance
+from gpuworker.overlays import PALETTE, colour_of, overlay_jpeg, thumb_jpeg
+
+
+def image(height: int, width: int, *, reduced: int = 1) -> Image:
+    rgb = np.full((-(-height // reduced), -(-width // reduced), 3), 90, np.uint8)
+    return Image(rgb=rgb, height=height, width=width, bands=3, dtype="uint8")
+
+
+def square(x: int, y: int, side: int, category_id: int = 1) -> Instance:
+    mask = np.ones((side, side), np.bool_)
+    return Instance(x=x, y=y, mask=mask, score=0.75, category_id=category_id, source="test")
+
+
+def pixels(jpeg: bytes) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        ("height", "width", "overlay", "thumb"),
+        [
+            (600, 1000, (600, 1000), (288, 480)),
+            (3000, 4000, (1536, 2048), (360, 480)),
+            (60, 80, (600, 800), (60, 80)),
+            (1, 1, (800, 800), (1, 1)),
+            (3, 5000, (1, 2048), (1, 480)),
+            (5000, 3, (2048, 1), (480, 1)),
+        ],
+    )
+    def test_every_image_gets_a_picture_one_can_look_at(
+        self, height: int, width: int, overlay: tuple[int, int], thumb: tuple[int, int]
+    ) -> None:
+        found = [square(0, 0, 1)]
+        assert pixels(overlay_jpeg(image(height, width), found, ["thing"])).shape[:2] == overlay
+        assert pixels(thumb_jpeg(image(height, width), found)).shape[:2] == thumb
+
+
+class TestDrawing:
+    def test_the_tint_lies_where_the_mask_is(self) -> None:
+        drawn = pixels(overlay_jpeg(image(1000, 1000), [square(400, 600, 200)], ["thing"]))
+        inside, outside = drawn[700, 500].astype(int), drawn[300, 300].astype(int)
+        assert abs(outside - 90).max() < 6
+        towards = np.array(colour_of(1)) - 90
+        assert (np.sign(inside - 90) == np.sign(towards)).all()
+
+    def test_a_reduced_picture_is_drawn_in_full_coordinates(self) -> None:
+        whole = pixels(overlay_jpeg(image(2000, 2000), [square(800, 1200, 400)], ["thing"]))
+        reduced = pixels(overlay_jpeg(image(2000, 2000, reduced=2), [square(800, 1200, 400)], ["thing"]))
+        assert whole.shape == reduced.shape
+        assert np.abs(whole.astype(int) - reduced).max() < 12
+
+    def test_a_small_instance_on_a_large_one_stays_visible(self) -> None:
+        drawn = pixels(thumb_jpeg(image(400, 400), [square(180, 180, 40, 2), square(100, 100, 200, 1)]))
+        on_both, on_large = drawn[200, 200].astype(int), drawn[130, 130].astype(int)
+        assert on_both[2] > on_large[2] + 30
+
+    def test_the_label_is_written(self) -> None:
+        plain = pixels(overlay_jpeg(image(900, 900), [square(300, 300, 300)], [""]))
+        named = pixels(overlay_jpeg(image(900, 900), [square(300, 300, 300)], ["a very long name of a thing"]))
+        assert np.abs(plain.astype(int) - named)[:, 420:600].max() > 80
+
+    def test_names_in_any_script_and_many_instances_are_drawn(self) -> None:
+        found = [square(i * 3, i * 2, 40, 1 + i % 3) for i in range(150)]
+        assert pixels(overlay_jpeg(image(500, 500), found, ["Körner", "玉米", "x" * 300])).shape == (800, 800, 3)
+
+    def test_the_image_itself_is_left_alone(self) -> None:
+        before = image(800, 800)
+        overlay_jpeg(before, [square(10, 10, 300)], ["thing"])
+        thumb_jpeg(before, [square(10, 10, 300)])
+        assert (before.rgb == 90).all()
+
+    def test_masks_at_the_edge_stay_inside(self) -> None:
+        found = [square(0, 0, 1), square(999, 999, 1), square(0, 500, 500)]
+        assert pixels(overlay_jpeg(image(1000, 1000), found, ["thing"])).shape == (1000, 1000, 3)
+
+
+class TestPalette:
+    def test_neighbouring_categories_differ_and_every_id_has_one(self) -> None:
+        assert len(set(PALETTE)) == len(PALETTE)
+        assert all(colour_of(i) != colour_of(i + 1) for i in range(1, 81))

@@ -1,0 +1,164 @@
+"""The masks of one image as a TIFF: a label image or a stack of 1-bit pages, written strip by strip or tile by tile."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from gpuworker.masks import Instance
+from gpuworker.tiff import GeoTag
+
+_BLOCK_PX = 512
+_TILED_FROM_PIXELS = 4_000_000
+_DEFLATE_LEVEL = 6
+_CLASSIC_BELOW_BYTES = 2**32 - 2**25
+_NODATA_TAG = (42113, "s", 0, "0", True)
+_PAGE: dict[str, Any] = {"compression": "zlib", "photometric": "minisblack", "metadata": None, "software": "gpupipe"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """A label image and, for each instance, how many of its pixels a smaller one covers there."""
+
+    tiff: bytes
+    hidden_pixels: tuple[int, ...]
+
+
+def label_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> Labels:
+    """The label image: pixel value i is the i-th instance, 0 is none; smaller instances lie on top of larger ones.
+
+    uint16, or uint32 beyond 65,535 instances; deflated; tiled where large.
+    """
+    labels = _LabelImage(instances=instances, height=height, width=width)
+    blocks = labels.tiles() if labels.tiled else labels.strips()
+    shape: dict[str, Any] = (
+        {"tile": (_BLOCK_PX, _BLOCK_PX)} if labels.tiled else {"rowsperstrip": min(_BLOCK_PX, height)}
+    )
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out, bigtiff=height * width * labels.dtype.itemsize >= _CLASSIC_BELOW_BYTES) as writer:
+        writer.write(blocks, shape=(height, width), dtype=labels.dtype, extratags=_tags(geo), **shape, **_PAGE)
+    return Labels(tiff=out.getvalue(), hidden_pixels=tuple(int(count) for count in labels.hidden_pixels[1:]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _LabelImage:
+    """Paints a band of rows at a time, so that the full label image never exists; iterate its blocks once."""
+
+    instances: Sequence[Instance]
+    height: int
+    width: int
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint16 if len(self.instances) <= np.iinfo(np.uint16).max else np.uint32)
+
+    @cached_property
+    def hidden_pixels(self) -> NDArray[np.int64]:
+        """By label; counted while painting. [0] counts what was background and means nothing."""
+        return np.zeros(len(self.instances) + 1, np.int64)
+
+    @cached_property
+    def _largest_first(self) -> list[int]:
+        return sorted(range(len(self.instances)), key=lambda i: (-self.instances[i].area, i))
+
+    @property
+    def tiled(self) -> bool:
+        return self.height * self.width >= _TILED_FROM_PIXELS
+
+    def strips(self) -> Iterator[bytes]:
+        for top in range(0, self.height, _BLOCK_PX):
+            rows = min(_BLOCK_PX, self.height - top)
+            yield _deflated(self._band(self._meeting(top, rows), top, rows))
+
+    def tiles(self) -> Iterator[bytes]:
+        empty = _deflated(np.zeros((_BLOCK_PX, _BLOCK_PX), self.dtype))
+        across = -(-self.width // _BLOCK_PX)
+        for top in range(0, self.height, _BLOCK_PX):
+            rows = min(_BLOCK_PX, self.height - top)
+            here = self._meeting(top, rows)
+            if not here:
+                yield from repeat(empty, across)
+                continue
+            band = self._band(here, top, rows)
+            for left in range(0, self.width, _BLOCK_PX):
+                part = band[:, left : left + _BLOCK_PX]
+                yield _deflated(_full_tile(part)) if part.any() else empty
+
+    def _meeting(self, top: int, rows: int) -> list[int]:
+        return [i for i in self._largest_first if _meets(self.instances[i], top, rows)]
+
+    def _band(self, order: Sequence[int], top: int, rows: int) -> NDArray[Any]:
+        """Rows top..top+rows with the instances in `order`, all of which reach into them, painted one on another."""
+        band: NDArray[Any] = np.zeros((rows, self.width), self.dtype)
+        for i in order:
+            one = self.instances[i]
+            first, last = max(one.y, top), min(one.y + one.mask.shape[0], top + rows)
+            mask = one.mask[first - one.y : last - one.y]
+            region = band[first - top : last - top, one.x : one.x + mask.shape[1]]
+            self.hidden_pixels[:] += np.bincount(region[mask], minlength=len(self.hidden_pixels))
+            region[mask] = i + 1
+        return band
+
+
+def _full_tile(part: NDArray[Any]) -> NDArray[Any]:
+    tile = np.zeros((_BLOCK_PX, _BLOCK_PX), part.dtype)
+    tile[: part.shape[0], : part.shape[1]] = part
+    return tile
+
+
+def stack_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> bytes:
+    """One 1-bit page an instance, in order, so that overlapping masks stay whole; no instance gives one empty page."""
+    pages: list[Instance | None] = [*instances] or [None]
+    row_bytes = -(-width // 8)
+    empty = zlib.compress(bytes(row_bytes * _BLOCK_PX), _DEFLATE_LEVEL)
+
+    def strips(one: Instance | None) -> Iterator[bytes]:
+        for top in range(0, height, _BLOCK_PX):
+            rows = min(_BLOCK_PX, height - top)
+            if rows == _BLOCK_PX and (one is None or not _meets(one, top, rows)):
+                yield empty
+            else:
+                yield _deflated(np.packbits(_rows_of(one, top=top, rows=rows, width=width), axis=1))
+
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out, bigtiff=len(pages) * height * row_bytes >= _CLASSIC_BELOW_BYTES) as writer:
+        for one in pages:
+            writer.write(
+                strips(one),
+                shape=(height, width),
+                dtype=np.bool_,
+                rowsperstrip=min(_BLOCK_PX, height),
+                extratags=_tags(geo),
+                **_PAGE,
+            )
+    return out.getvalue()
+
+
+def _rows_of(one: Instance | None, *, top: int, rows: int, width: int) -> NDArray[np.bool_]:
+    band = np.zeros((rows, width), np.bool_)
+    if one is not None and _meets(one, top, rows):
+        first, last = max(one.y, top), min(one.y + one.mask.shape[0], top + rows)
+        band[first - top : last - top, one.x : one.x + one.mask.shape[1]] = one.mask[first - one.y : last - one.y]
+    return band
+
+
+def _meets(one: Instance, top: int, rows: int) -> bool:
+    return one.y < top + rows and one.y + one.mask.shape[0] > top
+
+
+def _deflated(block: NDArray[Any]) -> bytes:
+    return zlib.compress(block.tobytes(), _DEFLATE_LEVEL)
+
+
+def _tags(geo: Sequence[GeoTag]) -> list[tuple[Any, ...]]:
+    """The image's geo tags, and 0 as nodata, so that map programs show the background as transparent."""
+    return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in geo] + ([_NODATA_TAG] if geo else [])
