@@ -1,5 +1,6 @@
 """Emulators for the tests of the local target, and a worker that does what its settings say."""
 
+import functools
 import stat
 import sys
 import textwrap
@@ -25,6 +26,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 def client(local: Emulators) -> Client:
     """service -> boto3 client of the emulators."""
 
+    @functools.cache
     def make(service: str) -> Any:
         return client_of(local.account, local.endpoints, service)
 
