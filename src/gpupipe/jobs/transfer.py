@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 from zipfile import BadZipFile
 
 import obstore
@@ -96,6 +96,9 @@ class Download:
     size: int
     sha256: str = ""
     version_id: str = ""
+
+
+D = TypeVar("D", bound=Download)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +253,7 @@ def content_etag(source: Source) -> str:
 # --- down ---------------------------------------------------------------------------------------------------
 
 
-def download(store: Store, downloads: Iterable[Download]) -> Iterator[tuple[Download, Exception | None]]:
+def download(store: Store, downloads: Iterable[D]) -> Iterator[tuple[D, Exception | None]]:
     """Read many objects into files at once; yields each with None, or with why it failed.
 
     A target is written whole or not at all: beside it first, then renamed over it. Folders are made as needed.
@@ -283,6 +286,11 @@ def download_one(store: Store, one: Download) -> None:
                 f"cannot write {one.target}: {error.strerror or error}.", hint="Check space and permissions there."
             ) from error
         raise
+
+
+def is_lost(problem: Exception) -> bool:
+    """Does this concern the one object only: absent, or not what it should be? All else concerns what follows too."""
+    return isinstance(problem, IntegrityError) or (isinstance(problem, AwsError) and problem.code == "NotFound")
 
 
 def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes:
