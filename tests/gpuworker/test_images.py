@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
-from gpuworker.images import Image, decode, probe, stretched
+from gpuworker.images import Image, Limits, decode, decoding_bytes, probe, stretched
 
 RGB = pictures.scene()
 
@@ -252,3 +252,19 @@ class TestReducedDecoding:
         assert (image.height, image.width, image.rgb.shape) == (600, 800, (300, 400, 3))
         assert image.rgb[-1, -1, 0] > 240
         assert image.rgb[0, -1, 1] < 15
+
+
+class TestDecodingBytes:
+    def test_it_covers_what_decoding_takes(self) -> None:
+        rgb = pictures.scene(600, 800)
+        pixels = 600 * 800
+        assert decoding_bytes(pictures.jpeg(rgb)) == 3 * pixels
+        assert decoding_bytes(pictures.jpeg(rgb), enough_px=400) == 3 * pixels // 4
+        assert decoding_bytes(pictures.jpeg(rgb, orientation=6)) == 6 * pixels
+        assert decoding_bytes(pictures.png(rgb.astype(np.uint16))) == 6 * pixels + 3 * pixels
+        assert decoding_bytes(pictures.tiff(rgb.astype(np.float32), photometric="rgb")) == 12 * pixels + 3 * pixels
+
+    def test_what_will_be_refused_takes_nothing(self) -> None:
+        assert decoding_bytes(b"") == 0
+        assert decoding_bytes(pictures.png(RGB)[:-5]) == 0
+        assert decoding_bytes(pictures.png(RGB), Limits(max_pixels=10)) == 0

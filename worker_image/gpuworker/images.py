@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 256
 class Limits:
     """How large an input may be. The defaults let drone mosaics through: 3.2 GB at most in decoding, 1.2 GB after."""
 
-    max_bytes: int = 2_000_000_000
+    max_bytes: int = 2 * 1024**3
     max_pixels: int = 400_000_000
 
 
@@ -59,6 +59,21 @@ def probe(data: bytes) -> Header:
     """
     kind = sniff(data)
     return Tiff(data).header if kind == "tiff" else _HEADERS[kind](data)
+
+
+def decoding_bytes(data: bytes, limits: Limits | None = None, *, enough_px: int | None = None) -> int:
+    """The most memory that `decode` will take, by the header; 0 for a file that it will refuse."""
+    limits = limits or Limits()
+    try:
+        header = probe(data)
+        _require_within(header, limits, 0)
+    except ItemError:
+        return 0
+    if header.format == "jpeg":
+        # Rows are scaled down as they are decoded; turning makes a second copy.
+        copies = 1 if header.orientation == 1 else 2
+        return copies * 3 * header.pixels // _reduction(header, enough_px) ** 2
+    return header.decoded_bytes + 3 * header.pixels
 
 
 def decode(data: bytes, limits: Limits | None = None, *, enough_px: int | None = None) -> Image:

@@ -19,7 +19,7 @@ class Options:
     score_threshold: float = 0.4
     nms_iou: float = 0.5
     """Of two boxes that overlap by more than this, whatever they show, the surer one stays."""
-    max_instances: int = 300
+    max_instances: int = 200
     """The most instances of one image, the surest first."""
     segmentation: Literal["rle", "polygons"] = "rle"
     masks: Literal["labels", "stack", "none"] = "labels"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gpuworker import coco
 from gpuworker.engines import Engine, make_engine
-from gpuworker.images import Image, decode
+from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.masks import Instance
 from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
@@ -56,6 +56,11 @@ class Segment:
         chosen = Options.of(options)
         engine = self._engine(chosen)
         return coco.header(engine=engine.info, options=chosen.as_plain(), names=engine.categories(chosen))
+
+    def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
+        """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
+        chosen = Options.of(options)
+        return decoding_bytes(data, chosen.limits, enough_px=self._engine(chosen).enough_px)
 
     def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
