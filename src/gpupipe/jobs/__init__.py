@@ -1,0 +1,124 @@
+"""Jobs, the same for every pipeline kind: submit, watch, retry, cancel, fetch; nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpupipe.aws import Aws, absent_ok, error_code
+from gpupipe.config import Config, PipelineSettings
+from gpupipe.errors import NotDeployedError
+from gpupipe.explain import explained
+from gpuworker.ledger import Ledger
+
+REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+"""S3's answers to a conditional write that somebody else was faster with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsContext:
+    """One pipeline of one stack: where its jobs live, and small documents read and written there."""
+
+    aws: Aws
+    config: Config
+    pipeline: str
+
+    @classmethod
+    def of(cls, aws: Aws, config: Config, pipeline: str | None = None) -> JobsContext:
+        """The pipeline called so, or the only one. Raises ConfigError."""
+        return cls(aws=aws, config=config, pipeline=config.pipeline(pipeline)[0])
+
+    @property
+    def settings(self) -> PipelineSettings:
+        return self.config.pipelines[self.pipeline]
+
+    @property
+    def bucket(self) -> str:
+        return self.aws.stack.data_bucket(self.pipeline)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.aws.client("dynamodb"), self.aws.stack.table)
+
+    @property
+    def event_queue_url(self) -> str:
+        return self._queue_url(self.aws.stack.event_queue(self.pipeline))
+
+    @property
+    def work_queue_url(self) -> str:
+        return self._queue_url(self.aws.stack.work_queue(self.pipeline))
+
+    @property
+    def dead_letter_queue_url(self) -> str:
+        return self._queue_url(self.aws.stack.dead_letter_queue(self.pipeline))
+
+    def _queue_url(self, name: str) -> str:
+        return self.aws.stack.queue_url(name, self.aws.endpoint("sqs"))
+
+    # --- small documents ---
+
+    @property
+    def in_bucket(self) -> dict[str, str]:
+        """Arguments of every S3 call: the bucket, and only if it is still this account's."""
+        return {"Bucket": self.bucket, "ExpectedBucketOwner": self.aws.stack.account}
+
+    def require_deployed(self) -> None:
+        """Raise NotDeployedError unless the pipeline's bucket is there."""
+        with explained(f"look at bucket {self.bucket}"):
+            if absent_ok(self.aws.client("s3").head_bucket, **self.in_bucket) is None:
+                raise NotDeployedError(
+                    f"pipeline {self.pipeline} of {self.aws.stack.id} is not there.", hint="Run `gpupipe up` first."
+                )
+
+    def read(self, key: str) -> bytes | None:
+        """The object's content, or None where it is not there."""
+        with explained(f"read {key}"):
+            answer = absent_ok(self.aws.client("s3").get_object, **self.in_bucket, Key=key)
+            return None if answer is None else bytes(answer["Body"].read())
+
+    def exists(self, key: str) -> bool:
+        with explained(f"look for {key}"):
+            return absent_ok(self.aws.client("s3").head_object, **self.in_bucket, Key=key) is not None
+
+    def write(self, key: str, text: str) -> None:
+        """Write a JSON document."""
+        with explained(f"write {key}"):
+            self._put(key, text)
+
+    def write_new(self, key: str, text: str) -> bool:
+        """Write a JSON document if there is none of that key; False where there was."""
+        from botocore.exceptions import ClientError
+
+        with explained(f"write {key}"):
+            try:
+                self._put(key, text, IfNoneMatch="*")
+            except ClientError as error:
+                if error_code(error) in REFUSED:
+                    return False
+                raise
+        return True
+
+    def _put(self, key: str, text: str, **condition: str) -> None:
+        place = {**self.in_bucket, "Key": key, "ContentType": "application/json"}
+        self.aws.client("s3").put_object(**place, Body=text.encode(), **condition)
+
+    def remove(self, key: str) -> None:
+        with explained(f"delete {key}"):
+            self.aws.client("s3").delete_object(**self.in_bucket, Key=key)
+
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """Keys below `prefix`, in order."""
+        for page in self._pages(prefix, StartAfter=after):
+            yield from (found["Key"] for found in page.get("Contents", ()))
+
+    def folders(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """Names one level below `prefix` that something lies under, in order."""
+        for page in self._pages(prefix, StartAfter=after, Delimiter="/"):
+            yield from (found["Prefix"][len(prefix) : -1] for found in page.get("CommonPrefixes", ()))
+
+    def _pages(self, prefix: str, **how: str) -> Iterator[dict[str, list[dict[str, str]]]]:
+        given = {name: value for name, value in how.items() if value}
+        with explained(f"list {prefix}"):
+            pages = self.aws.client("s3").get_paginator("list_objects_v2")
+            yield from pages.paginate(**self.in_bucket, Prefix=prefix, **given)

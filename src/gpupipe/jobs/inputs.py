@@ -1,0 +1,274 @@
+"""From what a person names (files, folders, patterns, zip archives) to a sorted list of inputs, before any upload.
+
+A folder, a pattern or an archive is searched: what is no input is passed over and counted by reason. A file named by
+hand must be an input, or nothing begins. Paths below the project are relative to the folder named, to the part of a
+pattern before its first wildcard, or to the archive; a file named by hand has its own name.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gpupipe.errors import InputError
+from gpupipe.jobs.archives import members, open_archive
+from gpupipe.jobs.keys import require_distinct, require_project, require_valid_keys
+from gpupipe.jobs.sources import Input, LocalFile, require_image, shown
+
+HIDDEN, SIDECAR, OTHER, ARCHIVE = "hidden", "sidecar file", "not an image by its name", "archive inside a folder"
+TWICE, BROKEN_LINK, NOT_A_FILE = "named twice", "broken link", "not a file"
+
+_SIDECARS = frozenset(
+    {
+        *(".tfw", ".tifw", ".jgw", ".jpw", ".pgw", ".wld", ".prj", ".xml", ".aux", ".ovr", ".msk"),
+        *(".mrk", ".obs", ".nav", ".rtk", ".bin", ".log", ".srt", ".thm", ".lrf", ".kml", ".kmz", ".gpx", ".xmp"),
+        *(".txt", ".csv", ".json", ".geojson", ".md", ".md5", ".pdf", ".ini", ".db"),
+    }
+)
+# Thumbnails and resource forks that other programs leave in folders and archives, some named like images.
+_FOREIGN_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All inputs of a submission, sorted by path, and what was passed over by reason."""
+
+    files: Sequence[Input]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+def collect(
+    arguments: Sequence[str],
+    *,
+    suffixes: frozenset[str],
+    project: str,
+    on_found: Callable[[int], None] = lambda _: None,
+) -> Inputs:
+    """Everything that `arguments` name. `on_found` is told now and then how many there are so far.
+
+    Raises InputError where something named is not there or no input, where two inputs would have the same path below
+    the project, where a key would be no valid S3 key, and where nothing is left to submit.
+    """
+    require_project(project)
+    search = _Search(suffixes, on_found)
+    for argument in arguments:
+        search.add(os.path.expanduser(argument))
+    files = sorted(search.finished(), key=lambda file: file.path)
+    if not files:
+        passed = ", ".join(f"{count} {reason}" for reason, count in sorted(search.skipped.items()))
+        raise InputError(
+            f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"
+            + (f" (passed over: {passed})." if passed else "."),
+            hint=f"Name files or folders with {', '.join(sorted(suffixes))}.",
+        )
+    require_valid_keys(files, project)
+    require_distinct(files)
+    return Inputs(files=files, skipped=dict(search.skipped))
+
+
+class _Search:
+    """What was found so far, and where it was already."""
+
+    def __init__(self, suffixes: frozenset[str], on_found: Callable[[int], None]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self._suffixes = suffixes
+        self._on_found = on_found
+        self._files: list[Input] = []
+        self._links: list[tuple[LocalFile, str]] = []
+        self._folders: set[tuple[int, int]] = set()
+        self._named: set[str] = set()
+        self._archives: set[str] = set()
+
+    def add(self, argument: str) -> None:
+        """One argument of the command line."""
+        if os.path.isdir(argument):
+            self._add_folder(argument)
+        elif os.path.lexists(argument):
+            self._add_named(argument)
+        elif _WILDCARD.search(argument):
+            self._add_pattern(argument)
+        else:
+            raise InputError(f"there is no {shown(argument)}.", hint="Check the path; patterns need quotes.")
+
+    def finished(self) -> list[Input]:
+        """Everything, each file once: links last, because only now it is known which folders were searched."""
+        for file, target in self._links:
+            if target in self._named or self._was_searched(target):
+                self.skipped[TWICE] += 1
+            else:
+                self._named.add(target)
+                self._files.append(file)
+        self._links.clear()
+        return self._files
+
+    def reason(self, path: str) -> str:
+        """Why a path found by searching is passed over; "" for an input."""
+        if any(is_hidden(part) for part in path.split("/")):
+            return HIDDEN
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix in self._suffixes:
+            return ""
+        if suffix == ".zip":
+            return ARCHIVE
+        return SIDECAR if suffix in _SIDECARS else OTHER
+
+    # --- folders ---
+
+    def _add_folder(self, folder: str, base: str | None = None) -> None:
+        """Search a folder and all below it; links are followed last, and no folder is searched twice."""
+        base = folder if base is None else base
+        folders, links = [folder], list[str]()
+        while folders or links:
+            here = (folders or links).pop()
+            try:
+                if self._is_new_folder(here):
+                    with os.scandir(here) as entries:
+                        for entry in sorted(entries, key=lambda entry: entry.name):
+                            self._look_at(entry, base, folders, links)
+            except OSError as error:
+                raise InputError(
+                    f"cannot search the folder {shown(here)}: {error.strerror}.",
+                    hint="Check its permissions, or leave it out.",
+                ) from error
+            self._on_found(len(self._files))
+
+    def _is_new_folder(self, folder: str) -> bool:
+        found = os.stat(folder)
+        if (found.st_dev, found.st_ino) in self._folders:
+            self.skipped[TWICE] += 1
+            return False
+        self._folders.add((found.st_dev, found.st_ino))
+        return True
+
+    def _look_at(self, entry: os.DirEntry[str], base: str, folders: list[str], links: list[str]) -> None:
+        """Take a file, or note a folder that is to be searched."""
+        found = _stat(entry.path) if entry.is_symlink() else entry.stat()
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            if is_hidden(entry.name):
+                self.skipped[HIDDEN] += 1
+            else:
+                (links if entry.is_symlink() else folders).append(entry.path)
+        elif why := self.reason(entry.name) or _unusable(found):
+            self.skipped[why] += 1
+        elif found is not None:
+            self._take(entry.path, base, found, is_link=entry.is_symlink())
+
+    def _take(self, place: str, base: str, found: os.stat_result, *, is_link: bool) -> None:
+        """A file found by searching, under its path below `base`."""
+        file = LocalFile(base, _below(place, base), found.st_size, found.st_mtime_ns)
+        if is_link:
+            self._links.append((file, os.path.realpath(place)))
+        elif self._named and os.path.realpath(place) in self._named:
+            self.skipped[TWICE] += 1
+        else:
+            self._files.append(file)
+
+    def _was_searched(self, target: str) -> bool:
+        """Was the file at this real path found in a folder that was searched?"""
+        folder, name = os.path.split(target)
+        try:
+            found = os.stat(folder)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) in self._folders and not self.reason(name)
+
+    # --- files and archives by name, patterns ---
+
+    def _add_named(self, argument: str) -> None:
+        """A file named by hand: it must be an input or an archive."""
+        real = os.path.realpath(argument)
+        suffix = os.path.splitext(argument)[1].lower()
+        if suffix == ".zip" and suffix not in self._suffixes:
+            self._add_archive(argument, real)
+            return
+        if not os.path.isfile(argument):
+            what = "is a link to nothing" if os.path.islink(argument) else "is not a file"
+            raise InputError(f"{shown(argument)} {what}.", hint="Leave it out.")
+        if suffix not in self._suffixes:
+            raise InputError(
+                f"{shown(argument)} is not an image by its name.",
+                hint=f"Known are {', '.join(sorted(self._suffixes))} and .zip; a folder is searched for them.",
+            )
+        found = os.stat(argument)
+        folder, name = os.path.split(argument)
+        file = LocalFile(folder, name, found.st_size, found.st_mtime_ns)
+        require_image(file)
+        if real in self._named or self._was_searched(real):
+            self.skipped[TWICE] += 1
+            return
+        self._named.add(real)
+        self._files.append(file)
+
+    def _add_archive(self, argument: str, real: str) -> None:
+        if real in self._archives:
+            self.skipped[TWICE] += 1
+            return
+        self._archives.add(real)
+        self._files += members(open_archive(argument), self.skipped, self.reason)
+        self._on_found(len(self._files))
+
+    def _add_pattern(self, pattern: str) -> None:
+        """Everything that a quoted pattern matches, as if its fixed beginning had been searched."""
+        fixed = re.split(r"(?=[*?\[])", pattern, maxsplit=1)[0]
+        base = os.path.dirname(fixed)
+        matches = sorted(glob.glob(pattern, recursive=True))
+        if not matches:
+            raise InputError(f"nothing matches {shown(pattern)}.", hint="Check the pattern and the folder.")
+        for match in matches:
+            if os.path.isdir(match):
+                self._add_folder(match, base or ".")
+            elif match.lower().endswith(".zip") and ".zip" not in self._suffixes:
+                self._add_archive(match, os.path.realpath(match))
+            else:
+                self._add_matched(match, base or ".")
+
+    def _add_matched(self, match: str, base: str) -> None:
+        found, real = _stat(match), os.path.realpath(match)
+        why = self.reason(_below(match, base)) or _unusable(found)
+        if not why and (real in self._named or self._was_searched(real)):
+            why = TWICE
+        if why or found is None:
+            self.skipped[why] += 1
+            return
+        self._take(match, base, found, is_link=False)
+        self._named.add(real)
+
+
+def is_hidden(name: str) -> bool:
+    """Is a file or folder of this name not meant to be seen?"""
+    return name.startswith(".") or name in _FOREIGN_FOLDERS
+
+
+def _stat(place: str) -> os.stat_result | None:
+    """What a path leads to; None where it leads nowhere or in a circle."""
+    try:
+        return os.stat(place)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
+
+
+def _unusable(found: os.stat_result | None) -> str:
+    if found is None:
+        return BROKEN_LINK
+    return "" if stat.S_ISREG(found.st_mode) else NOT_A_FILE
+
+
+def _below(place: str, base: str) -> str:
+    """The path from `base` to `place`; cutting is ten times faster than relpath, and nearly always possible."""
+    start = os.path.join(base, "")
+    return place[len(start) :] if place.startswith(start) else os.path.relpath(place, base)
