@@ -72,6 +72,10 @@ class Stack:
         """Shards that no worker could finish."""
         return self.part(pipeline, "dead")
 
+    def undelivered_queue(self, pipeline: str) -> str:
+        """S3's events that dispatch could not make sense of."""
+        return self.part(pipeline, "undelivered")
+
     def queue_url(self, name: str, endpoint: str | None = None) -> str:
         """A queue's URL, known without asking SQS; `endpoint` is the emulator's address."""
         suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"

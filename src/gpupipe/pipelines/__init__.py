@@ -1,1 +1,53 @@
 """Pipeline kinds, one a file: the kind's settings, and the resources that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol, cast
+
+from gpupipe.aws import Aws
+from gpupipe.config import Config
+from gpupipe.names import Stack
+from gpupipe.resources import Resource
+from gpupipe.resources.state_bucket import StateBucket
+from gpupipe.resources.table import Table
+
+
+class Provisioned(Protocol):
+    """What a kind's settings know beyond `config.PipelineSettings`: what they make in AWS, and what using it costs."""
+
+    def resources(
+        self, stack: Stack, pipeline: str, *, table: Table, endpoints: Mapping[str, str]
+    ) -> tuple[Resource, ...]:
+        """Everything of the pipeline called `pipeline`; pure."""
+        ...
+
+    def cost_note(self, pipeline: str, region: str) -> str:
+        """A sentence on what it costs while it works."""
+        ...
+
+
+def desired(config: Config, aws: Aws) -> tuple[Resource, ...]:
+    """Everything that `config` wants in the account of `aws`: the stack's own things and each pipeline's. No call is
+    made: of `aws`, only names and endpoints are used."""
+    stack = replace(aws.stack, extra_tags=tuple(sorted(config.stack.tags.items())))
+    table = ledger_table(stack)
+    of_pipelines = [
+        resource
+        for name, settings in config.pipelines.items()
+        for resource in cast(Provisioned, settings).resources(stack, name, table=table, endpoints=aws.endpoints)
+    ]
+    return (StateBucket.of(stack), table, *of_pipelines)
+
+
+def ledger_table(stack: Stack) -> Table:
+    """The one table for the jobs of all pipelines; its keys are described in `gpuworker.ledger`."""
+    return Table(stack=stack, name=stack.table, hash_key="pk", range_key="sk", ttl_attribute="expires_at")
+
+
+def cost_notes(config: Config) -> tuple[str, ...]:
+    """What each pipeline costs while it works, a sentence each."""
+    return tuple(
+        cast(Provisioned, settings).cost_note(name, config.stack.region) for name, settings in config.pipelines.items()
+    )

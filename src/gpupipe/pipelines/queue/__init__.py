@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from gpupipe.config import Frozen, PipelineSettings
 
-GPU_TYPE = r"^(g4dn|g5|g6|g6e)\.[a-z0-9]+$"
+if TYPE_CHECKING:
+    from gpupipe.names import Stack
+    from gpupipe.resources import Resource
+    from gpupipe.resources.table import Table
+
+InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
 
 
 class Compute(Frozen):
     """`compute`: the machines."""
 
-    instance_types: tuple[str, ...] = Field(("g4dn.xlarge",), min_length=1, description="In order of preference.")
+    instance_types: tuple[InstanceType, ...] = Field(
+        ("g4dn.xlarge",), min_length=1, description="In order of preference."
+    )
     market: Literal["on-demand", "spot"] = Field(
         "on-demand", description="spot costs about a third and can be taken away at two minutes' notice."
     )
@@ -60,3 +68,27 @@ class QueuePipeline(PipelineSettings):
         if bool(self.network.vpc_id) != bool(self.network.subnet_ids):
             raise ValueError("network: vpc_id and subnet_ids go together; leave both out for the default VPC")
         return self
+
+    def resources(
+        self, stack: Stack, pipeline: str, *, table: Table, endpoints: Mapping[str, str]
+    ) -> tuple[Resource, ...]:
+        """Everything of the pipeline called `pipeline`; pure. `endpoints` are the emulators', or none."""
+        from gpupipe.pipelines.queue.resources import resources  # settings are read by every command, this by few
+
+        return resources(self, stack, pipeline, table=table, endpoints=endpoints)
+
+    def cost_note(self, pipeline: str, region: str) -> str:
+        """What it costs while it works, and what a machine at rest costs."""
+        from gpupipe.costs import DATED, price_usd_per_hour, usd, usd_per_1000_items, volume_usd_per_month
+
+        compute = self.compute
+        first = compute.instance_types[0]
+        hour = price_usd_per_hour(first, compute.market, region)
+        if not hour:
+            return f"{pipeline}: the price of {first} is not in the table of {DATED}."
+        thousand = usd_per_1000_items(self.task_options.seconds_per_item(), hour)
+        note = f"{pipeline}: no machine runs until there is work. One {first} ({compute.market}, {region}) costs "
+        note += f"{usd(hour)} an hour while it runs, about {usd(thousand)} per 1,000 images"
+        if compute.on_idle == "stop":
+            note += f"; stopped, its disk costs {usd(volume_usd_per_month(compute.volume_gb, region))} a month"
+        return f"{note}. At most {compute.max_instances} at once. Prices of {DATED}."

@@ -1,0 +1,159 @@
+"""A configuration in its account: plan, up, down and status, as the CLI and the local target call them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpupipe import aws as aws_access
+from gpupipe.aws import Aws, explained
+from gpupipe.config import Config
+from gpupipe.errors import UsageError
+from gpupipe.lock import Holder
+from gpupipe.pipelines import cost_notes, desired
+from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
+
+STATES = {Action.KEEP: "present", Action.CREATE: "missing", Action.UPDATE: "changed", Action.REPLACE: "changed"}
+
+
+def connect(config: Config) -> Aws:
+    """The person's own account, for target "aws". Raises CredentialsError saying what is missing and how to get it."""
+    if config.stack.target != "aws":
+        raise UsageError(f"target is {config.stack.target!r}: its own account is opened by gpupipe.local.")
+    stack = config.stack
+    return aws_access.connect(stack.name, stack.environment, stack.region, stack.tags)
+
+
+def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = ()) -> Plan:
+    """What `up` would do. Reads only: about one call a resource, all at once.
+
+    `delete_data` names (AWS name or key) what may be deleted or replaced with all that it holds.
+    """
+    planned = plan(aws, desired(config, aws), delete_data=delete_data)
+    return replace(planned, notes=cost_notes(config))
+
+
+def up(
+    config: Config,
+    aws: Aws,
+    *,
+    plan: Plan | None = None,
+    delete_data: Collection[str] = (),
+    command: str = "gpupipe up",
+    on_event: Listener | None = None,
+) -> Receipt:
+    """Make the account as `config` says: do `plan`, as made by `plan_up`, or make one now.
+
+    Raises NotOursError or DataProtectedError before anything is changed; LockedError; StalePlanError where the stack
+    changed since the plan was made; ApplyError when all that could be done was done; StoppedError after Ctrl-C.
+    """
+    planned = plan or plan_up(config, aws, delete_data=delete_data)
+    return apply(planned, aws, command=command, on_event=on_event or silent)
+
+
+def plan_down(config: Config, aws: Aws, *, keep_data: bool = False) -> Plan:
+    """What `down` would delete: what the config names, the inventory knows, and a search of the account finds."""
+    return plan_deletion(aws, desired(config, aws), keep_data=keep_data)
+
+
+def down(
+    config: Config,
+    aws: Aws,
+    *,
+    plan: Plan | None = None,
+    keep_data: bool = False,
+    command: str = "gpupipe down",
+    on_event: Listener | None = None,
+) -> Receipt:
+    """Delete the whole stack and search for leftovers; the receipt says what was deleted, kept and why.
+
+    Raises LockedError, ApplyError (its `receipt` names the leftovers), StoppedError after Ctrl-C.
+    """
+    planned = plan or plan_down(config, aws, keep_data=keep_data)
+    return tear_down(planned, aws, command=command, on_event=on_event or silent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceStatus:
+    """One wanted resource."""
+
+    kind: str
+    name: str
+    key: str
+    pipeline: str
+    state: str
+    """present, changed, missing, or foreign where something else has its name."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackStatus:
+    """What there is of a stack."""
+
+    stack: str
+    account: str
+    region: str
+    resources: tuple[ResourceStatus, ...]
+    machines: tuple[str, ...]
+    """Instance ids of all that exist, stopped ones included."""
+    unwanted: tuple[str, ...]
+    """What is ours and not in the configuration: `up` would delete it, or keep it for its data."""
+    locked_by: str
+    """Who is changing the stack right now; "" is nobody."""
+    usd_per_month: float
+    """Standing cost of what is there."""
+
+    @property
+    def is_deployed(self) -> bool:
+        """Is everything there that the configuration names?"""
+        return all(resource.state in {"present", "changed"} for resource in self.resources)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**vars(self), "resources": [vars(one) for one in self.resources], "is_deployed": self.is_deployed}
+
+
+def status(config: Config, aws: Aws) -> StackStatus:
+    """What exists of the stack, compared with what `config` wants; reads only."""
+    planned = plan_up(config, aws)
+    wanted = [step for step in planned.steps if step.action is not Action.DELETE]
+    foreign = [
+        ResourceStatus(
+            kind=one.resource.kind,
+            name=one.resource.aws_name,
+            key=one.resource.key,
+            pipeline=one.resource.pipeline,
+            state="foreign",
+            note=one.whose,
+        )
+        for one in planned.conflicts
+    ]
+    known = [
+        ResourceStatus(
+            kind=step.kind,
+            name=step.name,
+            key=step.key,
+            pipeline=step.resource.pipeline,
+            state=STATES[step.action],
+            note=step.note or ", ".join(sorted(step.changed_fields)),
+        )
+        for step in wanted
+    ]
+    there = [step for step in wanted if step.action is not Action.CREATE]
+    return StackStatus(
+        stack=aws.stack.id,
+        account=aws.stack.account,
+        region=aws.stack.region,
+        resources=(*known, *foreign),
+        machines=tuple(one.name for one in search(aws, ["machine"])) if there else (),
+        unwanted=tuple(step.what for step in planned.steps if step.action is Action.DELETE),
+        locked_by=_lock_holder(aws) if planned.has_state else "",
+        usd_per_month=round(sum(step.usd_per_month for step in there), 2),
+    )
+
+
+def _lock_holder(aws: Aws) -> str:
+    with explained("read the stack's lock"):
+        holder, _ = Holder.read(aws)
+    return f"{holder.who} ({holder.command}) since {holder.since}" if holder is not None and holder.is_held else ""
