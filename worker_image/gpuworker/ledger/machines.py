@@ -88,7 +88,8 @@ class Machines(Table):
 
     def begin_run(self, record: MachineRecord, started_at: float) -> bool:
         """A stopped machine runs again; False where that is known already."""
-        fields = {"state": MachineState.LAUNCHED, "run_started_at": started_at, "run_shards": 0, "reason": ""}
+        fields: Row = {"state": MachineState.LAUNCHED, "run_started_at": started_at, "run_shards": 0, "reason": ""}
+        fields |= {"alarmed": False, "excused": False}
         write = Write(
             key=_machine_key(record.pipeline, record.machine),
             update=setting(fields, "REMOVE #last_seen_at, #stopped_at"),
@@ -101,34 +102,37 @@ class Machines(Table):
         self, record: MachineRecord, state: MachineState, *, stopped_at: float, reason: str, interrupted: bool = False
     ) -> bool:
         """A run is over, for now (STOPPED) or for good (TERMINATED): bill it once, and remember how it went."""
-        billed = dict(record.seconds_by_month)
-        for month, seconds in seconds_by_month(record.run_started_at, stopped_at).items():
-            billed[month] = billed.get(month, 0.0) + seconds
-        now_known = self.machine(record.pipeline, record.machine) or record
+        present = self.machine(record.pipeline, record.machine) or record
         run = Run(
             started_at=record.run_started_at,
             stopped_at=stopped_at,
-            shards=now_known.run_shards,
+            shards=present.run_shards,
             reason=reason,
-            interrupted=interrupted or now_known.state is MachineState.INTERRUPTED,
+            interrupted=interrupted or present.excused or present.state is MachineState.INTERRUPTED,
         )
         fields: Row = {
             "state": state,
             "stopped_at": stopped_at,
             "reason": reason,
-            "seconds_by_month": billed,
+            "seconds_by_month": _billed(record, stopped_at),
             "runs": [vars(old) for old in (*record.runs, run)][-RUNS_KEPT:],
         }
-        if state is MachineState.TERMINATED:
-            fields["expires_at"] = int(self._clock() + RECORD_KEPT_S)
         write = Write(
             key=_machine_key(record.pipeline, record.machine),
             update=setting(fields),
             where="#run_started_at = :this_run AND #state IN (:up_launched, :up_running, :up_interrupted)",
-            values={
-                **fields,
-                "this_run": record.run_started_at,
-                **{f"up_{up.value}": up for up in MACHINE_UP},
-            },
+            values={**fields, "this_run": record.run_started_at, **{f"up_{up.value}": up for up in MACHINE_UP}},
         )
         return self._write(write) is not None
+
+    def forget_machine(self, record: MachineRecord) -> bool:
+        """It is gone for good, and so is all that belonged to it; the record is kept for the bill."""
+        fields = {"state": MachineState.TERMINATED, "alarmed": False, "expires_at": int(self._clock() + RECORD_KEPT_S)}
+        return self.change_machine(record.pipeline, record.machine, **fields)
+
+
+def _billed(record: MachineRecord, stopped_at: float) -> dict[str, float]:
+    billed = dict(record.seconds_by_month)
+    for month, seconds in seconds_by_month(record.run_started_at, stopped_at).items():
+        billed[month] = billed.get(month, 0.0) + seconds
+    return billed

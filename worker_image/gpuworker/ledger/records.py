@@ -269,6 +269,8 @@ class MachineRecord:
     """Launch template and version it was made from."""
     alarmed: bool = False
     """Its idle alarm exists."""
+    excused: bool = False
+    """The guard ends this run for reasons that say nothing about the work."""
     seconds_by_month: Mapping[str, float] = field(default_factory=dict)
     """Seconds billed of ended runs, by month ("2026-11", UTC)."""
     runs: Sequence[Run] = ()

@@ -1,0 +1,55 @@
+"""Lambda `guard`: the only thing that starts machines. Run every minute by a schedule, and woken by dispatch.
+
+Level-triggered: each look computes from the ledger and EC2 what is wanted and what exists, and acts on the difference,
+so that a crash at any point, a lost event or a machine gone by itself is healed by the next look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gpupipe.functions import log
+from gpupipe.functions.look import look
+from gpupipe.functions.surroundings import Surroundings, surroundings
+
+PATIENCE_S = 20.0
+"""How long a look waits for another to end; what it came for may have come too late for that one."""
+MARGIN_S = 5.0
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """`{}` looks; `{"action": "start"}` wakes held and stalled jobs and starts a machine; `{"action": "stop"}` stops
+    all machines until the next start, their work going back to the queue. Answers the status document."""
+    left_s = context.get_remaining_time_in_millis() / 1000
+    return guard(surroundings(), event, holder=context.aws_request_id, left_s=left_s)
+
+
+def guard(around: Surroundings, event: Mapping[str, Any], *, holder: str, left_s: float) -> dict[str, Any]:
+    """Note what a person asks for, then look, one at a time."""
+    _note(around, str(event.get("action", "")))
+    pipeline = around.settings.pipeline
+    deadline = time.monotonic() + min(PATIENCE_S, left_s / 3)
+    # The lease outlives the function's time limit, so that no two looks ever overlap.
+    while not around.ledger.acquire_lease(pipeline, holder, left_s + MARGIN_S):
+        if time.monotonic() > deadline:
+            log.info("look_left_to_another")
+            return {**around.ledger.guard_status(pipeline), "skipped": True}
+        time.sleep(0.5)
+    try:
+        return look(around)
+    finally:
+        around.ledger.release_lease(pipeline, holder)
+
+
+def _note(around: Surroundings, action: str) -> None:
+    """Write a person's wish down before anything else: whichever look comes next obeys it."""
+    ledger, pipeline = around.ledger, around.settings.pipeline
+    if action == "stop":
+        ledger.set_control(pipeline, paused=True, start_asked_at=0.0)
+        log.info("stop_asked")
+    elif action == "start":
+        ledger.set_control(pipeline, paused=False, start_asked_at=around.clock())
+        woken = [job.job for job in ledger.active_jobs(pipeline) if ledger.wake_job(job.job)]
+        log.info("start_asked", woken=woken)

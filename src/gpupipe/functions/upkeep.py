@@ -1,0 +1,127 @@
+"""Decides what jobs and shards need: to be finished, closed, sent again, buried or declared stalled; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpupipe.functions.actions import (
+    BuryShard,
+    CloseDropin,
+    FinishJob,
+    JobAction,
+    NoteRunning,
+    ResendShard,
+    StallJob,
+)
+from gpupipe.functions.view import JobView, View
+from gpuworker.ledger import Intake, JobState, MachineRecord, Run, ShardRecord, ShardState
+
+RESENDS_A_LOOK = 500
+SIGN_MARGIN_S = 30.0
+"""Beyond the visibility timeout before a shard counts as without progress: clocks differ, counts lag."""
+FRUITLESS_RUNS = 3
+"""Machine runs in a row that finish no shard until the job is stalled."""
+
+
+def job_actions(view: View) -> list[JobAction]:
+    """Everything that the unfinished jobs need."""
+    lost = set(_lost(view))
+    return [action for job in view.jobs for action in (*_of_job(view, job), *_of_shards(view, job, lost))]
+
+
+# --- jobs ---
+
+
+def _of_job(view: View, job: JobView) -> Iterator[JobAction]:
+    record = job.record
+    if record.intake is Intake.SEALED:
+        if job.totals.is_complete:
+            yield FinishJob(job=record.job)
+    elif job.totals.is_complete and _is_quiet(view, job):
+        yield CloseDropin(record=record)
+    if not job.open_shards:
+        return
+    if record.state is not JobState.RUNNING and any(_is_alive(view, shard) for shard in job.open_shards):
+        yield NoteRunning(job=record.job)
+    elif record.state in (JobState.PENDING, JobState.RUNNING):
+        reason = _stalled_by(view, job)
+        if reason:
+            yield StallJob(job=record.job, reason=reason)
+
+
+def _is_quiet(view: View, job: JobView) -> bool:
+    # A closed one was closed by a look that was killed before the manifest was written.
+    return job.record.intake is Intake.CLOSED or view.now - job.last_event_at >= view.settings.quiet_seconds
+
+
+def _is_alive(view: View, shard: ShardRecord) -> bool:
+    return shard.state is ShardState.RUNNING and not _shows_no_life(view, shard)
+
+
+def _stalled_by(view: View, job: JobView) -> str:
+    """Why no further machine should be started for this job; "" while there is hope.
+
+    A run that reached the hard limit without finishing one shard is enough; so are a few short ones in a row, or a
+    machine that dies while it starts would be started again every minute for ever.
+    """
+    if any(record.is_up and record.run_shards for record in view.records.values()):
+        return ""
+    runs = [(record, run) for record in view.records.values() for run in record.runs]
+    fruitful = [run.stopped_at for _, run in runs if run.shards]
+    since = max([job.record.created_at, job.record.woken_at, job.totals.last_finished_at or 0.0, *fruitful])
+    fruitless = [(r, run) for r, run in runs if run.stopped_at > since and not run.shards and not run.interrupted]
+    for record, run in fruitless:
+        if _reached_limit(view, run):
+            hours = view.settings.max_processing_hours
+            return f"machine {record.machine} ran into its limit of {hours:g} h without finishing one shard"
+    return _gave_up_after(fruitless) if len(fruitless) >= FRUITLESS_RUNS else ""
+
+
+def _reached_limit(view: View, run: Run) -> bool:
+    return run.stopped_at - run.started_at >= 0.98 * view.settings.max_processing_hours * 3600
+
+
+def _gave_up_after(fruitless: list[tuple[MachineRecord, Run]]) -> str:
+    record, last = max(fruitless, key=lambda pair: pair[1].stopped_at)
+    why = f" ({last.reason})" if last.reason else ""
+    return (
+        f"{len(fruitless)} machine runs in a row ended without finishing a shard, the last on {record.machine}{why}; "
+        "see `gpupipe logs`"
+    )
+
+
+# --- shards ---
+
+
+def _of_shards(view: View, job: JobView, lost: set[tuple[str, int]]) -> Iterator[JobAction]:
+    for shard in job.open_shards:
+        if _is_hopeless(view, shard):
+            times = f"{shard.started} times" if shard.started > 1 else "once"
+            reason = f"a worker began it {times} and none came back; last on {shard.machine or 'an unknown machine'}"
+            yield BuryShard(shard=shard, reason=reason)
+        elif (shard.job, shard.number) in lost:
+            yield ResendShard(shard=shard)
+
+
+def _shows_no_life(view: View, shard: ShardRecord) -> bool:
+    return view.now - shard.last_sign_at > view.settings.visibility_timeout_s + SIGN_MARGIN_S
+
+
+def _is_hopeless(view: View, shard: ShardRecord) -> bool:
+    return _shows_no_life(view, shard) and shard.started >= view.settings.max_receives
+
+
+def _lost(view: View) -> list[tuple[str, int]]:
+    """Open shards whose messages cannot be in the queue: as many of the oldest as messages are missing there.
+
+    Most shards of a large job show no life for hours because their messages wait. Which messages are missing nobody
+    can tell, but how many: the queue counts them. Messages come roughly in order, so the oldest are the likely ones;
+    a wrong guess makes a duplicate, which a worker drops.
+    """
+    open_shards = [shard for job in view.jobs for shard in job.open_shards]
+    missing = len(open_shards) - view.queue_messages
+    if missing <= 0:
+        return []
+    silent = [s for s in open_shards if _shows_no_life(view, s) and not _is_hopeless(view, s)]
+    silent.sort(key=lambda shard: (shard.last_sign_at, shard.job, shard.number))
+    return [(shard.job, shard.number) for shard in silent[: min(missing, RESENDS_A_LOOK)]]
