@@ -261,8 +261,8 @@ class TestDecodingBytes:
         assert decoding_bytes(pictures.jpeg(rgb)) == 3 * pixels
         assert decoding_bytes(pictures.jpeg(rgb), enough_px=400) == 3 * pixels // 4
         assert decoding_bytes(pictures.jpeg(rgb, orientation=6)) == 6 * pixels
-        assert decoding_bytes(pictures.png(rgb.astype(np.uint16))) == 6 * pixels + 3 * pixels
-        assert decoding_bytes(pictures.tiff(rgb.astype(np.float32), photometric="rgb")) == 12 * pixels + 3 * pixels
+        assert decoding_bytes(pictures.png(rgb.astype(np.uint16))) == 6 * pixels + 5 * pixels
+        assert decoding_bytes(pictures.tiff(rgb.astype(np.float32), photometric="rgb")) == 12 * pixels + 5 * pixels
 
     def test_what_will_be_refused_takes_nothing(self) -> None:
         assert decoding_bytes(b"") == 0

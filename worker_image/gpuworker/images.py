@@ -73,7 +73,8 @@ def decoding_bytes(data: bytes, limits: Limits | None = None, *, enough_px: int 
         # Rows are scaled down as they are decoded; turning makes a second copy.
         copies = 1 if header.orientation == 1 else 2
         return copies * 3 * header.pixels // _reduction(header, enough_px) ** 2
-    return header.decoded_bytes + 3 * header.pixels
+    # Besides the bands: the picture, where it is valid, and blocks at work.
+    return header.decoded_bytes + 5 * header.pixels
 
 
 def decode(data: bytes, limits: Limits | None = None, *, enough_px: int | None = None) -> Image:

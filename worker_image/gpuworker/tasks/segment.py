@@ -17,8 +17,8 @@ from gpuworker.segment_options import Options
 from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
-_LABELS_BYTES_PER_PIXEL = 1
-"""Crops of the masks and the compressed label image; its pixels exist a band at a time only."""
+_MASK_BYTES_PER_PIXEL = 2
+"""The masks' crops, which overlap, and what is made of the largest; label images exist a band at a time only."""
 
 
 class Segment:
@@ -117,5 +117,5 @@ def _add_masks(
 
 def _cost_bytes(image: Image, options: Options) -> int:
     """The pixels, and what inference and encoding will add to them before the item is done."""
-    masks = image.height * image.width * _LABELS_BYTES_PER_PIXEL
+    masks = image.height * image.width * _MASK_BYTES_PER_PIXEL
     return image.rgb.nbytes + masks + (_OVERLAY_SCRATCH_BYTES if options.overlays else 0)
