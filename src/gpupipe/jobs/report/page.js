@@ -1,7 +1,8 @@
 "use strict";
 // Filters, order and the enlarged view. Without it the page still shows everything.
 (() => {
-  const all = [...document.querySelectorAll("#cards > .card")];
+  const lists = [...document.querySelectorAll("[data-cards]")];
+  const all = [...document.querySelectorAll(".card")];
   const order = new Map(all.map((card, index) => [card, index]));
   const get = (id) => document.getElementById(id);
 
@@ -24,10 +25,11 @@
     if (category && !categories.get(card).includes(category)) return false;
     return get("search").value.toLowerCase().split(/\s+/).every((word) => texts.get(card).includes(word));
   };
-  const visible = () => [...document.querySelectorAll("#cards > .card:not([hidden])")];
+  const visible = () => [...document.querySelectorAll(".card:not([hidden])")];
   const refresh = () => {
     let number = 0;
     for (const card of all) number += !(card.hidden = !fits(card));
+    for (const list of lists) list.hidden = !list.querySelector(":scope > :not([hidden])");
     shown.textContent = number === all.length ? usual : `${number.toLocaleString()} of ${all.length.toLocaleString()} shown`;
     get("none").hidden = number > 0;
   };
@@ -47,7 +49,9 @@
     found: (a, b) => value("found")(b) - value("found")(a) || orders.given(a, b),
     name: (a, b) => a.dataset.name.localeCompare(b.dataset.name, undefined, { numeric: true }),
   };
-  get("order").addEventListener("change", (event) => get("cards").append(...[...all].sort(orders[event.target.value])));
+  get("order").addEventListener("change", (event) => {
+    for (const list of lists) list.append(...[...list.children].sort(orders[event.target.value]));
+  });
 
   // --- one image, enlarged ---
   const viewer = get("viewer");

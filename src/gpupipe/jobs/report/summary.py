@@ -18,8 +18,8 @@ from gpupipe.jobs.results import Commit, Outcome
 from gpuworker.contract import Artifact, ItemResult
 
 GALLERY_IMAGES = 300
-GALLERY_FAILURES = 60
-"""Failures come first in the gallery, but have no picture; the table tells all of them."""
+GALLERY_FAILURES = 24
+"""Failures come first in the gallery, but have no picture; the table below it tells all of them."""
 GALLERY_UNCERTAIN = 120
 FAILURE_ROWS = 500
 FINDS_SHOWN = 40

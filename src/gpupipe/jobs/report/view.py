@@ -28,7 +28,6 @@ class Tile:
     """One large figure at the top."""
 
     value: str
-    unit: str = ""
     label: str
     note: str = ""
     tone: str = ""
@@ -61,6 +60,8 @@ def view(summary: Summary, about: About, gallery: Sequence[Card]) -> dict[str, A
         "histogram": _histogram(summary),
         "stages": _stages(summary),
         "gallery": gallery,
+        "images": [card for card in gallery if not card.code],
+        "failed_cards": [card for card in gallery if card.code],
         "filters_shown": _filters(gallery),
         "pictured": summary.done + summary.failed,
         "failures": _failure_groups(summary),
@@ -83,6 +84,7 @@ def filters() -> Mapping[str, Callable[..., Any]]:
         "href": lambda path: quote(path),
         "chips": chips,
         "told": told,
+        "advice": advice,
         "score": lambda value: "" if value is None else f"{value:.2f}",
     }
 
@@ -155,7 +157,11 @@ def _tiles(summary: Summary, about: About) -> list[Tile]:
         Tile(
             value=count(summary.failed),
             label="failed",
-            note="listed below, with what to do" if summary.failed else "nothing went wrong",
+            note="listed below, with what to do"
+            if summary.failed
+            else "nothing went wrong"
+            if about.is_complete
+            else "so far",
             tone="bad" if summary.failed else "",
         ),
     ]
@@ -173,12 +179,10 @@ def _time_tiles(summary: Summary) -> list[Tile]:
     if not summary.processed or not summary.wall_s:
         return []
     rate = summary.processed / summary.wall_s
-    value, unit = (rate, "/ s") if rate >= 1 else (rate * 60, "/ min") if rate * 60 >= 1 else (rate * 3600, "/ h")
+    value, each = (rate, "second") if rate >= 1 else (rate * 60, "minute") if rate * 60 >= 1 else (rate * 3600, "hour")
+    shown = f"{value:,.1f}" if value < 100 else count(round(value))
     machines = plural(len(summary.machines), "machine")
-    return [
-        Tile(value=f"{value:,.1f}" if value < 100 else count(round(value)), unit=unit, label="images"),
-        Tile(value=duration(summary.wall_s), label="from first to last", note=f"on {machines}"),
-    ]
+    return [Tile(value=shown, label=f"images a {each}", note=f"{duration(summary.wall_s)} on {machines}")]
 
 
 def _cost_tiles(summary: Summary, about: About) -> list[Tile]:
@@ -303,4 +307,6 @@ def _options(about: About) -> list[tuple[str, str]]:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
     return value if isinstance(value, str) else json.dumps(value)
