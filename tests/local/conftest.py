@@ -1,17 +1,14 @@
-"""Emulators for the tests of the local target, and a worker that does what its settings say."""
+"""Emulators for the tests of the local target."""
 
 import functools
-import stat
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.local.clients import Client, client_of
+from tests.local.stand_in import write_config, write_worker_python
 
-from gpupipe.config_file import render
 from gpupipe.local import emulators
 from gpupipe.local.emulators import Emulators
 
@@ -35,51 +32,11 @@ def client(local: Emulators) -> Client:
 
 @pytest.fixture
 def worker_python(tmp_path: Path) -> Path:
-    """Stands in for the Python that runs `-m gpuworker.poll`: notes each start, then does what worker.json says.
-
-    `{"then": "exit 0"}` ends; `"wait"` waits for SIGTERM; `"stubborn"` ignores it; a list gives one for each start.
-    """
-    script = tmp_path / "worker-python"
-    script.write_text(
-        textwrap.dedent(
-            f"""\
-            #!{sys.executable}
-            import json, os, pathlib, signal, subprocess, sys, time
-            disk = pathlib.Path(os.environ["GPUPIPE_WORK_DIR"])
-            settings = json.loads(pathlib.Path(os.environ["GPUPIPE_WORKER_CONFIG"]).read_text())
-            starts = disk / "starts.jsonl"
-            number = len(starts.read_text().splitlines()) if starts.exists() else 0
-            wanted = {{name: os.environ.get(name) for name in settings.get("tell", [])}}
-            child = subprocess.Popen(["sleep", "60"]) if settings.get("child") else None
-            if settings["then"] == "stubborn":
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            if settings["then"] == "wait":
-                def ended(*_):
-                    (disk / "told.txt").write_text("SIGTERM")
-                    sys.exit(0)
-                signal.signal(signal.SIGTERM, ended)
-            with starts.open("a") as stream:
-                line = {{"pid": os.getpid(), "argv": sys.argv[1:], "child": child and child.pid, **wanted}}
-                stream.write(json.dumps(line) + "\\n")
-            then = settings["then"]
-            then = then[min(number, len(then) - 1)] if isinstance(then, list) else then
-            if then.startswith("exit"):
-                sys.exit(int(then.split()[1]))
-            if then == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(60)
-            """
-        )
-    )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return script
+    """A stand-in for the Python that runs the worker."""
+    return write_worker_python(tmp_path)
 
 
 @pytest.fixture
-def config_file(tmp_path: Path, worker_python: Path) -> Path:
+def config_file(tmp_path: Path) -> Path:
     """A gpupipe.toml whose machines run the stand-in worker."""
-    file = tmp_path / "gpupipe.toml"
-    text = render(kind="queue", name="demo", target="local")
-    assert "[local]\n" in text
-    file.write_text(text.replace("[local]\n", f'[local]\nworker_python = "{worker_python}"\nguard_interval_s = 0.5\n'))
-    return file
+    return write_config(tmp_path)

@@ -12,10 +12,12 @@ import psutil
 import pytest
 from tests.local.clients import client_of
 from tests.local.machines import launch, worker_template
+from tests.local.stand_in import write_config
 from tests.local.waiting import until
 
 from gpupipe.errors import TargetError
 from gpupipe.local import control
+from gpupipe.local.emulators import Account
 from gpupipe.local.state import Target
 
 
@@ -25,6 +27,7 @@ class Stack:
     def __init__(self, config_file: Path, stack_id: str = "demo-dev") -> None:
         self.config_file = config_file
         self.stack_id = stack_id
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def up(self, region: str = "us-east-1") -> Target:
         return control.ensure_running(self.config_file, stack_id=self.stack_id, region=region, timeout_s=60)
@@ -40,17 +43,41 @@ class Stack:
 
     def client(self, service: str) -> Any:
         target = self.up()
-        account = control.emulators.Account(
-            account_id=target.account_id, secret_key=target.secret_key, region=target.region
+        key = (service, target.endpoints["default"])
+        if key not in self._clients:
+            account = Account(account_id=target.account_id, secret_key=target.secret_key, region=target.region)
+            self._clients[key] = client_of(account, target.endpoints, service)
+        return self._clients[key]
+
+    def start_machine(self, name: str) -> dict[str, Any]:
+        """A machine with a worker that waits, once it runs."""
+        launch(self.client("ec2"), name=name, data=worker_template("stop", then="wait"))
+        found: list[dict[str, Any]] = until(
+            lambda: [machine for machine in self.status()["machines"] if machine["state"] == "running"]
         )
-        return client_of(account, target.endpoints, service)
+        return found[0]
 
 
 @pytest.fixture
 def stack(config_file: Path) -> Iterator[Stack]:
+    """A target that is not there yet."""
     stack = Stack(config_file)
     yield stack
     stack.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(write_config(tmp_path_factory.mktemp("shared")))
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def running(shared: Stack) -> Stack:
+    """A target that runs, with whatever earlier tests left in it."""
+    shared.up()
+    return shared
 
 
 def kill(pid: int) -> None:
@@ -115,70 +142,32 @@ def test_many_commands_at_once_start_one_target(stack: Stack) -> None:
     assert stack.status()["generation"] == 1
 
 
-def test_crashed_supervisor_is_noticed_and_another_adopts_all(stack: Stack) -> None:
-    # given a target with data, and a machine at work
-    stack.client("s3").create_bucket(Bucket="precious")
-    instance_id = launch(stack.client("ec2"), name="lt-adopt", data=worker_template("stop", then="wait"))
-    until(lambda: [m for m in stack.status()["machines"] if m["state"] == "running"])
-    before, machine = stack.pids(), stack.status()["machines"][0]
-    # when the supervisor is killed
-    kill(before["supervisor"])
-    # then that is seen
-    assert stack.status()["phase"] == "crashed"
-    assert not stack.status()["ready"]
-    # and the next command resumes it, with the same emulators, data and machine
-    target = stack.up()
-    after = stack.pids()
-    assert after["supervisor"] != before["supervisor"]
-    assert (after["moto"], after["ministack"]) == (before["moto"], before["ministack"])
-    assert target.notices == ("The local target had ended unexpectedly; it was started again.",)
-    assert stack.status()["machines"] == [machine]
-    assert machine["instance_id"] == instance_id
-    # and stop ends the machine too
-    stack.stop()
-    assert not alive({**after, "machine": machine["pid"]})
+def test_two_stacks_live_side_by_side(running: Stack) -> None:
+    # given a second stack in the same folder
+    other = Stack(write_config(running.config_file.parent, "other"), "other-dev")
+    try:
+        first, second = running.up(), other.up()
+        # then they share nothing
+        assert set(first.endpoints.values()).isdisjoint(second.endpoints.values())
+        other.client("s3").create_bucket(Bucket="only-here")
+        assert "only-here" not in names_of_buckets(running)
+    finally:
+        # and the end of one is not the end of the other
+        other.stop()
+    assert alive(running.pids()) == {"supervisor", "moto", "ministack"}
 
 
-@pytest.mark.parametrize("name", ["ministack", "moto"])
-def test_crashed_emulator_is_started_again(stack: Stack, name: str) -> None:
-    # given a target whose state has been saved
-    endpoints = stack.up().endpoints
-    stack.client("s3").create_bucket(Bucket="precious")
-    state = stack.config_file.parent / ".gpupipe/demo-dev/ministack/state/s3.json"
-    until(lambda: state.exists() and "precious" in state.read_text())
-    before = stack.pids()
-    # when an emulator is killed
-    kill(before[name])
-    # then the supervisor starts it again, at the same address, with what it held
-    until(lambda: stack.status()["ready"] and stack.pids()[name] != before[name])
-    target = stack.up()
-    assert target.endpoints == endpoints
-    assert f"{name} ended unexpectedly" in target.notices[0]
-    assert [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]] == ["precious"]
-    assert stack.client("ec2").describe_vpcs()["Vpcs"]
-    assert {key: pid for key, pid in stack.pids().items() if key != name} == {
-        key: pid for key, pid in before.items() if key != name
-    }
+def names_of_buckets(stack: Stack) -> list[str]:
+    return [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]
 
 
-def test_everything_killed_comes_back(stack: Stack) -> None:
-    # given a target that was killed whole, as by a power failure
-    stack.up()
-    before = stack.pids()
-    for pid in before.values():
-        kill(pid)
-    # when it is stopped, it ends quietly; when it is wanted, it is there again
-    stack.stop(remove=False)
-    assert stack.up().generation == 2
-    assert alive(stack.pids()) == {"supervisor", "moto", "ministack"}
-
-
-def test_ctrl_c_of_a_command_does_not_reach_it(stack: Stack) -> None:
+def test_ctrl_c_of_a_command_does_not_reach_it(running: Stack) -> None:
     # given a target started by a command that is still at work
+    running.stop()
     code = "import sys, time; from pathlib import Path; from gpupipe.local import control\n"
     code += "control.ensure_running(Path(sys.argv[1]), stack_id='demo-dev', region='us-east-1')\n"
     code += "print('ready', flush=True); time.sleep(60)"
-    command = [sys.executable, "-c", code, str(stack.config_file)]
+    command = [sys.executable, "-c", code, str(running.config_file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -186,63 +175,98 @@ def test_ctrl_c_of_a_command_does_not_reach_it(stack: Stack) -> None:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=20)
     # then the target is as it was
-    assert alive(stack.pids()) == {"supervisor", "moto", "ministack"}
-    assert stack.up().notices == ()
+    assert alive(running.pids()) == {"supervisor", "moto", "ministack"}
+    assert running.up().notices == ()
 
 
-def test_two_stacks_live_side_by_side(stack: Stack, tmp_path: Path) -> None:
-    # given two stacks in one folder
-    other_file = tmp_path / "other.toml"
-    other_file.write_text(stack.config_file.read_text().replace('name = "demo"', 'name = "other"'))
-    other = Stack(other_file, "other-dev")
-    try:
-        first, second = stack.up(), other.up()
-        # then they share nothing
-        assert set(first.endpoints.values()).isdisjoint(second.endpoints.values())
-        stack.client("s3").create_bucket(Bucket="same-name")
-        other.client("s3").create_bucket(Bucket="same-name")
-        # and the end of one is not the end of the other
-        stack.stop()
-        assert other.client("s3").list_buckets()["Buckets"]
-        assert (tmp_path / ".gpupipe" / "other-dev").is_dir()
-    finally:
-        other.stop()
+@pytest.mark.parametrize("name", ["ministack", "moto"])
+def test_crashed_emulator_is_started_again(running: Stack, name: str) -> None:
+    # given a target whose state has been saved
+    endpoints = running.up().endpoints
+    running.client("s3").create_bucket(Bucket=f"before-{name}")
+    state = running.config_file.parent / ".gpupipe/demo-dev/ministack/state/s3.json"
+    until(lambda: state.exists() and f"before-{name}" in state.read_text())
+    before = running.pids()
+    # when an emulator is killed
+    kill(before[name])
+    # then the supervisor starts it again, at the same address, with what it held; the others are as they were
+    until(lambda: running.status()["ready"] and running.pids()[name] != before[name])
+    target = running.up()
+    assert target.endpoints == endpoints
+    assert f"{name} ended unexpectedly" in target.notices[0]
+    assert f"before-{name}" in names_of_buckets(running)
+    assert running.client("ec2").describe_vpcs()["Vpcs"]
+    assert {**running.pids(), name: 0} == {**before, name: 0}
 
 
-def test_removed_folder_ends_everything(stack: Stack) -> None:
+def test_interruption_of_a_machine(running: Stack) -> None:
+    # given no machine
+    with pytest.raises(TargetError, match="No machine is running"):
+        control.interrupt(running.config_file, stack_id="demo-dev")
+    # given one
+    instance_id = running.start_machine("lt-spot")["instance_id"]
+    with pytest.raises(TargetError, match=f"i-other is not running. Running: {instance_id}"):
+        control.interrupt(running.config_file, stack_id="demo-dev", instance_id="i-other")
+    # when it is interrupted, then it goes
+    answer = control.interrupt(running.config_file, stack_id="demo-dev", notice_s=0.1)
+    assert answer["instance_id"] == instance_id
+    until(lambda: not running.status()["machines"])
+
+
+def test_other_region_is_refused(running: Stack) -> None:
+    with pytest.raises(TargetError, match=r"runs in us-east-1, gpupipe\.toml says eu-west-1"):
+        running.up("eu-west-1")
+
+
+def test_crashed_supervisor_is_noticed_and_another_adopts_all(running: Stack) -> None:
+    # given a machine at work
+    machine = running.start_machine("lt-adopt")
+    before = running.pids()
+    # when the supervisor is killed
+    kill(before["supervisor"])
+    # then that is seen
+    assert running.status()["phase"] == "crashed"
+    assert not running.status()["ready"]
+    # and the next command resumes it, with the same emulators and machine
+    target = running.up()
+    after = running.pids()
+    assert after["supervisor"] != before["supervisor"]
+    assert (after["moto"], after["ministack"]) == (before["moto"], before["ministack"])
+    assert target.notices == ("The local target had ended unexpectedly; it was started again.",)
+    assert running.status()["machines"] == [machine]
+
+
+def test_stop_finds_what_a_killed_supervisor_left(running: Stack) -> None:
+    # given a machine at work whose supervisor was killed
+    pids = {"machine": running.start_machine("lt-left")["pid"], **running.pids()}
+    kill(pids["supervisor"])
+    # when the target is stopped
+    running.stop()
+    # then nothing is left
+    assert not alive(pids)
+
+
+def test_everything_killed_comes_back(running: Stack) -> None:
+    # given a target that was killed whole, as by a power failure
+    before = running.pids()
+    for pid in before.values():
+        kill(pid)
+    # when it is wanted, then it is there again
+    assert "ended unexpectedly" in running.up().notices[0]
+    assert alive(running.pids()) == {"supervisor", "moto", "ministack"}
+    assert set(running.pids().values()).isdisjoint(before.values())
+
+
+def test_removed_folder_ends_everything(running: Stack) -> None:
     # given a running target with a machine
-    launch(stack.client("ec2"), name="lt-removed", data=worker_template("stop", then="wait"))
-    until(lambda: [m for m in stack.status()["machines"] if m["state"] == "running"])
-    pids = {**stack.pids(), "machine": stack.status()["machines"][0]["pid"]}
+    pids = {"machine": running.start_machine("lt-removed")["pid"], **running.pids()}
     # when a person removes its folder by hand
-    shutil.rmtree(stack.config_file.parent / ".gpupipe")
+    shutil.rmtree(running.config_file.parent / ".gpupipe")
     # then nothing goes on running
     until(lambda: not alive(pids))
 
 
 def test_start_that_cannot_be_says_why(stack: Stack) -> None:
     stack.config_file.write_text("[stack]\nname = 1\n")
-    with pytest.raises(TargetError, match=r"could not start: gpupipe\.toml has mistakes"):
+    with pytest.raises(TargetError, match=r"could not start: demo\.toml has mistakes"):
         stack.up()
-
-
-def test_other_region_is_refused(stack: Stack) -> None:
-    stack.up()
-    with pytest.raises(TargetError, match=r"runs in us-east-1, gpupipe\.toml says eu-west-1"):
-        stack.up("eu-west-1")
-
-
-def test_interruption_of_a_machine(stack: Stack) -> None:
-    # given no machine
-    stack.up()
-    with pytest.raises(TargetError, match="No machine is running"):
-        control.interrupt(stack.config_file, stack_id="demo-dev")
-    # given one
-    instance_id = launch(stack.client("ec2"), name="lt-spot", data=worker_template("stop", then="wait"))
-    until(lambda: [m for m in stack.status()["machines"] if m["state"] == "running"])
-    with pytest.raises(TargetError, match=f"i-other is not running. Running: {instance_id}"):
-        control.interrupt(stack.config_file, stack_id="demo-dev", instance_id="i-other")
-    # when it is interrupted, then it goes
-    answer = control.interrupt(stack.config_file, stack_id="demo-dev", notice_s=0.1)
-    assert answer["instance_id"] == instance_id
-    until(lambda: not stack.status()["machines"])

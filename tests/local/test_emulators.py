@@ -13,8 +13,10 @@ from tests.local.clients import Client, client_of
 from tests.local.functions import deploy
 from tests.local.waiting import until
 
-from gpupipe.local import emulators
+from gpupipe.errors import TargetError
+from gpupipe.local import emulators, processes
 from gpupipe.local.emulators import Emulators
+from gpupipe.local.processes import ProcessName
 
 
 def test_presigned_link_works(client: Client) -> None:
@@ -168,10 +170,10 @@ class TestKill:
             assert again == port
             assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "precious"
         finally:
-            emulators.processes.end(process, grace_s=5)
+            processes.end(process, grace_s=5)
 
     @staticmethod
-    def start(account: emulators.Account, folder: Path, port: int) -> tuple[int, emulators.ProcessName]:
+    def start(account: emulators.Account, folder: Path, port: int) -> tuple[int, ProcessName]:
         port, process = emulators.start(
             "ministack", folder, account=account, ports={}, wanted_port=port, with_parent=True
         )
@@ -185,7 +187,7 @@ def test_start_error_ends_with_the_emulators_own_words(tmp_path: Path) -> None:
     (tmp_path / "ministack").mkdir()
     (tmp_path / "ministack" / "tmp").mkdir()
     port, process = emulators.start("ministack", tmp_path, account=account, ports={}, with_parent=True)
-    emulators.processes.end(process, grace_s=0)
+    processes.end(process, grace_s=0)
     # when it is waited for
-    with pytest.raises(emulators.TargetError, match="ended while starting"):
+    with pytest.raises(TargetError, match="ended while starting"):
         emulators.wait_ready("ministack", tmp_path, process=process, port=port)

@@ -3,6 +3,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from botocore.utils import InstanceMetadataRegionFetcher
 
 from gpupipe.local.emulators import bound_socket
 from gpupipe.local.metadata import InstanceFacts, Interruption, MetadataService
@@ -105,11 +106,7 @@ def test_unknown_machine_is_404(service: MetadataService) -> None:
     assert ask(service, "/i-2/latest/api/token", "PUT", **{TTL: "60"})[0] == 404
 
 
-def test_botocore_finds_the_region_and_the_paths_below_the_machines_address(service: MetadataService) -> None:
+def test_botocore_finds_the_region_below_the_machines_address(service: MetadataService) -> None:
     # The worker's own client and botocore both append "latest/…" to the endpoint: a path in it must survive that.
-    import botocore.session
-    from botocore.utils import IMDSRegionProvider, InstanceMetadataRegionFetcher
-
-    session = botocore.session.Session()
     fetcher = InstanceMetadataRegionFetcher(base_url=service.url("i-1"))
-    assert IMDSRegionProvider(session, fetcher=fetcher)._get_instance_metadata_region() == "eu-west-1"
+    assert fetcher.retrieve_region() == "eu-west-1"

@@ -44,3 +44,20 @@ def test_ended_thread_saves_no_more() -> None:
     thread.end()
     recorder.changes += 1
     assert not recorder.saved.wait(0.1)
+
+
+def test_failed_save_is_tried_again() -> None:
+    # given a save that fails once
+    recorder = Recorder()
+
+    def save() -> None:
+        recorder.save()
+        if recorder.saves == 1:
+            raise OSError("disk full")
+
+    thread = snapshots.Snapshots(save=save, changes=lambda: recorder.changes, pause_s=0.02)
+    thread.start()
+    # when something changes, then it is saved in the end
+    recorder.changes += 1
+    until(lambda: recorder.saves == 2)
+    thread.end()

@@ -4,6 +4,7 @@ A worker finds it by AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:PORT/<in
 (PUT for a token, 401 without one), because the launch template requires it on AWS.
 """
 
+import functools
 import json
 import secrets
 import socket
@@ -94,7 +95,8 @@ class MetadataService:
         self._server.socket = listener
         self._server.server_address = listener.getsockname()
         self._server.server_activate()
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metadata", daemon=True)
+        serve = functools.partial(self._server.serve_forever, poll_interval=0.1)
+        self._thread = threading.Thread(target=serve, name="metadata", daemon=True)
         self._thread.start()
 
     def url(self, instance_id: str) -> str:

@@ -5,10 +5,12 @@ come.) What is saved may be some seconds older than what was answered: a message
 missing; both are what gpupipe's jobs are built for (at least once executed, rebuilt from S3).
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
+log = logging.getLogger(__name__)
 PAUSE_S = 2.0
 _LOAD = 0.05  # at most this share of one core goes into saving, however large the state is
 
@@ -30,8 +32,12 @@ class Snapshots(threading.Thread):
             if seen == saved:
                 continue
             started = time.monotonic()
-            self._save()
-            saved, pause_s = seen, max(self._pause_s, (time.monotonic() - started) / _LOAD)
+            try:
+                self._save()
+                saved = seen
+            except Exception:
+                log.exception("the state could not be saved; tried again in a moment")
+            pause_s = max(self._pause_s, (time.monotonic() - started) / _LOAD)
 
     def end(self) -> None:
         """Stop saving and wait for the save that is under way (ministack saves once more when it ends)."""

@@ -1,0 +1,58 @@
+"""A stand-in for the worker's Python, and configurations that use it."""
+
+import stat
+import sys
+import textwrap
+from pathlib import Path
+
+from gpupipe.config_file import render
+
+
+def write_worker_python(folder: Path) -> Path:
+    """Stands in for the Python that runs `-m gpuworker.poll`: notes each start, then does what worker.json says.
+
+    `{"then": "exit 0"}` ends; `"wait"` waits for SIGTERM; `"stubborn"` ignores it; a list gives one for each start.
+    """
+    script = folder / "worker-python"
+    script.write_text(
+        textwrap.dedent(
+            f"""\
+            #!{sys.executable}
+            import json, os, pathlib, signal, subprocess, sys, time
+            disk = pathlib.Path(os.environ["GPUPIPE_WORK_DIR"])
+            settings = json.loads(pathlib.Path(os.environ["GPUPIPE_WORKER_CONFIG"]).read_text())
+            starts = disk / "starts.jsonl"
+            number = len(starts.read_text().splitlines()) if starts.exists() else 0
+            wanted = {{name: os.environ.get(name) for name in settings.get("tell", [])}}
+            child = subprocess.Popen(["sleep", "60"]) if settings.get("child") else None
+            if settings["then"] == "stubborn":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if settings["then"] == "wait":
+                def ended(*_):
+                    (disk / "told.txt").write_text("SIGTERM")
+                    sys.exit(0)
+                signal.signal(signal.SIGTERM, ended)
+            with starts.open("a") as stream:
+                line = {{"pid": os.getpid(), "argv": sys.argv[1:], "child": child and child.pid, **wanted}}
+                stream.write(json.dumps(line) + "\\n")
+            then = settings["then"]
+            then = then[min(number, len(then) - 1)] if isinstance(then, list) else then
+            if then.startswith("exit"):
+                sys.exit(int(then.split()[1]))
+            if then == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+            """
+        )
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
+def write_config(folder: Path, name: str = "demo") -> Path:
+    """A gpupipe.toml of stack `<name>-dev` whose machines run the stand-in worker."""
+    file = folder / f"{name}.toml"
+    text = render(kind="queue", name=name, target="local")
+    python = write_worker_python(folder)
+    file.write_text(text.replace("[local]\n", f'[local]\nworker_python = "{python}"\nguard_interval_s = 0.5\n', 1))
+    return file
