@@ -27,10 +27,8 @@ class Frame:
     def __init__(self, watch: Watch, log: Log, *, cores: int) -> None:
         self.watch, self.log = watch, log
         self.closing = threading.Event()
-        self.gates: Mapping[str, threading.Semaphore] = {
-            "decode": threading.Semaphore(cores),
-            "encode": threading.Semaphore(cores),
-        }
+        gate = threading.Semaphore(cores)  # one for both: more threads than cores would only take turns
+        self.gates: Mapping[str, threading.Semaphore] = {"decode": gate, "encode": gate}
 
     def attempt(self, passage: Passage, stage: Callable[[Passage], None]) -> None:
         """Do one stage's work on an item; whatever goes wrong becomes its outcome. Raises Abandoned."""

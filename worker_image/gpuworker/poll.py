@@ -33,6 +33,7 @@ from gpuworker.runner import Workshop
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
 from gpuworker.tasks import Task, make_task
+from gpuworker.turns import share_interpreter_finely
 from gpuworker.worker import Reason, Worker
 
 DEFAULT_CONFIG = "/etc/gpupipe/worker.json"
@@ -70,6 +71,7 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
             os._exit(0)
         worker.stop(Reason.SIGNAL)
 
+    share_interpreter_finely()
     signal.signal(signal.SIGTERM, told_to_end)
     signal.signal(signal.SIGINT, told_to_end)
     folder = Path(environment.get("GPUPIPE_WORK_DIR") or DEFAULT_WORK_DIR)

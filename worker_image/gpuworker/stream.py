@@ -24,12 +24,16 @@ from gpuworker.memory import budget_bytes
 from gpuworker.record import publish
 from gpuworker.storage import Storage
 from gpuworker.tasks import Encoded, ItemError, Task
+from gpuworker.turns import let_model_go_first
 from gpuworker.watch import Abandoned, Step, Watch
 
 DOWNLOADERS, UPLOADERS = 24, 32
 """Enough for 200 items a second when S3 takes 60 ms a call, one read and two writes an item."""
 READY_AT_LEAST = 32
 """Items that may be ahead of the model, if the byte budget allows: enough to ride out a slow download."""
+BEHIND_AT_MOST = 96
+"""Items that may be behind the model: more than are ever on their way to S3, so only encoding that cannot keep up
+makes the model wait, and then memory does not fill with pictures for nothing."""
 HUNG_THREADS_AT_MOST = 2
 FIRST_RATIO = 12.0
 """Decoded bytes a stored byte, before the first item has told better; JPEG photographs have 5 to 15."""
@@ -62,10 +66,9 @@ class Stream:
         self._ratio = FIRST_RATIO
         self._hung = 0
         self._ahead = threading.Semaphore(max(READY_AT_LEAST, 4 * task.batch_size * task.infer_threads))
+        self._behind = threading.Semaphore(BEHIND_AT_MOST)
         self._inbox, self._finishing, self._suspects = Queue(), Queue(), Queue()
-        self.inference = Inference(
-            task, self._frame, on_taken=self._ahead.release, on_result=lambda passage: self._finishing.put(passage)
-        )
+        self.inference = Inference(task, self._frame, on_taken=self._ahead.release, on_result=self._hand_on)
         self._stages: dict[str, tuple[int, Queue, Callable[[], None]]] = {
             "decode": (DOWNLOADERS, self._inbox, lambda: self._serve(self._inbox, self._prepare)),
             "infer": (task.infer_threads, self.inference.ready, self.inference.loop),
@@ -104,6 +107,8 @@ class Stream:
 
     def _serve(self, queue: Queue, stage: Callable[[Passage], None]) -> None:
         """Do one stage's work for whatever comes, until told to end."""
+        if self._task.infer_threads == 1:  # a model that does not compute on the cores
+            let_model_go_first()
         for passage in iter(queue.get, None):
             try:
                 self._frame.attempt(passage, stage)
@@ -151,7 +156,17 @@ class Stream:
 
     # --- encode and upload ---
 
+    def _hand_on(self, passage: Passage) -> None:
+        self._behind.acquire()
+        self._finishing.put(passage)
+
     def _finish(self, passage: Passage) -> None:
+        try:
+            self._finish_wanted(passage)
+        finally:
+            self._behind.release()
+
+    def _finish_wanted(self, passage: Passage) -> None:
         self._frame.require_wanted(passage)
         encoded = passage.encoded or self._encode(passage)
         assert passage.reservation is not None
@@ -179,7 +194,7 @@ class Stream:
         started = time.perf_counter()
         passage.encoded = self._isolator.run(data, passage.source, passage.feed.shard.options)
         passage.seconds["infer"] = seconds_since(started)
-        self._finishing.put(passage)
+        self._hand_on(passage)
 
     # --- steps that never end ---
 
