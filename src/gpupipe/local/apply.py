@@ -1,4 +1,4 @@
-"""What the local target asks of the rest of gpupipe after a restart: apply the configuration again, rebuild the ledger.
+"""What the local target asks of the rest of gpupipe after a restart: apply the configuration again.
 
 moto keeps nothing and ministack may have lost seconds, so whatever `gpupipe up` made is made again from the
 configuration as it was when last applied: a line edited since is not applied behind the person's back.
@@ -8,9 +8,14 @@ import logging
 import shutil
 from pathlib import Path
 
+import psutil
+
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
 from gpupipe.local.state import Folder
+from gpupipe.lock import LOCK_KEY, Holder
+from gpupipe.provision import up
+from gpupipe.state import put_if
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +35,19 @@ def applied_config(folder: Folder) -> Config | None:
 
 
 def apply_again(config: Config, aws: Aws) -> None:
-    """Make what the emulators lost; keeps what is there. Raises ApplyError."""
-    raise NotImplementedError
+    """Make what the emulators lost; keeps what is there. Raises LockedError while a command changes the stack, and
+    whatever else `gpupipe up` raises."""
+    _release_lock_of_the_dead(aws)
+    receipt = up(config, aws)
+    log.info("applied again: %s", receipt)
 
 
-def rebuild(config: Config, aws: Aws) -> None:
-    """Bring the ledger in line with what S3 holds, after ministack lost seconds of it."""
-    raise NotImplementedError
+def _release_lock_of_the_dead(aws: Aws) -> None:
+    """Free the stack's lock if its holder is gone: here, unlike on AWS, every holder is a process of this machine."""
+    client = aws.client("s3")
+    try:
+        holder, _ = Holder.read(aws)
+    except client.exceptions.NoSuchBucket:
+        return
+    if holder is not None and holder.is_held and not psutil.pid_exists(holder.pid):
+        put_if(aws, LOCK_KEY, {**holder.document(), "released": True}, holder.etag)

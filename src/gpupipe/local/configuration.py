@@ -49,5 +49,5 @@ class Configuration:
         return RoomSettings(
             worker_python=config.local.worker_python or sys.executable,
             guard_interval_s=config.local.guard_interval_s,
-            guard_functions=tuple(stack.part(pipeline, "guard") for pipeline in config.pipelines),
+            guard_functions=tuple(stack.guard_function(pipeline) for pipeline in config.pipelines),
         )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gpupipe.aws import Aws
-from gpupipe.errors import GpupipeError
+from gpupipe.errors import GpupipeError, LockedError
 from gpupipe.local import apply, emulators, processes
 from gpupipe.local.configuration import Configuration
 from gpupipe.local.emulators import Account
@@ -32,11 +32,13 @@ from gpupipe.local.state import Folder, Target
 
 STEP_S = 0.5
 HEALTH_CHECK_S = 10.0
+APPLY_AGAIN_S = 5.0
 DEAF_CHECKS = 4  # so many checks in a row without an answer, and an emulator counts as hung
 METADATA = "metadata"
 LOST = (
-    "The emulated AWS was killed and is back; the last seconds of its queues and tables were lost. "
-    "The ledger was rebuilt from S3 and unfinished work is sent again."
+    "The emulated AWS was killed and is back as it was seconds before: objects are all there, what happened last to "
+    "queues and tables is lost. Unfinished work will be sent again; files uploaded in those seconds may have gone "
+    "unnoticed and are found by `gpupipe submit s3://BUCKET/incoming/PROJECT/`."
 )
 
 log = logging.getLogger("gpupipe.local")
@@ -78,6 +80,8 @@ class Supervisor:
         )
         self._room: MachineRoom | None = None
         self._imds: MetadataService | None = None
+        self._must_apply = False
+        self._next_apply = 0.0
         self._next_health_check = time.monotonic() + HEALTH_CHECK_S
         self._deaf = dict.fromkeys(emulators.NAMES, 0)
 
@@ -123,16 +127,32 @@ class Supervisor:
         """Emulators running, answering, and holding what was applied."""
         killed = self._crashed and not self._runs("ministack")
         started = self._start_emulators()
-        config = apply.applied_config(self._folder)
-        if not started or config is None:
+        if killed:
+            self._folder.add_notice(LOST)
+        self._must_apply = self._must_apply or bool(started)
+        self._apply_again()
+
+    def _apply_again(self) -> None:
+        """Make what `gpupipe up` had made, where an emulator forgot it; a failure is told, not fatal: `up` mends it."""
+        self._next_apply = time.monotonic() + APPLY_AGAIN_S
+        if not self._must_apply:
             return
+        try:
+            if config := apply.applied_config(self._folder):
+                apply.apply_again(config, self._aws())
+            self._must_apply = False
+        except LockedError:
+            log.info("a command is changing the stack; what it leaves is looked at again later")
+        except Exception as error:
+            self._must_apply = False
+            log.exception("could not apply again")
+            text = f"After a restart not everything could be made again: {_said(error)}"
+            self._folder.add_notice(f"{text} Run `gpupipe up`.")
+
+    def _aws(self) -> Aws:
         keys = {"aws_access_key_id": self._account.access_key, "aws_secret_access_key": self._account.secret_key}
         stack = self._configuration.stack(self._account.account_id)
-        aws = Aws(stack=stack, endpoints=self._endpoints, credentials=keys)
-        apply.apply_again(config, aws)
-        if killed:
-            apply.rebuild(config, aws)
-            self._folder.add_notice(LOST)
+        return Aws(stack=stack, endpoints=self._endpoints, credentials=keys)
 
     def _start_emulators(self) -> set[str]:
         """Adopt the emulators that run and start the others; returns the names of those started."""
@@ -190,6 +210,8 @@ class Supervisor:
             if not all(process.alive for process in self._record.emulators.values()) or self._hung():
                 self._recover()
                 continue
+            if time.monotonic() >= self._next_apply:
+                self._apply_again()
             try:
                 room.step()
             except Exception:
@@ -211,6 +233,8 @@ class Supervisor:
         """Whether an emulator has not answered for a while; it is ended then."""
         if time.monotonic() < self._next_health_check:
             return False
+        self._must_apply = False
+        self._next_apply = 0.0
         self._next_health_check = time.monotonic() + HEALTH_CHECK_S
         for name in emulators.NAMES:
             self._deaf[name] = 0 if emulators.answers(self._record.ports[name]) else self._deaf[name] + 1
