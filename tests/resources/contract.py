@@ -41,7 +41,9 @@ class Sample:
     """The other stack's, under our name."""
 
 
-class Contract:
+class Sampled:
+    """Each kind in turn."""
+
     @pytest.fixture(params=sorted(SAMPLES))
     def sample(self, request: pytest.FixtureRequest, stacks: Stacks) -> Sample:
         make, change = SAMPLES[request.param]
@@ -52,6 +54,10 @@ class Contract:
             of_other=make(Samples(stacks.other)),
             foreign=make(Samples(stacks.other, named_as=stacks.mine)),
         )
+
+
+class Contract(Sampled):
+    """What each kind promises."""
 
     def test_what_is_not_there_is_not_observed_and_not_found(self, aws: Aws, sample: Sample) -> None:
         assert sample.resource.observe(aws) is None
@@ -123,6 +129,10 @@ class Contract:
 
         assert not [call for call in calls if is_mutation(call)]
         assert_as_wanted(aws, sample.foreign)
+
+
+class Killed(Sampled):
+    """A call that was killed anywhere is finished by the next."""
 
     def test_a_creation_killed_before_any_call_is_finished_by_the_next(self, aws: Aws, sample: Sample) -> None:
         for required in sample.resource.requires():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.resources.contract import Contract
+from tests.resources.contract import Contract, Killed
 from tests.resources.samples import SAMPLES
 
 from gpupipe.resources import KINDS, kind_class
@@ -15,7 +15,7 @@ MOTO_LACKS = {
 }
 
 
-class TestInProcess(Contract):
+class TestInProcess(Contract, Killed):
     """See `Contract`."""
 
     @pytest.fixture(autouse=True)

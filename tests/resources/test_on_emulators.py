@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from tests.resources.contract import Contract, Stacks
+from tests.resources.contract import Contract, Stacks, made
+from tests.resources.samples import Samples
 
 from gpupipe.aws import Aws
 from gpupipe.local import emulators
@@ -40,3 +42,40 @@ class TestOnEmulators(Contract):
         local_clients.stack = stacks.mine
         yield local_clients
         local_clients.gate = None
+
+    def test_versions_markers_and_unfinished_uploads_are_emptied(self, aws: Aws, stacks: Stacks) -> None:
+        bucket = Samples(stacks.mine).bucket()
+        bucket.create(aws)
+        s3 = aws.client("s3")
+        for number in range(30):
+            s3.put_object(Bucket=bucket.name, Key=f"a b/{number % 20}+ä.jpg", Body=b"x")
+        s3.delete_object(Bucket=bucket.name, Key="a b/1+ä.jpg")
+        s3.create_multipart_upload(Bucket=bucket.name, Key="big.tif")
+        told: list[str] = []
+
+        bucket.empty(aws, told.append)
+        bucket.delete(aws)
+
+        assert told[-1] == "31 objects deleted"
+        assert bucket.observe(aws) is None
+
+    def test_entries_of_others_and_eventbridge_stay(self, aws: Aws, stacks: Stacks) -> None:
+        notification = Samples(stacks.mine).notification()
+        made(aws, notification.bucket)
+        made(aws, notification.policy)
+        s3, bucket = aws.client("s3"), notification.bucket.name
+        rule = {"Name": "prefix", "Value": "archive/"}
+        theirs: dict[str, Any] = {"Id": "theirs", "QueueArn": notification.queue.arn, "Events": ["s3:ObjectRemoved:*"]}
+        theirs["Filter"] = {"Key": {"FilterRules": [rule]}}
+        before = {"QueueConfigurations": [theirs], "EventBridgeConfiguration": {}}
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=before)
+
+        notification.create(aws)
+        after = s3.get_bucket_notification_configuration(Bucket=bucket)
+        ids = {entry["Id"] for entry in after["QueueConfigurations"]}
+        assert ids == {"theirs", *(f"gpupipe.{stacks.mine.id}.{rule}" for rule in ("incoming", "manifests"))}
+        assert after["EventBridgeConfiguration"] == {}
+
+        notification.delete(aws)
+        left = s3.get_bucket_notification_configuration(Bucket=bucket)
+        assert {name: value for name, value in left.items() if name != "ResponseMetadata"} == before
