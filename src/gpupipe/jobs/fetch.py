@@ -239,6 +239,7 @@ class _Fetch:
                     size=artifact.size,
                     sha256=artifact.sha256,
                     version_id=artifact.version_id,
+                    scratch=self._target.scratch,
                     time_ns=time_ns,
                 )
 

@@ -26,6 +26,7 @@ import secrets
 import sqlite3
 import stat
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ ANNOTATIONS, LINES, FAILURES, REPORT = "annotations.json", "results.jsonl", "fai
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
+LEFT_AFTER_S = 3600.0
+"""A part that nothing was written to for so long belongs to no running fetch."""
 COMPONENT_BYTES = 200
 """Below every file system's 255, with room for a suffix and for the name of a part being downloaded."""
 INSIDE_BYTES = 2 * COMPONENT_BYTES
@@ -55,6 +58,11 @@ class ResultFolder:
         self.path = path
         self.hidden = path / HIDDEN
         self._names: Names | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """Where files grow until they are whole."""
+        return self.hidden / "parts"
 
     @property
     def items(self) -> Path:
@@ -84,6 +92,8 @@ class ResultFolder:
                 )
             with replacing(note) as opened:
                 opened.write(json.dumps(dict(holds), indent=1).encode())
+            self.scratch.mkdir(exist_ok=True)
+            _sweep(self.scratch)
 
     def _unclaimed(self, holds: Mapping[str, str]) -> Mapping[str, str]:
         taken = [name for name in (ANNOTATIONS, LINES, FAILURES, REPORT, ITEMS) if (self.path / name).exists()]
@@ -93,6 +103,14 @@ class ResultFolder:
                 hint="Choose another folder with -o; nothing was changed.",
             )
         return dict(holds)
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove what killed fetches left; not what another one may be writing now."""
+    for part in scratch.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if part.stat().st_mtime < time.time() - LEFT_AFTER_S:
+                part.unlink()
 
 
 def _named(holds: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The bucket for bulk transfer through obstore (Rust), and objects down: many at once, bounded memory, never half a file.
+"""Bulk transfer through obstore (Rust): the bucket, and objects down: bounded memory, checked, never half a file.
 
 Measured against boto3: 4 to 7 times the files a second at a fifth of the CPU. boto3 stays for everything that is
 not bulk. The way up is `gpupipe.jobs.upload`.
@@ -60,6 +60,8 @@ class Download:
     size: int
     sha256: str = ""
     version_id: str = ""
+    scratch: Path | None = None
+    """Where it grows until it is whole: an existing folder on the target's file system; None is beside the target."""
 
 
 D = TypeVar("D", bound=Download)
@@ -131,7 +133,7 @@ def bytes_held(size: int) -> int:
 def download(store: Store, downloads: Iterable[D]) -> Iterator[tuple[D, Exception | None]]:
     """Read many objects into files at once; yields each with None, or with why it failed.
 
-    A target is written whole or not at all: beside it first, then renamed over it. Folders are made as needed.
+    A target is written whole or not at all: elsewhere first, then renamed over it. Folders are made as needed.
     """
     return concurrently(
         downloads,
@@ -144,7 +146,7 @@ def download(store: Store, downloads: Iterable[D]) -> Iterator[tuple[D, Exceptio
 
 def download_one(store: Store, one: Download) -> None:
     """Read one object into its file. Raises IntegrityError where size or checksum differ, AwsError from S3."""
-    part = os.path.join(one.target.parent, f".{secrets.token_hex(8)}{PART_SUFFIX}")
+    part = os.path.join(one.scratch or one.target.parent, f".{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
         if one.size <= PART_BYTES:
             data = read(store, one.key, version_id=one.version_id)
@@ -152,7 +154,7 @@ def download_one(store: Store, one: Download) -> None:
             _write(part, data)
         else:
             _download_ranges(store, one, part)
-        os.replace(part, one.target)
+        _rename(part, one.target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
@@ -181,7 +183,23 @@ def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int,
 
 def _write(path: str, data: Bytes) -> None:
     with _create(path) as opened:
-        opened.write(data)
+        _write_at(opened, data, 0)
+
+
+def _write_at(opened: io.FileIO, data: Bytes, start: int) -> None:
+    """All of `data`: on a disk that fills up the system writes less than it was given, and says so the next time."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(opened.fileno(), left, start)
+        left, start = left[written:], start + written
+
+
+def _rename(part: str, target: Path) -> None:
+    try:
+        os.replace(part, target)
+    except FileNotFoundError:
+        os.makedirs(target.parent, exist_ok=True)
+        os.replace(part, target)
 
 
 def _create(path: str) -> io.FileIO:
@@ -199,7 +217,7 @@ def _download_ranges(store: Store, one: Download, part: str) -> None:
 
         def fetch(start: int) -> None:
             data = read(store, one.key, version_id=one.version_id, byte_range=(start, min(start + step, one.size)))
-            os.pwrite(opened.fileno(), data, start)
+            _write_at(opened, data, start)
 
         for _, failure in concurrently(range(0, one.size, step), fetch, threads=PARTS_AT_ONCE):
             if failure is not None:
