@@ -91,6 +91,12 @@ def upload_one(store: Store, one: Upload) -> Stored:
     return Stored(key=one.key, size=one.source.size, etag=etag, version_id=answer["version"] or "")
 
 
+def write_document(store: Store, key: str, text: str) -> None:
+    """Write a JSON document of ours; what was there is replaced."""
+    with explained(f"write {key}"):
+        obstore.put(store.s3, key, text.encode(), attributes={"Content-Type": "application/json"}, use_multipart=False)
+
+
 def _put(store: Store, one: Upload, data: bytes | Iterator[bytes], **how: Any) -> Any:
     with explained(f"upload {one.source} to {one.key}"):
         return obstore.put(store.s3, one.key, data, attributes={"Content-Type": one.content_type}, **how)

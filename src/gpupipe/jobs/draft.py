@@ -1,0 +1,87 @@
+"""Submissions that were begun: found again by what they are made of, from any machine, and started exactly once.
+
+`jobs/drafts/<fingerprint>.json` names the job that a submission became. It is written before the first upload and
+removed after the manifest; found again in between, the same job goes on. A marker whose job has its manifest is a
+submission that was killed after its job had started: it is that job, not another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpupipe.jobs import JobsContext
+from gpupipe.jobs.sources import Input
+from gpuworker.contract import JOBS, make_job_id, manifest_key
+
+DRAFT_LIVES_S = 7 * 86_400.0
+"""An older draft is left alone: its job's name would tell a time that nobody remembers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A submission on its way to a job."""
+
+    fingerprint: str
+    job: str
+    created_at: float
+    shard_items: int
+    """Chosen once, so that two machines that resume the same draft cut it into the same shards."""
+    is_resumed: bool = False
+    is_started: bool = False
+    """Its manifest is there: nothing is left to do."""
+
+
+def fingerprint(about: Mapping[str, Any], files: Iterable[Input]) -> str:
+    """Of pipeline, project, task and options (`about`), and of the paths, sizes and times of the sorted inputs."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for file in files:
+        digest.update(f"\n{file.path}\0{file.size}\0{file.stamp}".encode())
+    return digest.hexdigest()
+
+
+def open_draft(ctx: JobsContext, mark: str, *, project: str, shard_items: int, now: float) -> Draft:
+    """The unfinished draft with this fingerprint, or a new one."""
+    found = _read(ctx, mark)
+    if found is not None and now - found.created_at < DRAFT_LIVES_S:
+        return found
+    new = {"version": 1, "job": make_job_id(project, now), "created_at": now, "shard_items": shard_items}
+    if found is not None:
+        ctx.write(_key(mark), json.dumps(new))
+    elif not ctx.write_new(_key(mark), json.dumps(new)):
+        rival = _read(ctx, mark)
+        if rival is not None:
+            return rival
+        ctx.write(_key(mark), json.dumps(new))
+    return Draft(fingerprint=mark, job=str(new["job"]), created_at=now, shard_items=shard_items)
+
+
+def close_draft(ctx: JobsContext, draft: Draft) -> None:
+    """The job has started."""
+    ctx.remove(_key(draft.fingerprint))
+
+
+def _key(mark: str) -> str:
+    return f"{JOBS}drafts/{mark}.json"
+
+
+def _read(ctx: JobsContext, mark: str) -> Draft | None:
+    text = ctx.read(_key(mark))
+    if text is None:
+        return None
+    try:
+        marker = json.loads(text)
+        job, created_at, shard_items = marker["job"], float(marker["created_at"]), int(marker["shard_items"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Draft(
+        fingerprint=mark,
+        job=job,
+        created_at=created_at,
+        shard_items=shard_items,
+        is_resumed=True,
+        is_started=ctx.exists(manifest_key(job)),
+    )

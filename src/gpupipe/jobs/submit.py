@@ -1,0 +1,271 @@
+"""submit: from what a person names to a started job, resumable at any moment, started exactly once.
+
+Nothing is uploaded before everything named was found usable. Then a draft is opened (or found again), inputs and
+shards are written concurrently, and last the manifest, if there is none: it is the start signal. Killed or stopped
+anywhere before, the same command goes on with the same job and uploads only what is missing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gpupipe.errors import InputError, StoppedError
+from gpupipe.jobs import JobsContext
+from gpupipe.jobs.assembly import Assembly
+from gpupipe.jobs.draft import Draft, close_draft, fingerprint, open_draft
+from gpupipe.jobs.flow import concurrently
+from gpupipe.jobs.inputs import Inputs, collect
+from gpupipe.jobs.pace import seconds_per_item
+from gpupipe.jobs.present import Present
+from gpupipe.jobs.sources import Input, content_type
+from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
+from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
+from gpupipe.tasks import TaskOptions
+from gpupipe.tasks.job_options import job_options
+from gpuworker.contract import JobSpec, Manifest, input_key, job_key, manifest_key, shard_key, shard_size
+
+MISTAKES_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitProgress:
+    """How far a submission is; sent after every file. `compare` is asking what lies in the bucket already."""
+
+    step: Literal["find", "compare", "upload", "start"]
+    files: int = 0
+    files_total: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+    unchanged: int = 0
+    """Files of `files` that were there already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmittedJob:
+    """A job that was started, now or (`was_started`) by an earlier call that could not say so any more."""
+
+    job: str
+    project: str
+    pipeline: str
+    items: int
+    bytes: int
+    shards: int
+    uploaded: int = 0
+    uploaded_bytes: int = 0
+    unchanged: int = 0
+    """Inputs that were there already."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """What was passed over, by reason."""
+    is_resumed: bool = False
+    was_started: bool = False
+    is_held: bool = False
+    notice: str = ""
+    """What everybody who sees results of this task should know."""
+
+
+OnProgress = Callable[[SubmitProgress], None]
+
+
+def submit(
+    ctx: JobsContext,
+    arguments: Sequence[str],
+    *,
+    project: str,
+    prompts: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    hold: bool = False,
+    on_progress: OnProgress = lambda _: None,
+) -> SubmittedJob:
+    """Upload what `arguments` name and start a job with it. `assignments` are `key=value` options of the task.
+
+    Raises InputError and UsageError before anything is uploaded, InputError also where files change or vanish during
+    the upload (the job is then not started), AwsError, and StoppedError on Ctrl-C, whose hint says how to go on.
+    """
+    options = job_options(ctx.settings.task_options, prompts=prompts, assignments=assignments)
+    inputs = collect(
+        arguments,
+        suffixes=options.input_suffixes,
+        project=project,
+        on_found=lambda files: on_progress(SubmitProgress(step="find", files=files)),
+    )
+    return start(ctx, inputs, project=project, options=options, hold=hold, on_progress=on_progress)
+
+
+def start(
+    ctx: JobsContext,
+    inputs: Inputs,
+    *,
+    project: str,
+    options: TaskOptions,
+    hold: bool = False,
+    on_progress: OnProgress = lambda _: None,
+) -> SubmittedJob:
+    """`submit` with inputs and options in hand."""
+    store = open_store(ctx.aws, ctx.bucket)
+    plain = options.model_dump(mode="json")
+    about = {"pipeline": ctx.pipeline, "project": project, "task": ctx.settings.task, "options": plain}
+    draft = open_draft(
+        ctx,
+        fingerprint(about, inputs.files),
+        project=project,
+        shard_items=_shard_items(ctx, len(inputs.files), options),
+        now=time.time(),
+    )
+    spec = JobSpec(
+        job=draft.job,
+        pipeline=ctx.pipeline,
+        project=project,
+        task=ctx.settings.task,
+        options=plain,
+        created_at=draft.created_at,
+        fingerprint=draft.fingerprint,
+        submitter=_person(),
+        hold=hold,
+    )
+    run = _Submission(ctx, store, spec, inputs, draft, on_progress)
+    try:
+        run.finish()
+    except KeyboardInterrupt as error:
+        raise StoppedError(run.told(), hint=f"The same command goes on with job {spec.job}.") from error
+    return run.outcome(options.notice())
+
+
+class _Submission:
+    """One run of a submission."""
+
+    def __init__(
+        self,
+        ctx: JobsContext,
+        store: Store,
+        spec: JobSpec,
+        inputs: Inputs,
+        draft: Draft,
+        on_progress: OnProgress,
+    ) -> None:
+        self._ctx, self._store, self._spec, self._draft = ctx, store, spec, draft
+        self._inputs, self._files = inputs, inputs.files
+        self._assembly = Assembly(spec, self._files, draft.shard_items)
+        self._on_progress = on_progress
+        self._bytes_total = inputs.bytes
+        self._files_done = self._bytes_done = self._unchanged = self._unchanged_bytes = 0
+        self._was_started = draft.is_started
+
+    def finish(self) -> None:
+        """Do what is left to do."""
+        if not self._was_started:
+            self._ctx.write(job_key(self._spec.job), self._spec.to_json())
+            self._progress("compare")
+            present = Present(self._ctx, self._spec.project, self._files)
+            self._upload(present)
+            self._progress("start")
+            self._was_started = not self._ctx.write_new(manifest_key(self._spec.job), self._manifest().to_json())
+        close_draft(self._ctx, self._draft)
+
+    def outcome(self, notice: str) -> SubmittedJob:
+        return SubmittedJob(
+            job=self._spec.job,
+            project=self._spec.project,
+            pipeline=self._spec.pipeline,
+            items=len(self._files),
+            bytes=self._bytes_total,
+            shards=len(self._assembly.shards()),
+            uploaded=self._files_done - self._unchanged,
+            uploaded_bytes=self._bytes_done - self._unchanged_bytes,
+            unchanged=self._unchanged,
+            skipped=self._inputs.skipped,
+            is_resumed=self._draft.is_resumed,
+            was_started=self._was_started,
+            is_held=self._spec.hold,
+            notice=notice,
+        )
+
+    def told(self) -> str:
+        """Where it stopped."""
+        return f"stopped: {self._files_done:,} of {len(self._files):,} files are uploaded, nothing has started."
+
+    def _manifest(self) -> Manifest:
+        spec = self._spec
+        shards = self._assembly.shards()
+        return Manifest(job=spec.job, pipeline=spec.pipeline, project=spec.project, shards=shards)
+
+    # --- upload ---
+
+    def _upload(self, present: Present) -> None:
+        mistakes: list[InputError] = []
+        placed = concurrently(
+            enumerate(self._files),
+            lambda numbered: self._place(present, *numbered),
+            threads=self._store.threads,
+            cost=lambda numbered: bytes_held(numbered[1].size),
+            budget=IN_FLIGHT_BYTES,
+        )
+        for (_, file), placement in placed:
+            if isinstance(placement, InputError):
+                mistakes.append(placement)
+            elif isinstance(placement, Exception):
+                raise placement
+            else:
+                self._count(file, is_unchanged=placement)
+        if mistakes:
+            raise self._not_started(mistakes)
+
+    def _place(self, present: Present, index: int, file: Input) -> bool:
+        """Bring one input to where it belongs, and its shard if that is complete; was it there already?"""
+        key = input_key(self._spec.project, file.path)
+        stored = present.find(key)
+        is_unchanged = stored is not None and stored.size == file.size and stored.etag == content_etag(file)
+        if stored is None or not is_unchanged:
+            stored = upload_one(self._store, Upload(key=key, source=file, content_type=content_type(file.path)))
+        shard = self._assembly.add(index, stored)
+        if shard is not None:
+            write_document(self._store, shard_key(shard.job, shard.number), shard.to_json())
+        return is_unchanged
+
+    def _count(self, file: Input, *, is_unchanged: bool) -> None:
+        self._files_done += 1
+        self._bytes_done += file.size
+        if is_unchanged:
+            self._unchanged += 1
+            self._unchanged_bytes += file.size
+        self._progress("upload")
+
+    def _progress(self, step: Literal["compare", "upload", "start"]) -> None:
+        self._on_progress(
+            SubmitProgress(
+                step=step,
+                files=self._files_done,
+                files_total=len(self._files),
+                bytes=self._bytes_done,
+                bytes_total=self._bytes_total,
+                unchanged=self._unchanged,
+            )
+        )
+
+    def _not_started(self, mistakes: Sequence[InputError]) -> InputError:
+        shown = "".join(f"\n  {mistake.message}" for mistake in mistakes[:MISTAKES_SHOWN])
+        more = len(mistakes) - MISTAKES_SHOWN
+        return InputError(
+            f"{len(mistakes):,} of {len(self._files):,} files could not be uploaded, so no job was started:{shown}"
+            + (f"\n  and {more:,} more" if more > 0 else ""),
+            hint="Mend or remove them and submit again; what is uploaded is not uploaded again.",
+        )
+
+
+def _shard_items(ctx: JobsContext, items: int, options: TaskOptions) -> int:
+    compute = getattr(ctx.settings, "compute", None)
+    return shard_size(
+        items, seconds_per_item=seconds_per_item(ctx, options), max_instances=getattr(compute, "max_instances", 1)
+    )
+
+
+def _person() -> str:
+    """Who submitted, for colleagues who look at the job: user and machine, as far as they are known."""
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):
+        return platform.node()
