@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from gpupipe.cli.progress import Progress
+
 Document = Mapping[str, Any] | Sequence[Any]
 
 
@@ -52,6 +54,18 @@ class Screen:
         if text is not None:
             out.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def aside(self) -> Screen:
+        """A screen for what is shown on the way to the answer: on stderr, and not at all in JSON."""
+        return _Aside(as_json=self.as_json)
+
+    @contextlib.contextmanager
+    def progress(self, unit: str) -> Iterator[Progress]:
+        """Progress of something long, counted in `unit`."""
+        from gpupipe.cli.progress import Bar, Lines
+
+        with Bar(self.err, unit) if self.err.is_terminal else Lines(self.say, unit) as progress:
+            yield progress
+
     def confirm(self, question: str, *, yes: bool) -> bool:
         """Ask on a terminal; elsewhere only `--yes` agrees."""
         if yes:
@@ -62,6 +76,18 @@ class Screen:
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+class _Aside(Screen):
+    """Shows answers on stderr, for people only."""
+
+    def answer(self, document: Document, *, text: str | None = None, table: Table | None = None) -> None:
+        if self.as_json:
+            return
+        if table is not None:
+            self.err.print(table)
+        if text:
+            self.say(text)
 
 
 def _console(*, stderr: bool) -> Console:

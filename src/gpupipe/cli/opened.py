@@ -1,0 +1,136 @@
+"""Opens what a command works on: the configuration, and the target that it names, running or connected."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpupipe.cli.screen import Screen
+from gpupipe.config import Config, find_file, load
+from gpupipe.errors import NotDeployedError, UsageError
+
+if TYPE_CHECKING:
+    from gpupipe.aws import Aws
+    from gpupipe.local.state import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A configuration and the account, real or emulated, that it applies to."""
+
+    path: Path
+    config: Config
+    aws: Aws
+
+    @property
+    def is_local(self) -> bool:
+        return self.config.stack.target == "local"
+
+    def remember(self) -> None:
+        """After an `up`: what the local target shall apply again should it lose its memory."""
+        if self.is_local:
+            from gpupipe.local.apply import remember
+
+            remember(self.path, self.config.stack.id)
+
+    def local_status(self) -> dict[str, Any] | None:
+        """Processes and endpoints of the local target; None for AWS."""
+        return _local_status(self.path, self.config) if self.is_local else None
+
+    def close(self, *, remove: bool) -> None:
+        """End the local target, if this is one."""
+        if self.is_local:
+            from gpupipe.local.control import stop
+
+            stop(self.path, stack_id=self.config.stack.id, remove=remove)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedLocal:
+    """A running local target beside what it was opened for."""
+
+    opened: Opened
+    target: Target
+
+
+def open_stack(file: str | None, screen: Screen, *, start: bool = False) -> Opened:
+    """Load the configuration and reach its target.
+
+    `start` brings the local target up where it is not; otherwise only one that crashed is resumed, and one that was
+    never up, or is down, raises NotDeployedError. Raises ConfigError, CredentialsError, TargetError.
+    """
+    path = find_file(file)
+    config = load(path)
+    if config.stack.target == "local":
+        return open_local(file, screen, start=start).opened
+    from gpupipe.provision import connect
+
+    return Opened(path=path, config=config, aws=connect(config))
+
+
+def open_local(file: str | None, screen: Screen, *, start: bool = False) -> OpenedLocal:
+    """The local target, as `open_stack` says. Raises UsageError where the target is AWS."""
+    path, config = require_local(file)
+    if not start and not local_is_up(path, config):
+        raise NotDeployedError(f"the local target of {config.stack.id} is not up.", hint="Start it with `gpupipe up`.")
+    from gpupipe.local import control
+
+    target = control.ensure_running(path, stack_id=config.stack.id, region=config.stack.region)
+    for notice in target.notices:
+        screen.say(f"note: {notice}")
+    aws = control.connect(target, name=config.stack.name, environment=config.stack.environment)
+    return OpenedLocal(opened=Opened(path=path, config=config, aws=aws), target=target)
+
+
+def require_local(file: str | None) -> tuple[Path, Config]:
+    """The configuration, where its target is local. Raises UsageError otherwise."""
+    path = find_file(file)
+    config = load(path)
+    if config.stack.target != "local":
+        raise UsageError(
+            f'{path.name} says target = "{config.stack.target}".', hint="`gpupipe local` is for the local target."
+        )
+    return path, config
+
+
+@contextlib.contextmanager
+def rehearsed(file: str | None, screen: Screen) -> Iterator[Opened]:
+    """As `open_stack(start=True)`, but a local target that did not run before does not run after."""
+    path = find_file(file)
+    config = load(path)
+    local = config.stack.target == "local"
+    existed, ran = (local_exists(path, config), local_is_up(path, config)) if local else (True, True)
+    opened = open_stack(file, screen, start=True)
+    try:
+        yield opened
+    finally:
+        if not ran:
+            opened.close(remove=not existed)
+
+
+def was_never_up(file: str | None) -> bool:
+    """Is this a local target of which there is nothing, not even a folder?"""
+    path = find_file(file)
+    config = load(path)
+    return config.stack.target == "local" and not local_exists(path, config)
+
+
+def local_is_up(path: Path, config: Config) -> bool:
+    """Does the local target run, or did it until it crashed?"""
+    return _local_status(path, config)["phase"] in {"ready", "starting", "crashed"}
+
+
+def local_exists(path: Path, config: Config) -> bool:
+    """Is there anything of the local target, running or stopped?"""
+    return Path(_local_status(path, config)["folder"]).exists()
+
+
+def _local_status(path: Path, config: Config) -> dict[str, Any]:
+    from gpupipe.local.control import status
+
+    shown = status(path, stack_id=config.stack.id)
+    shown.pop("environment")  # holds a key, if only to this machine; `gpupipe local env` prints it when asked
+    return shown

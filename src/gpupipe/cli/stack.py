@@ -1,0 +1,124 @@
+"""`plan`, `up`, `status`, `down`: the stack as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpupipe.cli.screen import Screen, going_on
+
+if TYPE_CHECKING:
+    from gpupipe.cli.opened import Opened
+    from gpupipe.plan import Receipt
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DeleteData = Annotated[
+    list[str] | None,
+    typer.Option("--delete-data", metavar="NAME", help="Allow deleting this bucket or table and all that it holds."),
+]
+
+
+def plan(context: typer.Context, delete_data: DeleteData = None, as_json: Json = False) -> None:
+    """Show what `up` would do, and what it would cost; changes nothing.
+
+    Example: gpupipe plan
+    """
+    from gpupipe.cli.opened import rehearsed
+    from gpupipe.cli.plans import show_plan
+    from gpupipe.provision import plan_up
+
+    screen = Screen(as_json=as_json)
+    with rehearsed(context.obj, screen) as opened:
+        show_plan(screen, plan_up(opened.config, opened.aws, delete_data=tuple(delete_data or ())))
+
+
+def up(context: typer.Context, yes: Yes = False, delete_data: DeleteData = None, as_json: Json = False) -> None:
+    """Create or update everything that gpupipe.toml describes.
+
+    Example: gpupipe up --yes
+    """
+    from gpupipe.cli.opened import open_stack
+
+    screen = Screen(as_json=as_json)
+    with going_on("What was made is kept. Go on with `gpupipe up`."):
+        receipt = bring_up(
+            open_stack(context.obj, screen, start=True), screen, yes=yes, delete_data=tuple(delete_data or ())
+        )
+        screen.answer(receipt.document(), text="The stack is up. Next: `gpupipe submit FOLDER --project NAME`")
+
+
+def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[str, ...] = ()) -> Receipt:
+    """Plan, show, ask and apply. Raises typer.Exit where the person says no."""
+    from gpupipe.cli.plans import applying, show_plan
+    from gpupipe.provision import plan_up
+    from gpupipe.provision import up as apply
+
+    wanted = plan_up(opened.config, opened.aws, delete_data=delete_data)
+    wanted.check_ours()
+    if not wanted.is_empty or wanted.kept:
+        show_plan(screen.aside(), wanted)
+    if wanted.changes and not opened.is_local and not screen.confirm("Do this?", yes=yes):
+        raise typer.Exit(1)
+    with applying(screen) as on_event:
+        receipt = apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
+    opened.remember()
+    return receipt
+
+
+def down(
+    context: typer.Context,
+    yes: Yes = False,
+    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep buckets and tables.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete everything of the stack, and prove that nothing is left.
+
+    Example: gpupipe down --keep-data
+    """
+    from gpupipe.cli.opened import open_stack, was_never_up
+    from gpupipe.cli.plans import receipt_text
+
+    screen = Screen(as_json=as_json)
+    if was_never_up(context.obj):
+        screen.answer({"deleted": [], "leftovers": []}, text="Nothing is there: the local target was never up.")
+        return
+    with going_on("Some of the stack is still there. Go on with `gpupipe down`."):
+        opened = open_stack(context.obj, screen, start=True)
+        receipt = take_down(opened, screen, yes=yes, keep_data=keep_data)
+        screen.answer(receipt.document(), text=receipt_text(receipt))
+    if receipt.leftovers:
+        raise typer.Exit(1)
+
+
+def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = False) -> Receipt:
+    """Plan, show, ask and delete; ends the local target. Raises typer.Exit where the person says no."""
+    from gpupipe.cli.plans import applying, down_question, show_plan
+    from gpupipe.provision import down as delete
+    from gpupipe.provision import plan_down
+
+    wanted = plan_down(opened.config, opened.aws, keep_data=keep_data)
+    if wanted.changes:
+        show_plan(screen.aside(), wanted)
+        if not screen.confirm(down_question(wanted), yes=yes):
+            raise typer.Exit(1)
+    with applying(screen) as on_event:
+        receipt = delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
+    opened.close(remove=not keep_data and not receipt.leftovers)
+    return receipt
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """What exists, what runs, and what it costs right now.
+
+    Example: gpupipe status
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.cli.plans import status_table, status_text
+    from gpupipe.provision import status as stack_status
+
+    screen = Screen(as_json=as_json)
+    opened = open_stack(context.obj, screen)
+    document = {**stack_status(opened.config, opened.aws).document(), "local": opened.local_status()}
+    screen.answer(document, table=status_table(document), text=status_text(document))
