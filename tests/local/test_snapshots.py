@@ -37,13 +37,18 @@ def test_changes_are_saved_once_and_rest_is_left_alone() -> None:
     assert not thread.is_alive()
 
 
-def test_ended_thread_saves_no_more() -> None:
+def test_end_saves_what_is_new() -> None:
+    # given a change too new to be saved yet
     recorder = Recorder()
-    thread = snapshots.Snapshots(save=recorder.save, changes=lambda: recorder.changes, pause_s=0.02)
+    thread = snapshots.Snapshots(save=recorder.save, changes=lambda: recorder.changes, pause_s=60)
     thread.start()
-    thread.end()
     recorder.changes += 1
-    assert not recorder.saved.wait(0.1)
+    # when it ends, then that is saved
+    thread.end()
+    assert recorder.saves == 1
+    # and an end without changes saves nothing
+    thread.end()
+    assert recorder.saves == 1
 
 
 def test_failed_save_is_tried_again() -> None:

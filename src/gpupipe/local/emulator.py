@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import importlib
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +17,7 @@ from gpupipe.local.gate import App, Gate
 from gpupipe.local.snapshots import Snapshots
 
 _MAX_WSGI_BODY_BYTES = 64 * 2**20
+_CLOSING_S = 4.0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -98,7 +101,15 @@ def _moto(port: int) -> App:
 
     moto_shims.install()
     application: Any = DomainDispatcherApplication(create_backend_app)
+    threading.Thread(target=_load_ahead, name="load-ahead", daemon=True).start()
     return cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
+
+
+def _load_ahead() -> None:
+    """Import what every stack needs while nobody waits yet; EC2 alone takes more than a second."""
+    for module in ("ec2", "iam"):
+        importlib.import_module(f"moto.{module}.models")
+        importlib.import_module(f"moto.{module}.responses")
 
 
 async def _serve(app: App, descriptor: int, *, with_parent: bool, before_end: Callable[[], None]) -> None:
@@ -116,6 +127,10 @@ async def _serve(app: App, descriptor: int, *, with_parent: bool, before_end: Ca
     async def end() -> None:
         await asked.wait()
         await asyncio.to_thread(before_end)
+        # From Python 3.12 on, closing waits for every connection: a worker's long poll would hold it up for 20 s.
+        watchdog = threading.Timer(_CLOSING_S, os._exit, args=(0,))
+        watchdog.daemon = True
+        watchdog.start()
 
     await serve(cast("Any", app), config, shutdown_trigger=end)
 

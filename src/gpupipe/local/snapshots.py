@@ -23,23 +23,28 @@ class Snapshots(threading.Thread):
         self._save = save
         self._changes = changes
         self._pause_s = pause_s
+        self._saved = 0
         self._ended = threading.Event()
 
     def run(self) -> None:
-        saved, pause_s = 0, self._pause_s
+        pause_s = self._pause_s
         while not self._ended.wait(pause_s):
-            seen = self._changes()
-            if seen == saved:
-                continue
             started = time.monotonic()
-            try:
-                self._save()
-                saved = seen
-            except Exception:
-                log.exception("the state could not be saved; tried again in a moment")
+            self._save_changes()
             pause_s = max(self._pause_s, (time.monotonic() - started) / _LOAD)
 
+    def _save_changes(self) -> None:
+        seen = self._changes()
+        if seen == self._saved:
+            return
+        try:
+            self._save()
+            self._saved = seen
+        except Exception:
+            log.exception("the state could not be saved; tried again in a moment")
+
     def end(self) -> None:
-        """Stop saving and wait for the save that is under way (ministack saves once more when it ends)."""
+        """Save what has changed since and stop."""
         self._ended.set()
         self.join(timeout=10.0)
+        self._save_changes()
