@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from tests.resources.contract import Contract, Killed
 from tests.resources.samples import SAMPLES
@@ -28,3 +31,12 @@ def test_no_kind_is_left_out() -> None:
     dynamic = {kind for kind in KINDS if kind_class(kind).dynamic}
 
     assert set(SAMPLES) | dynamic | {"state bucket"} == set(KINDS)
+
+
+def test_importing_every_kind_imports_nothing_heavy() -> None:
+    # A subprocess: here everything heavy is imported already.
+    code = "import sys; from gpupipe.resources import kinds; kinds(); print(*sys.modules, sep='\\n')"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert not {"boto3", "botocore", "torch", "cv2", "numpy", "pydantic"} & set(answer.stdout.split())

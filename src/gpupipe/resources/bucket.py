@@ -17,6 +17,8 @@ from gpupipe.resources.waiting import until
 
 # S3 refuses two changes of one bucket at once, and for a minute or two a name whose bucket is only just going.
 SETTLE_S = 180.0
+TAGS_REFUSED = ("UnsupportedArgument", "MalformedXML")
+"""Some regions do not take tags with a new bucket; there it is tagged by the call after."""
 ANOTHER_ACCOUNT = "another AWS account"
 US_EAST_1 = "us-east-1"
 """The region that S3 does not want to be told about."""
@@ -114,34 +116,13 @@ class Bucket(Resource):
         )
 
     def create(self, aws: Aws) -> None:
-        if adopted(self, aws):
-            return
-        s3 = aws.client("s3")
-        location = {} if self.stack.region == US_EAST_1 else {"LocationConstraint": self.stack.region}
-        propagated(
-            s3.create_bucket,
-            within_s=SETTLE_S,
-            Bucket=self.name,
-            ObjectOwnership="BucketOwnerEnforced",
-            CreateBucketConfiguration={**location, "Tags": tag_list(self.tags)},
-        )
-        self.update(aws, frozenset(self.desired()))
+        if not adopted(self, aws):
+            self._make(aws.client("s3"))
+            self._change(aws, frozenset(self.desired()))
 
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
-        """One setting after the other: S3 refuses two at once. What keeps strangers out comes first."""
         ours(self, aws)
-        setters = {
-            "private": self._put_private,
-            "ownership": self._put_ownership,
-            "policy": self._put_policy,
-            "encrypted": self._put_encryption,
-            "versioning": self._put_versioning,
-            "lifecycle": self._put_lifecycle,
-            "tags": self._put_tags,
-        }
-        for name, put in setters.items():
-            if name in changed:
-                put(aws.client("s3"))
+        self._change(aws, changed)
 
     def empty(self, aws: Aws, progress: Progress) -> None:
         if ours(self, aws) is not None:
@@ -171,6 +152,36 @@ class Bucket(Resource):
     @property
     def _tls_only(self) -> dict[str, Any]:
         return policy.tls_only("s3:*", [self.arn, f"{self.arn}/*"])
+
+    def _make(self, s3: Any) -> None:
+        from botocore.exceptions import ClientError
+
+        location = {} if self.stack.region == US_EAST_1 else {"LocationConstraint": self.stack.region}
+        create = partial(propagated, s3.create_bucket, within_s=SETTLE_S)
+        settings: dict[str, Any] = {"Bucket": self.name, "ObjectOwnership": "BucketOwnerEnforced"}
+        try:
+            create(**settings, CreateBucketConfiguration={**location, "Tags": tag_list(self.tags)})
+        except ClientError as error:
+            if error_code(error) not in TAGS_REFUSED:
+                raise
+            if location:
+                settings["CreateBucketConfiguration"] = location
+            create(**settings)
+
+    def _change(self, aws: Aws, changed: frozenset[str]) -> None:
+        """One setting after the other, as S3 refuses two at once: whose it is, and what keeps strangers out, first."""
+        setters = {
+            "tags": self._put_tags,
+            "private": self._put_private,
+            "ownership": self._put_ownership,
+            "policy": self._put_policy,
+            "encrypted": self._put_encryption,
+            "versioning": self._put_versioning,
+            "lifecycle": self._put_lifecycle,
+        }
+        for name, put in setters.items():
+            if name in changed:
+                put(aws.client("s3"))
 
     def _is_in_account(self, aws: Aws) -> bool:
         # A bucket of another account and one that the operator may not read are denied in the same words.
@@ -212,7 +223,8 @@ class Bucket(Resource):
     def _put_tags(self, s3: Any) -> None:
         # The call replaces all tags, so the person's own are put back with ours.
         existing = tag_map((absent_ok(s3.get_bucket_tagging, **self._target) or {}).get("TagSet"))
-        self._put(s3.put_bucket_tagging, Tagging={"TagSet": tag_list({**existing, **self.tags})})
+        kept = {key: value for key, value in existing.items() if not key.startswith("aws:")}  # AWS keeps its own
+        self._put(s3.put_bucket_tagging, Tagging={"TagSet": tag_list({**kept, **self.tags})})
 
 
 def stacks_buckets(aws: Aws) -> Iterator[tuple[str, Mapping[str, str]]]:
