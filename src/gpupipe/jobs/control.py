@@ -1,0 +1,1 @@
+"""Start and stop a pipeline's machines by asking the guard."""
