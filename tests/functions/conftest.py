@@ -12,6 +12,7 @@ from urllib.parse import quote_plus
 import boto3
 import pytest
 from moto import mock_aws
+from moto.ec2.models import ec2_backends
 
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.surroundings import Surroundings
@@ -42,10 +43,9 @@ class Mortal:
 
 @dataclass
 class Fate:
-    """Strikes before call number `at` (counted from 0) or right after it: kills, unless something else is worse."""
+    """Strikes before call number `at` (counted from 0), which is after the one before: kills, or worse."""
 
     at: int
-    after: bool
     calls: int = 0
 
     def strike(self) -> None:
@@ -54,13 +54,9 @@ class Fate:
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def mortal(*args: Any, **kwargs: Any) -> Any:
             mine, self.calls = self.calls, self.calls + 1
-            if mine == self.at and not self.after:
+            if mine == self.at:
                 self.strike()
-            try:
-                return call(*args, **kwargs)
-            finally:
-                if mine == self.at and self.after:
-                    self.strike()
+            return call(*args, **kwargs)
 
         return mortal
 
@@ -88,9 +84,9 @@ class World:
     def ledger(self) -> Ledger:
         return self.around.ledger
 
-    def mortal(self, at: int, *, after: bool) -> Surroundings:
-        """The surroundings of an invocation that is killed around call `at`."""
-        return self.under(Fate(at, after))
+    def mortal(self, at: int) -> Surroundings:
+        """The surroundings of an invocation that is killed before call number `at`."""
+        return self.under(Fate(at))
 
     def under(self, fate: Fate) -> Surroundings:
         """The surroundings with a fate."""
@@ -126,7 +122,8 @@ class World:
         return [thing["Key"] for thing in answer.get("Contents", ())]
 
     def forget(self) -> None:
-        """Begin again with an empty ledger (an emulated transaction copies the whole table)."""
+        """Begin again without ledger and machines: the emulator gets slow by all that it remembers."""
+        ec2_backends[ACCOUNT][REGION].reservations.clear()
         dynamodb = self.around.ledger._client
         dynamodb.delete_table(TableName=TABLE)
         make_table(dynamodb)
@@ -176,6 +173,12 @@ def make_table(dynamodb: Any) -> None:
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
         BillingMode="PAY_PER_REQUEST",
     )
+
+
+def make_template(ec2: Any, fingerprint: str = "t1") -> None:
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "gpupipe:template", "Value": fingerprint}]}]
+    data = {"ImageId": "ami-12345678", "TagSpecifications": tags}
+    ec2.create_launch_template(LaunchTemplateName=settings().launch_template, LaunchTemplateData=data)
 
 
 def empty(s3: Any) -> None:

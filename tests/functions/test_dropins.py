@@ -218,12 +218,11 @@ def assert_taken_once(world: World) -> None:
     assert [record.job for record in world.ledger.active_jobs("segment")] == [job]
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_anywhere_every_object_is_taken_once(world: World, after: bool) -> None:
+def test_killed_anywhere_every_object_is_taken_once(world: World) -> None:
     calls = 0
     while True:
         try:
-            run(world.mortal(calls, after=after), *drop(*NAMES))
+            run(world.mortal(calls), *drop(*NAMES))
         except Killed:
             assert run(world.around, *drop(*NAMES)) == set()
             assert_taken_once(world)
@@ -238,7 +237,7 @@ def test_killed_again_and_again_it_still_ends(world: World) -> None:
     burst = drop(*(f"{n}.jpg" for n in range(6)))
     for at in itertools.chain(range(0, 30, 3), range(29, 0, -4)):
         try:
-            run(world.mortal(at, after=True), *burst)
+            run(world.mortal(at), *burst)
         except Killed:
             continue
         break
@@ -250,7 +249,7 @@ class Rival(Fate):
     """Runs a whole other invocation with the same events before the n-th call of ours."""
 
     def __init__(self, world: World, at: int, events: list[dict[str, Any]]) -> None:
-        super().__init__(at, after=False)
+        super().__init__(at)
         self._world, self._events = world, events
 
     @property

@@ -89,7 +89,7 @@ def _status(
 ) -> dict[str, Any]:
     pending = [job.oldest_pending_at for job in view.jobs if job.oldest_pending_at]
     refusals = [asdict(refusal) for refusal in acting.refusals]
-    if not refusals and wanted > view.existing:
+    if not refusals and wanted > view.existing + acting.added:
         refusals = [one for one in before.get("refusals", ()) if view.now - one["at"] < REFUSALS_KEPT_S]
     return {
         "at": view.now,

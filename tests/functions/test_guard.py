@@ -1,0 +1,432 @@
+"""Whole looks of the guard over emulated EC2, queue, bucket and ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.functions.conftest import Killed, World, made, make_template, settings
+
+from gpupipe.functions import machines
+from gpupipe.functions.closing import close_dropin
+from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.guard import guard
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import Manifest, manifest_key
+from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardState
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def room(world: World) -> Iterator[World]:
+    """The world with a launch template, at the emulator's own time."""
+    ec2 = world.around.ec2
+    make_template(ec2)
+    world.now[0] = float(int(time.time()))
+    yield world
+    there = machines.instances(world.around)
+    if there:
+        ec2.terminate_instances(InstanceIds=[one.machine for one in there])
+    ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
+    alarms = world.around.alarms.describe_alarms()["MetricAlarms"]
+    world.around.alarms.delete_alarms(AlarmNames=[alarm["AlarmName"] for alarm in alarms])
+
+
+def configured(world: World, **changes: Any) -> World:
+    url = world.around.settings.work_queue_url
+    return replace(world, around=replace(world.around, settings=settings(work_queue_url=url, **changes)))
+
+
+def submit(world: World, shards: dict[int, int], job: str = "j1") -> None:
+    world.put_job(shards, job=job)
+    assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
+
+
+def look(world: World, action: str = "", *, around: Surroundings | None = None) -> dict[str, Any]:
+    event = {"action": action} if action else {}
+    return guard(around or world.around, event, holder="me", left_s=60)
+
+
+def states(world: World) -> list[str]:
+    return sorted(one.state for one in machines.instances(world.around) if not one.is_gone)
+
+
+def the_machine(world: World) -> MachineRecord:
+    (record,) = [one for one in world.ledger.machines("segment") if one.state is not MachineState.TERMINATED]
+    return record
+
+
+def alarm_names(world: World) -> list[str]:
+    return [alarm["AlarmName"] for alarm in world.around.alarms.describe_alarms()["MetricAlarms"]]
+
+
+def codes(status: dict[str, Any]) -> list[str]:
+    return [one["code"] for one in status["waiting"]]
+
+
+def work(world: World, number: int = 0, job: str = "j1") -> None:
+    """As a worker does with a shard."""
+    row = world.ledger.start_shard(job, number, 0, the_machine(world).machine)
+    assert row is not None
+    world.ledger.commit_shard(
+        job, number, 0, done=row.items, failed=0, counts={}, seconds={}, machine=the_machine(world).machine
+    )
+    world.ledger.machine_seen("segment", the_machine(world).machine, shards_committed=1)
+
+
+# --- the life of a machine ---
+
+
+def test_from_submit_to_a_stopped_machine_and_back(room: World) -> None:
+    submit(room, {0: 10, 1: 10})
+    status = look(room)
+    assert (status["wanted"], status["existing"], codes(status)) == (1, 1, ["launching"])
+    assert (status["pending_items"], status["oldest_pending_at"]) == (20, room.now[0])
+    assert room.ledger.guard_status("segment") == status
+    assert states(room) == ["running"]
+    record = the_machine(room)
+    assert (record.template, record.price_usd_per_hour, record.run_started_at) == ("t1", 0.526, room.now[0])
+    assert alarm_names(room) == [f"demo-dev-segment-idle-{record.machine}"]
+
+    room.now[0] += 60
+    look(room)
+    assert states(room) == ["running"]
+    work(room)
+    work(room, 1)
+    room.now[0] += 540
+    status = look(room)
+    assert (status["wanted"], status["existing"], codes(status)) == (0, 1, ["ok"])
+    job = room.ledger.job("j1")
+    assert job is not None
+    assert job.state is JobState.FINISHED
+
+    room.around.ec2.stop_instances(InstanceIds=[record.machine])  # it powers itself off
+    room.now[0] += 60
+    look(room)
+    stopped = the_machine(room)
+    assert (stopped.state, stopped.runs[-1].shards) == (MachineState.STOPPED, 2)
+    assert stopped.seconds_billed >= 60
+    billed = stopped.seconds_billed
+
+    room.now[0] += HOUR
+    submit(room, {0: 10}, job="j2")
+    status = look(room)
+    assert codes(status) == ["launching"]
+    again = the_machine(room)
+    assert (again.machine, again.state, again.run_shards) == (record.machine, MachineState.LAUNCHED, 0)
+    assert (again.run_started_at, again.seconds_billed) == (room.now[0], billed)
+    assert states(room) == ["running"]
+
+
+def test_a_look_with_nothing_to_do_changes_nothing(room: World) -> None:
+    assert look(room) == {
+        "at": room.now[0],
+        "wanted": 0,
+        "existing": 0,
+        "pending_items": 0,
+        "oldest_pending_at": None,
+        "waiting": [{"code": "ok", "message": "There is nothing to do."}],
+        "refusals": [],
+        "month_usd": 0.0,
+    }
+    assert room.ledger.machines("segment") == []
+
+
+def test_a_fleet_grows_with_the_work_and_is_terminated(room: World) -> None:
+    fleet = configured(room, on_idle="terminate", max_instances=3, market="spot", shard_items=90)
+    submit(fleet, dict.fromkeys(range(40), 90))
+    look(fleet)
+    assert states(fleet) == ["running"] * 3
+    look(fleet, "stop")
+    assert states(fleet) == []
+    fleet.now[0] += 60
+    look(fleet)
+    records = fleet.ledger.machines("segment")
+    assert {record.state for record in records} == {MachineState.TERMINATED}
+    assert all(record.runs[-1].interrupted and record.reason.startswith("paused") for record in records)
+    assert alarm_names(fleet) == []
+
+
+def test_a_changed_template_replaces_the_stopped_machine(room: World) -> None:
+    submit(room, {0: 10})
+    look(room)
+    first = the_machine(room).machine
+    room.around.ec2.stop_instances(InstanceIds=[first])
+    room.around.ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
+    make_template(room.around.ec2, "t2")
+    room.now[0] += 60
+    look(room)
+    assert states(room) == ["running"]
+    room.now[0] += 60
+    look(room)
+    record = the_machine(room)
+    assert record.machine != first
+    assert record.template == "t2"
+    assert alarm_names(room) == [f"demo-dev-segment-idle-{record.machine}"]
+
+
+class NoRoom:
+    """EC2 without room for the stopped machine in its zone, which the emulator never says."""
+
+    def __init__(self, ec2: Any, code: str) -> None:
+        self._ec2, self._code = ec2, code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ec2, name)
+
+    def start_instances(self, **_: Any) -> None:
+        from botocore.exceptions import ClientError
+
+        raise ClientError({"Error": {"Code": self._code, "Message": "no"}}, "StartInstances")
+
+
+@pytest.mark.parametrize(
+    ("code", "replaced", "told"),
+    [("InsufficientInstanceCapacity", True, "launching"), ("VcpuLimitExceeded", False, "quota")],
+)
+def test_a_kept_machine_that_cannot_start(room: World, code: str, replaced: bool, told: str) -> None:
+    submit(room, {0: 10})
+    look(room)
+    first = the_machine(room).machine
+    room.around.ec2.stop_instances(InstanceIds=[first])
+    room.now[0] += 60
+    status = look(room, around=replace(room.around, ec2=NoRoom(room.around.ec2, code)))
+    assert told in codes(status)
+    assert [refusal["code"] for refusal in status["refusals"]] == [code]
+    assert states(room) == (["running"] if replaced else ["stopped"])
+    room.now[0] += 60
+    look(room)
+    assert (the_machine(room).machine != first) is replaced
+
+
+def test_refusals_are_remembered_while_it_waits(room: World) -> None:
+    submit(room, {0: 10})
+    room.ledger.put_guard_status("segment", {"refusals": [{"code": "Old", "at": room.now[0] - 100}]})
+    room.around.ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
+    status = look(room)
+    assert codes(status) == ["error"]
+    assert "gpupipe up" in status["waiting"][0]["message"]
+    assert [refusal["code"] for refusal in status["refusals"]] == ["Old"]
+    make_template(room.around.ec2)
+    assert look(room)["refusals"] == []
+
+
+def test_the_hard_limit_stops_a_machine_that_does_not(room: World) -> None:
+    submit(room, {0: 10})
+    look(room)
+    room.now[0] += 4.5 * HOUR
+    look(room)
+    assert states(room) == ["stopped"]
+    # The emulator's clock says when it stopped; a machine's own limit would have been hit by then.
+    record = the_machine(room)
+    ended = room.ledger.end_run(record, MachineState.STOPPED, stopped_at=room.now[0], reason=record.reason)
+    assert ended is True
+    status = look(room)
+    job = room.ledger.job("j1")
+    assert job is not None
+    assert (job.state, codes(status)) == (JobState.STALLED, ["stalled"])
+    assert "4 h" in job.reason
+    assert states(room) == ["stopped"]
+    look(room, "start")
+    job = room.ledger.job("j1")
+    assert job is not None
+    assert job.state is JobState.PENDING
+    assert states(room) == ["running"]
+
+
+# --- start and stop ---
+
+
+def test_stop_pauses_until_start(room: World) -> None:
+    submit(room, {0: 10})
+    look(room)
+    status = look(room, "stop")
+    assert codes(status) == ["paused"]
+    assert states(room) == ["stopped"]
+    room.now[0] += 60
+    look(room)
+    assert states(room) == ["stopped"]
+    room.now[0] += 60
+    look(room, "start")
+    assert states(room) == ["running"]
+    assert the_machine(room).runs[-1].interrupted is True
+
+
+def test_start_begins_held_jobs(room: World) -> None:
+    room.put_job({0: 10}, hold=True)
+    dispatch(room.around, [made(manifest_key("j1"))], lambda: 900_000)
+    assert codes(look(room)) == ["hold"]
+    assert states(room) == []
+    look(room, "start")
+    job = room.ledger.job("j1")
+    assert job is not None
+    assert (job.state, job.hold) == (JobState.PENDING, False)
+    assert states(room) == ["running"]
+
+
+def test_start_without_work_starts_a_machine_once(room: World) -> None:
+    look(room, "start")
+    assert states(room) == ["running"]
+    room.around.ec2.stop_instances(InstanceIds=[the_machine(room).machine])
+    for _ in range(3):
+        room.now[0] += 60
+        look(room)
+    assert states(room) == ["stopped"]
+
+
+# --- one at a time ---
+
+
+def test_a_look_waits_for_another_and_leaves_it_to_it(room: World) -> None:
+    submit(room, {0: 10})
+    room.ledger.acquire_lease("segment", "somebody", 600)
+    status = guard(room.around, {"action": "stop"}, holder="me", left_s=0.3)
+    assert status["skipped"] is True
+    assert states(room) == []
+    assert room.ledger.control("segment")["paused"] is True
+    room.now[0] += 601
+    assert codes(look(room)) == ["paused"]
+
+
+def test_the_lease_is_given_back_after_a_failure(room: World) -> None:
+    broken = replace(room.around, ec2=None)
+    with pytest.raises(AttributeError):
+        guard(broken, {}, holder="me", left_s=60)
+    assert room.ledger.acquire_lease("segment", "other", 1) is True
+
+
+def test_what_fails_does_not_keep_machines_from_being_stopped(room: World) -> None:
+    submit(room, {0: 10})
+    look(room)
+    room.now[0] += 4.5 * HOUR
+    room.around.sqs.delete_queue(QueueUrl=room.around.settings.work_queue_url)
+    look(room, around=replace(room.around, alarms=None))
+    assert states(room) == ["stopped"]
+    room.around.sqs.create_queue(QueueName="demo-dev-segment-work")
+
+
+# --- lost work ---
+
+
+def test_a_lost_message_is_sent_again(room: World) -> None:
+    submit(room, {0: 10, 1: 10})
+    room.sent()
+    room.now[0] += 601
+    look(room)
+    assert room.sent() == []
+    room.now[0] += 60
+    look(room)
+    assert sorted(message.number for message in room.sent()) == [0, 1]
+    look(room)
+    assert room.sent() == []
+
+
+def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
+    submit(room, {0: 10})
+    for times in range(1, 5):
+        (message,) = room.sent()
+        started = room.ledger.start_shard("j1", message.number, message.generation, "i-1")
+        assert started is not None
+        assert started.started == times
+        room.now[0] += 700
+        look(room)
+    row, job = room.ledger.shard("j1", 0), room.ledger.job("j1")
+    assert row is not None
+    assert job is not None
+    assert (row.state, job.state) == (ShardState.DEAD, JobState.FINISHED)
+    assert room.sent() == []
+
+
+# --- drop-ins ---
+
+
+def drop(world: World, *names: str) -> str:
+    dispatch(world.around, [made(f"incoming/field7/{name}") for name in names], lambda: 900_000)
+    return str(world.ledger.dropin_job("segment", "field7"))
+
+
+def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
+    job = drop(room, "a.jpg", "b.jpg")
+    room.ledger.allocate_shard(job)  # by an invocation that was killed before it registered the shard
+    room.ledger.start_shard(job, 0, 0, "i-1")
+    room.ledger.commit_shard(job, 0, 0, done=2, failed=0, counts={}, seconds={}, machine="i-1")
+    look(room)
+    record = room.ledger.job(job)
+    assert record is not None
+    assert record.intake is Intake.OPEN
+    room.now[0] += 61
+    look(room)
+    record = room.ledger.job(job)
+    assert record is not None
+    assert (record.intake, record.state) == (Intake.SEALED, JobState.FINISHED)
+    manifest = Manifest.from_json(room.get(manifest_key(job)))
+    assert (manifest.shards, manifest.project) == ({"0": 2}, "field7")
+    room.sent()
+    dispatch(room.around, [made(manifest_key(job))], lambda: 900_000)
+    assert room.sent() == []
+    assert room.ledger.job(job) == record
+    assert drop(room, "c.jpg") != job
+
+
+def test_an_object_that_arrives_while_closing_is_not_lost(room: World) -> None:
+    job = drop(room, "a.jpg")
+    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    room.now[0] += 61
+    seen = room.ledger.job(job)
+    assert seen is not None
+    drop(room, "b.jpg")
+    assert close_dropin(room.around, seen) is False
+    record = room.ledger.job(job)
+    assert record is not None
+    assert (record.intake, record.is_over) == (Intake.OPEN, False)
+
+
+def test_killed_anywhere_the_next_look_completes_it(room: World) -> None:
+    """A quiet drop-in job to close, a submitted one to launch for, a lost message, and a machine that went."""
+    calls = 0
+    while True:
+        base = room.now[0] = float(int(time.time()))
+        job = drop(room, "a.jpg")
+        room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+        gone = MachineRecord(
+            machine="i-gone",
+            pipeline="segment",
+            instance_type="g4dn.xlarge",
+            zone="z",
+            market="spot",
+            launched_at=base,
+            run_started_at=base,
+            price_usd_per_hour=1.0,
+        )
+        room.ledger.put_machine(gone)
+        submit(room, {0: 10})
+        room.sent()
+        room.now[0] += 700
+        killed = False
+        try:
+            look(room, around=room.mortal(calls))
+        except Killed:
+            killed = True
+            room.now[0] += 70  # the lease of the one that was killed runs out
+            look(room)
+        assert states(room) == ["running"]
+        record, machine = room.ledger.job(job), room.ledger.machine("segment", "i-gone")
+        assert record is not None
+        assert machine is not None
+        assert (record.state, record.intake) == (JobState.FINISHED, Intake.SEALED)
+        assert Manifest.from_json(room.get(manifest_key(job))).shards == {"0": 1}
+        assert (machine.state, len(machine.runs)) == (MachineState.TERMINATED, 1)
+        assert 60 <= machine.seconds_billed <= 770
+        if calls and room.sent() == []:  # requeued, and killed before it was sent: the next time limit finds it
+            room.now[0] += 700
+            look(room)
+            assert [message.number for message in room.sent()] == [0]
+        if not killed:
+            break
+        calls += 1
+        room.forget()
+    assert calls > 25
