@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +24,10 @@ from gpupipe.state import object_of, put_if, who
 LOCK_KEY = "lock.json"
 LEASE_S = 90.0
 RENEW_S = 20.0
+
+Clock = Callable[[], float]
+CLOCKS: Sequence[Clock] = (time.monotonic, time.time)
+"""The monotonic clock stands still while Linux sleeps, the wall clock can be set back: what counts is the later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,15 @@ class Holder:
 class Lock:
     """The right to change a stack, held for a `with` block and renewed by a thread meanwhile."""
 
-    def __init__(self, aws: Aws, *, command: str, lease_s: float = LEASE_S, renew_s: float = RENEW_S) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        *,
+        command: str,
+        lease_s: float = LEASE_S,
+        renew_s: float = RENEW_S,
+        clocks: Sequence[Clock] = CLOCKS,
+    ) -> None:
         self._aws = aws.gated(None)
         self._command = command
         self._lease_s = lease_s
@@ -80,7 +92,8 @@ class Lock:
         self._ended = threading.Event()
         self._holder: Holder | None = None
         self._lost = ""
-        self._confirmed = _Stopwatch()
+        self._clocks = clocks
+        self._confirmed = _Stopwatch(clocks)
         self._thread = threading.Thread(target=self._keep, name="gpupipe-lock", daemon=True)
 
     def __enter__(self) -> Lock:
@@ -163,7 +176,7 @@ class Lock:
 
     def _put(self, holder: Holder, etag: str) -> bool:
         """Write the lock if it still is what `etag` says ("" is none). False where somebody was faster."""
-        sent = _Stopwatch()
+        sent = _Stopwatch(self._clocks)
         new_etag = put_if(self._aws, LOCK_KEY, holder.document(), etag)
         if new_etag is None:
             return False
@@ -173,15 +186,14 @@ class Lock:
 
 
 class _Stopwatch:
-    """Seconds since it was made, counting those that the machine slept; never fewer than passed."""
+    """Seconds since it was made, by whichever clock counts most."""
 
-    def __init__(self) -> None:
-        self._monotonic, self._wall = time.monotonic(), time.time()
+    def __init__(self, clocks: Sequence[Clock]) -> None:
+        self._begun = [(clock, clock()) for clock in clocks]
 
     @property
     def elapsed_s(self) -> float:
-        # The monotonic clock stands still while Linux sleeps, the wall clock can be set back.
-        return max(time.monotonic() - self._monotonic, time.time() - self._wall)
+        return max(clock() - begun for clock, begun in self._begun)
 
 
 def _server_time(response: Mapping[str, Any]) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -72,6 +73,8 @@ class Run:
     gate: Gate
     listen: Callable[[Report], None]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _ended: dict[str, Outcome] = field(default_factory=dict)
+    """Written by the threads; Ctrl-C can strike between hearing a report and noting it."""
     _heard: SimpleQueue[Report] = field(default_factory=SimpleQueue)
     _ready: deque[str] = field(default_factory=deque)
     _running: set[str] = field(default_factory=set)
@@ -111,7 +114,8 @@ class Run:
             self.work[id_](lambda text: self._heard.put(Report(id=id_, text=text)))
         except BaseException as caught:  # told by the thread that runs the graph
             error = caught
-        self._heard.put(Report(id=id_, outcome=Outcome(id=id_, error=error)))
+        self._ended[id_] = Outcome(id=id_, error=error)
+        self._heard.put(Report(id=id_, outcome=self._ended[id_]))
 
     def _note(self, report: Report) -> None:
         if report.outcome is not None:
@@ -121,18 +125,15 @@ class Run:
 
     def _wind_up(self) -> None:
         """Let what runs end by itself for a while (a second Ctrl-C ends the patience), then refuse its calls."""
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             self._hear_out(GRACE_S)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            self.gate.close()
+        self.gate.close()
         self._hear_out(LAST_WORDS_S)
 
     def _hear_out(self, for_s: float) -> None:
         deadline = time.monotonic() + for_s
-        while self._running and (left_s := deadline - time.monotonic()) > 0:
-            try:
+        while self._running - self._ended.keys() and (left_s := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(Empty):
                 self._note(self._heard.get(timeout=left_s))
-            except Empty:
-                return
+        for id_ in self._running & self._ended.keys():
+            self._note(Report(id=id_, outcome=self._ended[id_]))

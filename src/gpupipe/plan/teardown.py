@@ -32,7 +32,8 @@ def tear_down(plan: Plan, aws: Aws, *, command: str = "gpupipe down", on_event: 
         return Receipt(kept=_kept(plan), searched=True)
     begun = time.monotonic()
     with _locked_where_possible(plan, aws, command, on_event) as (lock, gate):
-        site = Worksite(aws=aws.gated(gate), gate=gate, on_event=on_event, total=len(plan.changes))
+        known = {step.id: step.resource for step in plan.steps}
+        site = Worksite(aws=aws.gated(gate), gate=gate, on_event=on_event, total=len(plan.changes), known=known)
         with stopping(site, command=command):
             left = _delete(site, plan, lock)
     receipt = Receipt.of(

@@ -10,7 +10,7 @@ from gpupipe.errors import ApplyError, AwsError, GpupipeError, LockLostError, St
 from gpupipe.explain import explained
 from gpupipe.plan.execute import Gate, Outcome, Report, Run, Work
 from gpupipe.plan.steps import Action, Event, Failure, Receipt, Step
-from gpupipe.resources import Found, Progress
+from gpupipe.resources import Found, Progress, Resource
 
 Listener = Callable[[Event], None]
 
@@ -30,6 +30,8 @@ class Worksite:
     done: list[Step] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     """By id of the step, in the order of failing."""
+    known: Mapping[str, Resource] = field(default_factory=dict)
+    """By id, the resources of the plan."""
 
     def run(self, steps: Iterable[Step], needs: Mapping[str, Collection[str]]) -> None:
         """Do `steps` along `needs`. Failures are kept, not raised. Raises StoppedError and LockLostError."""
@@ -41,8 +43,9 @@ class Worksite:
                 raise failure.error
 
     def also(self, found: Iterable[Found]) -> list[Step]:
-        """Steps that delete what was found on the way."""
-        steps = [Step(action=Action.DELETE, resource=one.resource, note="found on the way") for one in found]
+        """Steps that delete what was found on the way; of what was planned, it is known what it requires."""
+        resources = [self.known.get(one.id, one.resource) for one in found]
+        steps = [Step(action=Action.DELETE, resource=resource, note="found on the way") for resource in resources]
         self.total += len(steps)
         return steps
 

@@ -1,0 +1,78 @@
+"""An emulated account as one stack sees it, with a record of every call and a way to die in the middle."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+
+from gpupipe.aws import Aws, is_mutation
+from gpupipe.local.emulators import Emulators
+from gpupipe.names import Stack
+
+
+class KilledError(Exception):
+    """The process is dead: whatever it still tries to call does not happen."""
+
+
+@dataclass
+class Calls:
+    """Every API call, in order; from the `die_after`-th change on, no call gets through."""
+
+    made: list[tuple[str, str]] = field(default_factory=list)
+    die_after: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, service: str, operation: str) -> None:
+        with self._lock:
+            if self.die_after is not None and len(self.changes) >= self.die_after:
+                raise KilledError(f"{service} {operation}")
+            self.made.append((service, operation))
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """The calls that change something."""
+        return [(service, operation) for service, operation in self.made if is_mutation(operation)]
+
+    def forget(self) -> None:
+        """Begin anew, alive."""
+        self.made.clear()
+        self.die_after = None
+
+
+@dataclass
+class Account:
+    """One stack in the emulators."""
+
+    aws: Aws
+    calls: Calls
+
+    @classmethod
+    def in_emulators(cls, emulated: Emulators, name: str) -> Account:
+        keys = {
+            "aws_access_key_id": emulated.account.access_key,
+            "aws_secret_access_key": emulated.account.secret_key,
+        }
+        calls = Calls()
+        session = boto3.Session(region_name=emulated.account.region, **keys)  # type: ignore[arg-type]
+        session.events.register("before-call", lambda model, **_: calls(model.service_model.service_name, model.name))
+        stack = Stack(
+            name=name, environment="test", account=emulated.account.account_id, region=emulated.account.region
+        )
+        return cls(aws=Aws(stack=stack, endpoints=emulated.endpoints, session=session), calls=calls)
+
+    def again(self) -> Account:
+        """The same stack from another machine: same account, nothing remembered."""
+        session = self.aws.session
+        return Account(aws=Aws(stack=self.aws.stack, endpoints=self.aws.endpoints, session=session), calls=self.calls)
+
+    def object_keys(self) -> list[str]:
+        """What is in the state bucket."""
+        answer: Any = self.aws.client("s3").list_objects_v2(Bucket=self.aws.stack.state_bucket)
+        return [one["Key"] for one in answer.get("Contents", [])]
+
+    def expire_lock(self) -> None:
+        """What 90 seconds do to the lock of a process that died."""
+        self.aws.client("s3").delete_object(Bucket=self.aws.stack.state_bucket, Key="lock.json")
