@@ -247,7 +247,7 @@ class _Search:
 
 def is_hidden(name: str) -> bool:
     """Is a file or folder of this name not meant to be seen?"""
-    return name.startswith(".") or name in _FOREIGN_FOLDERS
+    return (name.startswith(".") and name not in (".", "..")) or name in _FOREIGN_FOLDERS
 
 
 def _stat(place: str) -> os.stat_result | None:
