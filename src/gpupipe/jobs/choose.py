@@ -1,0 +1,1 @@
+"""Which job a person means. (Being written by the lead, with watch.py.)"""
