@@ -285,3 +285,14 @@ def test_a_send_that_failed_is_made_good(world: World) -> None:
     assert run(world.around, *burst) == set()
     assert [message.number for message in world.sent()] == [0]
     assert len(all_items(world)) == 2
+
+
+def test_a_job_id_that_is_taken_is_not_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["0000", "0000", "0001"])
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(ids))
+    run(world.around, *drop("a.jpg"))
+    first = the_job(world)
+    world.ledger.close_dropin_job("segment", "field7", first, 1)
+    run(world.around, *drop("b.jpg"))
+    assert (first[-4:], the_job(world)[-4:]) == ("0000", "0001")
+    assert [item.output for item in items(world, first)] == ["a"]

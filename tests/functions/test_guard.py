@@ -292,6 +292,13 @@ def test_a_look_waits_for_another_and_leaves_it_to_it(room: World) -> None:
     assert codes(look(room)) == ["paused"]
 
 
+def test_of_many_looks_one_waits_and_the_others_leave(room: World) -> None:
+    room.ledger.acquire_lease("segment", "looking", 600)
+    room.ledger.acquire_lease("segment#next", "waiting", 600)
+    assert guard(room.around, {}, holder="me", left_s=600)["skipped"] is True
+    assert room.ledger.release_lease("segment#next", "waiting") is True
+
+
 def test_the_lease_is_given_back_after_a_failure(room: World) -> None:
     broken = replace(room.around, ec2=None)
     with pytest.raises(AttributeError):

@@ -194,8 +194,11 @@ def test_a_stop_that_is_denied_is_an_error(stubbed: tuple[Surroundings, Stubber]
         machines.stop(around, "i-1", terminate=False)
 
 
-def refused(code: str, instance_type: str = "g5.xlarge", zone: str = "us-east-1a") -> Refusal:
-    return Refusal(instance_type=instance_type, zone=zone, code=code, message="words", at=NOW)
+def refused(code: str, instance_type: str = "g5.xlarge", zone: str = "us-east-1a", words: str = "words") -> Refusal:
+    return Refusal(instance_type=instance_type, zone=zone, code=code, message=words, at=NOW)
+
+
+NOT_OFFERED = refused("InvalidFleetConfiguration", words="not supported in your requested Availability Zone (x)")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,8 @@ def refused(code: str, instance_type: str = "g5.xlarge", zone: str = "us-east-1a
             "spot",
             [("capacity", "no g4dn.xlarge, g5.xlarge to give in us-east-1a, us-east-1b")],
         ),
+        ([refused("InsufficientInstanceCapacity"), NOT_OFFERED], "spot", [("capacity", "g5.xlarge")]),
+        ([NOT_OFFERED], "spot", [("error", "not supported")]),
         ([refused("UnauthorizedOperation")] * 3, "spot", [("error", "UnauthorizedOperation: words")]),
         (
             [refused("VcpuLimitExceeded"), refused("InsufficientInstanceCapacity")],

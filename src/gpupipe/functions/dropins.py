@@ -148,25 +148,41 @@ def _allocate(around: Surroundings, project: str, items: int) -> tuple[str, int]
 
 
 def _open_job(around: Surroundings, project: str) -> str:
-    settings, now = around.settings, around.clock()
-    spec = JobSpec(
-        job=make_job_id(project, now),
-        pipeline=settings.pipeline,
-        project=project,
-        task=settings.task,
-        options=settings.task_options,
-        kind="drop-in",
-        created_at=now,
-        submitter="drop-in",
-    )
-    place = {**around.in_bucket, "Key": job_key(spec.job)}
-    around.s3.put_object(**place, Body=spec.to_json().encode(), ContentType="application/json", IfNoneMatch="*")
+    """Open the project's drop-in job; the id of the one that is open now, a rival's perhaps."""
+    spec = _write_spec(around, project)
     opened = around.ledger.open_dropin_job(_job_record(spec))
     if opened != spec.job:
-        around.s3.delete_object(**place)
+        around.s3.delete_object(**around.in_bucket, Key=job_key(spec.job))
     else:
         log.info("dropin_job_opened", job=opened, project=project)
     return opened
+
+
+def _write_spec(around: Surroundings, project: str) -> JobSpec:
+    """A new job's job.json, under an id that nobody else has."""
+    from botocore.exceptions import ClientError
+
+    settings, now = around.settings, around.clock()
+    for _ in range(ROUNDS):
+        spec = JobSpec(
+            job=make_job_id(project, now),
+            pipeline=settings.pipeline,
+            project=project,
+            task=settings.task,
+            options=settings.task_options,
+            kind="drop-in",
+            created_at=now,
+            submitter="drop-in",
+        )
+        place = {**around.in_bucket, "Key": job_key(spec.job), "ContentType": "application/json"}
+        try:
+            around.s3.put_object(**place, Body=spec.to_json().encode(), IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+        else:
+            return spec
+    raise ContendedError(f"no id for a job of project {project} was free")
 
 
 def _job_record(spec: JobSpec) -> JobRecord:

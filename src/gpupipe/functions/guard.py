@@ -29,18 +29,37 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 def guard(around: Surroundings, event: Mapping[str, Any], *, holder: str, left_s: float) -> dict[str, Any]:
     """Note what a person asks for, then look, one at a time."""
     _note(around, str(event.get("action", "")))
-    pipeline = around.settings.pipeline
-    deadline = time.monotonic() + min(PATIENCE_S, left_s / 3)
-    # The lease outlives the function's time limit, so that no two looks ever overlap.
-    while not around.ledger.acquire_lease(pipeline, holder, left_s + MARGIN_S):
-        if time.monotonic() > deadline:
-            log.info("look_left_to_another")
-            return {**around.ledger.guard_status(pipeline), "skipped": True}
-        time.sleep(0.5)
+    ledger, pipeline = around.ledger, around.settings.pipeline
+    if not _get_in(around, holder, left_s):
+        log.info("look_left_to_another")
+        return {**ledger.guard_status(pipeline), "skipped": True}
     try:
         return look(around)
     finally:
-        around.ledger.release_lease(pipeline, holder)
+        ledger.release_lease(pipeline, holder)
+
+
+def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
+    """Wait for a look that is under way to end: it may have begun too early to see what this one came for.
+
+    Only one waits. Others leave it to that one, or a burst of uploads would fill a new account's ten functions at once.
+    """
+    ledger, pipeline = around.ledger, around.settings.pipeline
+    # The lease outlives the function's time limit, so that no two looks ever overlap.
+    lease_s = left_s + MARGIN_S
+    if ledger.acquire_lease(pipeline, holder, lease_s):
+        return True
+    if not ledger.acquire_lease(f"{pipeline}#next", holder, lease_s):
+        return False
+    deadline = time.monotonic() + min(PATIENCE_S, left_s / 3)
+    try:
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            if ledger.acquire_lease(pipeline, holder, lease_s):
+                return True
+        return False
+    finally:
+        ledger.release_lease(f"{pipeline}#next", holder)
 
 
 def _note(around: Surroundings, action: str) -> None:

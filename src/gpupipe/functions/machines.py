@@ -16,6 +16,7 @@ from gpupipe.functions.view import Instance
 TAG_STACK, TAG_PIPELINE, TAG_TEMPLATE = "gpupipe:stack", "gpupipe:pipeline", "gpupipe:template"
 NO_ROOM = ("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacityOnOutpost", "Unsupported")
 NOT_NOW = ("IncorrectInstanceState", "IncorrectSpotRequestState", "InvalidInstanceID.NotFound")
+QUOTA_CODES = frozenset({"VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"})
 OVERRIDES_MAX = 300
 
 
@@ -242,7 +243,7 @@ def _code(error: BaseException) -> str:
 def waiting_for(refusals: Sequence[Refusal], market: str) -> Iterator[tuple[str, str]]:
     """Why no machine came, as (code, plain words)."""
     codes = {refusal.code for refusal in refusals}
-    if codes & {"VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"}:
+    if codes & QUOTA_CODES:
         quota = "L-3819A6DF" if market == "spot" else "L-DB2E81BA"
         yield (
             "quota",
@@ -254,6 +255,8 @@ def waiting_for(refusals: Sequence[Refusal], market: str) -> Iterator[tuple[str,
         types = ", ".join(sorted({refusal.instance_type for refusal in no_room} - {""})) or "the machine"
         zones = ", ".join(sorted({refusal.zone for refusal in no_room} - {""})) or "this region"
         yield "capacity", f"AWS has no {types} to give in {zones} now; it is tried again every minute."
-    others = [r for r in refusals if r not in no_room and "Limit" not in r.code and "MaxSpot" not in r.code]
+    others = [r for r in refusals if r not in no_room and r.code not in QUOTA_CODES]
+    if no_room or codes & QUOTA_CODES:  # a type that some zones do not offer is not worth telling beside these
+        others = [r for r in others if "not supported in your requested Availability Zone" not in r.message]
     for code, message in sorted({(refusal.code, refusal.message) for refusal in others}):
         yield "error", f"EC2 refused to start a machine: {code}: {message}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar
 
 Row = Mapping[str, Any]
@@ -316,8 +318,6 @@ def seconds_by_month(start: float, end: float) -> dict[str, float]:
 
 
 def _next_month(at: float) -> float:
-    import calendar
-
     now = time.gmtime(at)
     year, month = (now.tm_year + 1, 1) if now.tm_mon == 12 else (now.tm_year, now.tm_mon + 1)
     return float(calendar.timegm((year, month, 1, 0, 0, 0)))
@@ -349,8 +349,15 @@ def _plain(value: Any) -> Any:
 
 def from_row(cls: type[R], row: Row) -> R:
     """The record in a row. Attributes that this version does not know are passed over; DynamoDB makes 5.0 a 5."""
-    known = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
+    kind: Any = cls
+    known = _kinds(kind)
     return cls(**{name: _typed(known[name], value) for name, value in row.items() if name in known})
+
+
+@cache
+def _kinds(cls: Any) -> Mapping[str, str]:
+    """A record's fields and what they hold; asked for each row, so kept."""
+    return {field.name: str(field.type) for field in fields(cls)}
 
 
 def _typed(kind: str, value: Any) -> Any:

@@ -209,7 +209,13 @@ def _controls_machines(stack: Stack, pipeline: str) -> tuple[Statement, ...]:
         ),
         Statement(
             sid="AlarmMachines",
-            actions=("cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"),
+            # SetAlarmState: an alarm acts when its state changes only, so it must begin anew with each run.
+            actions=(
+                "cloudwatch:DeleteAlarms",
+                "cloudwatch:PutMetricAlarm",
+                "cloudwatch:SetAlarmState",
+                "cloudwatch:TagResource",
+            ),
             resources=(stack.arn("cloudwatch", f"alarm:{stack.part(pipeline, '*')}"),),
         ),
     )
