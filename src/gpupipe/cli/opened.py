@@ -14,6 +14,7 @@ from gpupipe.errors import NotDeployedError, UsageError
 
 if TYPE_CHECKING:
     from gpupipe.aws import Aws
+    from gpupipe.jobs import JobsContext
     from gpupipe.local.state import Target
 
 
@@ -28,6 +29,12 @@ class Opened:
     @property
     def is_local(self) -> bool:
         return self.config.stack.target == "local"
+
+    def context(self, pipeline: str | None = None) -> JobsContext:
+        """Where the jobs of one pipeline live. Raises ConfigError where it is not clear which."""
+        from gpupipe.jobs import JobsContext
+
+        return JobsContext.of(self.aws, self.config, pipeline)
 
     def remember(self) -> None:
         """After an `up`: what the local target shall apply again should it lose its memory."""

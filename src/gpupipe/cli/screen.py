@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpupipe.errors import GpupipeError
+from gpupipe.errors import GpupipeError, StoppedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from gpupipe.cli.progress import Progress
 
 Document = Mapping[str, Any] | Sequence[Any]
-
-
-class InterruptedByPersonError(GpupipeError):
-    """Ctrl-C; the hint says how to go on."""
-
-    exit_code = 130
 
 
 class Screen:
@@ -113,7 +107,7 @@ def going_on(hint: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise InterruptedByPersonError("interrupted.", hint=hint) from error
+        raise StoppedError("interrupted.", hint=hint) from error
 
 
 def show_error(error: GpupipeError) -> None:

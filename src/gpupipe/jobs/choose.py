@@ -51,7 +51,9 @@ def _submitted(ctx: JobsContext, job: str) -> JobRecord | None:
         spec = JobSpec.from_json(text) if text else None
     except ContractError:
         return None
-    return spec and JobRecord(
+    if spec is None:
+        return None
+    return JobRecord(
         job=spec.job,
         pipeline=spec.pipeline,
         project=spec.project,

@@ -6,11 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.choose import choose_job
+from gpupipe.threads import together
 from gpuworker.ledger import JobRecord, JobState, MachineRecord, Totals
 
 RATE_WINDOW_S = 120.0
@@ -98,7 +100,17 @@ def _machine(machine: MachineRecord) -> dict[str, Any]:
 
 def observe(ctx: JobsContext, job: str) -> JobView:
     """Look once. Raises JobError for an unknown job."""
-    record = choose_job(ctx, job=job)
+    return _look(ctx, choose_job(ctx, job=job))
+
+
+def listing(ctx: JobsContext, *, project: str | None = None, limit: int) -> list[JobView]:
+    """A look at each of the newest jobs, newest first."""
+    with explained("read the ledger"):
+        records = list(ctx.ledger.jobs(project=project, pipeline=ctx.pipeline, limit=limit))
+    return together(*(partial(_look, ctx, record) for record in records))
+
+
+def _look(ctx: JobsContext, record: JobRecord) -> JobView:
     with explained("read the ledger"):
         totals = ctx.ledger.totals(record.job)
         machines = ctx.ledger.machines(record.pipeline)

@@ -1,0 +1,199 @@
+"""`submit`, `watch`, `run`, `jobs`, `cancel`, `retry`, `logs`: work and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpupipe.cli.results import SOME_FAILED, Open, OutFolder
+from gpupipe.cli.screen import Screen, going_on
+
+if TYPE_CHECKING:
+    from gpupipe.cli.opened import Opened
+    from gpupipe.jobs import JobsContext
+    from gpupipe.jobs.submit import SubmitProgress, SubmittedJob
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders, patterns, zip archives.")]
+Project = Annotated[str, typer.Option("--project", metavar="NAME", help="Your name for this set of images.")]
+Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")]
+Prompts = Annotated[
+    list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What to find; repeat for several.")
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
+]
+Hold = Annotated[bool, typer.Option("--hold", help="Start no machine for it before `gpupipe start`.")]
+
+STEPS = {
+    "find": "looking for images",
+    "compare": "comparing with what is there",
+    "upload": "uploading",
+    "start": "starting",
+}
+
+
+def submit(
+    context: typer.Context,
+    paths: Paths,
+    project: Project,
+    pipeline: Pipeline = None,
+    prompts: Prompts = None,
+    options: Options = None,
+    hold: Hold = False,
+    as_json: Json = False,
+) -> None:
+    """Upload images and start a job with them; prints the job's id.
+
+    Interrupted, the same command goes on where it was; what is there already is not uploaded again.
+
+    Example: gpupipe submit ./images --project field7 --prompt car --prompt person
+    """
+    from gpupipe.cli.opened import open_stack
+
+    screen = Screen(as_json=as_json)
+    ctx = open_stack(context.obj, screen)
+    job = send(ctx, screen, paths, project=project, pipeline=pipeline, prompts=prompts, options=options, hold=hold)
+    screen.answer({**vars(job), "next": f"gpupipe watch {job.job}"}, text=job.job)
+
+
+def send(
+    opened: Opened,
+    screen: Screen,
+    paths: list[str],
+    *,
+    project: str,
+    pipeline: str | None,
+    prompts: list[str] | None,
+    options: list[str] | None,
+    hold: bool,
+) -> SubmittedJob:
+    """Submit with progress, and tell on stderr what was done."""
+    from gpupipe.jobs.submit import submit as submit_job
+
+    with screen.progress("files") as bar:
+
+        def on_progress(now: SubmitProgress) -> None:
+            bar.total(now.files_total)
+            bar.at(now.files)
+            bar.now(f"{STEPS[now.step]}, {now.bytes / 1e6:,.1f} of {now.bytes_total / 1e6:,.1f} MB")
+
+        job = submit_job(
+            opened.context(pipeline),
+            paths,
+            project=project,
+            prompts=prompts or (),
+            assignments=options or (),
+            hold=hold,
+            on_progress=on_progress,
+        )
+    for line in _told(job):
+        screen.say(line)
+    return job
+
+
+def _told(job: SubmittedJob) -> list[str]:
+    how = "resumed: " if job.is_resumed else ""
+    lines = [
+        f"{how}{job.items:,} images in {job.shards:,} shards: {job.uploaded:,} uploaded "
+        f"({job.uploaded_bytes / 1e6:,.1f} MB), {job.unchanged:,} were there already"
+    ]
+    if job.skipped:
+        lines.append("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in job.skipped.items()))
+    if job.was_started:
+        lines.append("this very job had been started already; nothing was started twice")
+    if job.is_held:
+        lines.append("held: no machine starts for it before `gpupipe start`")
+    return [*lines, *([f"note: {job.notice}"] if job.notice else [])]
+
+
+def watch(
+    context: typer.Context,
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest.")
+    ] = None,
+    project: Annotated[str | None, typer.Option("--project", help="The newest job of this project.")] = None,
+    pipeline: Pipeline = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document when the job is over.")] = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON line at every look.")] = False,
+) -> None:
+    """Follow a job until it is finished: counts, rate, time left, cost, machines, and why it waits.
+
+    Ctrl-C ends the watching, never the job.
+
+    Example: gpupipe watch --project field7
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.jobs.choose import choose_job
+
+    screen = Screen(as_json=as_json)
+    ctx = open_stack(context.obj, screen).context(pipeline)
+    chosen = choose_job(ctx, job=job, project=project)
+    see_through(ctx, screen, chosen.job, as_jsonl=as_jsonl)
+
+
+def see_through(ctx: JobsContext, screen: Screen, job: str, *, as_jsonl: bool = False, final: bool = True) -> None:
+    """Follow a job on the screen; with `final` its end is the command's answer and decides the exit code."""
+    from gpupipe.cli.watching import show_end, watching
+    from gpupipe.jobs.watch import follow
+
+    with (
+        going_on(f"The job goes on. Watch it with `gpupipe watch {job}`."),
+        watching(screen, as_jsonl=as_jsonl) as show,
+    ):
+        for view in follow(ctx, job):
+            show(view)
+    if final:
+        show_end(screen, view, as_jsonl=as_jsonl)
+        if view.record.state in {"cancelled", "stalled"}:
+            raise typer.Exit(1)
+        if view.lost:
+            raise typer.Exit(SOME_FAILED)
+
+
+def run(
+    context: typer.Context,
+    paths: Paths,
+    project: Project,
+    pipeline: Pipeline = None,
+    prompts: Prompts = None,
+    options: Options = None,
+    out: OutFolder = None,
+    open_: Open = False,
+    as_json: Json = False,
+) -> None:
+    """Submit, watch and fetch in one.
+
+    Example: gpupipe run ./images --project field7 --prompt car -o field7-results
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.cli.results import bring, finish
+
+    screen = Screen(as_json=as_json)
+    opened = open_stack(context.obj, screen)
+    job = send(opened, screen, paths, project=project, pipeline=pipeline, prompts=prompts, options=options, hold=False)
+    screen.say(f"job {job.job}")
+    see_through(opened.context(job.pipeline), screen, job.job, final=False)
+    finish(bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out), screen, open_=open_)
+
+
+def jobs(
+    context: typer.Context,
+    project: Annotated[str | None, typer.Option("--project", help="Only this project's.")] = None,
+    pipeline: Pipeline = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first.
+
+    Example: gpupipe jobs --project field7
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.cli.watching import jobs_table
+    from gpupipe.jobs.watch import listing
+
+    screen = Screen(as_json=as_json)
+    views = listing(open_stack(context.obj, screen).context(pipeline), project=project, limit=limit)
+    text = None if views else "No job yet: `gpupipe submit FOLDER --project NAME` starts one."
+    screen.answer([view.document() for view in views], table=jobs_table(views) if views else None, text=text)
