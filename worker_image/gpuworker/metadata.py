@@ -96,9 +96,11 @@ def machine_name(metadata: Metadata | None) -> str:
     return (metadata.instance_id() if metadata else "") or socket.gethostname()
 
 
-def watch_for_notice(metadata: Metadata, told: Callable[[Notice], None], stop: threading.Event) -> None:
+def watch_for_notice(
+    metadata: Metadata, told: Callable[[Notice], None], stop: threading.Event, *, pause_s: float = POLL_S
+) -> None:
     """Ask every 5 s until `stop`; call `told` once, on the first notice."""
-    while not stop.wait(POLL_S):
+    while not stop.wait(pause_s):
         if notice := metadata.notice():
             told(notice)
             return

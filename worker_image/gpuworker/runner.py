@@ -109,8 +109,8 @@ def _take_over_finished(feed: Feed, workshop: Workshop) -> None:
 
 def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult:
     shard, outcomes = feed.shard, feed.outcomes()
-    items = [outcome for outcome in outcomes if isinstance(outcome, ItemResult)]
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    items = tuple(outcome for outcome in outcomes if isinstance(outcome, ItemResult))
+    failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
     finished_at = workshop.clock()
     timings = _sums([item.seconds for item in items])
     return ShardResult(

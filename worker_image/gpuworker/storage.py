@@ -28,7 +28,7 @@ from gpuworker.tasks import ItemError
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, REQUEST_TIMEOUT_S = 5, 30, 300
-RETRIES, RETRY_FOR_S = 8, 60
+RETRIES, RETRY_FOR_S = 8, 60.0
 READ_ATTEMPTS = 3
 
 RANGE_BYTES = 32 * 1024 * 1024
@@ -58,11 +58,21 @@ class Object:
 class Storage:
     """One bucket. Safe to share between threads; a call blocks its thread and lets the others run."""
 
-    def __init__(self, bucket: str, *, region: str, owner: str = "", session: Any = None, endpoint: str = "") -> None:
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        region: str,
+        owner: str = "",
+        session: Any = None,
+        endpoint: str = "",
+        retry_for_s: float = RETRY_FOR_S,
+    ) -> None:
         """`owner` is the account that must own the bucket; `session` a boto3 session (default: a new one)."""
         import boto3
 
         self.bucket = bucket
+        self._retry_for_s = retry_for_s
         self._region = region
         self._session = session or boto3.Session(region_name=region)
         self._owner = {"ExpectedBucketOwner": owner} if owner else {}
@@ -90,7 +100,7 @@ class Storage:
             },
             retry_config={
                 "max_retries": RETRIES,
-                "retry_timeout": timedelta(seconds=RETRY_FOR_S),
+                "retry_timeout": timedelta(seconds=self._retry_for_s),
                 "backoff": {
                     "init_backoff": timedelta(milliseconds=100),
                     "max_backoff": timedelta(seconds=10),
@@ -232,6 +242,7 @@ class Storage:
 
     def _again(self, call: Callable[[], T], what: str) -> T:
         """Try a call a few times: obstore retries refused requests, this one answers that broke off."""
+        deadline = time.monotonic() + self._retry_for_s
         for attempt in range(1, READ_ATTEMPTS + 1):
             try:
                 return call()
@@ -240,7 +251,8 @@ class Storage:
             except DeniedError as error:
                 raise StorageError(f"could not {what}: access denied. {_first_line(error)}") from error
             except (BaseError, OSError, ValueError) as error:
-                if attempt == READ_ATTEMPTS or isinstance(error, ValueError):
+                late = time.monotonic() > deadline or attempt == READ_ATTEMPTS
+                if late or isinstance(error, FileNotFoundError | ValueError):
                     raise StorageError(f"could not {what}: {_first_line(error)}") from error
             time.sleep(0.2 * 4**attempt)
         raise AssertionError("unreachable")

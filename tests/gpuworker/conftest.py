@@ -1,0 +1,23 @@
+"""The emulators, and a station on them, for tests of the worker's own loop."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.gpuworker.station import Station
+
+from gpupipe.local import emulators
+from gpupipe.local.emulators import Emulators
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    with emulators.running(tmp_path_factory.mktemp("emulators")) as running:
+        yield running
+
+
+@pytest.fixture
+def station(local: Emulators, tmp_path: Path) -> Iterator[Station]:
+    station = Station(local=local, folder=tmp_path / "machine")
+    yield station
+    station.close()

@@ -1,0 +1,89 @@
+"""A task without a model: what an input's text says happens to it. `ok`, or one of the words in `_deed`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
+
+
+class FakeTask:
+    """Inputs are words: "bad" cannot be decoded, "crash" kills the process, "hang" waits for `let_go` …"""
+
+    record_name: ClassVar[str] = "annotations.json"
+    let_go: ClassVar[threading.Event] = threading.Event()
+
+    def __init__(self, *, infer_threads: int = 1, batch_size: int = 4) -> None:
+        self.infer_threads, self.batch_size = infer_threads, batch_size
+        self.batches: list[list[str]] = []
+        """What each call of `run` was given, by output name."""
+        self.decoding = self.decoding_at_most = 0
+
+    def load(self, device: str, options: Mapping[str, Any]) -> None:
+        if options.get("cannot_load"):
+            raise RuntimeError("there is no such model")
+
+    def engine_info(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"name": "fake", "version": "1", "notes": ""}
+
+    def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"info": {"engine": "fake"}, "licenses": [], "categories": [{"id": 1, "name": "word"}]}
+
+    def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
+        words = data.decode().split() or [""]
+        _tell(options, f"decode {source.output}")
+        time.sleep(options.get("decode_s", 0))
+        _deed(words[0], self, options)
+        cost = int(words[1]) if words[0] == "large" else 1000
+        return Decoded(source=source, payload=words[0], cost_bytes=cost)
+
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
+        self.batches.append([item.source.output for item in batch])
+        time.sleep(options.get("sleep_s", 0) * len(batch))
+        if len(batch) > options.get("fits", 99):
+            raise MemoryError(f"{len(batch)} items do not fit")
+        for item in batch:
+            if item.payload == "hang-in-model":
+                self.let_go.wait(20)
+            if item.payload == "bug-in-model":
+                raise ValueError("the model cannot count")
+        refusal = ItemError("unsupported", "the model does not like it")
+        return [refusal if item.payload == "refuse" else f"seen {item.payload}" for item in batch]
+
+    def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
+        name = decoded.source.output.rpartition("/")[2]
+        annotations = [{"id": 1, "image_id": 1, "category_id": 1, "caption": result}]
+        fragment = {"image": {"id": 1, "file_name": decoded.source.file_name}, "annotations": annotations}
+        return Encoded(
+            files={f"masks/{name}_masks.tif": File(data=result.encode(), content_type="image/tiff")},
+            record={**self.shard_header(options), "images": [fragment["image"]], "annotations": annotations},
+            fragment=fragment,
+            counts={"annotations": 1},
+        )
+
+
+def _deed(word: str, task: FakeTask, options: Mapping[str, Any]) -> None:
+    if word == "bad":
+        raise ItemError("unreadable", "this is no picture")
+    if word == "bug":
+        raise ValueError("decoders have bugs")
+    if word == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "hang":
+        task.let_go.wait(20)
+    if word == "hog":
+        hoard = bytearray(2_000_000_000)
+        hoard[:: 1 << 12] = b"x" * len(hoard[:: 1 << 12])
+
+
+def _tell(options: Mapping[str, Any], line: str) -> None:
+    """Append to the diary that the options name: what was done is known after the process was killed."""
+    if "diary" in options:
+        with Path(options["diary"]).open("a") as diary:
+            diary.write(line + "\n")

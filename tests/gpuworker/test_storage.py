@@ -1,0 +1,166 @@
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import boto3
+import pytest
+from tests.gpuworker.station import Station
+
+from gpuworker.storage import Storage, StorageError, endpoint_of
+from gpuworker.tasks import ItemError
+
+ODD_NAMES = [
+    "plain.jpg",
+    "with space + plus % percent %20.jpg",
+    "größe/日本/🌾.jpg",
+    "double//slash.jpg",
+    "./dot/../dots.jpg",
+    "tab\there.jpg",
+    "#?&=;'()*!~[]{}|^`<>\".jpg",
+    "deep/" * 180 + "x.jpg",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_is_written_and_read_as_it_is(station: Station, name: str) -> None:
+    # given and when
+    artifact = station.storage.put(name, b"bytes", "image/jpeg")
+    # then boto3 finds it under the very same name, and so do we
+    head = station.client("s3").head_object(Bucket=station.name, Key=name)
+    assert (head["ContentLength"], head["ContentType"]) == (5, "image/jpeg")
+    assert artifact.key == name
+    assert station.storage.get(name).data == b"bytes"
+
+
+def test_what_was_written_is_pinned_by_version_and_checksum(station: Station) -> None:
+    first = station.storage.put("k", b"one")
+    second = station.storage.put("k", b"second")
+    assert first.sha256 == hashlib.sha256(b"one").hexdigest()
+    assert (first.size, second.size) == (3, 6)
+    assert station.storage.get("k", version_id=first.version_id).data == b"one"
+    assert station.storage.get("k").data == b"second"
+
+
+@pytest.mark.parametrize("key", ["k", "odd//k"])
+def test_replaced_input_has_changed(station: Station, key: str) -> None:
+    station.storage.put(key, b"one")
+    etag = station.storage.get(key).etag
+    assert station.storage.get(key, etag=etag.strip('"')).data == b"one"
+    station.storage.put(key, b"two")
+    with pytest.raises(ItemError) as caught:
+        station.storage.get(key, etag=etag)
+    assert caught.value.code == "changed"
+
+
+def test_pinned_version_is_read_though_a_newer_one_is_there(station: Station) -> None:
+    old = station.storage.put("k", b"one")
+    etag = hashlib.md5(b"one", usedforsecurity=False).hexdigest()
+    station.storage.put("k", b"two")
+    assert station.storage.get("k", etag=etag, version_id=old.version_id).data == b"one"
+
+
+@pytest.mark.parametrize("key", ["nothing", "odd//nothing"])
+def test_missing_input_is_not_found_and_missing_document_is_none(station: Station, key: str) -> None:
+    assert station.storage.read(key) is None
+    with pytest.raises(ItemError) as caught:
+        station.storage.get(key)
+    assert caught.value.code == "not_found"
+
+
+@pytest.mark.parametrize("key", ["k", "odd//k"])
+def test_only_the_first_of_two_conditional_writes_counts(station: Station, key: str) -> None:
+    assert station.storage.put_new(key, b"first") is True
+    assert station.storage.put_new(key, b"second") is False
+    found = station.storage.read(key)
+    assert found is not None
+    assert found.data == b"first"
+
+
+def test_of_many_writers_at_once_one_wins(station: Station) -> None:
+    won: list[int] = []
+
+    def write(number: int) -> None:
+        if station.storage.put_new("contended", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    found = station.storage.read("contended")
+    assert found is not None
+    assert found.data == str(won[0]).encode()
+    assert len(won) == 1
+
+
+def test_large_object_goes_in_parts_and_comes_in_ranges(station: Station) -> None:
+    data = os.urandom(33 * 1024 * 1024)
+    artifact = station.storage.put("large", data)
+    assert artifact.sha256 == hashlib.sha256(data).hexdigest()
+    assert station.storage.get("large", size=len(data)).data == data
+
+
+def test_unreachable_bucket_is_no_fault_of_the_item(station: Station) -> None:
+    storage = Storage("nowhere", region="us-east-1", session=station.session, endpoint=station.local.endpoints["ec2"])
+    with pytest.raises(StorageError, match="could not write k"):
+        storage.put("k", b"x")
+
+
+@pytest.fixture
+def answering() -> Iterator[tuple[str, list[dict[str, str]], dict[str, Any]]]:
+    """An HTTP server that answers as it is told and keeps the headers of what it was asked."""
+    asked: list[dict[str, str]] = []
+    told: dict[str, Any] = {"status": 200, "body": b"x"}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(told["status"])
+            self.send_header("ETag", '"e"')
+            self.send_header("Last-Modified", "Wed, 21 Oct 2026 07:28:00 GMT")
+            self.send_header("Content-Length", str(len(told["body"])))
+            self.end_headers()
+            self.wfile.write(told["body"])
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked, told
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+SESSION = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+
+
+@pytest.mark.parametrize("key", ["k", "odd//k"])
+def test_every_request_names_the_owner_and_signs_it(answering: Any, key: str) -> None:
+    endpoint, asked, _ = answering
+    Storage("bucket", region="us-east-1", owner="123456789012", session=SESSION, endpoint=endpoint).get(key)
+    assert asked[0]["x-amz-expected-bucket-owner"] == "123456789012"
+    assert "x-amz-expected-bucket-owner" in asked[0]["authorization"]
+
+
+def test_denied_input_is_not_found_but_expired_credentials_are_no_fault_of_it(answering: Any) -> None:
+    endpoint, _, told = answering
+    storage = Storage("bucket", region="us-east-1", session=SESSION, endpoint=endpoint)
+    told.update(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    with pytest.raises(ItemError) as caught:
+        storage.get("k")
+    assert caught.value.code == "not_found"
+    told.update(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")
+    with pytest.raises(StorageError, match="access denied"):
+        storage.get("k")
+
+
+def test_endpoint_of_s3_goes_before_the_general_one() -> None:
+    assert endpoint_of({"AWS_ENDPOINT_URL": "a", "AWS_ENDPOINT_URL_S3": "b"}) == "b"
+    assert endpoint_of({"AWS_ENDPOINT_URL": "a"}) == "a"
+    assert endpoint_of({}) == ""

@@ -1,0 +1,213 @@
+import threading
+from typing import Any
+
+import pytest
+from tests.gpuworker.fake_task import FakeTask
+from tests.gpuworker.station import Station, until
+
+from gpuworker.budget import ByteBudget
+from gpuworker.contract import Failure, ItemResult, Shard
+from gpuworker.feed import Feed
+from gpuworker.storage import Storage
+from gpuworker.stream import Stream
+
+
+def fed(stream: Stream, shard: Shard, **options: Any) -> Feed:
+    """A feed with all of the shard's items in the stream."""
+    feed = Feed(shard)
+    stream.add(feed, range(len(shard.items)), **options)
+    return feed
+
+
+def codes(feed: Feed) -> list[str]:
+    """What became of each item: "" or its failure's code."""
+    assert feed.wait(20)
+    return [outcome.code if isinstance(outcome, Failure) else "" for outcome in feed.outcomes()]
+
+
+def test_items_come_out_in_order_with_artefacts_and_seconds(station: Station) -> None:
+    # given and when
+    [shard] = station.job([f"word{i}" for i in range(40)], send=False)
+    feed = fed(station.stream(FakeTask(), station.journal()), shard)
+    # then
+    assert codes(feed) == [""] * 40
+    for item, outcome in zip(shard.items, feed.outcomes(), strict=True):
+        assert isinstance(outcome, ItemResult)
+        assert (outcome.output, outcome.etag, outcome.counts) == (item.output, item.etag, {"annotations": 1})
+        assert set(outcome.artifacts) == {"annotations.json", f"masks/{item.output}_masks.tif"}
+        assert set(outcome.seconds) == {"download", "decode", "infer", "encode", "upload"}
+    last = feed.outcomes()[39]
+    assert isinstance(last, ItemResult)
+    assert station.storage.get(last.artifacts["masks/039_masks.tif"].key).data == b"seen word39"
+
+
+def test_every_kind_of_bad_item_fails_alone(station: Station) -> None:
+    [shard] = station.job(["tree", "bad", "bug", "refuse", "bug-in-model", "tree"], send=False)
+    feed = fed(station.stream(FakeTask(batch_size=8), station.journal()), shard)
+    assert codes(feed) == ["", "unreadable", "internal_error", "unsupported", "internal_error", ""]
+    messages = [outcome.message for outcome in feed.outcomes() if isinstance(outcome, Failure)]
+    assert messages[1] == "ValueError: decoders have bugs"
+    assert "item_failed_unexpectedly" in station.lines
+    assert any("fake_task.py" in line for line in station.lines.lines), "the traceback is in the log"
+
+
+def test_missing_and_replaced_inputs_fail(station: Station) -> None:
+    [shard] = station.job(["tree", "gone"], send=False)
+    gone = shard.items[1]
+    station.client("s3").delete_object(Bucket=station.name, Key=gone.key, VersionId=gone.version_id)
+    replaced = {**vars(shard.items[0]), "etag": "0" * 32}
+    shard = Shard.from_dict({**vars(shard), "items": [replaced, vars(gone)]})
+    assert codes(fed(station.stream(FakeTask(), station.journal()), shard)) == ["changed", "not_found"]
+
+
+def test_batches_hold_items_of_several_shards_but_of_equal_options_only(station: Station) -> None:
+    # given three small shards, two of them with equal options, and a model that is busy until all are ready
+    task = FakeTask(batch_size=8)
+    stream = station.stream(task, station.journal())
+    blocker = fed(stream, station.job(["hang-in-model"], send=False, kind="blocker")[0])
+    until(lambda: task.batches)
+    shards = [station.job(["a", "b"], send=False, kind=kind)[0] for kind in ("x", "x", "y")]
+    feeds = [fed(stream, shard) for shard in shards]
+    until(lambda: stream.inference.ready.qsize() == 6)
+    # when
+    FakeTask.let_go.set()
+    for feed in [blocker, *feeds]:
+        codes(feed)
+    # then all of x could share batches, and y never joined them
+    assert sum(map(len, task.batches)) == 7
+    assert len(task.batches) <= 5
+    assert max(map(len, task.batches)) > 2 or len(task.batches) == 5
+
+
+def test_batch_that_does_not_fit_is_halved(station: Station) -> None:
+    task = FakeTask(batch_size=8)
+    stream = station.stream(task, station.journal())
+    blocker = fed(stream, station.job(["hang-in-model"], send=False)[0])
+    until(lambda: task.batches)
+    feed = fed(stream, station.job(["w"] * 8, send=False, fits=2)[0])
+    until(lambda: stream.inference.ready.qsize() == 8)
+    FakeTask.let_go.set()
+    assert codes(feed) == [""] * 8
+    assert codes(blocker) == [""]
+    assert [len(batch) for batch in task.batches[1:4]] == [8, 4, 2]
+    assert "batch_halved" in station.lines
+
+
+def test_item_that_does_not_fit_alone_fails_or_is_done_the_tasks_own_way(station: Station) -> None:
+    class Tiling(FakeTask):
+        def run_reduced(self, decoded: Any, options: Any) -> str:
+            return "seen in tiles"
+
+    [shard] = station.job(["tree"], send=False, fits=0)
+    assert codes(fed(station.stream(FakeTask(), station.journal()), shard)) == ["out_of_memory"]
+    assert codes(fed(station.stream(Tiling(), station.journal()), shard)) == [""]
+
+
+def test_budget_bounds_what_is_in_flight(station: Station) -> None:
+    budget = ByteBudget(1_000_000)
+    [shard] = station.job(["large 200000"] * 40, send=False)
+    task = FakeTask()
+    task.decoded_bytes = lambda data, source, options: int(data.split()[1])  # type: ignore[attr-defined]
+    assert codes(fed(station.stream(task, station.journal(), budget=budget), shard)) == [""] * 40
+    assert 400_000 < budget.peak_bytes <= 1_000_000
+    assert budget.used_bytes == 0
+
+
+def test_item_larger_than_the_budget_is_done(station: Station) -> None:
+    budget = ByteBudget(1_000)
+    [shard] = station.job(["large 5000000", "tree", "large 5000000"], send=False)
+    assert codes(fed(station.stream(FakeTask(), station.journal(), budget=budget), shard)) == [""] * 3
+    assert budget.used_bytes == 0
+
+
+def test_step_that_never_ends_fails_its_item_and_no_other(station: Station) -> None:
+    [shard] = station.job(["tree", "hang", "tree"], send=False)
+    stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.4)
+    assert codes(fed(stream, shard)) == ["", "timeout", ""]
+    assert stream.stuck == ""
+    assert codes(fed(stream, station.job(["more"] * 10, send=False)[0])) == [""] * 10
+
+
+def test_model_that_never_returns_makes_the_process_end(station: Station) -> None:
+    stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3)
+    feed = fed(stream, station.job(["hang-in-model"], send=False)[0])
+    assert "infer of inputs/field7/000.txt" in until(lambda: stream.stuck)
+    assert not feed.wait(0)
+
+
+def test_several_hanging_steps_make_the_process_end(station: Station) -> None:
+    stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3)
+    fed(stream, station.job(["hang"] * 6, send=False)[0])
+    assert "decode of" in until(lambda: stream.stuck)
+
+
+def test_unreachable_bucket_fails_the_shard_and_not_its_items(station: Station) -> None:
+    [shard] = station.job(["tree"] * 3, send=False)
+    dead = "http://127.0.0.1:9"
+    nowhere = Storage("nowhere", region="us-east-1", session=station.session, endpoint=dead, retry_for_s=0)
+    feed = Feed(shard)
+    stream = station.stream(FakeTask(), station.journal(), storage=nowhere)
+    stream.add(feed, range(3))
+    until(lambda: feed.error, within_s=30)
+    assert feed.progress == 0
+
+
+def test_cancelled_feed_lets_go_of_everything(station: Station) -> None:
+    stream = station.stream(FakeTask(), station.journal())
+    feed = fed(stream, station.job(["tree"] * 60, send=False, sleep_s=0.05)[0])
+    until(lambda: feed.progress > 2)
+    feed.cancel()
+    until(lambda: stream.budget.used_bytes == 0)
+    assert feed.progress < 60
+    # and the stream goes on with others
+    assert codes(fed(stream, station.job(["tree"], send=False)[0])) == [""]
+
+
+def test_closing_in_the_middle_ends_every_thread(station: Station) -> None:
+    before = set(threading.enumerate())
+    stream = station.stream(FakeTask(), station.journal())
+    fed(stream, station.job(["tree"] * 100, send=False, sleep_s=0.02)[0])
+    until(lambda: stream.inference.idle_s > 0)
+    assert stream.close(10)
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in left if name.startswith("stream")}
+
+
+def test_closing_says_when_a_step_hangs(station: Station) -> None:
+    task = FakeTask()
+    stream = station.stream(task, station.journal())
+    fed(stream, station.job(["hang-in-model"], send=False)[0])
+    until(lambda: task.batches)
+    assert stream.close(0.2) is False
+
+
+def test_suspects_run_in_a_process_of_their_own(station: Station) -> None:
+    [shard] = station.job(["tree", "crash", "tree", "bad"], send=False)
+    task = FakeTask()
+    feed = fed(station.stream(task, station.journal()), shard, alone={1, 2, 3})
+    assert codes(feed) == ["", "killed_worker", "", "unreadable"]
+    assert task.batches == [["000"]], "this process's model saw only the one that is no suspect"
+
+
+def test_journal_holds_what_is_in_work_and_nothing_else(station: Station) -> None:
+    # given one item inside the model and others ready behind it
+    task, journal = FakeTask(batch_size=1), station.journal()
+    stream = station.stream(task, journal)
+    feed = fed(stream, station.job(["hang-in-model", *["tree"] * 5], send=False)[0])
+    until(lambda: task.batches and stream.inference.ready.qsize() == 5)
+    hanging = [int(batch[0]) for batch in task.batches]
+    # when the process is killed now, then only that one is a suspect
+    assert journal.marked() == {(feed.id, index) for index in hanging}
+    FakeTask.let_go.set()
+    codes(feed)
+    assert journal.marked() == set()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_as_many_threads_as_the_task_allows_run_its_model(station: Station, threads: int) -> None:
+    task = FakeTask(infer_threads=threads, batch_size=1)
+    stream = station.stream(task, station.journal())
+    feed = fed(stream, station.job(["hang-in-model"] * 5, send=False)[0])
+    until(lambda: len(task.batches) == threads)
+    FakeTask.let_go.set()
+    assert codes(feed) == [""] * 5
