@@ -19,3 +19,13 @@ def deploy(client: Any, account_id: str, name: str, code: str) -> str:
         Timeout=20,
     )
     return str(answer["FunctionArn"])
+
+
+def logged(client: Any, function: str, word: str) -> list[str]:
+    """The lines with `word` that a function has printed."""
+    logs = client("logs")
+    try:
+        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{function}", filterPattern=word)["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    return [event["message"].strip() for event in events]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.local.clients import Client
-from tests.local.functions import deploy
+from tests.local.functions import deploy, logged
 from tests.local.waiting import until
 
 from gpupipe.local.emulators import Emulators
@@ -111,16 +111,7 @@ def test_burst_reaches_the_function_as_one_batch(client: Client, local: Emulator
         sqs.send_message_batch(QueueUrl=url, Entries=entries)
         time.sleep(0.1)
     # then it is called once
-    assert until(lambda: batches(client, "counts")) == ["BATCH 40"]
-
-
-def batches(client: Client, function: str) -> list[str]:
-    logs = client("logs")
-    try:
-        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{function}", filterPattern="BATCH")["events"]
-    except logs.exceptions.ResourceNotFoundException:
-        return []
-    return [event["message"].strip() for event in events]
+    assert until(lambda: logged(client, "counts", "BATCH")) == ["BATCH 40"]
 
 
 def test_ministack_itself_gives_ten_at_once_and_waits_for_nothing() -> None:

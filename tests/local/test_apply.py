@@ -1,0 +1,119 @@
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.local.stand_in import write_config
+
+from gpupipe import provision
+from gpupipe.aws import Aws
+from gpupipe.config import Config, load
+from gpupipe.errors import LockedError
+from gpupipe.local import apply, control
+from gpupipe.local.emulators import Emulators
+from gpupipe.local.state import Folder
+from gpupipe.lock import LOCK_KEY, Lock
+from gpupipe.names import Stack
+from gpupipe.state import object_of
+
+GONE_PID = 2**22 + 1  # beyond what Linux and macOS give
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return load(write_config(tmp_path_factory.mktemp("config"), "again"))
+
+
+@pytest.fixture(scope="module")
+def aws(local: Emulators, config: Config) -> Iterator[Aws]:
+    """The emulated account with the stack in it."""
+    stack = Stack(name="again", environment="dev", account=local.account.account_id, region=local.account.region)
+    keys = {"aws_access_key_id": local.account.access_key, "aws_secret_access_key": local.account.secret_key}
+    aws = Aws(stack=stack, endpoints=local.endpoints, credentials=keys)
+    provision.up(config, aws)
+    yield aws
+    provision.down(config, aws)
+
+
+def forget_a_role(aws: Aws) -> str:
+    """Lose something as a restarted moto does; returns its name."""
+    iam = aws.client("iam")
+    name = str(iam.list_roles(PathPrefix=aws.stack.iam_path)["Roles"][0]["RoleName"])
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+    for profile in iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]:
+        iam.remove_role_from_instance_profile(InstanceProfileName=profile["InstanceProfileName"], RoleName=name)
+    iam.delete_role(RoleName=name)
+    return name
+
+
+def test_what_was_forgotten_is_made_again(aws: Aws, config: Config) -> None:
+    name = forget_a_role(aws)
+    apply.apply_again(config, aws)
+    assert aws.client("iam").get_role(RoleName=name)
+    assert not provision.plan_up(config, aws).changes
+
+
+def test_command_at_work_is_left_alone(aws: Aws, config: Config) -> None:
+    forget_a_role(aws)
+    with Lock(aws, command="gpupipe up"), pytest.raises(LockedError):
+        apply.apply_again(config, aws)
+    apply.apply_again(config, aws)
+
+
+def test_lock_of_a_dead_command_does_not_hold_it_up(aws: Aws, config: Config) -> None:
+    # given a lock whose holder was killed a moment ago
+    s3 = aws.client("s3")
+    with Lock(aws, command="gpupipe up"):
+        held = json.loads(s3.get_object(**object_of(aws, LOCK_KEY))["Body"].read())
+    s3.put_object(**object_of(aws, LOCK_KEY), Body=json.dumps({**held, "pid": GONE_PID}).encode())
+    name = forget_a_role(aws)
+    # when
+    apply.apply_again(config, aws)
+    # then
+    assert aws.client("iam").get_role(RoleName=name)
+
+
+def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: Path) -> None:
+    # given a configuration that was applied
+    config_file = write_config(tmp_path)
+    folder = Folder.of(config_file, "demo-dev")
+    assert apply.applied_config(folder) is None
+    apply.remember(config_file, "demo-dev")
+    # when it is edited
+    text = config_file.read_text().replace("guard_interval_s = 0.5", "guard_interval_s = 7")
+    config_file.write_text(text)
+    # then the applied one stays until the next time
+    assert (known := apply.applied_config(folder)) is not None
+    assert known.local.guard_interval_s == 0.5
+    apply.remember(config_file, "demo-dev")
+    assert (known := apply.applied_config(folder)) is not None
+    assert known.local.guard_interval_s == 7
+
+
+def test_killed_moto_comes_back_with_all_that_was_applied(tmp_path: Path) -> None:
+    # given a stack that is up
+    config_file = write_config(tmp_path, "whole")
+    config = load(config_file)
+    try:
+        target = control.ensure_running(config_file, region="us-east-1", stack_id="whole-dev")
+        aws = control.connect(target, name="whole", environment="dev")
+        provision.up(config, aws)
+        apply.remember(config_file, stack_id="whole-dev")
+        pids = {
+            process["name"]: process["pid"]
+            for process in control.status(config_file, stack_id="whole-dev")["processes"]
+        }
+        # when everything is killed
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+        # then the next command finds all of it again
+        target = control.ensure_running(config_file, region="us-east-1", stack_id="whole-dev")
+        assert "seconds before" in target.notices[1]
+        assert not provision.plan_up(config, aws).changes
+    finally:
+        control.stop(config_file, remove=True, stack_id="whole-dev")
