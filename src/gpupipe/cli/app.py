@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gpupipe.cli import demo, local, project, queues, results, stack, work
+from gpupipe.cli import demo, local, project, results, stack, work
 
 app = typer.Typer(
     name="gpupipe",
@@ -38,13 +38,11 @@ def _globals(
 
 for command in (
     *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
-    *(work.submit, work.watch, results.fetch, results.run, work.jobs, work.cancel, work.retry),
-    *(work.logs, queues.start, queues.stop),
+    *(work.submit, work.watch, results.fetch, work.run, work.jobs),
 ):
     app.command()(command)
 
 for group, summary in (
-    (queues.dlq, "Shards that failed for good: list, send again, forget."),
     (project.config, "The configuration as gpupipe understands it."),
     (local.local, "The embedded target on this machine."),
 ):

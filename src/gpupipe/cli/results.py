@@ -49,7 +49,13 @@ def fetch(
 
 
 def bring(
-    opened: Opened, screen: Screen, *, job: str | None, project: str | None, pipeline: str | None, out: Path | None
+    opened: Opened,
+    screen: Screen,
+    *,
+    job: str | None,
+    project: str | None = None,
+    pipeline: str | None = None,
+    out: Path | None,
 ) -> FetchReport:
     """Fetch with progress."""
     from gpupipe.jobs.choose import choose_job

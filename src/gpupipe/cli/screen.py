@@ -52,6 +52,10 @@ class Screen:
         """A screen for what is shown on the way to the answer: on stderr, and not at all in JSON."""
         return _Aside(as_json=self.as_json)
 
+    def quiet(self) -> Screen:
+        """A screen that shows progress only, neither plans nor answers."""
+        return _Aside(as_json=True)
+
     @contextlib.contextmanager
     def progress(self, unit: str) -> Iterator[Progress]:
         """Progress of something long, counted in `unit`."""

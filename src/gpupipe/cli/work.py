@@ -64,10 +64,10 @@ def send(
     paths: list[str],
     *,
     project: str,
-    pipeline: str | None,
-    prompts: list[str] | None,
-    options: list[str] | None,
-    hold: bool,
+    pipeline: str | None = None,
+    prompts: list[str] | None = None,
+    options: list[str] | None = None,
+    hold: bool = False,
 ) -> SubmittedJob:
     """Submit with progress, and tell on stderr what was done."""
     from gpupipe.jobs.submit import submit as submit_job

@@ -12,7 +12,7 @@ from typing import Any
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.choose import choose_job
-from gpupipe.threads import together
+from gpupipe.aws import together
 from gpuworker.ledger import JobRecord, JobState, MachineRecord, Totals
 
 RATE_WINDOW_S = 120.0

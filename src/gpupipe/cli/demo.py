@@ -1,0 +1,68 @@
+"""`demo`: the whole of it on this machine, with packaged photographs; no AWS account, no torch, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpupipe.cli.screen import Screen, going_on
+
+DEFAULT_FOLDER = Path("gpupipe-demo")
+PROJECT = "examples"
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where it works.")] = DEFAULT_FOLDER,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up, to try the other commands.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Show report.html in the browser.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Run the main job on this machine: init, up, submit example photographs, watch, fetch, down.
+
+    Example: gpupipe demo --open
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.cli.results import bring, finish
+    from gpupipe.cli.stack import bring_up, take_down
+    from gpupipe.cli.work import see_through, send
+
+    screen = Screen(as_json=as_json)
+    config = _prepared(folder)
+    screen.say(f"1/5 up: an emulated AWS account in {folder}")
+    with going_on(f"Stop what runs with `gpupipe --config {config} down`."):
+        opened = open_stack(str(config), screen, start=True)
+        bring_up(opened, screen.quiet(), yes=True)
+        screen.say("2/5 submit: photographs with their sources named in gpupipe/examples/SOURCES.md")
+        job = send(opened, screen, [_examples()], project=PROJECT)
+        screen.say("3/5 watch: the guard starts a machine, the worker finds things")
+        see_through(opened.context(), screen, job.job, final=False)
+        screen.say("4/5 fetch: COCO, masks, overlays and a report, verified")
+        report = bring(opened, screen, job=job.job, out=folder / "results")
+        if not keep:
+            screen.say("5/5 down: everything is deleted, and nothing is left running")
+            take_down(opened, screen.quiet(), yes=True)
+        else:
+            screen.say(f"5/5 kept: gpupipe --config {config} status; `down` ends it")
+    finish(report, screen, open_=open_)
+
+
+def _prepared(folder: Path) -> Path:
+    """The configuration of the demo in `folder`; one of an earlier demo is used again."""
+    from gpupipe.config_file import write_new
+    from gpupipe.errors import UsageError
+
+    config = folder / "gpupipe.toml"
+    if not config.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty and no demo's folder.", hint="Choose another with --out.")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_new(config, kind="queue", name="gpupipe-demo", target="local")
+    return config
+
+
+def _examples() -> str:
+    from importlib import resources
+
+    return str(resources.files("gpupipe.examples"))
