@@ -1,4 +1,4 @@
-"""A desk for each test."""
+"""A desk for each test, and work for those who look at what came of a job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 from tests.jobs.desk import Desk, a_desk
+from tests.jobs.finished_work import Work, clients_of, some_work
 
+from gpupipe.aws import Aws
 from gpupipe.local.emulators import Emulators
 
 _numbers = itertools.count(1)
@@ -16,3 +18,14 @@ _numbers = itertools.count(1)
 def desk(emulated: Emulators) -> Desk:
     """A pipeline of its own, in the emulators."""
     return a_desk(emulated, f"desk{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def clients(emulated: Emulators) -> Aws:
+    return clients_of(emulated)
+
+
+@pytest.fixture
+def work(clients: Aws) -> Work:
+    """A pipeline's bucket and ledger of its own, to be filled with jobs as workers leave them."""
+    return some_work(clients, f"work{next(_numbers)}")

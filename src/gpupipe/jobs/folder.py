@@ -40,13 +40,14 @@ ANNOTATIONS, LINES, FAILURES, REPORT = "annotations.json", "results.jsonl", "fai
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
+PART_SUFFIX = ".gpupipe-part"
 LEFT_AFTER_S = 3600.0
 """A part that nothing was written to for so long belongs to no running fetch."""
 COMPONENT_BYTES = 200
 """Below every file system's 255, with room for a suffix and for the name of a part being downloaded."""
 INSIDE_BYTES = 2 * COMPONENT_BYTES
 """What a path grows by inside an item's folder: masks/<image>_masks.tif."""
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*]')
+_FORBIDDEN = re.compile(r'[/\x00-\x1f\x7f<>:"\\|?*]')
 """Refused by FAT, exFAT, NTFS or SMB, on which a photographer's external disk may be."""
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 
@@ -93,7 +94,7 @@ class ResultFolder:
             with replacing(note) as opened:
                 opened.write(json.dumps(dict(holds), indent=1).encode())
             self.scratch.mkdir(exist_ok=True)
-            _sweep(self.scratch)
+            _sweep([*self.scratch.iterdir(), *self.path.glob(f".*{PART_SUFFIX}")])
 
     def _unclaimed(self, holds: Mapping[str, str]) -> Mapping[str, str]:
         taken = [name for name in (ANNOTATIONS, LINES, FAILURES, REPORT, ITEMS) if (self.path / name).exists()]
@@ -105,9 +106,9 @@ class ResultFolder:
         return dict(holds)
 
 
-def _sweep(scratch: Path) -> None:
+def _sweep(parts: Iterable[Path]) -> None:
     """Remove what killed fetches left; not what another one may be writing now."""
-    for part in scratch.iterdir():
+    for part in parts:
         with contextlib.suppress(FileNotFoundError):
             if part.stat().st_mtime < time.time() - LEFT_AFTER_S:
                 part.unlink()
@@ -162,7 +163,7 @@ def portable(part: str) -> str:
     elif _RESERVED.match(plain):
         plain = f"_{plain}"
     plain = plain.rstrip(". ")
-    return plain if plain == part and len(os.fsencode(part)) <= COMPONENT_BYTES else marked(plain, part)
+    return plain if plain and plain == part and len(os.fsencode(part)) <= COMPONENT_BYTES else marked(plain, part)
 
 
 def marked(plain: str, whole: str) -> str:
@@ -226,9 +227,9 @@ def has_stamp(path: Path, artifact: Artifact, time_ns: int) -> bool:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at `path` whole, when the block ends, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{secrets.token_hex(8)}.gpupipe-part")
+    part = path.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(part, "xb") as opened:
                 yield opened

@@ -49,6 +49,7 @@ class CocoFile:
 
     def __init__(self, opened: IO[bytes], stack: ExitStack) -> None:
         self._file = opened
+        opened.write(b'{"images": ')
         spool = tempfile.TemporaryFile(dir=Path(opened.name).parent)  # noqa: SIM115 - the stack closes it
         self._spool = stack.enter_context(spool)
         self._images = _Array(opened)
@@ -56,7 +57,6 @@ class CocoFile:
         self._categories = _Numbered()
         self._licenses = _Numbered()
         self._infos: list[Mapping[str, Any]] = []
-        opened.write(b'{"images": ')
 
     def add(self, outcome: Outcome) -> None:
         header = outcome.commit.header

@@ -10,7 +10,9 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,6 +47,9 @@ IN_FLIGHT_BYTES = 64 * MB
 """All object bytes held in memory at once."""
 THREADS_LOCAL, THREADS_AWS = 16, 64
 """A far S3 answers after tens of milliseconds, so more requests must wait at once; a near one is kept busy by few."""
+RANGE_BYTES = 64 * MB
+"""Of a large object a request. A near S3 sends it all in one: emulators read the whole object for every range."""
+STREAM_BYTES = 4 * MB
 REQUEST_TIMEOUT_S = 600
 """Of one request with its body: all bytes in flight on a line of 1 Mbit/s."""
 PART_SUFFIX = ".gpupipe-part"
@@ -74,6 +79,8 @@ class Store:
     bucket: str
     s3: S3Store
     threads: int
+    aws: Aws
+    range_bytes: int = RANGE_BYTES
 
 
 def open_store(aws: Aws, bucket: str) -> Store:
@@ -114,7 +121,9 @@ def open_store(aws: Aws, bucket: str) -> Store:
             },
         },
     )
-    return Store(bucket=bucket, s3=store, threads=THREADS_LOCAL if aws.is_local else THREADS_AWS)
+    if aws.is_local:
+        return Store(bucket=bucket, s3=store, threads=THREADS_LOCAL, aws=aws, range_bytes=sys.maxsize)
+    return Store(bucket=bucket, s3=store, threads=THREADS_AWS, aws=aws)
 
 
 def part_bytes(size: int) -> int:
@@ -170,23 +179,50 @@ def is_lost(problem: Exception) -> bool:
     return isinstance(problem, IntegrityError) or (isinstance(problem, AwsError) and problem.code == "NotFound")
 
 
-def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes:
+def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes | bytes:
     """The content of one object (or its bytes from, to but without the second of `byte_range`)."""
+    if _UNSPEAKABLE.search(key):
+        return _read_by_boto3(store, key, version_id=version_id, byte_range=byte_range)
+    with explained(f"download {key}"):
+        return obstore.get(store.s3, key, options=_options(version_id, byte_range)).bytes()
+
+
+def _options(version_id: str, byte_range: tuple[int, int] | None) -> GetOptions | None:
     options: GetOptions = {}
     if version_id:
         options["version"] = version_id
     if byte_range:
         options["range"] = byte_range
-    with explained(f"download {key}"):
-        return obstore.get(store.s3, key, options=options or None).bytes()
+    return options or None
 
 
-def _write(path: str, data: Bytes) -> None:
+_UNSPEAKABLE = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
+"""Keys that S3 takes and obstore refuses or changes; only foreign clients make them (`aws s3 cp x s3://b/incoming/p//x`)."""
+
+
+def _read_by_boto3(store: Store, key: str, *, version_id: str, byte_range: tuple[int, int] | None) -> bytes:
+    options = {"VersionId": version_id} if version_id else {}
+    if byte_range:
+        options["Range"] = f"bytes={byte_range[0]}-{byte_range[1] - 1}"
+    owner = store.aws.stack.account
+    with explain.explained(f"download {key}"):
+        call = store.aws.client("s3").get_object
+        found = absent_ok(call, Bucket=store.bucket, Key=key, ExpectedBucketOwner=owner, **options)
+        if found is not None:
+            return bytes(found["Body"].read())
+    raise _absent(f"download {key}")
+
+
+def _absent(what: str) -> AwsError:
+    return AwsError(f"could not {what}: it is not there.", hint="It may have expired.", code="NotFound")
+
+
+def _write(path: str, data: Bytes | bytes) -> None:
     with _create(path) as opened:
         _write_at(opened, data, 0)
 
 
-def _write_at(opened: io.FileIO, data: Bytes, start: int) -> None:
+def _write_at(opened: io.FileIO, data: Bytes | bytes, start: int) -> None:
     """All of `data`: on a disk that fills up the system writes less than it was given, and says so the next time."""
     left = memoryview(data)
     while left:
@@ -211,13 +247,15 @@ def _create(path: str) -> io.FileIO:
 
 
 def _download_ranges(store: Store, one: Download, part: str) -> None:
-    """A large object, several ranges at once, each written where it belongs."""
-    step = part_bytes(one.size)
+    """A large object, several ranges at once, each streamed to where it belongs."""
+    step = min(one.size, store.range_bytes)
     with _create(part) as opened:
 
         def fetch(start: int) -> None:
-            data = read(store, one.key, version_id=one.version_id, byte_range=(start, min(start + step, one.size)))
-            _write_at(opened, data, start)
+            end = min(start + step, one.size)
+            for data in _stream(store, one, None if end - start == one.size else (start, end)):
+                _write_at(opened, data, start)
+                start += len(data)
 
         for _, failure in concurrently(range(0, one.size, step), fetch, threads=PARTS_AT_ONCE):
             if failure is not None:
@@ -225,6 +263,14 @@ def _download_ranges(store: Store, one: Download, part: str) -> None:
     with open(part, "rb") as opened_again:
         digest = hashlib.file_digest(opened_again, "sha256").hexdigest() if one.sha256 else ""
     _verify(one, os.path.getsize(part), digest)
+
+
+def _stream(store: Store, one: Download, byte_range: tuple[int, int] | None) -> Iterator[bytes]:
+    if _UNSPEAKABLE.search(one.key):
+        yield bytes(_read_by_boto3(store, one.key, version_id=one.version_id, byte_range=byte_range))
+        return
+    with explained(f"download {one.key}"):
+        yield from obstore.get(store.s3, one.key, options=_options(one.version_id, byte_range)).stream(STREAM_BYTES)
 
 
 def _verify(one: Download, size: int, sha256: str) -> None:
@@ -247,7 +293,7 @@ def explained(what: str) -> Iterator[None]:
             code="AccessDenied",
         ) from error
     except FileNotFoundError as error:
-        raise AwsError(f"could not {what}: it is not there.", hint="It may have expired.", code="NotFound") from error
+        raise _absent(what) from error
     except (BaseError, ValueError) as error:
         raise AwsError(
             f"could not {what}: {_first_line(error)}.",

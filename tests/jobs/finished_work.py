@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
-
 from gpupipe.aws import Aws
-from gpupipe.local import emulators
+from gpupipe.local.emulators import Emulators
 from gpupipe.names import Stack
 from gpuworker.contract import (
     Artifact,
@@ -35,7 +32,6 @@ from gpuworker.ledger import Intake, JobRecord, JobState, Ledger, ShardRecord
 NOW = 1_795_000_000.0
 PIPELINE = "segment"
 CATEGORIES = ("tree", "car")
-_names = itertools.count()
 
 
 def a_fragment(file_name: str, *, scores: Sequence[float] = (0.9,), category: int = 1) -> dict[str, Any]:
@@ -57,7 +53,7 @@ def a_header(categories: Sequence[str] = CATEGORIES) -> dict[str, Any]:
 
 
 @dataclass(kw_only=True)
-class Account:
+class Work:
     """One stack with a bucket and a ledger of its own."""
 
     aws: Aws
@@ -202,27 +198,27 @@ class Account:
         self.ledger.finish_if_complete(result.job)
 
 
-@pytest.fixture(scope="session")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulators.Emulators]:
-    with emulators.running(tmp_path_factory.mktemp("emulators")) as running:
-        yield running
-
-
-@pytest.fixture
-def account(emulated: emulators.Emulators) -> Account:
-    """An empty stack."""
-    own = emulated.account
-    stack = Stack(name=f"t{next(_names)}", environment="dev", account=own.account_id, region=own.region)
-    keys = {"aws_access_key_id": own.access_key, "aws_secret_access_key": own.secret_key}
-    aws = Aws(stack=stack, endpoints=emulated.endpoints, credentials=keys)
-    aws.client("s3").create_bucket(Bucket=stack.data_bucket(PIPELINE))
-    aws.client("s3").put_bucket_versioning(
-        Bucket=stack.data_bucket(PIPELINE), VersioningConfiguration={"Status": "Enabled"}
-    )
+def some_work(clients: Aws, name: str) -> Work:
+    """An empty stack of that name; it shares the clients, which take longer to make than to use."""
+    aws = replace(clients, stack=replace(clients.stack, name=name))
+    bucket = aws.stack.data_bucket(PIPELINE)
+    aws.client("s3").create_bucket(Bucket=bucket)
+    aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     aws.client("dynamodb").create_table(
-        TableName=stack.table,
+        TableName=aws.stack.table,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
         BillingMode="PAY_PER_REQUEST",
     )
-    return Account(aws=aws, ledger=Ledger(aws.client("dynamodb"), stack.table, lambda: NOW))
+    return Work(aws=aws, ledger=Ledger(aws.client("dynamodb"), aws.stack.table, lambda: NOW))
+
+
+def clients_of(emulated: Emulators) -> Aws:
+    """Clients for all stacks in the emulators."""
+    own = emulated.account
+    stack = Stack(name="any", environment="dev", account=own.account_id, region=own.region)
+    keys = {"aws_access_key_id": own.access_key, "aws_secret_access_key": own.secret_key}
+    aws = Aws(stack=stack, endpoints=emulated.endpoints, credentials=keys)
+    for service in ("s3", "dynamodb"):  # made now, they and their session go along into every copy
+        aws.client(service)
+    return aws
