@@ -122,6 +122,30 @@ def test_ministack_itself_gives_ten_at_once_and_waits_for_nothing() -> None:
     assert "MaximumBatchingWindowInSeconds" not in poller
 
 
+# --- S3: a range of a version ---------------------------------------------------------------------------------------
+
+
+def test_range_of_an_older_version_is_a_part_of_it(client: Client) -> None:
+    # given an object with two versions
+    s3 = client("s3")
+    s3.create_bucket(Bucket="ranges")
+    s3.put_bucket_versioning(Bucket="ranges", VersioningConfiguration={"Status": "Enabled"})
+    old = s3.put_object(Bucket="ranges", Key="k", Body=b"0123456789")["VersionId"]
+    s3.put_object(Bucket="ranges", Key="k", Body=b"abc")
+    # when a range of the older one is asked for
+    answer = s3.get_object(Bucket="ranges", Key="k", VersionId=old, Range="bytes=2-4")
+    # then it is that
+    assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["ContentRange"]) == (206, "bytes 2-4/10")
+    assert answer["Body"].read() == b"234"
+    assert s3.get_object(Bucket="ranges", Key="k", VersionId=old)["Body"].read() == b"0123456789"
+
+
+def test_ministack_itself_sends_all_of_a_version() -> None:
+    whole = unmended("s3").__loader__.get_source("ministack.services.s3")
+    reader = whole[whole.index("def _get_object(") : whole.index("def _append_object_parts")]
+    assert reader.index("return 200, resp_headers, body") < reader.index("range_header")
+
+
 # --- deep learning AMI ---------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ shim that fails once ministack does it by itself, so that the shim is then remov
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 from xml.sax.saxutils import escape
 
@@ -24,8 +24,9 @@ DLAMI_ID = "ami-0a1b2c3d4e5f60718"
 
 def install() -> None:
     """Mend ministack's modules in place; called before it serves."""
-    from ministack.services import sqs, ssm
+    from ministack.services import s3, sqs, ssm
 
+    s3._get_object = _ranged(s3._get_object, s3._parse_range)
     sqs._HANDLERS.setdefault("StartMessageMoveTask", _start_message_move_task)
     sqs._HANDLERS.setdefault("ListMessageMoveTasks", _list_message_move_tasks)
     sqs._receive_messages_for_esm = _receive_within_window
@@ -49,6 +50,30 @@ class ExpectedBucketOwner:
         content = b"" if scope["method"] == "HEAD" else f"{body}</Resource></Error>".encode()
         await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"application/xml")]})
         await send({"type": "http.response.body", "body": content})
+
+
+# --- S3: a range of a version ---------------------------------------------------------------------------------------
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def _ranged(get_object: Callable[..., Answer], parse_range: Callable[[str, int], tuple[int, int] | None]) -> Any:
+    """GetObject with `versionId`, which sends all of the object when asked for a `Range` of it."""
+
+    def ranged(bucket: str, key: str, headers: dict[str, str], query_params: dict[str, Any] | None = None) -> Answer:
+        status, answered, body = get_object(bucket, key, headers, query_params)
+        asked = headers.get("range", "") if "versionId" in (query_params or {}) else ""
+        found = parse_range(asked, len(body)) if asked and status == 200 else None
+        if found is None:
+            return status, answered, body
+        start, end = found
+        part = body[start : end + 1]
+        about = {"Content-Length": str(len(part)), "Content-Range": f"bytes {start}-{end}/{len(body)}"}
+        # A checksum is of the whole object; boto3 would hold it against the part.
+        kept = {name: value for name, value in answered.items() if not name.lower().startswith("x-amz-checksum-")}
+        return 206, {**kept, **about}, part
+
+    return ranged
 
 
 # --- SQS: redrive of a dead-letter queue ---------------------------------------------------------------------------
