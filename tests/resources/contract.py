@@ -1,6 +1,6 @@
-"""What every kind promises, whatever it is: the same tests run in-process and against the local target's emulators.
+"""What every kind promises, whatever it is.
 
-A test class that inherits `Contract` provides the fixtures `aws` and `stacks`.
+A test class that inherits from these has the fixtures `aws` and `stacks`.
 """
 
 from __future__ import annotations

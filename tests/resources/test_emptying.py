@@ -82,7 +82,7 @@ def test_what_s3_refuses_for_the_moment_goes_in_the_next_pass() -> None:
 def test_what_stays_for_good_is_said() -> None:
     s3 = SmallS3(10, refuses=lambda key: key == "0000003")
 
-    with pytest.raises(AwsError, match=r"1 objects stay, the first '0000003' because of SlowDown: reduce your rate"):
+    with pytest.raises(AwsError, match=r"1 objects stay, the first '0000003' by SlowDown: reduce your rate"):
         empty_bucket(s3, "b", "1", lambda text: None)
 
     assert list(s3.keys) == ["0000003"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.resources.contract import Stacks, assert_as_wanted, converge, made
 from tests.resources.refusing import answering, refusing
-from tests.resources.samples import Samples
+from tests.resources.samples import IMAGE, Samples
 
 from gpupipe.aws import Aws
 from gpupipe.errors import AwsError
@@ -34,8 +34,9 @@ def names_image(image: str) -> Any:
 
 
 def another_image(aws: Aws, besides: str) -> str:
-    images = aws.client("ec2").describe_images(Owners=["amazon"])["Images"]
-    return next(str(image["ImageId"]) for image in images if image["ImageId"] != besides)
+    other = aws.client("ssm").get_parameter(Name=IMAGE.replace("x86_64", "arm64"))["Parameter"]["Value"]
+    assert other != besides
+    return str(other)
 
 
 def test_what_a_machine_gets(aws: Aws, template: LaunchTemplate) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.resources.contract import Stacks
+from tests.resources.samples import IMAGE
 
 from gpupipe.aws import Aws
 from gpupipe.errors import GpupipeError, NotOursError
@@ -16,7 +17,7 @@ from gpupipe.resources.ownership import tag_list
 
 
 def started(aws: Aws, stack: Stack) -> str:
-    image = aws.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    image = aws.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"]
     tags = tag_list(stack.tags("machine/segment", pipeline="segment"))
     answer = aws.client("ec2").run_instances(
         ImageId=image,

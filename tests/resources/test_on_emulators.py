@@ -1,4 +1,4 @@
-"""Every kind keeps the contract of kinds in the local target's emulators too, where answers differ in their details."""
+"""Every kind does what it promises in the local target's emulators too, where answers differ in their details."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.resources.contract import Contract, Stacks, made
+from tests.resources.contract import Sample, Sampled, Stacks, assert_as_wanted, converge, made
 from tests.resources.samples import Samples
 
 from gpupipe.aws import Aws
-from gpupipe.local import emulators
+from gpupipe.errors import NotOursError
+from gpupipe.local.emulators import Emulators
 from gpupipe.names import Stack
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def local_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with emulators.running(tmp_path_factory.mktemp("emulators")) as local:
-        account = local.account
-        yield Aws(
-            stack=Stack(name="none", environment="dev", account=account.account_id, region=account.region),
-            endpoints=local.endpoints,
-            credentials={"aws_access_key_id": account.access_key, "aws_secret_access_key": account.secret_key},
-        )
+def local_clients(emulated: Emulators) -> Aws:
+    account = emulated.account
+    return Aws(
+        stack=Stack(name="none", environment="dev", account=account.account_id, region=account.region),
+        endpoints=emulated.endpoints,
+        credentials={"aws_access_key_id": account.access_key, "aws_secret_access_key": account.secret_key},
+    )
 
 
-class TestOnEmulators(Contract):
-    """See `Contract`. The account stays, so every test has stacks of its own."""
+class TestOnEmulators(Sampled):
+    """The account stays, so every test has stacks of its own, and one test goes through a kind's whole life."""
 
     @pytest.fixture
     def stacks(self, local_clients: Aws) -> Stacks:
@@ -42,6 +42,38 @@ class TestOnEmulators(Contract):
         local_clients.stack = stacks.mine
         yield local_clients
         local_clients.gate = None
+
+    def test_a_whole_life(self, aws: Aws, sample: Sample) -> None:
+        resource, changed = sample.resource, sample.changed
+        assert resource.observe(aws) is None
+
+        made(aws, sample.of_other)
+        made(aws, resource)
+        assert_as_wanted(aws, resource)
+        resource.create(aws)
+        assert_as_wanted(aws, resource)
+        (found,) = [one for one in type(resource).find(aws) if one.id == resource.id]
+        assert found.key == resource.key
+        assert sample.of_other.id not in {one.id for one in type(resource).find(aws)}
+
+        for required in changed.requires():
+            made(aws, required)
+        converge(aws, changed)
+        assert_as_wanted(aws, changed)
+
+        found.resource.delete(aws)
+        resource.delete(aws)
+        assert resource.observe(aws) is None
+        assert resource.id not in {one.id for one in type(resource).find(aws)}
+        assert_as_wanted(aws, sample.of_other)
+
+    def test_what_is_anothers_is_never_touched(self, aws: Aws, sample: Sample) -> None:
+        made(aws, sample.foreign)
+
+        with pytest.raises(NotOursError, match=sample.foreign.stack.id):
+            sample.resource.create(aws)
+
+        assert_as_wanted(aws, sample.foreign)
 
     def test_versions_markers_and_unfinished_uploads_are_emptied(self, aws: Aws, stacks: Stacks) -> None:
         bucket = Samples(stacks.mine).bucket()

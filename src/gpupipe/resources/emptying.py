@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from gpupipe.errors import AwsError
 from gpupipe.resources import Progress
+from gpupipe.threads import at_once
 
 THREADS = 8
 PASSES = 10
@@ -25,38 +28,34 @@ def empty_bucket(s3: Any, bucket: str, account: str, progress: Progress) -> None
     _abort_uploads(s3, target)
     deleted = 0
     for _ in range(PASSES):
-        before, refusals, met = deleted, list[Refusal](), False
-        for size, refused in _delete_pages(s3, target):
-            met = True
-            deleted += size - len(refused)
-            refusals += refused
-            progress(f"{deleted:,} objects deleted")
-        if not met:
+        listed = kept = 0
+        first: Refusal = {}
+        for size, refusals in _delete_pages(s3, target):
+            listed, kept = listed + size, kept + len(refusals)
+            first = first or next(iter(refusals), {})
+            progress(f"{deleted + listed - kept:,} objects deleted")
+        if not listed:
             return
-        if deleted == before:
-            raise AwsError(
-                f"could not empty bucket {bucket}: {len(refusals):,} objects stay, {_first(refusals)}.",
-                hint="See whether an object lock or a policy protects them, and run the same command again.",
-                action="s3:DeleteObjectVersion",
-            )
+        if listed == kept:
+            raise _refused(bucket, kept, first)
+        deleted += listed - kept
     raise AwsError(
         f"could not empty bucket {bucket}: new objects keep coming.", hint="Stop what writes to it, and run it again."
     )
 
 
 def _delete_pages(s3: Any, target: dict[str, str]) -> Iterator[tuple[int, list[Refusal]]]:
-    """Delete page by page while the next are listed; yields each page's size and what of it was refused.
+    """Delete a batch of pages while the next is listed; yields each page's size and what of it was refused.
 
-    No more than two pages a thread are held: a bucket of millions takes no more memory than a small one.
+    No more than two batches are held: a bucket of millions takes no more memory than a small one.
     """
-    running: set[Future[tuple[int, list[Refusal]]]] = set()
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="empty") as threads:
-        for page in _pages(s3, target):
-            running.add(threads.submit(_delete, s3, target, page))
-            if len(running) >= 2 * THREADS:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (one.result() for one in done)
-        yield from (one.result() for one in running)
+    pages = _pages(s3, target)
+    running: list[Future[tuple[int, list[Refusal]]]] = []
+    while batch := list(islice(pages, THREADS)):
+        calls = {number: partial(_delete, s3, target, page) for number, page in enumerate(batch)}
+        before, running = running, list(at_once(calls).values())
+        yield from (one.result() for one in before)
+    yield from (one.result() for one in running)
 
 
 def _pages(s3: Any, target: dict[str, str]) -> Iterator[list[dict[str, str]]]:
@@ -77,6 +76,10 @@ def _abort_uploads(s3: Any, target: dict[str, str]) -> None:
             s3.abort_multipart_upload(**target, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
-def _first(refusals: list[Refusal]) -> str:
-    first = refusals[0]
-    return f"the first {first.get('Key', '')!r} because of {first.get('Code', '')}: {first.get('Message', '')}"
+def _refused(bucket: str, kept: int, first: Refusal) -> AwsError:
+    reason = f"{first.get('Code', '')}: {first.get('Message', '')}"
+    return AwsError(
+        f"could not empty bucket {bucket}: {kept:,} objects stay, the first {first.get('Key', '')!r} by {reason}.",
+        hint="See whether an object lock or a policy protects them, and run the same command again.",
+        action="s3:DeleteObjectVersion",
+    )
