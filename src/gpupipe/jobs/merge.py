@@ -19,8 +19,6 @@ from gpupipe.jobs.advice import advice
 from gpupipe.jobs.folder import ANNOTATIONS, FAILURES, LINES, replacing
 from gpupipe.jobs.results import Outcome
 
-MB = 1024 * 1024
-
 
 class Merged(Protocol):
     """A merged document in the making."""
@@ -84,7 +82,7 @@ class CocoFile:
         self._annotations.close()
         self._file.write(b',\n"annotations": ')
         self._spool.seek(0)
-        shutil.copyfileobj(self._spool, self._file, MB)
+        shutil.copyfileobj(self._spool, self._file)
         for name, value in (
             ("categories", self._categories.found),
             ("licenses", self._licenses.found),

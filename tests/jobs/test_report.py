@@ -1,0 +1,286 @@
+"""The page: complete in itself, nothing in it runs or loads but its own, and it shows what a person looks for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.jobs.finished_work import NOW, a_header
+
+from gpupipe.jobs.report import About, Summary, write_report
+from gpupipe.jobs.report.summary import FAILURE_ROWS, GALLERY_FAILURES, GALLERY_IMAGES
+from gpupipe.jobs.report.view import duration, plural
+from gpupipe.jobs.results import Commit, Outcome
+from gpuworker.contract import Artifact, Failure, ItemResult
+
+ABOUT = About(
+    title="field7",
+    jobs=["20261121-113052-field7-1f3a"],
+    pipeline="segment",
+    task="segment",
+    state="finished",
+    is_complete=True,
+    created_at=NOW,
+    options={"prompts": ["tree"], "overlays": True, "max_bytes": 2_000_000},
+    notice="It knows 80 things.",
+)
+COMMIT = Commit(
+    job="j1",
+    number=0,
+    generation=0,
+    machine="i-1",
+    engine={"name": "nanodet", "version": "7", "notes": "small"},
+    header=a_header(),
+    started_at=NOW - 90,
+    finished_at=NOW,
+    timings={"infer": 3.0, "decode": 1.0, "wall": 90.0},
+    items=4,
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: elements with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += f" {data}"
+
+    def all(self, tag: str, cls: str = "") -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.elements if name == tag and cls in ("", attrs.get("class", ""))]
+
+
+def a_result(path: str, *scores: float, **changes: Any) -> Outcome:
+    annotations = [{"category_id": 1 + n % 2, "score": score} for n, score in enumerate(scores)]
+    fields: dict[str, Any] = {
+        "output": path,
+        "key": f"inputs/field7/{path}",
+        "etag": "e",
+        "artifacts": {"overlay.jpg": Artifact(key="o", size=1, sha256="0")},
+        "fragment": {"image": {"width": 640, "height": 480}, "annotations": annotations},
+    }
+    return Outcome(commit=COMMIT, result=ItemResult(**{**fields, **changes}))
+
+
+def a_failure(path: str, code: str = "truncated", message: str = "it ends early") -> Outcome:
+    failure = Failure(output=path, key=f"inputs/field7/{path}", etag="e", code=code, message=message)
+    return Outcome(commit=COMMIT, failure=failure)
+
+
+def summary_of(outcomes: Sequence[Outcome]) -> Summary:
+    summary = Summary()
+    if outcomes:
+        summary.add_commit(COMMIT)
+    for outcome in outcomes:
+        summary.add(outcome, f"items/{outcome.output}")
+    return summary
+
+
+def written(
+    folder: Path, outcomes: Sequence[Outcome], about: About = ABOUT, pictures: dict[str, Path] | None = None
+) -> tuple[str, Page]:
+    summary = summary_of(outcomes)
+    write_report(folder / "report.html", summary, about, gallery=summary.gallery(), pictures=pictures or {})
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+# --- what it may do ---
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own_script(tmp_path: Path) -> None:
+    text, page = written(tmp_path, [a_result("a.jpg", 0.9), a_failure("b.jpg")])
+    (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "iframe", "object", "form", "base")
+        assert "style" not in attributes, "the policy refuses inline styles"
+        assert not [name for name in attributes if name.startswith("on")]
+        assert attributes.get("src", "data:").startswith("data:")
+    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", text)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>.jpg",
+        '"><img src=x onerror=alert(1)>.jpg',
+        "' onmouseover='alert(1).jpg",
+        "{{ 7 * 7 }}.jpg",
+        "</title></style></script>.jpg",
+        "a&lt;b&copy;.jpg",
+    ],
+)
+def test_names_messages_and_titles_are_shown_never_interpreted(tmp_path: Path, hostile: str) -> None:
+    header = a_header([hostile, hostile + "2"])
+    found = replace(a_result(hostile, 0.9, 0.8), commit=replace(COMMIT, header=header, machine=hostile))
+    _, plain = written(tmp_path, [a_result("x/x.jpg", 0.9, 0.8), a_failure("y.jpg")])
+    about = replace(ABOUT, title=hostile, notice=hostile, jobs=[hostile], options={"prompts": [hostile]})
+    text, page = written(tmp_path, [found, a_failure("b" + hostile, message=hostile)], about)
+    assert {tag for tag, _ in page.elements} == {tag for tag, _ in plain.elements}
+    for tag in ("script", "style", "img"):
+        assert len(page.all(tag)) == 1
+    assert page.text.count(hostile) >= 8
+    assert "49.jpg" not in text
+    assert {card["data-name"] for card in page.all("li", "card")} == {hostile, "b" + hostile}
+    categories = [json.loads(card["data-categories"]) for card in page.all("li", "card")]
+    assert [hostile, hostile + "2"] in categories
+
+
+def test_a_report_costs_no_import_until_it_is_written() -> None:
+    script = (
+        "import sys, gpupipe.jobs.fetch; print([name for name in ('jinja2', 'cv2', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- what it shows ---
+
+
+def test_it_tells_job_counts_engine_and_what_to_do(tmp_path: Path) -> None:
+    outcomes = [a_result("deep/a.jpg", 0.9, 0.5), a_result("b.jpg"), a_failure("c.jpg")]
+    _, page = written(tmp_path, outcomes, replace(ABOUT, cost_usd=0.5))
+    text = " ".join(page.text.split())
+    for words in (
+        "field7",
+        "20261121-113052-field7-1f3a",
+        "It knows 80 things.",
+        "nanodet 7",
+        "2 images done of 3",
+        "1 failed",
+        "2 things found of 2 categories",
+        "images a minute 1 min 30 s on 1 machine",
+        "$0.50",
+        "infer 75%",
+        "decode 25%",
+        "truncated",
+        "copy it from its source again",
+        "nothing found",
+        "max_bytes 2,000,000",
+    ):
+        assert words in text, words
+
+
+def test_every_picture_has_words_and_links_lead_to_its_files(tmp_path: Path) -> None:
+    (tmp_path / "t.jpg").write_bytes(b"\xff\xd8 jpeg")
+    thumb = Artifact(key="k", size=7, sha256="abc")
+    shown = a_result("deep/a b.jpg", 0.9, 0.5, 0.4, artifacts={"thumb.jpg": thumb, "overlay.jpg": thumb})
+    _, page = written(tmp_path, [shown], pictures={"abc": tmp_path / "t.jpg"})
+    (image, _) = page.all("img")
+    assert image["src"] == "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8 jpeg").decode()
+    assert image["alt"] == "deep/a b.jpg: 2 tree, 1 car"
+    assert "items/deep/a%20b.jpg/overlay.jpg" in [link["href"] for link in page.all("a")]
+
+
+def test_a_lost_picture_leaves_a_sign(tmp_path: Path) -> None:
+    thumb = Artifact(key="k", size=7, sha256="abc")
+    _, page = written(tmp_path, [a_result("a.jpg", 0.9, artifacts={"thumb.jpg": thumb})])
+    assert "no thumbnail" in page.text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "about", "words"),
+    [
+        pytest.param([], replace(ABOUT, is_complete=False, outstanding=5), "The job is not finished", id="nothing yet"),
+        pytest.param([], ABOUT, "There is no result yet", id="nothing at all"),
+        pytest.param([a_failure("a.jpg"), a_failure("b.jpg", "empty")], ABOUT, "2 failed", id="all failed"),
+        pytest.param([a_result("a.jpg", 0.5)], ABOUT, "all of them", id="one image"),
+        pytest.param([a_result("a.jpg")], replace(ABOUT, cancelled=3), "3 cancelled", id="cancelled"),
+        pytest.param([a_result("a.jpg")], replace(ABOUT, is_project=True), "over 1 job", id="a project"),
+    ],
+)
+def test_unusual_jobs_have_a_page_too(tmp_path: Path, outcomes: list[Outcome], about: About, words: str) -> None:
+    _, page = written(tmp_path, outcomes, about)
+    assert words in " ".join(page.text.split())
+
+
+def test_results_that_are_not_pictures_have_a_page_too(tmp_path: Path) -> None:
+    outcome = replace(a_result("a.jpg", fragment={"verdict": "fits"}), commit=replace(COMMIT, header={}))
+    _, page = written(tmp_path, [outcome])
+    assert "1 images done" in " ".join(page.text.split())
+    assert "things found" not in page.text
+    assert "results.jsonl" in page.text
+
+
+# --- which images ---
+
+
+def test_the_gallery_shows_failures_then_the_least_certain_then_a_sample() -> None:
+    sure = [a_result(f"sure{n:04}.jpg", 0.99) for n in range(2000)]
+    unsure = [a_result(f"unsure{n}.jpg", 0.41 + n / 1000) for n in range(5)]
+    empty = [a_result(f"empty{n}.jpg") for n in range(3)]
+    failures = [a_failure(f"bad{n}.jpg") for n in range(2)]
+    gallery = summary_of([*sure, *empty, *unsure, *failures]).gallery()
+    assert len(gallery) == GALLERY_IMAGES
+    assert [card.file_name for card in gallery[:7]] == ["bad0.jpg", "bad1.jpg", *(f"unsure{n}.jpg" for n in range(5))]
+    assert len({card.file_name for card in gallery}) == GALLERY_IMAGES
+
+
+def test_the_choice_does_not_depend_on_the_order_of_arrival() -> None:
+    results = [a_result(f"{n}.jpg", 0.4 + (n * 37 % 500) / 1000) for n in range(1500)]
+    assert summary_of(results).gallery() == summary_of(results[::-1]).gallery()
+
+
+def test_a_small_job_is_shown_whole() -> None:
+    outcomes = [a_result("a.jpg", 0.5), a_result("b.jpg"), a_failure("c.jpg")]
+    assert {card.file_name for card in summary_of(outcomes).gallery()} == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_many_failures_leave_room_for_images_and_are_counted(tmp_path: Path) -> None:
+    outcomes = [*(a_failure(f"{n}.jpg") for n in range(1000)), *(a_result(f"ok{n}.jpg", 0.9) for n in range(400))]
+    _, page = written(tmp_path, outcomes)
+    statuses = [card["data-status"] for card in page.all("li", "card")]
+    assert (statuses.count("failed"), statuses.count("done")) == (GALLERY_FAILURES, GALLERY_IMAGES - GALLERY_FAILURES)
+    assert f"{1000 - FAILURE_ROWS} more are in failures.json" in page.text
+
+
+def test_memory_holds_the_chosen_ones_only() -> None:
+    summary = Summary()
+    summary.add_commit(COMMIT)
+    for number in range(20_000):
+        summary.add(a_result(f"{number}.jpg", 0.5), "items")
+    assert summary.done == 20_000
+    assert len(summary.gallery()) == GALLERY_IMAGES
+    assert len(summary._sample) + len(summary._uncertain) <= 2 * GALLERY_IMAGES
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.42, "0.4 s"), (48, "48 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (59.7, "1 min 00 s")],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_one_is_one() -> None:
+    assert (plural(1, "image"), plural(1204, "image"), plural(2, "category", "categories")) == (
+        "1 image",
+        "1,204 images",
+        "2 categories",
+    )
