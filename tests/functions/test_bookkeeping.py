@@ -67,6 +67,13 @@ def test_the_end_of_an_earlier_run_is_not_the_end_of_this_one() -> None:
     assert change.at == NOW
 
 
+def test_a_description_from_before_the_start_is_not_believed() -> None:
+    stopped = an_instance(state="stopped", stopped_at=NOW - 9000)
+    assert found([stopped], [alarmed(run_started_at=NOW - 20)]) == []
+    stopped = an_instance(state="stopped", stopped_at=NOW - 10)
+    assert len(found([stopped], [alarmed(run_started_at=NOW - 20)])) == 1
+
+
 def test_the_guards_reason_is_better_than_ec2s() -> None:
     (change,) = found([an_instance(state="stopped", reason="User initiated")], [alarmed(reason="paused")])
     assert isinstance(change, EndRun)

@@ -88,6 +88,14 @@ def test_while_a_machine_makes_progress_nothing_stalls() -> None:
     assert of(decide(a_view(a_job(), instances=there, records=records)), StallJob) == []
 
 
+def test_while_a_shard_shows_life_its_job_does_not_stall() -> None:
+    """The others of a fleet found nothing to do beside the one long shard."""
+    job = a_job(1)
+    job = replace(job, shards=(running(job.shards[0]),))
+    records = [a_record("i-1"), with_runs(*[a_run()] * 5, machine="i-2", state=MachineState.TERMINATED)]
+    assert of(decide(a_view(job, instances=[an_instance()], records=records)), StallJob) == []
+
+
 def test_a_stalled_job_that_is_worked_on_runs_again() -> None:
     job = a_job(2, state=JobState.STALLED)
     job = replace(job, shards=(running(job.shards[0]), job.shards[1]))

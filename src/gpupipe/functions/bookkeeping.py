@@ -101,7 +101,7 @@ def _of_known(record: MachineRecord, instance: Instance, now: float) -> Iterator
         elif record.is_up and not record.alarmed:
             yield SetAlarm(record=record)
         return
-    if record.is_up:
+    if record.is_up and not _is_stale(record, instance, now):
         stopped = MachineState.TERMINATED if instance.is_gone else MachineState.STOPPED
         at = instance.stopped_at if instance.stopped_at and instance.stopped_at >= record.run_started_at else now
         reason = record.reason or instance.reason
@@ -109,6 +109,12 @@ def _of_known(record: MachineRecord, instance: Instance, now: float) -> Iterator
         yield EndRun(record=record, state=stopped, at=at, reason=reason, interrupted=spot)
     if instance.is_gone and (record.state is not MachineState.TERMINATED or record.alarmed):
         yield Forget(record=record)
+
+
+def _is_stale(record: MachineRecord, instance: Instance, now: float) -> bool:
+    """Does EC2 still describe the stop before this start? It takes a moment to catch up with itself."""
+    ended_before = instance.stopped_at is None or instance.stopped_at < record.run_started_at
+    return ended_before and not instance.is_gone and now - record.run_started_at < DESCRIBE_LAG_S
 
 
 def _of_missing(record: MachineRecord, now: float, looked_at: float) -> Iterator[Change]:

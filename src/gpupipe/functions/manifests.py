@@ -32,15 +32,16 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
     spec = JobSpec.from_json(_read(around, job_key(job)))
     manifest = Manifest.from_json(_read(around, manifest_key(job, generation)))
     new_rows = around.ledger.put_shards(_rows(around, manifest))
-    if generation == 0 and _is_cancelled(around, job):
-        _put_job(around, spec, manifest)
-        around.ledger.cancel_job(job, "cancelled before it began")
-        return False
     sent = send(around, _messages(around, manifest, all_new=new_rows == len(manifest.shards)))
     if generation == 0:
         _put_job(around, spec, manifest)
     else:
         around.ledger.renew_job(job, generation)
+    # Looked at only now: `cancel` first leaves its mark and then looks for the job row, so that one of the two sees
+    # the other. Workers drop the messages of cancelled shards.
+    if generation == 0 and _is_cancelled(around, job):
+        around.ledger.cancel_job(job, "cancelled before it began")
+        return False
     around.ledger.finish_if_complete(job)
     log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=sent)
     return not (spec.hold and generation == 0)

@@ -41,8 +41,9 @@ def _of_job(view: View, job: JobView) -> Iterator[JobAction]:
         yield CloseDropin(record=record)
     if not job.open_shards:
         return
-    if record.state is not JobState.RUNNING and any(_is_alive(view, shard) for shard in job.open_shards):
-        yield NoteRunning(job=record.job)
+    if any(_is_alive(view, shard) for shard in job.open_shards):
+        if record.state is not JobState.RUNNING:
+            yield NoteRunning(job=record.job)
     elif record.state in (JobState.PENDING, JobState.RUNNING):
         reason = _stalled_by(view, job)
         if reason:

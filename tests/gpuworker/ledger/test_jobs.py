@@ -119,3 +119,21 @@ def test_a_commit_that_was_visible_before_the_cancel_counts(ledger: Ledger) -> N
     ledger.cancel_job("j1", "")
     assert commit(ledger, 0) is True
     assert ledger.totals("j1").done == 10
+
+
+def test_a_dead_shard_is_revived_with_its_job(ledger: Ledger) -> None:
+    ledger.open_job(a_job(), some_shards())
+    commit(ledger, 1)
+    ledger.start_shard("j1", 0, 0, "i-1")
+    ledger.bury_shard("j1", 0, 0, "poison")
+    ledger.finish_if_complete("j1")
+    assert ledger.revive_shard("j1", 1, 0) is False
+    assert ledger.revive_shard("j1", 0, 1) is False
+    assert ledger.revive_shard("j9", 0, 0) is False
+    assert ledger.revive_shard("j1", 0, 0) is True
+    shard, job = ledger.shard("j1", 0), ledger.job("j1")
+    assert shard is not None
+    assert job is not None
+    assert (shard.state, shard.started, shard.reason, shard.finished_at) == (ShardState.PENDING, 0, "", None)
+    assert (job.state, job.finished_at, ledger.active_jobs("segment")) == (JobState.PENDING, None, [job])
+    assert ledger.revive_shard("j1", 0, 0) is False

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gpuworker.ledger.records import JOB_OVER, Intake, JobRecord, JobState, ShardRecord, from_row, to_row
-from gpuworker.ledger.shards import Shards, job_row_key
+from gpuworker.ledger.records import JOB_OVER, Intake, JobRecord, JobState, ShardRecord, ShardState, from_row, to_row
+from gpuworker.ledger.shards import Shards, job_row_key, shard_row_key
 from gpuworker.ledger.table import ABSENT, EXISTS, Key, Write, setting
 
 
@@ -110,6 +110,26 @@ class Jobs(Shards):
             values={**fields, "held": JobState.HELD, "stalled": JobState.STALLED},
         )
         return self._write(write) is not None
+
+    def revive_shard(self, job: str, number: int, generation: int) -> bool:
+        """A dead shard's message is back in the queue: PENDING with all its tries, and its job unfinished again.
+
+        False where it is not dead in this generation, or its job cancelled.
+        """
+        record, now = self.job(job), self._clock()
+        if record is None or record.state is JobState.CANCELLED:
+            return False
+        fields: dict[str, Any] = {"state": ShardState.PENDING, "started": 0, "progress": 0, "machine": "", "reason": ""}
+        fields |= {"sent_at": now, "created_at": now}
+        shard = Write(
+            key=shard_row_key(job, number),
+            update=setting(fields, "REMOVE #finished_at"),
+            where="#generation = :generation AND #state = :dead",
+            values={**fields, "generation": generation, "dead": ShardState.DEAD},
+        )
+        again = {"state": JobState.PENDING, "reason": "", "woken_at": now}
+        renewal = Write(key=job_row_key(job), update=setting(again, "REMOVE #finished_at"), where=EXISTS, values=again)
+        return self._write_together(shard, renewal, _pointer(record.pipeline, job))
 
     def finish_if_complete(self, job: str) -> bool:
         """FINISHED, when every shard is done, dead or cancelled and no more can come. True when this call did it."""
