@@ -110,8 +110,9 @@ def unknown_region(region: str, session: Any) -> str:
     known = [name for part in session.get_available_partitions() for name in session.get_available_regions("ec2", part)]
     if region in known:
         return ""
-    near = difflib.get_close_matches(region, known, n=1)
-    return f"; {region} is not a region known here" + (f", did you mean {near[0]}?" if near else "")
+    near = difflib.get_close_matches(region, known, n=2)
+    guess = f", did you mean {' or '.join(near)}?" if near else ""
+    return f"; {region} is not a region known here{guess}"
 
 
 def _denied(what: str, error: BaseException) -> PermissionDeniedError:

@@ -43,9 +43,7 @@ def test_every_node_ends_once_after_what_it_needs(needs: Mapping[str, list[str]]
 
         return act
 
-    run = Run(
-        work={node: work(node) for node in needs}, needs=needs, gate=Gate(nothing_to_check), listen=heard.append
-    )
+    run = Run(work={node: work(node) for node in needs}, needs=needs, gate=Gate(nothing_to_check), listen=heard.append)
     outcomes = run.go()
 
     doomed: set[str] = set()

@@ -26,9 +26,7 @@ def test_down_deletes_by_phase_and_leaves_nothing(scene: Scene) -> None:
 
     receipt = scene.down(data, base, model, trigger)
 
-    order = scene.store.order(
-        ("delete", trigger.id), ("delete", model.id), ("delete", base.id), ("delete", data.id)
-    )
+    order = scene.store.order(("delete", trigger.id), ("delete", model.id), ("delete", base.id), ("delete", data.id))
     assert order == sorted(order)
     assert len(receipt.deleted) == 5
     assert (receipt.searched, receipt.leftovers, receipt.kept) == (True, (), ())
@@ -147,9 +145,7 @@ def test_what_was_made_by_hand_under_our_name_is_left_and_reported(scene: Scene)
     receipt = scene.down(one, two)
 
     assert scene.store.records == {one.id: by_hand}
-    assert [str(kept) for kept in receipt.kept] == [
-        f"thing {one.name}: was not made by gpupipe; it was not touched"
-    ]
+    assert [str(kept) for kept in receipt.kept] == [f"thing {one.name}: was not made by gpupipe; it was not touched"]
     assert not scene.bucket_exists()
 
 

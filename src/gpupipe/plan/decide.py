@@ -51,7 +51,7 @@ def look(aws: Aws, wanted: Iterable[Resource]) -> World:
     """Observe everything wanted and read the inventory, all at once."""
     by_id = {resource.id: resource for resource in wanted}
     inventory = at_once({"": partial(Inventory.read, aws)})
-    observed = all_answers({id_: partial(_observe, aws, resource) for id_, resource in by_id.items()})
+    observed = all_answers({id_: partial(observe, aws, resource) for id_, resource in by_id.items()})
     return World(observed=observed, inventory=inventory[""].result())
 
 
@@ -211,7 +211,8 @@ def search(aws: Aws, kinds: Collection[str]) -> tuple[Found, ...]:
     return tuple({one.id: one for found in answers.values() for one in found}.values())
 
 
-def _observe(aws: Aws, resource: Resource) -> Observed | None:
+def observe(aws: Aws, resource: Resource) -> Observed | None:
+    """What exists of `resource`. Raises AwsError where that cannot be read."""
     with explained(f"read {resource.kind} {resource.aws_name}"):
         return resource.observe(aws)
 

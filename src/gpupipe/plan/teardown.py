@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from gpupipe.aws import Aws
 from gpupipe.lock import Lock
 from gpupipe.plan.apply import delete_phase, locked, record, stopping
-from gpupipe.plan.decide import search
+from gpupipe.plan.decide import observe, search
 from gpupipe.plan.execute import Gate
 from gpupipe.plan.steps import Kept, Plan, Receipt, Step
 from gpupipe.plan.work import Listener, Worksite, silent
@@ -92,7 +92,7 @@ def _left(site: Worksite, spared: Collection[str]) -> tuple[Found, ...]:
     """What a search of the account still finds; lists that lag behind a deletion are asked a second time."""
     site.say("search", "searching the account for leftovers")
     found = [one for one in search(site.aws, KINDS) if one.id not in spared and one.resource.phase is not Phase.STATE]
-    return tuple(one for one in found if one.resource.observe(site.aws) is not None)
+    return tuple(one for one in found if observe(site.aws, one.resource) is not None)
 
 
 def _names(things: Iterable[Found | Entry]) -> tuple[str, ...]:

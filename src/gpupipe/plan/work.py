@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gpupipe.aws import Aws
 from gpupipe.errors import ApplyError, AwsError, GpupipeError, LockLostError, StoppedError
 from gpupipe.explain import explained
+from gpupipe.plan.decide import observe
 from gpupipe.plan.execute import Gate, Outcome, Report, Run, Work
 from gpupipe.plan.steps import Action, Event, Failure, Receipt, Step
 from gpupipe.resources import Found, Progress, Resource
@@ -52,9 +53,8 @@ class Worksite:
     def forgive(self) -> None:
         """Forget the failed deletions of what is gone all the same."""
         for id_, failure in list(self.failures.items()):
-            with explained(f"look for {failure.step.what}"):
-                if failure.step.resource.observe(self.aws) is None:
-                    del self.failures[id_]
+            if observe(self.aws, failure.step.resource) is None:
+                del self.failures[id_]
 
     def say(self, kind: str, text: str) -> None:
         """Tell the listener something that belongs to no step."""

@@ -1,0 +1,33 @@
+"""Configurations, and what they want, without an account."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from gpupipe.aws import Aws
+from gpupipe.config import Config
+from gpupipe.names import Stack
+from gpupipe.pipelines import desired
+from gpupipe.resources import Resource
+
+R = TypeVar("R", bound=Resource)
+
+STACK = Stack(name="demo", environment="dev", account="123456789012", region="eu-west-1")
+
+
+def config(*names: str, tags: dict[str, str] | None = None, **settings: Any) -> Config:
+    """A stack of `queue` pipelines that are called `names`, all alike."""
+    one = {"kind": "queue", "task": "segment", **settings}
+    stack = {"name": "demo", "region": "eu-west-1", "tags": tags or {}}
+    return Config(stack=stack, pipelines=dict.fromkeys(names or ("segment",), one))  # type: ignore[arg-type]
+
+
+def wanted(*names: str, endpoints: dict[str, str] | None = None, **settings: Any) -> tuple[Resource, ...]:
+    """Everything that such a configuration wants."""
+    return desired(config(*names, **settings), Aws(stack=STACK, endpoints=endpoints or {}))
+
+
+def only(resources: tuple[Resource, ...], kind: type[R], ending: str = "") -> R:
+    """The one of `kind` whose name has this ending."""
+    (found,) = [one for one in resources if isinstance(one, kind) and one.name.endswith(ending)]
+    return found

@@ -1,0 +1,215 @@
+"""Clients, absence, propagation and the gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from gpupipe.aws import (
+    ABSENT_BY_SERVICE,
+    Aws,
+    absent_ok,
+    is_mutation,
+    is_propagating,
+    propagated,
+    retried,
+    together,
+)
+from gpupipe.errors import StoppedError
+from gpupipe.names import Stack
+
+STACK = Stack(name="demo", environment="dev", account="123456789012", region="eu-west-1")
+KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, region_name="eu-west-1", **KEYS)  # type: ignore[call-overload]
+
+
+def refusal(code: str, message: str = "", operation: str = "Operation") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+# Each service's own way of saying "it is not there": operation, code, HTTP status.
+ABSENCES = [
+    ("s3", "get_object", {"Bucket": "bucket", "Key": "k"}, "NoSuchKey", 404),
+    ("s3", "head_object", {"Bucket": "bucket", "Key": "k"}, "404", 404),
+    ("s3", "get_bucket_tagging", {"Bucket": "bucket"}, "NoSuchTagSet", 404),
+    ("s3", "get_bucket_policy", {"Bucket": "bucket"}, "NoSuchBucketPolicy", 404),
+    ("s3", "get_public_access_block", {"Bucket": "bucket"}, "NoSuchPublicAccessBlockConfiguration", 404),
+    ("s3", "get_bucket_lifecycle_configuration", {"Bucket": "bucket"}, "NoSuchLifecycleConfiguration", 404),
+    ("s3", "get_bucket_ownership_controls", {"Bucket": "bucket"}, "OwnershipControlsNotFoundError", 404),
+    ("sqs", "get_queue_attributes", {"QueueUrl": "u"}, "AWS.SimpleQueueService.NonExistentQueue", 400),
+    ("sqs", "list_queue_tags", {"QueueUrl": "u"}, "QueueDoesNotExist", 400),
+    ("dynamodb", "describe_table", {"TableName": "ttt"}, "ResourceNotFoundException", 400),
+    ("lambda", "get_function", {"FunctionName": "f"}, "ResourceNotFoundException", 404),
+    ("logs", "list_tags_for_resource", {"resourceArn": "arn"}, "ResourceNotFoundException", 400),
+    ("scheduler", "get_schedule", {"Name": "s"}, "ResourceNotFoundException", 404),
+    ("iam", "get_role", {"RoleName": "r"}, "NoSuchEntity", 404),
+    ("ec2", "describe_launch_template_versions", {}, "InvalidLaunchTemplateName.NotFoundException", 400),
+    ("ec2", "describe_security_groups", {}, "InvalidGroup.NotFound", 400),
+    ("ec2", "terminate_instances", {"InstanceIds": ["i"]}, "InvalidInstanceID.NotFound", 400),
+    ("cloudwatch", "delete_alarms", {"AlarmNames": ["a"]}, "ResourceNotFound", 404),
+    ("ssm", "get_parameter", {"Name": "n"}, "ParameterNotFound", 400),
+]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "code", "status"), ABSENCES, ids=[f"{row[0]}-{row[3]}" for row in ABSENCES]
+)
+def test_absence_is_an_answer(service: str, operation: str, arguments: dict[str, Any], code: str, status: int) -> None:
+    stubbed = client(service)
+    with Stubber(stubbed) as stub:
+        stub.add_client_error(operation, service_error_code=code, http_status_code=status)
+
+        assert absent_ok(getattr(stubbed, operation), **arguments) is None
+
+
+def test_every_known_absence_is_tried_on_some_service() -> None:
+    services = {name for names in ABSENT_BY_SERVICE for name in names.split(", ")}
+
+    assert services - {row[0] for row in ABSENCES} == {"events", "sns"}
+
+
+def test_other_refusals_are_no_absence() -> None:
+    s3 = client("s3")
+    with Stubber(s3) as stub:
+        stub.add_client_error("get_object", service_error_code="AccessDenied", http_status_code=403)
+
+        with pytest.raises(ClientError, match="AccessDenied"):
+            absent_ok(s3.get_object, Bucket="bucket", Key="k")
+
+
+# What AWS says while IAM has not caught up, as its documentation and support threads quote it.
+PASSING = [
+    ("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."),
+    (
+        "InvalidParameterValueException",
+        "The function execution role does not have permissions to call ReceiveMessage on SQS",
+    ),
+    (
+        "InvalidParameterValue",
+        "Value (demo) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+    ),
+    ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure that the role exists"),
+    ("MalformedPolicyDocument", 'Invalid principal in policy: "AWS"'),
+    ("InvalidArgument", "Unable to validate the following destination configurations"),
+    (
+        "ResourceConflictException",
+        "The operation cannot be performed at this time. An update is in progress for resource: x",
+    ),
+    ("AWS.SimpleQueueService.QueueDeletedRecently", "You must wait 60 seconds after deleting a queue"),
+]
+
+
+@pytest.mark.parametrize(("code", "message"), PASSING)
+def test_a_role_made_seconds_ago_is_waited_for(code: str, message: str) -> None:
+    functions = client("lambda")
+    with Stubber(functions) as stub:
+        stub.add_client_error("get_function", service_error_code=code, service_message=message)
+        stub.add_response("get_function", {"Configuration": {"FunctionName": "f"}})
+
+        assert propagated(functions.get_function, FunctionName="f")["Configuration"]["FunctionName"] == "f"
+
+
+def test_a_refusal_that_never_passes_is_raised_at_once() -> None:
+    calls: list[int] = []
+
+    def refuse() -> None:
+        calls.append(1)
+        raise refusal("InvalidParameterValueException", "Memory must be at least 128")
+
+    with pytest.raises(ClientError):
+        propagated(refuse)
+    assert len(calls) == 1
+    assert not is_propagating(refusal("AccessDenied"))
+
+
+def test_waiting_for_propagation_ends() -> None:
+    def refuse() -> None:
+        raise refusal("InvalidParameterValueException", "cannot be assumed by Lambda")
+
+    with pytest.raises(ClientError):
+        propagated(refuse, within_s=0.6)
+
+
+def test_named_refusals_are_tried_again() -> None:
+    ec2 = client("ec2")
+    with Stubber(ec2) as stub:
+        stub.add_client_error("delete_security_group", service_error_code="DependencyViolation")
+        stub.add_response("delete_security_group", {})
+
+        retried(ec2.delete_security_group, codes={"DependencyViolation"}, within_s=30, GroupId="sg-1")
+        stub.assert_no_pending_responses()
+
+
+def test_answers_come_in_the_order_of_the_calls() -> None:
+    assert together(lambda: 1, lambda: 2, lambda: 3) == [1, 2, 3]
+    assert together() == []
+
+
+def test_the_error_of_one_of_several_calls_is_raised() -> None:
+    def fail() -> None:
+        raise ValueError("second")
+
+    with pytest.raises(ValueError, match="second"):
+        together(lambda: 1, fail)
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [
+        ("GetObject", False),
+        ("ListQueues", False),
+        ("DescribeInstances", False),
+        ("HeadBucket", False),
+        ("Query", False),
+        ("BatchGetItem", False),
+        ("PutObject", True),
+        ("CreateQueue", True),
+        ("RunInstances", True),
+        ("TagQueue", True),
+        ("AddPermission", True),
+        ("BatchWriteItem", True),
+        ("Invoke", True),
+    ],
+)
+def test_changes_are_told_from_reads(operation: str, changes: bool) -> None:
+    assert is_mutation(operation) is changes
+
+
+def test_the_gate_stands_before_every_call() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def gate(service: str, operation: str) -> None:
+        seen.append((service, operation))
+        raise StoppedError("closed")
+
+    aws = Aws(stack=STACK, credentials=KEYS).gated(gate)
+
+    with pytest.raises(StoppedError):
+        aws.client("sqs").create_queue(QueueName="q")
+    assert seen == [("sqs", "CreateQueue")]
+
+
+@pytest.mark.parametrize(
+    ("service", "url"), [("ec2", "http://127.0.0.1:2"), ("s3", "http://127.0.0.1:1"), ("sqs", "http://127.0.0.1:1")]
+)
+def test_services_go_to_their_own_endpoint(service: str, url: str) -> None:
+    endpoints = {"default": "http://127.0.0.1:1", "ec2": "http://127.0.0.1:2"}
+    aws = Aws(stack=STACK, endpoints=endpoints, credentials=KEYS)
+
+    assert aws.client(service).meta.endpoint_url == url
+    assert aws.is_local
+
+
+def test_clients_are_made_once() -> None:
+    aws = Aws(stack=STACK, credentials=KEYS)
+
+    assert aws.client("s3") is aws.client("s3")
+    assert aws.gated(None).client("s3") is not aws.client("s3")
+    assert aws.gated(None).session is aws.session

@@ -1,0 +1,204 @@
+"""A whole configuration in an emulated account, with every real kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.account import Account, KilledError
+
+from gpupipe.config import Config
+from gpupipe.errors import ApplyError, NotOursError, UsageError
+from gpupipe.plan import Action
+from gpupipe.provision import connect, down, plan_down, plan_up, status, up
+
+
+def config(account: Account, *names: str, **settings: Any) -> Config:
+    one = {"kind": "queue", "task": "segment", **settings}
+    stack = {"name": account.aws.stack.name, "environment": "test", "tags": {"team": "fields"}}
+    return Config(stack=stack, pipelines=dict.fromkeys(names or ("segment",), one))  # type: ignore[arg-type]
+
+
+def bucket(account: Account, pipeline: str = "segment") -> str:
+    return account.aws.stack.data_bucket(pipeline)
+
+
+def fill(account: Account, pipeline: str = "segment") -> None:
+    account.aws.client("s3").put_object(Bucket=bucket(account, pipeline), Key="inputs/field7/a.jpg", Body=b"pixels")
+
+
+@pytest.fixture
+def deployed(account: Account) -> Account:
+    up(config(account), account.aws)
+    account.calls.forget()
+    return account
+
+
+def test_up_makes_what_the_plan_says_and_the_second_up_changes_nothing(account: Account) -> None:
+    planned = plan_up(config(account), account.aws)
+    assert {step.action for step in planned.steps} == {Action.CREATE}
+    assert account.calls.changes == []
+
+    receipt = up(config(account), account.aws, plan=planned)
+    account.calls.forget()
+    again = up(config(account), account.aws)
+
+    assert len(receipt.created) == len(planned.steps)
+    assert again.created == again.updated == again.replaced == again.deleted == ()
+    assert account.calls.changes == []
+
+
+def test_nothing_to_do_costs_a_few_reads_a_resource(deployed: Account) -> None:
+    """S3 has a read for each of a bucket's settings; all reads are made at once."""
+    resources = len(plan_up(config(deployed), deployed.aws).steps)
+
+    assert len(deployed.calls.made) <= 2.5 * resources
+
+
+def test_down_deletes_everything_and_finds_nothing_left(deployed: Account) -> None:
+    fill(deployed)
+
+    receipt = down(config(deployed), deployed.aws)
+
+    assert (receipt.leftovers, receipt.kept, receipt.searched) == ((), (), True)
+    deployed.calls.forget()
+    assert down(config(deployed), deployed.aws).deleted == ()
+    assert deployed.calls.changes == []
+    assert plan_down(config(deployed), deployed.aws).steps == ()
+
+
+def test_a_changed_setting_changes_only_what_it_concerns(deployed: Account) -> None:
+    planned = plan_up(config(deployed, visibility_timeout_s=900), deployed.aws)
+
+    assert {step.name.rpartition("-")[2] for step in planned.changes} == {"work", "worker", "dispatch", "guard"}
+    changes = {change.field: (change.old, change.new) for step in planned.changes for change in step.changes}
+    assert changes["visibility_timeout_s"] == (600, 900)
+    up(config(deployed, visibility_timeout_s=900), deployed.aws, plan=planned)
+    assert plan_up(config(deployed, visibility_timeout_s=900), deployed.aws).is_empty
+
+
+def test_what_somebody_changed_by_hand_is_put_right(deployed: Account) -> None:
+    deployed.aws.client("s3").delete_public_access_block(Bucket=bucket(deployed))
+
+    planned = plan_up(config(deployed), deployed.aws)
+
+    assert [(step.name, step.changes) for step in planned.changes] == [(bucket(deployed), (("private", False, True),))]
+    assert up(config(deployed), deployed.aws).updated == (f"bucket {bucket(deployed)}",)
+
+
+def test_a_pipeline_that_left_is_deleted_but_for_its_data(account: Account) -> None:
+    up(config(account, "one", "two"), account.aws)
+    fill(account, "two")
+
+    receipt = up(config(account, "one"), account.aws)
+
+    assert [kept.name for kept in receipt.kept] == [bucket(account, "two")]
+    assert f"function {account.aws.stack.guard_function('two')}" in receipt.deleted
+    assert not [name for name in receipt.deleted if "-one-" in name]
+    assert up(config(account, "one"), account.aws).deleted == ()
+    gone = up(config(account, "one"), account.aws, delete_data=[bucket(account, "two")])
+    assert gone.deleted == (f"bucket {bucket(account, 'two')}",)
+    assert down(config(account, "one"), account.aws).leftovers == ()
+
+
+def test_a_strangers_queue_stops_up_before_it_begins_and_survives_down(account: Account) -> None:
+    sqs = account.aws.client("sqs")
+    url = sqs.create_queue(QueueName=account.aws.stack.work_queue("segment"))["QueueUrl"]
+    account.calls.forget()
+
+    with pytest.raises(NotOursError, match="was not made by gpupipe"):
+        up(config(account), account.aws)
+
+    assert account.calls.changes == []
+    receipt = down(config(account), account.aws)
+    assert [kept.name for kept in receipt.kept] == [account.aws.stack.work_queue("segment")]
+    assert sqs.get_queue_attributes(QueueUrl=url)["ResponseMetadata"]["HTTPStatusCode"] == 200
+    sqs.delete_queue(QueueUrl=url)
+
+
+def test_keep_data_keeps_results_for_the_next_up(deployed: Account) -> None:
+    fill(deployed)
+
+    receipt = down(config(deployed), deployed.aws, keep_data=True)
+
+    assert {kept.kind for kept in receipt.kept} == {"bucket", "table", "state bucket"}
+    up(config(deployed), deployed.aws)
+    answer = deployed.aws.client("s3").get_object(Bucket=bucket(deployed), Key="inputs/field7/a.jpg")
+    assert answer["Body"].read() == b"pixels"
+    assert down(config(deployed), deployed.aws).leftovers == ()
+
+
+def test_down_terminates_machines_that_nobody_knows_of(deployed: Account) -> None:
+    ec2 = deployed.aws.client("ec2")
+    answer = ec2.run_instances(
+        LaunchTemplate={"LaunchTemplateName": deployed.aws.stack.launch_template("segment")},
+        InstanceType="g4dn.xlarge",
+        MinCount=1,
+        MaxCount=1,
+    )
+    machine = answer["Instances"][0]["InstanceId"]
+    assert status(config(deployed), deployed.aws).machines == (machine,)
+
+    receipt = down(config(deployed), deployed.aws.gated(None))
+
+    assert f"machine {machine}" in receipt.deleted
+    (reservation,) = ec2.describe_instances(InstanceIds=[machine])["Reservations"]
+    assert reservation["Instances"][0]["State"]["Name"] == "terminated"
+
+
+def test_up_finishes_and_down_removes_what_a_killed_up_left(new_account: Callable[[], Account]) -> None:
+    """Killed after every eleventh change; every second time the next command is `down`."""
+    for number, die_after in enumerate(range(3, 200, 11)):
+        account = new_account()
+        wanted = config(account)
+        account.calls.die_after = die_after
+        try:
+            up(wanted, account.aws)
+        except (KilledError, ApplyError):
+            account.calls.forget()
+            if f"{account.aws.stack.id}-state" in str(account.aws.client("s3").list_buckets()["Buckets"]):
+                account.expire_lock()
+        else:
+            assert number >= 3
+            return
+        if number % 2:
+            up(wanted, account.again().aws)
+            assert plan_up(wanted, account.aws).is_empty
+        assert down(wanted, account.again().aws).leftovers == ()
+        assert plan_down(wanted, account.aws).steps == ()
+
+
+def test_status_tells_what_is_there(deployed: Account) -> None:
+    deployed.aws.client("logs").delete_log_group(logGroupName=deployed.aws.stack.worker_log_group("segment"))
+
+    seen = status(config(deployed, max_receives=2), deployed.aws)
+
+    states = {resource.name: resource.state for resource in seen.resources}
+    assert states[deployed.aws.stack.worker_log_group("segment")] == "missing"
+    assert states[deployed.aws.stack.work_queue("segment")] == "changed"
+    assert states[deployed.aws.stack.table] == "present"
+    assert not seen.is_deployed
+    assert seen.usd_per_month < 1
+    assert seen.document()["resources"][0].keys() >= {"kind", "name", "state"}
+    assert deployed.calls.made
+    assert [change for change in deployed.calls.changes if change[1] != "DeleteLogGroup"] == []
+
+
+def test_status_before_the_first_up(account: Account) -> None:
+    seen = status(config(account), account.aws)
+
+    assert {resource.state for resource in seen.resources} == {"missing"}
+    assert (seen.machines, seen.locked_by, seen.usd_per_month) == ((), "", 0)
+
+
+def test_plans_say_what_work_will_cost(account: Account) -> None:
+    planned = plan_up(config(account), account.aws)
+
+    assert "$0.526 an hour" in planned.notes[0]
+    assert 0 < sum(step.usd_per_month for step in planned.steps) < 1
+
+
+def test_the_local_target_is_not_reached_by_a_persons_credentials(account: Account) -> None:
+    with pytest.raises(UsageError):
+        connect(config(account))
