@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -20,15 +20,16 @@ def concurrently(
     threads: int,
     cost: Callable[[T], int] = lambda _: 0,
     budget: int = 0,
-) -> Iterator[tuple[T, R | Exception]]:
+) -> Generator[tuple[T, R | Exception], None, None]:
     """Yield `(piece, do(piece) or the exception it raised)` in the order of finishing.
 
     `work` is drawn from lazily, by one thread at a time. The `cost` of all pieces in progress stays below `budget`,
     except that a single piece may always run. Threads rather than asyncio: `do` spends its time in libraries that
     release the interpreter lock, and measured over 2,000 uploads threads cost a third less CPU.
 
-    An exception from `work` itself ends the run and is raised here. Leaving the loop early (a break, Ctrl-C) draws
-    no further piece and waits at most a second for those in progress; the threads are daemons and hold up no exit.
+    An exception from `work` itself ends the run and is raised here. Closing the generator early (`with closing(…)`,
+    or letting go of it) draws no further piece and waits at most a second for those in progress; the threads are
+    daemons and hold up no exit.
     """
     flow = _Flow(work, do, cost, _Budget(budget))
     workers = [threading.Thread(target=flow.run, daemon=True, name=f"flow-{n}") for n in range(threads)]

@@ -21,13 +21,22 @@ class Present:
     Versions are listed, because only those listings tell the version that a shard pins.
     """
 
-    def __init__(self, ctx: JobsContext, project: str, files: Sequence[Input]) -> None:
-        """`files` sorted by path; none other will be asked for."""
+    def __init__(
+        self,
+        ctx: JobsContext,
+        project: str,
+        files: Sequence[Input],
+        *,
+        spare_keys: int = SPARE_KEYS,
+        page_keys: int = 1_000,
+    ) -> None:
+        """`files` sorted by path; none other will be asked for. Of other keys `spare_keys` may be listed besides."""
         self._ctx = ctx
         self._known: dict[str, Stored] = {}
         self._complete_until: str | None = None
         """Keys above it were not listed; None: all were."""
-        self._list(input_key(project, files[0].path), input_key(project, files[-1].path), 10 * len(files) + SPARE_KEYS)
+        first, last = input_key(project, files[0].path), input_key(project, files[-1].path)
+        self._list(first, last, most=10 * len(files) + spare_keys, page_keys=page_keys)
 
     def find(self, key: str) -> Stored | None:
         """The newest version of an object."""
@@ -35,13 +44,13 @@ class Present:
             return self._ask(key)
         return self._known.get(key)
 
-    def _list(self, first: str, last: str, most: int) -> None:
+    def _list(self, first: str, last: str, *, most: int, page_keys: int) -> None:
         """List from the first key to the last, unless much more lies in between than is asked for."""
         prefix = _common_beginning(first, last)
         pages = self._ctx.aws.client("s3").get_paginator("list_object_versions")
         seen = 0
         with explained(f"list {prefix}"):
-            for page in pages.paginate(**self._ctx.in_bucket, Prefix=prefix):
+            for page in pages.paginate(**self._ctx.in_bucket, Prefix=prefix, PaginationConfig={"PageSize": page_keys}):
                 versions = page.get("Versions", [])
                 self._known |= {one["Key"]: _stored(one, one["Key"]) for one in versions if one["IsLatest"]}
                 seen += len(versions)

@@ -11,6 +11,7 @@ import getpass
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -204,13 +205,14 @@ class _Submission:
             cost=lambda numbered: bytes_held(numbered[1].size),
             budget=IN_FLIGHT_BYTES,
         )
-        for (_, file), placement in placed:
-            if isinstance(placement, InputError):
-                mistakes.append(placement)
-            elif isinstance(placement, Exception):
-                raise placement
-            else:
-                self._count(file, is_unchanged=placement)
+        with closing(placed):
+            for (_, file), placement in placed:
+                if isinstance(placement, InputError):
+                    mistakes.append(placement)
+                elif isinstance(placement, Exception):
+                    raise placement
+                else:
+                    self._count(file, is_unchanged=placement)
         if mistakes:
             raise self._not_started(mistakes)
 
