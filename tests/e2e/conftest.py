@@ -83,7 +83,9 @@ class Person:
     def processes(self) -> list[psutil.Process]:
         """Every live process of this folder's local target."""
         mark = str(self.folder)
-        return [process for process in psutil.process_iter(["cmdline"]) if mark in " ".join(process.info["cmdline"] or ())]
+        return [
+            process for process in psutil.process_iter(["cmdline"]) if mark in " ".join(process.info["cmdline"] or ())
+        ]
 
 
 def settle(folder: Path, *, name: str, settings: str = "") -> Person:
