@@ -1,216 +1,122 @@
-"""Lines of workers and functions on one time line."""
+"""The log of worker, dispatch and guard on one time line."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
-import threading
 import time
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
-from tests.jobs.desk import PIPELINE, Desk
+from tests.jobs.desk import Desk
 
-from gpupipe.jobs import logs
-from gpupipe.jobs.logs import LogLine
+from gpupipe.errors import UsageError
+from gpupipe.jobs.logs import LogLine, follow_logs, parse_line, parse_since, read_logs, sources
 
-JOB = "20261121-113052-field7-1f3a"
-
-
-class Groups:
-    """Writes to the log groups of a desk, as workers and Lambda do."""
-
-    def __init__(self, desk: Desk) -> None:
-        stack = desk.ctx.aws.stack
-        self._client = desk.ctx.aws.client("logs")
-        self._names = {
-            "worker": stack.worker_log_group(PIPELINE),
-            "dispatch": stack.function_log_group(stack.dispatch_function(PIPELINE)),
-            "guard": stack.function_log_group(stack.guard_function(PIPELINE)),
-        }
-        self.now = time.time()
-
-    def write(self, source: str, *messages: tuple[float, str], stream: str = "i-1") -> None:
-        """Messages with their time in seconds from the test's `now`."""
-        names = {"logGroupName": self._names[source], "logStreamName": stream}
-        with contextlib.suppress(self._client.exceptions.ResourceAlreadyExistsException):
-            self._client.create_log_group(logGroupName=self._names[source])
-        with contextlib.suppress(self._client.exceptions.ResourceAlreadyExistsException):
-            self._client.create_log_stream(**names)
-        events = [{"timestamp": self.ms(at), "message": text} for at, text in messages]
-        self._client.put_log_events(**names, logEvents=events)
-
-    def ms(self, at: float) -> int:
-        return int((self.now + at) * 1000)
-
-    def line(self, at: float, event: str, level: str = "info", **fields: Any) -> tuple[float, str]:
-        """A JSON line as the worker and the functions write it."""
-        when = datetime.fromtimestamp(self.ms(at) / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return at, json.dumps({"at": when, "level": level, "event": event, **fields})
+NOW = 1_795_000_000.0
+JOB = "20261118-143320-field7-0a1b"
 
 
-@pytest.fixture
-def groups(desk: Desk) -> Groups:
-    return Groups(desk)
+def write(desk: Desk, source: str, stream: str, lines: Mapping[float, str]) -> None:
+    """Put lines (seconds before now -> message) into a stream; groups and streams are made as needed."""
+    logs, group = desk.ctx.aws.client("logs"), sources(desk.ctx)[source]
+    for make, names in (
+        (logs.create_log_group, {"logGroupName": group}),
+        (logs.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
+    ):
+        try:
+            make(**names)
+        except logs.exceptions.ResourceAlreadyExistsException:
+            continue
+    events = [{"timestamp": int((time.time() - ago) * 1000), "message": line} for ago, line in lines.items()]
+    events.sort(key=lambda event: int(str(event["timestamp"])))
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
 
-def told(lines: list[LogLine]) -> list[str]:
-    return [f"{line.source}: {line.event or line.text}" for line in lines]
+def told(event: str, **fields: object) -> str:
+    return json.dumps({"at": "2026-11-18T14:33:20.000Z", "level": "info", "event": event, **fields})
 
 
-def test_nothing_has_been_written_where_there_is_no_group(desk: Desk) -> None:
-    assert logs.read(desk.ctx, since_s=3600) == []
-
-
-def test_all_sources_come_in_the_order_of_their_times(desk: Desk, groups: Groups) -> None:
-    groups.write("worker", groups.line(-30, "shard_started"), groups.line(-10, "shard_done"), stream="i-1")
-    groups.write("worker", groups.line(-20, "shard_started"), stream="i-2")
-    groups.write("dispatch", groups.line(-40, "job_dispatched"), stream="2026/11/21/[$LATEST]ab")
-    groups.write("guard", groups.line(-35, "look"), stream="2026/11/21/[$LATEST]cd")
-    lines = logs.read(desk.ctx, since_s=3600)
-    assert told(lines) == [
-        "dispatch: job_dispatched",
-        "guard: look",
-        "worker i-1: shard_started",
-        "worker i-2: shard_started",
-        "worker i-1: shard_done",
+def test_all_sources_are_merged_by_time(desk: Desk) -> None:
+    write(desk, "worker", "i-1", {50: told("shard_started", job=JOB, machine="i-1"), 10: told("shard_done", job=JOB)})
+    write(desk, "worker", "i-2", {40: told("worker_started")})
+    write(desk, "dispatch", "2026/11/18/[$LATEST]x", {60: told("job_dispatched", job=JOB, shards=3)})
+    write(
+        desk, "guard", "2026/11/18/[$LATEST]y", {30: told("look", woken=[JOB]), 20: "REPORT RequestId: 1 Duration: 2"}
+    )
+    lines = list(read_logs(desk.ctx, since=time.time() - 3600))
+    assert [(line.source, line.event) for line in lines] == [
+        ("dispatch", "job_dispatched"),
+        ("worker", "shard_started"),
+        ("worker", "worker_started"),
+        ("guard", "look"),
+        ("worker", "shard_done"),
     ]
-    assert lines[0].at == pytest.approx(groups.now - 40, abs=0.01)
+    assert (lines[0].job, dict(lines[0].fields)) == (JOB, {"shards": 3})
+    assert [line.machine for line in lines] == ["", "i-1", "i-2", "", "i-1"]
+    # what mentions a job, and what one source says
+    about = [line.event for line in read_logs(desk.ctx, since=0, job=JOB)]
+    assert about == ["job_dispatched", "shard_started", "look", "shard_done"]
+    assert [line.event for line in read_logs(desk.ctx, since=0, only=["guard"])] == ["look"]
+    assert [line.event for line in read_logs(desk.ctx, since=time.time() - 35)] == ["look", "shard_done"]
 
 
-def test_of_too_many_the_newest_are_told_and_those_before_the_time_asked_for_are_not(
-    desk: Desk, groups: Groups
-) -> None:
-    groups.write("worker", *(groups.line(-100 + n, f"event_{n}") for n in range(20)))
-    groups.write("guard", groups.line(-90.5, "look"), groups.line(-3000, "long_ago"))
-    assert told(logs.read(desk.ctx, since_s=600, limit=2)) == ["worker i-1: event_18", "worker i-1: event_19"]
-    assert "guard: long_ago" not in told(logs.read(desk.ctx, since_s=600))
-    assert told(logs.read(desk.ctx, since_s=4000))[0] == "guard: long_ago"
+def test_without_any_log_group_there_is_nothing(desk: Desk) -> None:
+    assert list(read_logs(desk.ctx, since=0)) == []
 
 
-def test_of_a_job_only_what_names_it(desk: Desk, groups: Groups) -> None:
-    other = JOB.replace("1f3a", "1f3b")
-    groups.write("worker", groups.line(-9, "shard_done", job=JOB), groups.line(-8, "shard_done", job=other))
-    groups.write("worker", groups.line(-7, "worker_ready", note=f"not of {JOB}"), (-6, f"text about {JOB}"))
-    groups.write("dispatch", groups.line(-5, "job_dispatched", job=JOB))
-    assert told(logs.read(desk.ctx, since_s=60, job=JOB)) == ["worker i-1: shard_done", "dispatch: job_dispatched"]
+def test_following_tells_each_line_once_also_late_and_equal_ones(desk: Desk) -> None:
+    write(desk, "worker", "i-1", {9: "first", 8: "same"})
+    followed = follow_logs(desk.ctx, since=time.time() - 60, pause_s=0.05, is_over=iter([False] * 3 + [True]).__next__)
+    assert [next(followed).event for _ in range(2)] == ["first", "same"]
+    write(desk, "worker", "i-2", {8.5: "late", 8: "same"})
+    assert [next(followed).event for _ in range(2)] == ["late", "same"]
+    write(desk, "guard", "g", {0: "newest"})
+    assert [line.event for line in followed] == ["newest"]
 
 
-def test_what_lambda_says_of_every_invocation_is_left_out_and_its_troubles_are_errors(
-    desk: Desk, groups: Groups
-) -> None:
-    groups.write(
-        "guard",
-        (-9, "INIT_START Runtime Version: python:3.13.v1"),
-        (-8, "START RequestId: 1 Version: $LATEST\n"),
-        (-7, "[ERROR] KeyError: 'x'\rTraceback (most recent call last):"),
-        (-6, "END RequestId: 1"),
-        (-5, "REPORT RequestId: 1\tDuration: 3 ms"),
-        (-4, "2026-11-21T11:30:52Z 2 Task timed out after 120.00 seconds"),
-        (-3, "REPORT RequestId: 2\tDuration: 120000 ms\tStatus: timeout"),
-        (-2, "plain words"),
-        (-1, '{"no": "event"}'),
-    )
-    lines = logs.read(desk.ctx, since_s=60)
-    assert [(line.level, line.text.split("\r")[0].split("\t")[0]) for line in lines] == [
-        ("error", "[ERROR] KeyError: 'x'"),
-        ("error", "2026-11-21T11:30:52Z 2 Task timed out after 120.00 seconds"),
-        ("error", "REPORT RequestId: 2"),
-        ("info", "plain words"),
-        ("info", '{"no": "event"}'),
-    ]
+def test_more_lines_than_a_page_all_arrive(desk: Desk) -> None:
+    for start in range(0, 12_000, 4_000):
+        write(desk, "worker", "i-1", {100 - number / 1_000: f"line {number}" for number in range(start, start + 4_000)})
+    events = [line.event for line in read_logs(desk.ctx, since=time.time() - 600)]
+    assert len(events) == 12_000
+    assert set(events) == {f"line {number}" for number in range(12_000)}
 
 
-def test_following_tells_each_line_once_and_in_order_though_some_come_late(desk: Desk, groups: Groups) -> None:
-    stop = threading.Event()
-    groups.write("worker", groups.line(-9, "first"), groups.line(-5, "third"))
-    followed = logs.follow(desk.ctx, since=groups.now - 60, interval_s=0.05, stop=stop)
-    seen = [next(followed)]
-    groups.write("guard", groups.line(-7, "late_but_in_time"))  # held back lines are still to be shown
-    groups.write("worker", groups.line(-4, "fourth"), groups.line(-4, "fourth"))
-    seen += itertools.islice(followed, 3)
-    groups.write("dispatch", groups.line(-30, "very_late"))
-    groups.write("worker", groups.line(-3, "fifth"))
-    stop.set()
-    seen += followed
-    assert sorted(told(seen)) == sorted(
-        [
-            *("worker i-1: first", "worker i-1: third", "worker i-1: fourth", "worker i-1: fourth"),
-            *("guard: late_but_in_time", "dispatch: very_late", "worker i-1: fifth"),
-        ]
-    )
-    of_workers = [line.event for line in seen if line.source == "worker i-1"]
-    assert of_workers == ["first", "third", "fourth", "fourth", "fifth"]
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('{"level":"error","event":"boom","error":"X"}\n', ("error", "boom", {"error": "X"})),
+        ("plain words", ("info", "plain words", {})),
+        ("Task timed out after 3.00 seconds", ("error", "Task timed out after 3.00 seconds", {})),
+        ("{not json", ("info", "{not json", {})),
+        ("[1]", ("info", "[1]", {})),
+    ],
+)
+def test_lines_are_understood_or_shown_as_they_are(message: str, expected: tuple[str, str, dict[str, str]]) -> None:
+    line = parse_line(message, source="guard", at=NOW)
+    assert isinstance(line, LogLine)
+    assert (line.level, line.event, dict(line.fields)) == expected
 
 
-def test_a_line_that_comes_between_two_looks_still_goes_before_what_was_found_first(desk: Desk, groups: Groups) -> None:
-    stop = threading.Event()
-    found = threading.Event()
-    groups.write("worker", groups.line(-5, "later"))
-
-    def tell_late(**_: Any) -> None:
-        if not found.is_set():
-            found.set()
-            groups.write("guard", groups.line(-7, "earlier"))
-        else:
-            stop.set()
-
-    calls = desk.ctx.aws.client("logs").meta.events
-    calls.register("after-call.cloudwatch-logs.FilterLogEvents", _after_calls(3, tell_late))
-    seen = list(logs.follow(desk.ctx, since=groups.now - 60, interval_s=0.01, stop=stop))
-    assert told(seen) == ["guard: earlier", "worker i-1: later"]
+@pytest.mark.parametrize("message", ["", "  \n", "START RequestId: 5 Version: $LATEST", "END RequestId: 5"])
+def test_what_lambda_says_of_itself_is_left_out(message: str) -> None:
+    assert parse_line(message, source="dispatch", at=NOW) is None
 
 
-def _after_calls(count: int, tell: Any) -> Any:
-    calls = itertools.count(1)
-    return lambda **_: tell() if next(calls) % count == 0 else None
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("10m", NOW - 600),
+        ("1.5h", NOW - 5400),
+        ("2 d", NOW - 172_800),
+        ("2026-11-21T09:30", 1795253400.0),
+        ("2026-11-21T09:30+01:00", 1795249800.0),
+    ],
+)
+def test_times_are_ago_or_iso(text: str, at: float) -> None:
+    assert parse_since(text, now=NOW) == at
 
 
-def test_a_long_past_comes_whole_and_in_order(desk: Desk, groups: Groups) -> None:
-    # More than one answer of CloudWatch holds, and more than is taken of a group at once.
-    busy = [groups.line(-500 + 0.04 * n, f"w{n}") for n in range(10_400)]
-    groups.write("worker", *busy[:6_000])
-    groups.write("worker", *busy[6_000:])
-    groups.write("guard", *(groups.line(-499.99 + n, f"g{n}") for n in range(400)))
-    stop = threading.Event()
-    stop.set()
-    followed = list(logs.follow(desk.ctx, since=groups.now - 600, stop=stop))
-    assert len(followed) == 10_800
-    assert [line.at for line in followed] == sorted(line.at for line in followed)
-    assert [line.event for line in logs.read(desk.ctx, since_s=600, limit=20_000)] == [line.event for line in followed]
-
-
-def test_a_line_is_shown_with_what_it_is_about() -> None:
-    fields = {"job": JOB, "seconds": {"infer": 1.5}, "note": "two words", "machine": "i-1", "traceback": "a\n  b\n"}
-    line = LogLine(
-        at=0, pipeline="p", source="worker i-1", level="error", event="shard_failed", fields=fields, text="{}"
-    )
-    first, *rest = logs.render(line).split("\n")
-    assert first.endswith(f'shard_failed job={JOB} seconds={{"infer":1.5}} note="two words"')
-    assert "worker i-1 " in first
-    assert " error " in first
-    assert rest == ["    a", "      b"]
-    assert "p worker i-1" in logs.render(line, with_pipeline=True)
-
-
-def test_nothing_in_a_log_gives_orders_to_the_terminal() -> None:
-    hostile = "\x1b]0;owned\x07.jpg"
-    line = LogLine(at=0, pipeline="p", source="guard", level="info", event="e", fields={"key": hostile}, text="")
-    text = LogLine(at=0, pipeline="p", source="guard", level="info", text=hostile)
-    for shown in (logs.render(line), logs.render(text)):
-        assert not set(shown) & {"\x1b", "\x07"}
-        assert "owned" in shown
-
-
-def test_a_line_as_json_keeps_what_it_tells() -> None:
-    line = LogLine(at=1.5, pipeline="p", source="guard", level="info", event="look", fields={"wanted": 1}, text="{…}")
-    assert line.document() == {
-        "at": 1.5,
-        "pipeline": "p",
-        "source": "guard",
-        "level": "info",
-        "event": "look",
-        "wanted": 1,
-    }
+def test_a_wrong_time_says_how_to_write_one() -> None:
+    with pytest.raises(UsageError, match="Write 10m"):
+        parse_since("yesterday", now=NOW)

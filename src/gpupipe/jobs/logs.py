@@ -1,197 +1,179 @@
-"""The logs of a pipeline's workers and functions on one time line, read once or followed.
+"""The log of worker, dispatch and guard on one time line, structured; read back to a time, or followed.
 
-Each group is read on from where it was read to, a minute of overlap included, because lines of another machine may
-come late; what was seen is passed over by its id. Ordered by the time that a line itself tells.
+CloudWatch sorts each group's events; the groups are merged as streams, so that a day of logs takes no memory.
 """
 
 from __future__ import annotations
 
 import heapq
-import itertools
-import math
-import threading
+import json
+import re
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from gpupipe.aws import is_absent, together
+from gpupipe.aws import absent_ok
+from gpupipe.errors import UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.log_lines import LogLine, parsed, render
 
-__all__ = ["LogLine", "follow", "read", "render"]
-
-LINES = 1_000
-INTERVAL_S = 2.0
-LATE_MS = 60_000
-"""A line that reaches CloudWatch later than this after newer ones of its group is not found by following."""
-AT_ONCE = 5_000
-"""Lines of a group taken before others are shown: a long past is shown piece by piece, in little memory."""
-PAGE = 10_000
-"""FilterLogEvents answers with so many events at most."""
+OVERLAP_S = 20.0
+"""Following looks back so far each time: lines of several machines arrive a little late and out of order."""
+PAGE_EVENTS = 10_000
+_PLATFORM = re.compile(r"(START RequestId|END RequestId|REPORT RequestId|INIT_START|EXTENSION)")
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_ABOUT = frozenset({"at", "level", "event", "machine", "job"})
 
 
-def read(
-    ctx: JobsContext,
-    *,
-    since_s: float,
-    job: str | None = None,
-    limit: int = LINES,
-    pipelines: Sequence[str] | None = None,
-) -> list[LogLine]:
-    """The newest `limit` lines of the last `since_s` seconds, oldest first; of `job` only those that name it.
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """One event of the log."""
 
-    Of the context's pipeline, or of several. Raises AwsError.
-    """
-    readers = _readers(ctx, pipelines, job, time.time() - since_s)
-    found = together(*(partial(_newest, reader, limit) for reader in readers))
-    return sorted(itertools.chain(*found), key=lambda line: line.at)[-limit:] if limit > 0 else []
-
-
-def _newest(reader: _Reader, limit: int) -> list[LogLine]:
-    # Of equals the later: sorted, nlargest would prefer the first.
-    numbered = heapq.nlargest(limit, enumerate(reader.lines()), key=lambda pair: (pair[1].at, pair[0]))
-    return [line for _, line in reversed(numbered)]
+    at: float
+    """Unix time in seconds."""
+    source: str
+    """worker, dispatch or guard."""
+    level: str
+    event: str
+    """The event's name, or the text of a line that is not JSON."""
+    machine: str = ""
+    job: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What else it tells."""
 
 
-def follow(
+def parse_since(text: str, *, now: float) -> float:
+    """Unix time of `10m`, `2h`, `1d` ago or of an ISO time (UTC where it names no zone). Raises UsageError."""
+    ago = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
+    if ago:
+        return now - float(ago[1]) * _UNITS_S[ago[2]]
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no time.", hint="Write 10m, 2h or 1d for so long ago, or 2026-11-21T09:30."
+        ) from error
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def sources(ctx: JobsContext) -> Mapping[str, str]:
+    """Source -> log group."""
+    stack, pipeline = ctx.aws.stack, ctx.pipeline
+    return {
+        "worker": stack.worker_log_group(pipeline),
+        "dispatch": stack.function_log_group(stack.dispatch_function(pipeline)),
+        "guard": stack.function_log_group(stack.guard_function(pipeline)),
+    }
+
+
+def read_logs(
     ctx: JobsContext,
     *,
     since: float,
-    job: str | None = None,
-    interval_s: float = INTERVAL_S,
-    stop: threading.Event | None = None,
-    pipelines: Sequence[str] | None = None,
+    job: str = "",
+    only: Sequence[str] = (),
+    seen: dict[str, float] | None = None,
 ) -> Iterator[LogLine]:
-    """Lines from Unix time `since` on, as they come, until `stop` is set; then what is there by then, and the end.
+    """Lines from `since` (Unix time) until now, by time; those that mention `job`, and of the sources in `only`.
 
-    A line is shown one look after it was found, so that one that comes a little later can still go before it.
+    `seen` (event id -> its time) holds what is to be left out; what is read is added to it.
     """
-    stop = stop or threading.Event()
-    readers = _readers(ctx, pipelines, job, since)
-    held = _Held()
+    groups = {source: group for source, group in sources(ctx).items() if source in only or not only}
+    streams = [_lines(ctx, source, group, since, job, seen) for source, group in groups.items()]
+    return heapq.merge(*streams, key=lambda line: line.at)
+
+
+def follow_logs(
+    ctx: JobsContext,
+    *,
+    since: float,
+    job: str = "",
+    only: Sequence[str] = (),
+    pause_s: float = 2.0,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Iterator[LogLine]:
+    """As `read_logs`, and then what comes, until `is_over` says so; each line once.
+
+    Asks every `pause_s` seconds. What arrives late is told late: within a look lines are sorted by time.
+    """
+    seen: dict[str, float] = {}
     while True:
-        ending = stop.is_set()
-        for lines in together(*(partial(_some, reader) for reader in readers)):
-            held.add(lines)
-        # Nothing is shown before what a group that is still behind may have to tell.
-        behind = [reader.newest_ms / 1000 for reader in readers if not reader.caught_up]
-        yield from held.take(min(behind, default=math.inf), whole=ending or bool(behind))
-        if ending and not behind:
+        is_last = is_over()
+        yield from read_logs(ctx, since=since, job=job, only=only, seen=seen)
+        if is_last:
             return
-        if not behind:
-            stop.wait(interval_s)
+        since = max([since, *(at - OVERLAP_S for at in seen.values())])
+        seen = {event: at for event, at in seen.items() if at >= since}
+        time.sleep(pause_s)
 
 
-def _some(reader: _Reader) -> list[LogLine]:
-    return list(itertools.islice(reader.lines(), AT_ONCE))
+def _lines(
+    ctx: JobsContext, source: str, group: str, since: float, job: str, seen: dict[str, float] | None
+) -> Iterator[LogLine]:
+    """A group's lines; nothing where the group is not there (yet)."""
+    for event in _events(ctx, group, since, job):
+        at = event["timestamp"] / 1000
+        if seen is not None:
+            if event["eventId"] in seen:
+                continue
+            seen[event["eventId"]] = at
+        line = parse_line(event["message"], source=source, at=at, stream=event.get("logStreamName", ""))
+        if line is not None and job in event["message"]:
+            yield line
 
 
-class _Held:
-    """Lines found and not shown yet, by their time."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, LogLine]] = []
-        self._count = itertools.count()
-        self._ripe_at = -math.inf
-        self._newest = -math.inf
-
-    def add(self, lines: Sequence[LogLine]) -> None:
-        for line in lines:
-            heapq.heappush(self._heap, (line.at, next(self._count), line))
-            self._newest = max(self._newest, line.at)
-
-    def take(self, horizon: float, *, whole: bool) -> Iterator[LogLine]:
-        """Those up to `horizon`: all of them, or those as old as what the look before this one had found."""
-        until = horizon if whole else min(horizon, self._ripe_at)
-        self._ripe_at = self._newest
-        while self._heap and self._heap[0][0] <= until:
-            yield heapq.heappop(self._heap)[2]
+def _events(ctx: JobsContext, group: str, since: float, job: str) -> Iterator[Mapping[str, Any]]:
+    logs = ctx.aws.client("logs")
+    # A quoted pattern is a plain search for the text; it only saves transfer, `job` is looked for again here.
+    pattern = {"filterPattern": f'"{job}"'} if job else {}
+    start, more, told = int(since * 1000), dict[str, str](), set[str]()
+    while True:
+        with explained(f"read log group {group}"):
+            answer = absent_ok(logs.filter_log_events, logGroupName=group, startTime=start, **pattern, **more)
+        events = answer["events"] if answer else []
+        yield from (event for event in events if event["eventId"] not in told)
+        if answer and answer.get("nextToken"):
+            more = {"nextToken": answer["nextToken"]}
+        elif len(events) >= PAGE_EVENTS and events[-1]["timestamp"] > start:
+            # The emulator gives no token: go on from the time of the last event, without those of that time told now.
+            start, more = events[-1]["timestamp"], {}
+            told = {event["eventId"] for event in events if event["timestamp"] == start}
+        else:
+            return
 
 
-# --- groups ---
+def parse_line(message: str, *, source: str, at: float, stream: str = "") -> LogLine | None:
+    """A line of the log; None for what Lambda itself says of each invocation."""
+    text = message.rstrip()
+    if not text or (source != "worker" and _PLATFORM.match(text)):
+        return None
+    told = _json(text)
+    machine = stream if source == "worker" else ""
+    if told is None:
+        return LogLine(at=at, source=source, level=_level_of(text), event=text, machine=machine)
+    return LogLine(
+        at=at,
+        source=source,
+        level=str(told.get("level", "info")),
+        event=str(told.get("event", "")),
+        machine=str(told.get("machine") or machine),
+        job=str(told.get("job") or ""),
+        fields={name: value for name, value in told.items() if name not in _ABOUT},
+    )
 
 
-def _readers(ctx: JobsContext, pipelines: Sequence[str] | None, job: str | None, since: float) -> list[_Reader]:
-    stack = ctx.aws.stack
-    found = []
-    for pipeline in pipelines or (ctx.pipeline,):
-        dispatch, guard = stack.dispatch_function(pipeline), stack.guard_function(pipeline)
-        groups = {
-            "worker": stack.worker_log_group(pipeline),
-            "dispatch": stack.function_log_group(dispatch),
-            "guard": stack.function_log_group(guard),
-        }
-        found += [_Reader(ctx, pipeline, source, group, job, since) for source, group in groups.items()]
-    return found
+def _json(text: str) -> Mapping[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return None
+    return told if isinstance(told, Mapping) else None
 
 
-class _Reader:
-    """One log group, read on from where it was read to. One that does not exist has no lines yet."""
-
-    def __init__(self, ctx: JobsContext, pipeline: str, source: str, group: str, job: str | None, since: float) -> None:
-        self._client = ctx.aws.client("logs")
-        self._pipeline, self._source, self._group, self._job = pipeline, source, group, job
-        self._start_ms = int(since * 1000)
-        self._seen: dict[Any, int] = {}
-        self._forget_at = PAGE
-        self.newest_ms = self._start_ms
-        self.caught_up = False
-
-    def lines(self) -> Iterator[LogLine]:
-        """What is new. `caught_up` says afterwards whether that was all."""
-        self.caught_up = False
-        with explained(f"read log group {self._group}"):
-            for event in self._new_events():
-                line = parsed(event, pipeline=self._pipeline, source=self._source)
-                if line is not None and self._job in (None, line.fields.get("job")):
-                    yield line
-        self.caught_up = True
-
-    def _new_events(self) -> Iterator[Mapping[str, Any]]:
-        begin = max(self._start_ms, self.newest_ms - LATE_MS)
-        while True:
-            count, last = 0, begin
-            for key, event in self._identified(begin):
-                count, last = count + 1, event["timestamp"]
-                if key not in self._seen:
-                    self._note(key, last)
-                    yield event
-            if count < PAGE:
-                return
-            # The emulator ends an answer that is full without a token for the rest; AWS's pages never end so.
-            begin = max(last, begin + 1)
-
-    def _note(self, key: Any, at_ms: int) -> None:
-        self._seen[key] = at_ms
-        self.newest_ms = max(self.newest_ms, at_ms)
-        if len(self._seen) >= self._forget_at:
-            oldest = self.newest_ms - LATE_MS
-            self._seen = {key: at for key, at in self._seen.items() if at >= oldest}
-            self._forget_at = 2 * len(self._seen) + PAGE
-
-    def _identified(self, begin_ms: int) -> Iterator[tuple[Any, Mapping[str, Any]]]:
-        """Events with what tells them apart: their id, or (the emulator's functions) their place in their stream."""
-        places: Counter[tuple[str, int]] = Counter()
-        for event in self._events(begin_ms):
-            key = event.get("eventId")
-            if key is None:
-                place = event["logStreamName"], event["timestamp"]
-                places[place] += 1
-                key = (*place, places[place])
-            yield key, event
-
-    def _events(self, begin_ms: int) -> Iterator[Mapping[str, Any]]:
-        from botocore.exceptions import ClientError
-
-        which: dict[str, Any] = {"logGroupName": self._group, "startTime": max(0, begin_ms)}
-        if self._job is not None:
-            which["filterPattern"] = f'{{ $.job = "{self._job}" }}'
-        try:
-            for page in self._client.get_paginator("filter_log_events").paginate(**which):
-                yield from page["events"]
-        except ClientError as error:
-            if not is_absent(error):
-                raise
+def _level_of(text: str) -> str:
+    """Of a line that says it only in words: a crash of the runtime, a time-out."""
+    return "error" if re.search(r"error|exception|traceback|timed out", text, re.IGNORECASE) else "info"
