@@ -6,7 +6,6 @@ import subprocess
 import time
 
 import pytest
-
 from tests.e2e.conftest import Person, speckled
 
 PATIENCE_S = 120

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from tests.e2e.conftest import Person, settle, speckled
 from tests.e2e.poisoned.poisoned_task import KILLS, SLOW
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from pycocotools.coco import COCO
-
 from tests.e2e.conftest import Person, speckled
 
 EXAMPLES = str(resources.files("gpupipe.examples"))
