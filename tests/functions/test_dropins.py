@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from tests.functions.conftest import Fate, Killed, World, asked, made
 
 from gpupipe.functions.arrivals import ObjectArrived
+from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.dropins import newest
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Item, JobSpec, job_key
+from gpuworker.contract import Item, JobSpec, Manifest, job_key, manifest_key
 from gpuworker.ledger import Intake
 from gpuworker.ledger.records import padded
 
@@ -246,31 +248,48 @@ def test_killed_again_and_again_it_still_ends(world: World) -> None:
 
 
 class Rival(Fate):
-    """Runs a whole other invocation with the same events before the n-th call of ours."""
+    """Before the n-th call of ours somebody else does something."""
 
-    def __init__(self, world: World, at: int, events: list[dict[str, Any]]) -> None:
+    def __init__(self, world: World, at: int, act: Callable[[], Any]) -> None:
         super().__init__(at)
-        self._world, self._events = world, events
+        self.strike = act  # type: ignore[method-assign]
+        self.surroundings = world.under(self)
 
     @property
-    def has_run(self) -> bool:
+    def has_struck(self) -> bool:
         return self.calls > self.at
-
-    def strike(self) -> None:
-        assert run(self._world.around, *self._events) == set()
-
-    def surroundings(self) -> Surroundings:
-        return self._world.under(self)
 
 
 def test_two_invocations_with_the_same_events_take_each_object_once(world: World) -> None:
     at = 0
     while True:
-        rival = Rival(world, at, drop(*NAMES))
-        assert run(rival.surroundings(), *drop(*NAMES)) == set()
-        if not rival.has_run:
+        rival = Rival(world, at, lambda: run(world.around, *drop(*NAMES)))
+        assert run(rival.surroundings, *drop(*NAMES)) == set()
+        if not rival.has_struck:
             break
         assert_taken_once(world)
+        world.forget()
+        at += 1
+    assert at > 20
+
+
+def test_a_job_that_is_closed_meanwhile_loses_nothing(world: World) -> None:
+    def close() -> None:
+        for job in world.ledger.active_jobs("segment"):
+            if job.intake is Intake.OPEN:
+                assert close_dropin(world.around, job) is True
+
+    at = 0
+    while True:
+        rival = Rival(world, at, close)
+        assert run(rival.surroundings, *drop(*NAMES)) == set()
+        assert Counter(item.key for item in all_items(world)) == Counter(f"incoming/field7/{name}" for name in NAMES)
+        for job in world.ledger.active_jobs("segment"):
+            counted = {str(row.number): row.items for row in world.ledger.shards(job.job) if row.items}
+            manifest = manifest_key(job.job)
+            assert job.intake is Intake.OPEN or Manifest.from_json(world.get(manifest)).shards == counted
+        if not rival.has_struck:
+            break
         world.forget()
         at += 1
     assert at > 20
