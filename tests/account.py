@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
+import botocore.session
+from botocore.loaders import Loader
 
 from gpupipe.aws import Aws, is_mutation
 from gpupipe.local.emulators import Emulators
 from gpupipe.names import Stack
+
+_LOADER = Loader()
+"""Reading the services' descriptions takes longer than most tests; one reader remembers them for all sessions."""
 
 
 class KilledError(Exception):
@@ -56,7 +61,9 @@ class Account:
             "aws_secret_access_key": emulated.account.secret_key,
         }
         calls = Calls()
-        session = boto3.Session(region_name=emulated.account.region, **keys)  # type: ignore[arg-type]
+        core = botocore.session.Session()
+        core.register_component("data_loader", _LOADER)
+        session = boto3.Session(botocore_session=core, region_name=emulated.account.region, **keys)  # type: ignore[arg-type]
         session.events.register("before-call", lambda model, **_: calls(model.service_model.service_name, model.name))
         stack = Stack(
             name=name, environment="test", account=emulated.account.account_id, region=emulated.account.region

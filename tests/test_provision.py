@@ -148,8 +148,8 @@ def test_down_terminates_machines_that_nobody_knows_of(deployed: Account) -> Non
 
 
 def test_up_finishes_and_down_removes_what_a_killed_up_left(new_account: Callable[[], Account]) -> None:
-    """Killed after every eleventh change; every second time the next command is `down`."""
-    for number, die_after in enumerate(range(3, 200, 11)):
+    """Killed after every sixteenth change; every second time the next command is `down`."""
+    for number, die_after in enumerate(range(5, 200, 16)):
         account = new_account()
         wanted = config(account)
         account.calls.die_after = die_after
@@ -160,7 +160,7 @@ def test_up_finishes_and_down_removes_what_a_killed_up_left(new_account: Callabl
             if f"{account.aws.stack.id}-state" in str(account.aws.client("s3").list_buckets()["Buckets"]):
                 account.expire_lock()
         else:
-            assert number >= 3
+            assert number >= 2
             return
         if number % 2:
             up(wanted, account.again().aws)

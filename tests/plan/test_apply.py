@@ -127,7 +127,7 @@ def test_up_after_a_failure_does_the_rest(scene: Scene) -> None:
 
 
 def test_up_finishes_what_a_killed_one_began_wherever_it_was_killed(new_scene: Callable[[], Scene]) -> None:
-    for die_after in range(0, 100, 2):
+    for die_after in range(0, 100, 3):
         scene = new_scene()
         base = scene.a(Keeper, "base", size=1)
         things = [base, *(scene.a(Thing, f"leaf{number}", base, size=1) for number in range(2))]
