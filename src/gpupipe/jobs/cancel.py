@@ -1,1 +1,44 @@
-"""(Being written by the lead, who also wrote watch.py and choose.py.)"""
+"""Cancel a job: what is not done yet is given up, what is done stays and can be fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpupipe.errors import JobError
+from gpupipe.explain import explained
+from gpupipe.jobs import JobsContext
+from gpupipe.jobs.choose import choose_job
+from gpuworker.contract import cancelled_key
+from gpuworker.ledger import JobState
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelledJob:
+    """What was given up."""
+
+    job: str
+    shards: int
+    """Shards cancelled by this call."""
+    items_done: int
+    items_cancelled: int
+
+
+def cancel(ctx: JobsContext, job: str) -> CancelledJob:
+    """Cancel a job; cancelling it again finishes what an interrupted call began. Raises JobError where it is finished.
+
+    The mark in S3 comes first: a dispatch function that has not made the job's rows yet looks for it after making
+    them, and this looks for rows after leaving it, so one of the two cancels.
+    """
+    record = choose_job(ctx, job=job)
+    if record.state is JobState.FINISHED:
+        raise JobError(f"{record.job} is finished already.", hint=f"Fetch it: `gpupipe fetch {record.job}`.")
+    ctx.write(cancelled_key(record.job), "{}")
+    with explained(f"cancel {record.job}"):
+        shards = ctx.ledger.cancel_job(record.job, "cancelled by a person")
+        totals = ctx.ledger.totals(record.job)
+    return CancelledJob(
+        job=record.job,
+        shards=shards,
+        items_done=totals.done + totals.failed,
+        items_cancelled=totals.cancelled,
+    )

@@ -1,1 +1,139 @@
-"""(Being written by the lead, who also wrote watch.py and choose.py.)"""
+"""Send a job's failed items again, as a new generation of their shards; what is done is neither repeated nor lost.
+
+For each shard with failures a document of the next generation names just the items to repeat and carries the counts
+of those that are done; a manifest, written last, is the start signal, as for a new job. Interrupted before it, the
+same call writes the same documents again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from gpupipe.errors import IntegrityError, JobError
+from gpupipe.explain import explained
+from gpupipe.jobs import JobsContext
+from gpupipe.jobs.choose import choose_job
+from gpupipe.jobs.flow import concurrently
+from gpuworker.contract import (
+    ContractError,
+    Item,
+    ItemResult,
+    JobSpec,
+    Manifest,
+    Shard,
+    ShardResult,
+    job_key,
+    manifest_key,
+    parse_result_key,
+    result_key,
+    result_prefix,
+    shard_key,
+)
+from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
+
+THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetriedJob:
+    """What was sent again; no item means that nothing had failed."""
+
+    job: str
+    generation: int
+    items: int
+    shards: int
+
+
+def retry_failed(
+    ctx: JobsContext, job: str, *, on_progress: Callable[[int, int], None] = lambda *_: None
+) -> RetriedJob:
+    """Send the failed and dead items of a finished job again. `on_progress` is told (shards looked at, of how many).
+
+    Raises JobError where the job goes on, was cancelled, or is being retried already.
+    """
+    record = _retriable(ctx, choose_job(ctx, job=job))
+    generation = record.generation + 1
+    with explained(f"read the shards of {record.job}"):
+        wanted = [shard for shard in ctx.ledger.shards(record.job) if shard.failed or shard.state is ShardState.DEAD]
+    commits = _commits(ctx, record.job)
+    shards: dict[str, int] = {}
+    looked_at = 0
+    for row, outcome in concurrently(
+        wanted, lambda row: _again(ctx, row, commits.get(row.number, []), generation), threads=THREADS
+    ):
+        if isinstance(outcome, Exception):
+            raise outcome
+        looked_at += 1
+        on_progress(looked_at, len(wanted))
+        if outcome:
+            shards[str(row.number)] = outcome
+    if shards:
+        _start(ctx, record, generation, shards)
+    return RetriedJob(job=record.job, generation=generation, items=sum(shards.values()), shards=len(shards))
+
+
+def _retriable(ctx: JobsContext, record: JobRecord) -> JobRecord:
+    if record.state is JobState.CANCELLED:
+        raise JobError(f"{record.job} was cancelled.", hint="Submit the images again: what is uploaded stays uploaded.")
+    if record.state is not JobState.FINISHED:
+        raise JobError(f"{record.job} is not finished.", hint=f"Wait for it: `gpupipe watch {record.job}`.")
+    if ctx.exists(manifest_key(record.job, record.generation + 1)):
+        raise JobError(f"{record.job} is being sent again already.", hint=f"Watch it: `gpupipe watch {record.job}`.")
+    return record
+
+
+def _commits(ctx: JobsContext, job: str) -> Mapping[int, list[int]]:
+    """Generations committed, by shard number."""
+    found: dict[int, list[int]] = {}
+    for key in ctx.keys(result_prefix(job)):
+        number, generation = parse_result_key(key)
+        found.setdefault(number, []).append(generation)
+    return found
+
+
+def _again(ctx: JobsContext, row: ShardRecord, generations: list[int], generation: int) -> int:
+    """Write the shard's document of the new generation; how many items it names."""
+    original = _read_shard(ctx, row.job, row.number)
+    done: dict[tuple[str, str], ItemResult] = {}
+    for committed in sorted(generations):
+        done |= {(item.key, item.etag): item for item in _read_result(ctx, row.job, row.number, committed)}
+    rest = [item for item in original.items if (item.key, item.etag) not in done]
+    if not rest:
+        return 0
+    ctx.write(shard_key(row.job, row.number, generation), _repeated(original, rest, done, generation).to_json())
+    return len(rest)
+
+
+def _repeated(original: Shard, rest: list[Item], done: Mapping[tuple[str, str], ItemResult], generation: int) -> Shard:
+    carried = {"done": len(done), "failed": 0}
+    for item in done.values():
+        for name, count in item.counts.items():
+            carried[name] = carried.get(name, 0) + count
+    return Shard(**{**vars(original), "generation": generation, "items": tuple(rest), "carried": carried})
+
+
+def _read_shard(ctx: JobsContext, job: str, number: int) -> Shard:
+    key = shard_key(job, number)
+    text = ctx.read(key)
+    try:
+        return Shard.from_json(text or b"")
+    except ContractError as error:
+        raise IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.") from error
+
+
+def _read_result(ctx: JobsContext, job: str, number: int, generation: int) -> Iterator[ItemResult]:
+    key = result_key(job, number, generation)
+    try:
+        yield from ShardResult.from_gzip(ctx.read(key) or b"").items
+    except ContractError as error:
+        raise IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.") from error
+
+
+def _start(ctx: JobsContext, record: JobRecord, generation: int, shards: Mapping[str, int]) -> None:
+    spec = JobSpec.from_json(ctx.read(job_key(record.job)) or b"")
+    manifest = Manifest(
+        job=spec.job, pipeline=spec.pipeline, project=spec.project, generation=generation, shards=dict(shards)
+    )
+    if not ctx.write_new(manifest_key(record.job, generation), manifest.to_json()):
+        raise JobError(f"{record.job} is being sent again already.", hint=f"Watch it: `gpupipe watch {record.job}`.")
