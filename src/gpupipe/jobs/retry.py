@@ -58,13 +58,10 @@ def retry_failed(
         wanted = [shard for shard in ctx.ledger.shards(record.job) if shard.failed or shard.state is ShardState.DEAD]
     commits = _commits(ctx, record.job)
     shards: dict[str, int] = {}
-    looked_at = 0
-    for row, outcome in concurrently(
-        wanted, lambda row: _again(ctx, row, commits.get(row.number, []), generation), threads=THREADS
-    ):
+    again = concurrently(wanted, lambda row: _again(ctx, row, commits.get(row.number, []), generation), threads=THREADS)
+    for looked_at, (row, outcome) in enumerate(again, start=1):
         if isinstance(outcome, Exception):
             raise outcome
-        looked_at += 1
         on_progress(looked_at, len(wanted))
         if outcome:
             shards[str(row.number)] = outcome
