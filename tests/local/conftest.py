@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.local.clients import Client, client_of
+from tests.local.stacks import Stack
 from tests.local.stand_in import write_config, write_worker_python
 
 from gpupipe.local import emulators
@@ -40,3 +41,17 @@ def worker_python(tmp_path: Path) -> Path:
 def config_file(tmp_path: Path) -> Path:
     """A gpupipe.toml whose machines run the stand-in worker."""
     return write_config(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(write_config(tmp_path_factory.mktemp("shared")))
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def running(shared: Stack) -> Stack:
+    """A target that runs, with whatever earlier tests left in it."""
+    shared.up()
+    return shared

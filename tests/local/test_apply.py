@@ -1,40 +1,35 @@
 import json
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.local.stacks import Stack
 from tests.local.stand_in import write_config
+from tests.local.waiting import kill
 
 from gpupipe import provision
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
 from gpupipe.errors import LockedError
 from gpupipe.local import apply, control
-from gpupipe.local.emulators import Emulators
 from gpupipe.local.state import Folder
 from gpupipe.lock import LOCK_KEY, Lock
-from gpupipe.names import Stack
 from gpupipe.state import object_of
 
 GONE_PID = 2**22 + 1  # beyond what Linux and macOS give
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return load(write_config(tmp_path_factory.mktemp("config"), "again"))
+@pytest.fixture
+def config(running: Stack) -> Config:
+    return load(running.config_file)
 
 
-@pytest.fixture(scope="module")
-def aws(local: Emulators, config: Config) -> Iterator[Aws]:
+@pytest.fixture
+def aws(running: Stack, config: Config) -> Aws:
     """The emulated account with the stack in it."""
-    stack = Stack(name="again", environment="dev", account=local.account.account_id, region=local.account.region)
-    keys = {"aws_access_key_id": local.account.access_key, "aws_secret_access_key": local.account.secret_key}
-    aws = Aws(stack=stack, endpoints=local.endpoints, credentials=keys)
+    aws = control.connect(running.up(), name=config.stack.name, environment=config.stack.environment)
     provision.up(config, aws)
-    yield aws
-    provision.down(config, aws)
+    apply.remember(running.config_file, config.stack.id)
+    return aws
 
 
 def forget_a_role(aws: Aws) -> str:
@@ -95,25 +90,12 @@ def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: 
     assert known.local.guard_interval_s == 7
 
 
-def test_killed_moto_comes_back_with_all_that_was_applied(tmp_path: Path) -> None:
+def test_killed_emulators_come_back_with_all_that_was_applied(running: Stack, aws: Aws, config: Config) -> None:
     # given a stack that is up
-    config_file = write_config(tmp_path, "whole")
-    config = load(config_file)
-    try:
-        target = control.ensure_running(config_file, region="us-east-1", stack_id="whole-dev")
-        aws = control.connect(target, name="whole", environment="dev")
-        provision.up(config, aws)
-        apply.remember(config_file, stack_id="whole-dev")
-        pids = {
-            process["name"]: process["pid"]
-            for process in control.status(config_file, stack_id="whole-dev")["processes"]
-        }
-        # when everything is killed
-        for pid in pids.values():
-            os.kill(pid, signal.SIGKILL)
-        # then the next command finds all of it again
-        target = control.ensure_running(config_file, region="us-east-1", stack_id="whole-dev")
-        assert "seconds before" in target.notices[1]
-        assert not provision.plan_up(config, aws).changes
-    finally:
-        control.stop(config_file, remove=True, stack_id="whole-dev")
+    pids = running.pids()
+    # when everything is killed
+    for pid in pids.values():
+        kill(pid)
+    # then the next command finds all of it again, and is told what was lost
+    assert "seconds before" in running.up().notices[1]
+    assert not provision.plan_up(config, aws).changes

@@ -1,8 +1,12 @@
 """Waits, with a limit, for what other processes do."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+import psutil
 
 T = TypeVar("T")
 
@@ -15,3 +19,9 @@ def until(look: Callable[[], T], *, within_s: float = 20.0) -> T:
             raise AssertionError(f"did not happen within {within_s:.0f} s")
         time.sleep(0.05)
     return answer
+
+
+def kill(pid: int) -> None:
+    """SIGKILL a process and wait until it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

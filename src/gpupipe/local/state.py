@@ -65,6 +65,8 @@ class Record:
     emulators: Mapping[str, ProcessName] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of moto, ministack and the instance metadata service; kept over restarts."""
+    must_apply: bool = False
+    """An emulator was started since the configuration was last applied, and may have forgotten what that made."""
     problem: str = ""
     """Why the phase is `failed`."""
 

@@ -22,19 +22,19 @@ from typing import Any
 
 from gpupipe.aws import Aws
 from gpupipe.errors import GpupipeError, LockedError
-from gpupipe.local import apply, emulators, processes
+from gpupipe.local import apply
 from gpupipe.local.configuration import Configuration
-from gpupipe.local.emulators import Account
+from gpupipe.local.emulators import Account, bound_socket, environment
 from gpupipe.local.machine_room import MachineRoom
 from gpupipe.local.metadata import MetadataService
+from gpupipe.local.pair import EmulatorPair
 from gpupipe.local.processes import ProcessName
 from gpupipe.local.state import Folder, Target
 
 STEP_S = 0.5
-HEALTH_CHECK_S = 10.0
 APPLY_AGAIN_S = 5.0
-DEAF_CHECKS = 4  # so many checks in a row without an answer, and an emulator counts as hung
 METADATA = "metadata"
+RESUMED = "The local target had ended unexpectedly; it was started again."
 LOST = (
     "The emulated AWS was killed and is back as it was seconds before: objects are all there, what happened last to "
     "queues and tables is lost. Unfinished work will be sent again; files uploaded in those seconds may have gone "
@@ -78,20 +78,19 @@ class Supervisor:
             supervisor=ProcessName.of(os.getpid()),
             problem="",
         )
-        self._room: MachineRoom | None = None
-        self._imds: MetadataService | None = None
-        self._must_apply = False
         self._next_apply = 0.0
-        self._next_health_check = time.monotonic() + HEALTH_CHECK_S
-        self._deaf = dict.fromkeys(emulators.NAMES, 0)
+        self._pair: EmulatorPair | None = None
+        self._imds: MetadataService | None = None
+        self._room: MachineRoom | None = None
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._save()
+        self._note()
         try:
-            self._work(self._start())
+            self._start()
+            self._work()
         except Exception as error:
             log.exception("the local target ends")
             self._record = replace(self._record, problem=_said(error))
@@ -101,148 +100,112 @@ class Supervisor:
 
     # --- starting -----------------------------------------------------------------------------------------------
 
-    def _start(self) -> MachineRoom:
+    def _start(self) -> None:
         self._account = self._folder.account(self._configuration.get().stack.region)
-        if self._crashed:
-            self._folder.add_notice("The local target had ended unexpectedly; it was started again.")
-        self._bring_up()
-        imds = self._imds = MetadataService(emulators.bound_socket(self._record.ports.get(METADATA, 0)))
-        self._note_port(METADATA, imds.port)
-        room = self._room = MachineRoom(
-            stack_id=self._configuration.get().stack.id,
-            folder=self._folder,
-            client=impatient_client(self._account, self._endpoints),
-            environment=emulators.environment(self._account, self._endpoints),
-            metadata=imds,
-            settings=self._configuration.room,
+        ports = {name: port for name, port in self._record.ports.items() if name != METADATA}
+        pair = self._pair = EmulatorPair(
+            self._folder.path,
+            self._account,
+            running=self._record.emulators,
+            ports=ports,
+            changed=lambda pair: self._note(
+                emulators=dict(pair.processes), ports={**self._record.ports, **pair.ports}, must_apply=True
+            ),
         )
-        self._report_ready()
-        return room
+        if self._crashed:
+            self._folder.add_notice(RESUMED)
+        self._bring_up(pair, killed=self._crashed and not pair.runs("ministack"))
+        imds = self._imds = MetadataService(bound_socket(self._record.ports.get(METADATA, 0)))
+        self._note(ports={**self._record.ports, METADATA: imds.port})
+        self._room = self._furnished(pair, imds)
+        self._report_ready(pair)
 
-    @property
-    def _endpoints(self) -> dict[str, str]:
-        return emulators.endpoints(self._record.ports)
-
-    def _bring_up(self) -> None:
+    def _bring_up(self, pair: EmulatorPair, *, killed: bool) -> None:
         """Emulators running, answering, and holding what was applied."""
-        killed = self._crashed and not self._runs("ministack")
-        started = self._start_emulators()
+        pair.bring_up()
         if killed:
             self._folder.add_notice(LOST)
-        self._must_apply = self._must_apply or bool(started)
-        self._apply_again()
+        self._apply_again(pair)
 
-    def _apply_again(self) -> None:
+    def _apply_again(self, pair: EmulatorPair) -> None:
         """Make what `gpupipe up` had made, where an emulator forgot it; a failure is told, not fatal: `up` mends it."""
         self._next_apply = time.monotonic() + APPLY_AGAIN_S
-        if not self._must_apply:
+        if not self._record.must_apply:
             return
         try:
             if config := apply.applied_config(self._folder):
-                apply.apply_again(config, self._aws())
-            self._must_apply = False
+                apply.apply_again(config, self._aws(pair))
         except LockedError:
             log.info("a command is changing the stack; what it leaves is looked at again later")
+            return
         except Exception as error:
-            self._must_apply = False
             log.exception("could not apply again")
             text = f"After a restart not everything could be made again: {_said(error)}"
             self._folder.add_notice(f"{text} Run `gpupipe up`.")
+        self._note(must_apply=False)
 
-    def _aws(self) -> Aws:
+    def _aws(self, pair: EmulatorPair) -> Aws:
         keys = {"aws_access_key_id": self._account.access_key, "aws_secret_access_key": self._account.secret_key}
         stack = self._configuration.stack(self._account.account_id)
-        return Aws(stack=stack, endpoints=self._endpoints, credentials=keys)
+        return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys)
 
-    def _start_emulators(self) -> set[str]:
-        """Adopt the emulators that run and start the others; returns the names of those started."""
-        started: set[str] = set()
-        moved = False
-        for name in emulators.NAMES:
-            if self._runs(name) and not moved:
-                continue
-            self._end_emulator(name)
-            wanted = self._record.ports.get(name, 0)
-            port, process = emulators.start(
-                name, self._folder.path, account=self._account, ports=self._record.ports, wanted_port=wanted
-            )
-            self._record = replace(self._record, emulators={**self._record.emulators, name: process})
-            self._note_port(name, port)
-            started.add(name)
-            moved = port != wanted  # ministack's functions know moto by its address
-        for name in started:
-            process, port = self._record.emulators[name], self._record.ports[name]
-            emulators.wait_ready(name, self._folder.path, process=process, port=port)
-        return started
+    def _furnished(self, pair: EmulatorPair, imds: MetadataService) -> MachineRoom:
+        return MachineRoom(
+            stack_id=self._configuration.get().stack.id,
+            folder=self._folder,
+            client=impatient_client(self._account, pair.endpoints),
+            environment=environment(self._account, pair.endpoints),
+            metadata=imds,
+            settings=self._configuration.room,
+        )
 
-    def _runs(self, name: str) -> bool:
-        process, port = self._record.emulators.get(name), self._record.ports.get(name)
-        return process is not None and port is not None and process.alive and emulators.answers(port)
-
-    def _end_emulator(self, name: str) -> None:
-        if process := self._record.emulators.get(name):
-            processes.end(process, grace_s=emulators.STOP_GRACE_S)
-
-    def _report_ready(self) -> None:
+    def _report_ready(self, pair: EmulatorPair) -> None:
         self._folder.write_target(
             Target(
                 account_id=self._account.account_id,
                 region=self._account.region,
                 access_key=self._account.access_key,
                 secret_key=self._account.secret_key,
-                endpoints=self._endpoints,
+                endpoints=pair.endpoints,
                 generation=self._record.generation,
                 supervisor_pid=os.getpid(),
                 started_at=self._record.started_at,
             )
         )
-        self._record = replace(self._record, phase="ready")
-        self._save()
-        log.info("ready: %s", self._endpoints)
+        self._note(phase="ready")
+        log.info("ready: %s", pair.endpoints)
 
     # --- working ------------------------------------------------------------------------------------------------
 
-    def _work(self, room: MachineRoom) -> None:
+    def _work(self) -> None:
+        assert self._pair is not None
+        assert self._room is not None
         while not self._stop.wait(STEP_S):
             if not self._folder.endpoint_file.exists():
                 log.info("the folder was removed")
                 return
-            if not all(process.alive for process in self._record.emulators.values()) or self._hung():
-                self._recover()
-                continue
-            if time.monotonic() >= self._next_apply:
-                self._apply_again()
+            self._pair.end_hung()
+            if self._pair.dead:
+                self._recover(self._pair)
+            elif time.monotonic() >= self._next_apply:
+                self._apply_again(self._pair)
             try:
-                room.step()
+                self._room.step()
             except Exception:
                 # An emulator that has just died, or a mistake of ours: neither may end the daemon.
                 log.exception("the machine room could not do its work; it tries again")
 
-    def _recover(self) -> None:
-        dead = [name for name, process in self._record.emulators.items() if not process.alive]
-        log.warning("restarting %s", " and ".join(dead) or "what is hung")
+    def _recover(self, pair: EmulatorPair) -> None:
+        dead, endpoints = pair.dead, pair.endpoints
+        log.warning("starting %s again", " and ".join(dead))
         self._folder.endpoint_file.unlink(missing_ok=True)
-        self._crashed = True
-        self._record = replace(self._record, phase="starting")
-        self._save()
+        self._note(phase="starting")
         self._folder.add_notice(f"The local target's {' and '.join(dead)} ended unexpectedly and was started again.")
-        self._bring_up()
-        self._report_ready()
-
-    def _hung(self) -> bool:
-        """Whether an emulator has not answered for a while; it is ended then."""
-        if time.monotonic() < self._next_health_check:
-            return False
-        self._must_apply = False
-        self._next_apply = 0.0
-        self._next_health_check = time.monotonic() + HEALTH_CHECK_S
-        for name in emulators.NAMES:
-            self._deaf[name] = 0 if emulators.answers(self._record.ports[name]) else self._deaf[name] + 1
-            if self._deaf[name] >= DEAF_CHECKS:
-                self._deaf[name] = 0
-                self._end_emulator(name)
-                return True
-        return False
+        self._bring_up(pair, killed="ministack" in dead)
+        if pair.endpoints != endpoints and self._room and self._imds:
+            self._room.close()  # the machines know the old addresses: they are booted again
+            self._room = self._furnished(pair, self._imds)
+        self._report_ready(pair)
 
     # --- ending -------------------------------------------------------------------------------------------------
 
@@ -252,18 +215,16 @@ class Supervisor:
             self._room.close()
         if self._imds:
             self._imds.close()
-        processes.end(*self._record.emulators.values(), grace_s=emulators.STOP_GRACE_S)
-        self._record = replace(self._record, phase="failed" if self._record.problem else "stopped", emulators={})
-        if self._folder.path.is_dir():
-            self._save()
+        if self._pair:
+            self._pair.end_all()
+        self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
 
-    def _note_port(self, name: str, port: int) -> None:
-        self._record = replace(self._record, ports={**self._record.ports, name: port})
-        self._save()
-
-    def _save(self) -> None:
-        self._folder.write_record(self._record)
+    def _note(self, **changes: Any) -> None:
+        """Change the record and write it, unless a person has removed the folder."""
+        self._record = replace(self._record, **changes)
+        if self._folder.path.is_dir():
+            self._folder.write_record(self._record)
 
 
 def impatient_client(account: Account, endpoints: Mapping[str, str]) -> Callable[[str], Any]:

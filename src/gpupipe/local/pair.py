@@ -1,0 +1,96 @@
+"""The supervisor's two emulators: adopted where they run, started where they do not, ended where they hang."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gpupipe.local import emulators, processes
+from gpupipe.local.emulators import Account
+from gpupipe.local.processes import ProcessName
+
+HEALTH_CHECK_S = 10.0
+DEAF_CHECKS = 4  # so many checks in a row without an answer, and an emulator counts as hung
+
+
+class EmulatorPair:
+    """moto and ministack of one stack, as processes that outlive a supervisor.
+
+    `changed` is called whenever `processes` or `ports` have changed, before anything else happens: what is not noted
+    cannot be adopted after a crash.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        account: Account,
+        *,
+        running: Mapping[str, ProcessName],
+        ports: Mapping[str, int],
+        changed: Callable[["EmulatorPair"], None],
+    ) -> None:
+        self.processes = dict(running)
+        self.ports = dict(ports)
+        self._folder = folder
+        self._account = account
+        self._changed = changed
+        self._next_check = time.monotonic() + HEALTH_CHECK_S
+        self._deaf = dict.fromkeys(emulators.NAMES, 0)
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        return emulators.endpoints(self.ports)
+
+    @property
+    def dead(self) -> list[str]:
+        """Those that should run and do not."""
+        return [name for name, process in self.processes.items() if not process.alive]
+
+    def runs(self, name: str) -> bool:
+        """Whether it is there and answers."""
+        process = self.processes.get(name)
+        return process is not None and process.alive and emulators.answers(self.ports[name])
+
+    def bring_up(self) -> set[str]:
+        """Adopt what runs and start the rest, each at its old port if that is free; returns the names of those started.
+
+        Raises TargetError.
+        """
+        started: set[str] = set()
+        moved = False
+        for name in emulators.NAMES:
+            if not self.runs(name) or moved:
+                before = self.ports.get(name, 0)
+                self._start(name)
+                started.add(name)
+                moved = self.ports[name] != before  # ministack's functions know moto by its address
+        for name in started:
+            emulators.wait_ready(name, self._folder, process=self.processes[name], port=self.ports[name])
+        return started
+
+    def _start(self, name: str) -> None:
+        self.end(name)
+        wanted = self.ports.get(name, 0)
+        port, process = emulators.start(name, self._folder, account=self._account, ports=self.ports, wanted_port=wanted)
+        self.ports[name], self.processes[name] = port, process
+        self._changed(self)
+
+    def end_hung(self) -> None:
+        """End an emulator that has not answered for a while; from time to time this looks whether they do."""
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + HEALTH_CHECK_S
+        for name in self.processes:
+            self._deaf[name] = 0 if emulators.answers(self.ports[name]) else self._deaf[name] + 1
+            if self._deaf[name] >= DEAF_CHECKS:
+                self._deaf[name] = 0
+                self.end(name)
+
+    def end(self, *names: str) -> None:
+        """End these; ministack saves its state first."""
+        known = [self.processes[name] for name in names if name in self.processes]
+        processes.end(*known, grace_s=emulators.STOP_GRACE_S)
+
+    def end_all(self) -> None:
+        self.end(*self.processes)
+        self.processes = {}
+        self._changed(self)
