@@ -195,7 +195,8 @@ def test_status_before_the_first_up(account: Account) -> None:
 def test_plans_say_what_work_will_cost(account: Account) -> None:
     planned = plan_up(config(account), account.aws)
 
-    assert "$0.526 an hour" in planned.notes[0]
+    assert "nothing is billed" in planned.notes[0]
+    assert "$0.526 an hour" in planned.notes[1]
     assert 0 < sum(step.usd_per_month for step in planned.steps) < 1
 
 

@@ -31,7 +31,13 @@ def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = ()) -> P
     `delete_data` names (AWS name or key) what may be deleted or replaced with all that it holds.
     """
     planned = plan(aws, desired(config, aws), delete_data=delete_data)
-    return replace(planned, notes=cost_notes(config))
+    return replace(planned, notes=_notes(config))
+
+
+def _notes(config: Config) -> tuple[str, ...]:
+    if config.stack.target == "local":
+        return ("Emulated: nothing is billed. The prices are what it would cost on AWS.", *cost_notes(config))
+    return cost_notes(config)
 
 
 def up(
