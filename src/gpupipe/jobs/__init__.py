@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from gpupipe.aws import Aws, absent_ok, error_code
 from gpupipe.config import Config, PipelineSettings
-from gpupipe.errors import NotDeployedError
+from gpupipe.errors import AwsError, NotDeployedError
 from gpupipe.explain import explained
 from gpuworker.ledger import Ledger
 
@@ -41,6 +42,18 @@ class JobsContext:
     def ledger(self) -> Ledger:
         return Ledger(self.aws.client("dynamodb"), self.aws.stack.table)
 
+    @contextlib.contextmanager
+    def at_ledger(self) -> Iterator[None]:
+        """Turn what goes wrong with the ledger inside into AwsError, or NotDeployedError where it is not there."""
+        try:
+            with explained("use the ledger"):
+                yield
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                message = f"the ledger of {self.aws.stack.id} is not there."
+                raise NotDeployedError(message, hint="Run `gpupipe up` first.") from error
+            raise
+
     @property
     def event_queue_url(self) -> str:
         return self._queue_url(self.aws.stack.event_queue(self.pipeline))
@@ -51,7 +64,13 @@ class JobsContext:
 
     @property
     def dead_letter_queue_url(self) -> str:
+        """Shards that no worker could finish."""
         return self._queue_url(self.aws.stack.dead_letter_queue(self.pipeline))
+
+    @property
+    def undelivered_queue_url(self) -> str:
+        """Events that dispatch could not handle."""
+        return self._queue_url(self.aws.stack.undelivered_queue(self.pipeline))
 
     def _queue_url(self, name: str) -> str:
         return self.aws.stack.queue_url(name, self.aws.endpoint("sqs"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.tasks import TaskOptions
 from gpuworker.contract import ContractError, JobSpec, job_key
@@ -16,7 +15,7 @@ WALL = "wall"
 
 def seconds_per_item(ctx: JobsContext, options: TaskOptions) -> float:
     """Seconds of one machine for an item, by the newest finished job of the same task and engine."""
-    with explained("read the ledger"):
+    with ctx.at_ledger():
         for record in ctx.ledger.jobs(pipeline=ctx.pipeline, limit=JOBS_LOOKED_AT):
             if record.state is not JobState.FINISHED or record.task != ctx.settings.task:
                 continue
