@@ -136,6 +136,17 @@ def test_a_look_with_nothing_to_do_changes_nothing(room: World) -> None:
     assert room.ledger.machines("segment") == []
 
 
+def test_a_look_that_finds_nothing_new_says_nothing(room: World, capsys: pytest.CaptureFixture[str]) -> None:
+    look(room)
+    assert '"event": "look"' in capsys.readouterr().out
+    look(room)
+    assert capsys.readouterr().out == ""
+    submit(room, {0: 10})
+    capsys.readouterr()
+    look(room)
+    assert '"event": "look"' in capsys.readouterr().out
+
+
 def test_a_fleet_grows_with_the_work_and_is_terminated(room: World) -> None:
     fleet = configured(room, on_idle="terminate", max_instances=3, market="spot", shard_items=90)
     submit(fleet, dict.fromkeys(range(40), 90))

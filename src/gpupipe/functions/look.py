@@ -34,7 +34,8 @@ def look(around: Surroundings) -> dict[str, Any]:
     waiting = [*acting.waiting, *(one for one in decision.waiting if one.code != "ok" or not acting.waiting)]
     status = _status(view, acting, before, decision.wanted, waiting)
     around.ledger.put_guard_status(around.settings.pipeline, status)
-    log.info("look", **{name: status[name] for name in ("wanted", "existing", "pending_items", "waiting")})
+    if _gist(status) != _gist(before):  # once a minute the same words would drown everything else
+        log.info("look", **{name: status[name] for name in ("wanted", "existing", "pending_items", "waiting")})
     return status
 
 
@@ -82,6 +83,11 @@ def _messages(around: Surroundings) -> int:
 
 
 # --- telling ---
+
+
+def _gist(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    codes = [one["code"] for one in status.get("waiting", ())]
+    return status.get("wanted"), status.get("existing"), codes
 
 
 def _status(
