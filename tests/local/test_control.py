@@ -181,9 +181,11 @@ def test_stop_finds_what_a_killed_supervisor_left(running: Stack) -> None:
     pids = {"machine": running.start_machine("lt-left")["pid"], **running.pids()}
     kill(pids["supervisor"])
     # when the target is stopped
-    running.stop()
-    # then nothing is left
+    running.stop(remove=False)
+    # then nothing is left, and what comes next knows of no crash
     assert not alive(pids)
+    assert running.status()["phase"] == "stopped"
+    assert running.up().notices == ()
 
 
 def test_everything_killed_comes_back(running: Stack) -> None:
@@ -210,3 +212,14 @@ def test_start_that_cannot_be_says_why(stack: Stack) -> None:
     stack.config_file.write_text("[stack]\nname = 1\n")
     with pytest.raises(TargetError, match=r"could not start: demo\.toml has mistakes"):
         stack.up()
+
+
+def test_damaged_record_does_not_keep_it_from_ending(running: Stack) -> None:
+    # given a running target whose record a full disk has damaged
+    pids = running.pids()
+    (running.config_file.parent / ".gpupipe/demo-dev/record.json").write_text("{")
+    with pytest.raises(TargetError, match=r"record\.json is damaged"):
+        running.status()
+    # when it is stopped and removed, then nothing is left
+    running.stop()
+    assert not alive(pids)

@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,10 @@ def test_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
     assert name.alive
     assert ProcessName.from_json(name.to_json()) == name
     # a pid that was used again is somebody else
-    assert not ProcessName(pid=name.pid, started_at=name.started_at - 60).alive
+    assert not replace(name, started_at=name.started_at - 60, since_boot_s=name.since_boot_s - 60).alive
+    # a clock that was set in between does not matter
+    assert replace(name, started_at=name.started_at - 3600).alive
+    assert replace(name, since_boot_s=name.since_boot_s + 3600).alive
     assert processes.end(name, grace_s=5)
     assert not name.alive
 
@@ -36,7 +40,7 @@ def test_end_of_what_is_gone_succeeds(tmp_path: Path) -> None:
 
 def test_stranger_with_the_same_pid_is_left_alone() -> None:
     me = ProcessName.of(os.getpid())
-    assert processes.end(ProcessName(pid=me.pid, started_at=me.started_at - 60), grace_s=0)
+    assert processes.end(replace(me, started_at=1.0, since_boot_s=1.0), grace_s=0)
     assert me.alive
 
 
@@ -79,3 +83,17 @@ def test_last_lines(tmp_path: Path) -> None:
     assert processes.last_lines(log) == ""
     log.write_text("\n".join(f"line {number}" for number in range(100_000)))
     assert processes.last_lines(log, count=2) == "line 99998\nline 99999"
+
+
+def test_own_modules_are_found_by_folder(tmp_path: Path) -> None:
+    # given a process that runs one of our modules for a folder
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "gpupipe.local.example", str(mine / "deeper")]
+    name = processes.spawn(command, environment=os.environ, folder=tmp_path, log=tmp_path / "log")
+    try:
+        # then it is found by that folder, and by no other, and for no other package
+        until(lambda: name.pid in [one.pid for one in processes.running_modules("gpupipe.local.", mine)])
+        assert name.pid not in [one.pid for one in processes.running_modules("gpupipe.local.", other)]
+        assert not processes.running_modules("gpupipe.elsewhere.", mine)
+    finally:
+        processes.end(name, grace_s=5)

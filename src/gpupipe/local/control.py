@@ -19,6 +19,8 @@ from gpupipe.local.state import Folder, Record, Target
 from gpupipe.names import Stack
 
 START_TIMEOUT_S = 120.0
+PACKAGE = "gpupipe.local."
+SUPERVISOR = "gpupipe.local.supervisor"
 STOP_TIMEOUT_S = 75.0  # thirty seconds for a worker to give its work back, twice ten for the emulators, and some air
 
 
@@ -107,13 +109,13 @@ def stop(config_path: Path, *, stack_id: str, remove: bool) -> None:
     if not folder.path.exists():
         return
     with folder.starting(patience_s=STOP_TIMEOUT_S):
-        record = folder.read_record()
-        if record.supervisor:
-            processes.end(record.supervisor, grace_s=STOP_TIMEOUT_S)
-        _end_orphans(folder, folder.read_record(), record)
+        processes.end(*processes.running_modules(SUPERVISOR, folder.path), grace_s=STOP_TIMEOUT_S)
+        _end_orphans(folder)
         folder.endpoint_file.unlink(missing_ok=True)
         if remove:
             shutil.rmtree(folder.path)
+        else:
+            folder.write_record(replace(folder.read_record(), phase="stopped", emulators={}))
     if remove:
         with contextlib.suppress(OSError):  # another stack lives there too
             (folder.path.parent / ".gitignore").unlink(missing_ok=True)
@@ -131,9 +133,7 @@ def _started(folder: Folder, config_path: Path, timeout_s: float) -> Target:
     if supervisor is None:
         folder.create()
         supervisor = processes.spawn(
-            processes.python_module(
-                "gpupipe.local.supervisor", "--config", str(config_path.absolute()), "--folder", str(folder.path)
-            ),
+            processes.python_module(SUPERVISOR, "--config", str(config_path.absolute()), "--folder", str(folder.path)),
             environment=emulators.clean_environment(),
             folder=config_path.absolute().parent,
             log=folder.supervisor_log,
@@ -157,18 +157,17 @@ def _start_error(folder: Folder, record: Record, supervisor: ProcessName, timeou
     return TargetError(f"The local target {how}. Its log {log} ends:\n{processes.last_lines(log)}")
 
 
-def _end_orphans(folder: Folder, *records: Record) -> None:
-    """End what a crashed supervisor left behind."""
+def _end_orphans(folder: Folder) -> None:
+    """End what a crashed supervisor left behind, machines first."""
     hosts = [Host(disk, log=folder.logs / f"{disk.name}.log") for disk in _disks(folder)]
     while [host for host in hosts if not host.ask_off()]:  # ends: a machine is killed once its patience is over
         time.sleep(0.1)
     for host in hosts:
         host.forget_run()
-    left = {process for record in records for process in (*record.emulators.values(), record.supervisor) if process}
-    processes.end(*left, grace_s=emulators.STOP_GRACE_S)
-    stubborn = [process.pid for process in left if process.alive]
-    if stubborn:
-        raise TargetError(f"processes {stubborn} of the local target would not end.", hint="Kill them by hand.")
+    processes.end(*processes.running_modules(PACKAGE, folder.path), grace_s=emulators.STOP_GRACE_S)
+    if stubborn := processes.running_modules(PACKAGE, folder.path):
+        pids = ", ".join(str(process.pid) for process in stubborn)
+        raise TargetError(f"Processes {pids} of the local target would not end.", hint="Kill them by hand.")
 
 
 def _phase(record: Record) -> str:

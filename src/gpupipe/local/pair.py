@@ -55,6 +55,7 @@ class EmulatorPair:
 
         Raises TargetError.
         """
+        self._end_strays()
         started: set[str] = set()
         moved = False
         for name in emulators.NAMES:
@@ -66,6 +67,12 @@ class EmulatorPair:
         for name in started:
             emulators.wait_ready(name, self._folder, process=self.processes[name], port=self.ports[name])
         return started
+
+    def _end_strays(self) -> None:
+        """End emulators of this folder that a killed supervisor had started and not yet noted."""
+        known = {process.pid for process in self.processes.values() if process.alive}
+        found = processes.running_modules("gpupipe.local.emulator", self._folder)
+        processes.end(*(one for one in found if one.pid not in known), grace_s=emulators.STOP_GRACE_S)
 
     def _start(self, name: str) -> None:
         self.end(name)

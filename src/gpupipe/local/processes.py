@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import psutil
 
-# A pid is used again sooner or later; together with its start time it names one process for good. Start times of the
-# same process read at different moments can differ by a clock tick or by an adjustment of the machine's clock.
+# A pid is used again sooner or later; together with its start time it names one process for good. The time is kept
+# twice because a clock that is set moves one of the two: on Linux the absolute one, on macOS the one since boot.
 _SAME_START_S = 2.0
 
 _LOG_BYTES = 5 * 2**20
@@ -26,15 +26,17 @@ class ProcessName:
 
     pid: int
     started_at: float
+    since_boot_s: float
 
     @classmethod
     def of(cls, pid: int) -> "ProcessName":
         """The name of a process that is there now; `psutil.NoSuchProcess` if it is not."""
-        return cls(pid=pid, started_at=psutil.Process(pid).create_time())
+        started_at = psutil.Process(pid).create_time()
+        return cls(pid=pid, started_at=started_at, since_boot_s=started_at - psutil.boot_time())
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "ProcessName":
-        return cls(pid=int(document["pid"]), started_at=float(document["started_at"]))
+        return cls(**document)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,10 +45,14 @@ class ProcessName:
         """The process, if it still runs; a zombie does not."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started_at) < _SAME_START_S
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if self._started_then(process) and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+    def _started_then(self, process: psutil.Process) -> bool:
+        started_at = process.create_time()
+        since_boot_s = started_at - psutil.boot_time()
+        return min(abs(started_at - self.started_at), abs(since_boot_s - self.since_boot_s)) < _SAME_START_S
 
     @property
     def alive(self) -> bool:
@@ -71,6 +77,21 @@ def spawn(
         )
     _children.append(child)
     return ProcessName.of(child.pid)
+
+
+def running_modules(package: str, folder: Path) -> list[ProcessName]:
+    """Our own processes that run a module of `package` (`python -m package.…`) for something in `folder`.
+
+    Finds what nobody has noted: a process whose parent was killed between starting it and writing that down.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command = process.cmdline()
+            modules = [argument for argument in command if argument.startswith(package)]
+            if modules and any(Path(argument).is_relative_to(folder) for argument in command):
+                found.append(ProcessName.of(process.pid))
+    return found
 
 
 def _opened(log: Path) -> BinaryIO:
