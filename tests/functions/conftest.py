@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,6 +15,7 @@ import pytest
 from moto import mock_aws
 from moto.ec2.models import ec2_backends
 
+from gpupipe.functions import machines
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import JobSpec, Manifest, Message, Shard, job_key, manifest_key
@@ -232,3 +234,18 @@ def world(emulated: Callable[[str], Any]) -> Iterator[World]:
     dynamodb.delete_table(TableName=TABLE)
     sqs.delete_queue(QueueUrl=url)
     empty(s3)
+
+
+@pytest.fixture
+def room(world: World) -> Iterator[World]:
+    """The world with a launch template, at the emulator's own time."""
+    ec2 = world.around.ec2
+    make_template(ec2)
+    world.now[0] = float(int(time.time()))
+    yield world
+    there = machines.instances(world.around)
+    if there:
+        ec2.terminate_instances(InstanceIds=[one.machine for one in there])
+    ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
+    alarms = world.around.alarms.describe_alarms()["MetricAlarms"]
+    world.around.alarms.delete_alarms(AlarmNames=[alarm["AlarmName"] for alarm in alarms])

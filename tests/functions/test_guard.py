@@ -1,82 +1,18 @@
-"""Whole looks of the guard over emulated EC2, queue, bucket and ledger."""
+"""The guard's machines: started, stopped, replaced, one look at a time."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.functions.conftest import Killed, World, made, make_template, settings
+from tests.functions.conftest import World, made, make_template, settings
+from tests.functions.looks import HOUR, alarm_names, codes, configured, look, states, submit, the_machine, work
 
-from gpupipe.functions import machines
-from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.guard import guard
-from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Manifest, manifest_key
-from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardState
-
-HOUR = 3600.0
-
-
-@pytest.fixture
-def room(world: World) -> Iterator[World]:
-    """The world with a launch template, at the emulator's own time."""
-    ec2 = world.around.ec2
-    make_template(ec2)
-    world.now[0] = float(int(time.time()))
-    yield world
-    there = machines.instances(world.around)
-    if there:
-        ec2.terminate_instances(InstanceIds=[one.machine for one in there])
-    ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
-    alarms = world.around.alarms.describe_alarms()["MetricAlarms"]
-    world.around.alarms.delete_alarms(AlarmNames=[alarm["AlarmName"] for alarm in alarms])
-
-
-def configured(world: World, **changes: Any) -> World:
-    url = world.around.settings.work_queue_url
-    return replace(world, around=replace(world.around, settings=settings(work_queue_url=url, **changes)))
-
-
-def submit(world: World, shards: dict[int, int], job: str = "j1") -> None:
-    world.put_job(shards, job=job)
-    assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
-
-
-def look(world: World, action: str = "", *, around: Surroundings | None = None) -> dict[str, Any]:
-    event = {"action": action} if action else {}
-    return guard(around or world.around, event, holder="me", left_s=60)
-
-
-def states(world: World) -> list[str]:
-    return sorted(one.state for one in machines.instances(world.around) if not one.is_gone)
-
-
-def the_machine(world: World) -> MachineRecord:
-    (record,) = [one for one in world.ledger.machines("segment") if one.state is not MachineState.TERMINATED]
-    return record
-
-
-def alarm_names(world: World) -> list[str]:
-    return [alarm["AlarmName"] for alarm in world.around.alarms.describe_alarms()["MetricAlarms"]]
-
-
-def codes(status: dict[str, Any]) -> list[str]:
-    return [one["code"] for one in status["waiting"]]
-
-
-def work(world: World, number: int = 0, job: str = "j1") -> None:
-    """As a worker does with a shard."""
-    row = world.ledger.start_shard(job, number, 0, the_machine(world).machine)
-    assert row is not None
-    world.ledger.commit_shard(
-        job, number, 0, done=row.items, failed=0, counts={}, seconds={}, machine=the_machine(world).machine
-    )
-    world.ledger.machine_seen("segment", the_machine(world).machine, shards_committed=1)
-
+from gpuworker.contract import manifest_key
+from gpuworker.ledger import JobState, MachineState
 
 # --- the life of a machine ---
 
@@ -325,126 +261,3 @@ def test_what_fails_does_not_keep_machines_from_being_stopped(room: World) -> No
     look(room, around=replace(room.around, alarms=None))
     assert states(room) == ["stopped"]
     room.around.sqs.create_queue(QueueName="demo-dev-segment-work")
-
-
-# --- lost work ---
-
-
-def test_a_lost_message_is_sent_again(room: World) -> None:
-    submit(room, {0: 10, 1: 10})
-    room.sent()
-    room.now[0] += 601
-    look(room)
-    assert room.sent() == []
-    room.now[0] += 60
-    look(room)
-    assert sorted(message.number for message in room.sent()) == [0, 1]
-    look(room)
-    assert room.sent() == []
-
-
-def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
-    submit(room, {0: 10})
-    for times in range(1, 5):
-        (message,) = room.sent()
-        started = room.ledger.start_shard("j1", message.number, message.generation, "i-1")
-        assert started is not None
-        assert started.started == times
-        room.now[0] += 700
-        look(room)
-    row, job = room.ledger.shard("j1", 0), room.ledger.job("j1")
-    assert row is not None
-    assert job is not None
-    assert (row.state, job.state) == (ShardState.DEAD, JobState.FINISHED)
-    assert room.sent() == []
-
-
-# --- drop-ins ---
-
-
-def drop(world: World, *names: str) -> str:
-    dispatch(world.around, [made(f"incoming/field7/{name}") for name in names], lambda: 900_000)
-    return str(world.ledger.dropin_job("segment", "field7"))
-
-
-def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
-    job = drop(room, "a.jpg", "b.jpg")
-    room.ledger.allocate_shard(job)  # by an invocation that was killed before it registered the shard
-    room.ledger.start_shard(job, 0, 0, "i-1")
-    room.ledger.commit_shard(job, 0, 0, done=2, failed=0, counts={}, seconds={}, machine="i-1")
-    look(room)
-    record = room.ledger.job(job)
-    assert record is not None
-    assert record.intake is Intake.OPEN
-    room.now[0] += 61
-    look(room)
-    record = room.ledger.job(job)
-    assert record is not None
-    assert (record.intake, record.state) == (Intake.SEALED, JobState.FINISHED)
-    manifest = Manifest.from_json(room.get(manifest_key(job)))
-    assert (manifest.shards, manifest.project) == ({"0": 2}, "field7")
-    room.sent()
-    dispatch(room.around, [made(manifest_key(job))], lambda: 900_000)
-    assert room.sent() == []
-    assert room.ledger.job(job) == record
-    assert drop(room, "c.jpg") != job
-
-
-def test_an_object_that_arrives_while_closing_is_not_lost(room: World) -> None:
-    job = drop(room, "a.jpg")
-    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
-    room.now[0] += 61
-    seen = room.ledger.job(job)
-    assert seen is not None
-    drop(room, "b.jpg")
-    assert close_dropin(room.around, seen) is False
-    record = room.ledger.job(job)
-    assert record is not None
-    assert (record.intake, record.is_over) == (Intake.OPEN, False)
-
-
-def test_killed_anywhere_the_next_look_completes_it(room: World) -> None:
-    """A quiet drop-in job to close, a submitted one to launch for, a lost message, and a machine that went."""
-    calls = 0
-    while True:
-        base = room.now[0] = float(int(time.time()))
-        job = drop(room, "a.jpg")
-        room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
-        gone = MachineRecord(
-            machine="i-gone",
-            pipeline="segment",
-            instance_type="g4dn.xlarge",
-            zone="z",
-            market="spot",
-            launched_at=base,
-            run_started_at=base,
-            price_usd_per_hour=1.0,
-        )
-        room.ledger.put_machine(gone)
-        submit(room, {0: 10})
-        room.sent()
-        room.now[0] += 700
-        killed = False
-        try:
-            look(room, around=room.mortal(calls))
-        except Killed:
-            killed = True
-            room.now[0] += 70  # the lease of the one that was killed runs out
-            look(room)
-        assert states(room) == ["running"]
-        record, machine = room.ledger.job(job), room.ledger.machine("segment", "i-gone")
-        assert record is not None
-        assert machine is not None
-        assert (record.state, record.intake) == (JobState.FINISHED, Intake.SEALED)
-        assert Manifest.from_json(room.get(manifest_key(job))).shards == {"0": 1}
-        assert (machine.state, len(machine.runs)) == (MachineState.TERMINATED, 1)
-        assert 60 <= machine.seconds_billed <= 770
-        if calls and room.sent() == []:  # requeued, and killed before it was sent: the next time limit finds it
-            room.now[0] += 700
-            look(room)
-            assert [message.number for message in room.sent()] == [0]
-        if not killed:
-            break
-        calls += 1
-        room.forget()
-    assert calls > 25

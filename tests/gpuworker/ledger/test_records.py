@@ -17,7 +17,7 @@ from gpuworker.ledger import (
     ShardState,
     Totals,
 )
-from gpuworker.ledger.records import from_row, to_row
+from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import row_from_wire, to_wire
 
 PLAIN = st.recursive(

@@ -14,16 +14,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from gpuworker.ledger.jobs import Jobs, as_opened, open_dropin_key
-from gpuworker.ledger.records import (
-    Ignored,
-    Intake,
-    JobRecord,
-    KeyRecord,
-    ShardRecord,
-    ShardState,
-    from_row,
-    to_row,
-)
+from gpuworker.ledger.records import Ignored, Intake, JobRecord, KeyRecord, ShardRecord, ShardState
+from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.shards import job_row_key, shard_row_key
 from gpuworker.ledger.table import ABSENT, SORT_KEY_MAX_BYTES, Key, Write
 

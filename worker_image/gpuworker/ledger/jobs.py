@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gpuworker.ledger.records import JOB_OVER, Intake, JobRecord, JobState, ShardRecord, ShardState, from_row, to_row
+from gpuworker.ledger.records import JOB_OVER, Intake, JobRecord, JobState, ShardRecord, ShardState
+from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.shards import Shards, job_row_key, shard_row_key
 from gpuworker.ledger.table import ABSENT, EXISTS, Key, Write, setting
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gpuworker.ledger.records import MACHINE_UP, MachineRecord, MachineState, Run, from_row, seconds_by_month, to_row
+from gpuworker.ledger.records import MACHINE_UP, MachineRecord, MachineState, Run, seconds_by_month
+from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import EXISTS, Key, Row, Table, Write, setting
 
 RUNS_KEPT = 5

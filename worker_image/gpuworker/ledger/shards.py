@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from gpuworker.ledger.records import JobState, ShardRecord, ShardState, Totals, from_row, to_row
+from gpuworker.ledger.records import JobState, ShardRecord, ShardState, Totals
+from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import ABSENT, EXISTS, Key, Row, Table, Write, setting
 
 _TOTALLED = ("state", "items", "done", "failed", "progress", "counts", "seconds", "started_at", "finished_at")

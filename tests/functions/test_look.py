@@ -1,0 +1,135 @@
+"""What a look does for jobs: lost messages, quiet drop-in jobs, and all of it though killed."""
+
+from __future__ import annotations
+
+import time
+
+from tests.functions.conftest import Killed, World, made
+from tests.functions.looks import look, states, submit
+
+from gpupipe.functions.closing import close_dropin
+from gpupipe.functions.dispatch import dispatch
+from gpuworker.contract import Manifest, manifest_key
+from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardState
+
+# --- lost work ---
+
+
+def test_a_lost_message_is_sent_again(room: World) -> None:
+    submit(room, {0: 10, 1: 10})
+    room.sent()
+    room.now[0] += 601
+    look(room)
+    assert room.sent() == []
+    room.now[0] += 60
+    look(room)
+    assert sorted(message.number for message in room.sent()) == [0, 1]
+    look(room)
+    assert room.sent() == []
+
+
+def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
+    submit(room, {0: 10})
+    for times in range(1, 5):
+        (message,) = room.sent()
+        started = room.ledger.start_shard("j1", message.number, message.generation, "i-1")
+        assert started is not None
+        assert started.started == times
+        room.now[0] += 700
+        look(room)
+    row, job = room.ledger.shard("j1", 0), room.ledger.job("j1")
+    assert row is not None
+    assert job is not None
+    assert (row.state, job.state) == (ShardState.DEAD, JobState.FINISHED)
+    assert room.sent() == []
+
+
+# --- drop-ins ---
+
+
+def drop(world: World, *names: str) -> str:
+    dispatch(world.around, [made(f"incoming/field7/{name}") for name in names], lambda: 900_000)
+    return str(world.ledger.dropin_job("segment", "field7"))
+
+
+def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
+    job = drop(room, "a.jpg", "b.jpg")
+    room.ledger.allocate_shard(job)  # by an invocation that was killed before it registered the shard
+    room.ledger.start_shard(job, 0, 0, "i-1")
+    room.ledger.commit_shard(job, 0, 0, done=2, failed=0, counts={}, seconds={}, machine="i-1")
+    look(room)
+    record = room.ledger.job(job)
+    assert record is not None
+    assert record.intake is Intake.OPEN
+    room.now[0] += 61
+    look(room)
+    record = room.ledger.job(job)
+    assert record is not None
+    assert (record.intake, record.state) == (Intake.SEALED, JobState.FINISHED)
+    manifest = Manifest.from_json(room.get(manifest_key(job)))
+    assert (manifest.shards, manifest.project) == ({"0": 2}, "field7")
+    room.sent()
+    dispatch(room.around, [made(manifest_key(job))], lambda: 900_000)
+    assert room.sent() == []
+    assert room.ledger.job(job) == record
+    assert drop(room, "c.jpg") != job
+
+
+def test_an_object_that_arrives_while_closing_is_not_lost(room: World) -> None:
+    job = drop(room, "a.jpg")
+    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    room.now[0] += 61
+    seen = room.ledger.job(job)
+    assert seen is not None
+    drop(room, "b.jpg")
+    assert close_dropin(room.around, seen) is False
+    record = room.ledger.job(job)
+    assert record is not None
+    assert (record.intake, record.is_over) == (Intake.OPEN, False)
+
+
+def test_killed_anywhere_the_next_look_completes_it(room: World) -> None:
+    """A quiet drop-in job to close, a submitted one to launch for, a lost message, and a machine that went."""
+    calls = 0
+    while True:
+        base = room.now[0] = float(int(time.time()))
+        job = drop(room, "a.jpg")
+        room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+        gone = MachineRecord(
+            machine="i-gone",
+            pipeline="segment",
+            instance_type="g4dn.xlarge",
+            zone="z",
+            market="spot",
+            launched_at=base,
+            run_started_at=base,
+            price_usd_per_hour=1.0,
+        )
+        room.ledger.put_machine(gone)
+        submit(room, {0: 10})
+        room.sent()
+        room.now[0] += 700
+        killed = False
+        try:
+            look(room, around=room.mortal(calls))
+        except Killed:
+            killed = True
+            room.now[0] += 70  # the lease of the one that was killed runs out
+            look(room)
+        assert states(room) == ["running"]
+        record, machine = room.ledger.job(job), room.ledger.machine("segment", "i-gone")
+        assert record is not None
+        assert machine is not None
+        assert (record.state, record.intake) == (JobState.FINISHED, Intake.SEALED)
+        assert Manifest.from_json(room.get(manifest_key(job))).shards == {"0": 1}
+        assert (machine.state, len(machine.runs)) == (MachineState.TERMINATED, 1)
+        assert 60 <= machine.seconds_billed <= 770
+        if calls and room.sent() == []:  # requeued, and killed before it was sent: the next time limit finds it
+            room.now[0] += 700
+            look(room)
+            assert [message.number for message in room.sent()] == [0]
+        if not killed:
+            break
+        calls += 1
+        room.forget()
+    assert calls > 25
