@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gpupipe.cli import demo, local, project, results, stack, work
+from gpupipe.cli import control, demo, dlq, local, logs, project, results, stack, work
 
 app = typer.Typer(
     name="gpupipe",
@@ -39,10 +39,12 @@ def _globals(
 for command in (
     *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
     *(work.submit, work.watch, results.fetch, work.run, work.jobs),
+    *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
     app.command()(command)
 
 for group, summary in (
+    (dlq.dlq, "What nobody could work on: show it, send it again, forget it."),
     (project.config, "The configuration as gpupipe understands it."),
     (local.local, "The embedded target on this machine."),
 ):

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpupipe.cli.screen import Screen, new_table
+from gpupipe.cli.screen import Screen, add_row, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         return
     table = new_table("", "what", "change", "$/month", right=("$/month",))
     for step in (*plan.changes, *plan.blocked, *plan.kept):
-        table.add_row(*_row(step))
+        add_row(table, *_row(step))
     screen.answer(plan.document(), table=table, text="\n".join(_remarks(plan)))
 
 
@@ -94,7 +94,8 @@ def status_table(document: Mapping[str, Any]) -> Table:
     """Every part of the stack with its state."""
     table = new_table("what", "state", "note")
     for part in document["resources"]:
-        table.add_row(f"{part['kind']} {part['name']}", STATE_MARKS.get(part["state"], part["state"]), part["note"])
+        state = STATE_MARKS.get(part["state"], part["state"])
+        add_row(table, f"{part['kind']} {part['name']}", state, part["note"])
     return table
 
 

@@ -58,10 +58,10 @@ def bring(
     out: Path | None,
 ) -> FetchReport:
     """Fetch with progress."""
-    from gpupipe.jobs.choose import choose_job
     from gpupipe.jobs.fetch import fetch as fetch_results
+    from gpupipe.jobs.listing import choose_job
 
-    chosen = "" if project else choose_job(opened.context(pipeline), job=job).job
+    chosen = "" if project else choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)[1]
     name = project or chosen
     with (
         going_on(f"Go on with `gpupipe fetch {'--project ' if project else ''}{name}`."),

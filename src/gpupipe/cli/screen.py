@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpupipe.errors import GpupipeError, StoppedError
+from gpupipe.errors import GpupipeError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,9 @@ class Screen:
     With `as_json`, stdout holds exactly one JSON document and tables are not shown.
     """
 
+    has_answered = False
+    """Has this process written its JSON document?"""
+
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
 
@@ -33,20 +37,29 @@ class Screen:
         """For progress, notices and questions."""
         return _console(stderr=True)
 
+    @property
+    def out(self) -> Console:
+        """For what was asked for."""
+        return _console(stderr=False)
+
     def say(self, text: str) -> None:
         """A line for people, on stderr; plain text, never markup."""
-        self.err.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.err.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def answer(self, document: Document, *, text: str | None = None, table: Table | None = None) -> None:
         """The command's result: the document for programs, or text and table for people."""
         if self.as_json:
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+            Screen.has_answered = True
             return
-        out = _console(stderr=False)
+        self._show(self.out, text, table)
+
+    @staticmethod
+    def _show(console: Console, text: str | None, table: Table | None) -> None:
         if table is not None:
-            out.print(table)
-        if text is not None:
-            out.print(text, markup=False, highlight=False, soft_wrap=True)
+            show_table(console, table)
+        if text:
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def aside(self) -> Screen:
         """A screen for what is shown on the way to the answer: on stderr, and not at all in JSON."""
@@ -64,28 +77,24 @@ class Screen:
         with Bar(self.err, unit) if self.err.is_terminal else Lines(self.say, unit) as progress:
             yield progress
 
-    def confirm(self, question: str, *, yes: bool) -> bool:
-        """Ask on a terminal; elsewhere only `--yes` agrees."""
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask on a terminal; elsewhere only `--yes` agrees. Raises where the answer is no."""
         if yes:
-            return True
+            return
         if not sys.stdin.isatty():
-            self.say(f"{question} Not a terminal: pass --yes to agree.")
-            return False
+            raise UsageError(f"{question} Nobody is there to ask.", hint="Pass --yes to agree.")
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise GpupipeError("nothing was changed.")
 
 
 class _Aside(Screen):
     """Shows answers on stderr, for people only."""
 
     def answer(self, document: Document, *, text: str | None = None, table: Table | None = None) -> None:
-        if self.as_json:
-            return
-        if table is not None:
-            self.err.print(table)
-        if text:
-            self.say(text)
+        if not self.as_json:
+            self._show(self.err, text, table)
 
 
 def _console(*, stderr: bool) -> Console:
@@ -94,15 +103,67 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
-def new_table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
-    """A table in the house's style; `right` names the columns that hold numbers."""
+def printable(text: str) -> str:
+    """File names and logs come from anywhere: nothing in them may give orders to the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Time in words: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table in the house's style; `right` names the columns that hold numbers. Cells are plain text."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """A line of a table, taken as it is: `[red]` in a file's name is no markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(printable(cell)) for cell in cells))
+
+
+def show_table(console: Console, table: Table) -> None:
+    """As wide as need be where nobody looks; as blocks where the terminal is too narrow for whole words."""
+    from rich.measure import Measurement
+
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = Measurement.get(console, console.options.update(max_width=100_000), table).maximum
+    needed = Measurement.get(console, console.options.update(max_width=100_000), table).minimum
+    if needed > console.width:
+        _blocks(console, table)
+    elif console.is_terminal:
+        console.print(table)
+    else:
+        with console.capture() as capture:
+            console.print(table)
+        console.file.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+
+
+def _blocks(console: Console, table: Table) -> None:
+    """A row as lines: the first cell, then the rest with their names."""
+    first, *rest = ([str(cell) for cell in column.cells] for column in table.columns)
+    names = [str(column.header) for column in table.columns[1:]]
+    for head, *cells in zip(first, *rest, strict=True):
+        told = [f"{name} {cell}".strip() for name, cell in zip(names, cells, strict=True) if cell]
+        console.print(head, markup=False, soft_wrap=True)
+        console.print("  " + "  ".join(told), markup=False, highlight=False)
 
 
 @contextlib.contextmanager
@@ -112,15 +173,3 @@ def going_on(hint: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise StoppedError("interrupted.", hint=hint) from error
-
-
-def show_error(error: GpupipeError) -> None:
-    """The error on stderr, and as the one JSON document where a program asked for JSON."""
-    if "--json" in sys.argv:
-        document = {"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}}
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
-    console = _console(stderr=True)
-    console.print("[bold red]error:[/]", end=" ")
-    console.print(error.message, markup=False, soft_wrap=True)
-    if error.hint:
-        console.print(f"  {error.hint}", markup=False, soft_wrap=True)

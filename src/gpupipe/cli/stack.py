@@ -59,8 +59,8 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
     wanted.check_ours()
     if not wanted.is_empty or wanted.kept:
         show_plan(screen.aside(), wanted)
-    if wanted.changes and not opened.is_local and not screen.confirm("Do this?", yes=yes):
-        raise typer.Exit(1)
+    if wanted.changes and not opened.is_local:
+        screen.confirm("Do this?", yes=yes)
     with applying(screen) as on_event:
         receipt = apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
     opened.remember()
@@ -101,8 +101,7 @@ def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = Fa
     wanted = plan_down(opened.config, opened.aws, keep_data=keep_data)
     if wanted.changes:
         show_plan(screen.aside(), wanted)
-        if not screen.confirm(down_question(wanted), yes=yes):
-            raise typer.Exit(1)
+        screen.confirm(down_question(wanted), yes=yes)
     with applying(screen) as on_event:
         receipt = delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
     opened.close(remove=not keep_data and not receipt.leftovers)

@@ -7,131 +7,242 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gpupipe.cli.screen import Screen, new_table
+from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural, printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
+    from gpupipe.jobs.listing import JobSummary
     from gpupipe.jobs.watch import JobView
+    from gpuworker.ledger import MachineRecord, Totals
 
 EVERY_S = 5.0
 """Seconds between two plain lines that say the same but for the counts."""
 
-BAR_WIDTH = 32
+STATE_STYLES = {"running": "cyan", "finished": "green", "cancelled": "yellow", "stalled": "red"}
+ABOVE_LOG = 14
+"""Lines of the picture that are not the log's."""
 
 
 @contextlib.contextmanager
-def watching(screen: Screen, *, as_jsonl: bool = False) -> Iterator[Callable[[JobView], None]]:
+def watching(screen: Screen, *, is_local: bool, as_jsonl: bool = False) -> Iterator[Callable[[JobView], None]]:
     """Something to show views with: JSON lines on stdout, a live picture on a terminal, plain lines elsewhere."""
     if as_jsonl:
         yield _json_line
     elif screen.err.is_terminal:
         from rich.live import Live
 
-        with Live(console=screen.err, refresh_per_second=4, transient=True) as live:
-            yield lambda view: live.update(_picture(view))
+        console = screen.err
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            yield lambda view: live.update(picture(view, console, is_local=is_local))
     else:
-        yield _Plain(screen).show
+        yield _Plain(screen, is_local).show
 
 
 def _json_line(view: JobView) -> None:
-    sys.stdout.write(json.dumps(view.document(), ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(document(view), ensure_ascii=False) + "\n")
     sys.stdout.flush()
+    Screen.has_answered = True
 
 
 class _Plain:
     """A line when something changed in kind, else one every few seconds."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, screen: Screen, is_local: bool) -> None:
+        self._screen, self._is_local = screen, is_local
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
 
     def show(self, view: JobView) -> None:
-        now, kind = time.monotonic(), (view.record.state, tuple(view.waiting), len(view.machines))
+        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines))
         if kind != self._told or now - self._told_at >= EVERY_S:
             self._told, self._told_at = kind, now
-            self._screen.say("  ".join([f"{view.record.job}: {view.record.state}", _counts(view), *_rest(view)]))
+            told = [_counts(view), _pace(view), *map(_machine, view.machines), _cost(view, self._is_local)]
+            text = "; ".join(part for part in [*told, *view.waiting] if part)
+            self._screen.say(f"{view.job.job}: {view.job.state}; {text}")
 
 
-def _picture(view: JobView) -> RenderableType:
+# --- the live picture ---
+
+
+def picture(view: JobView, console: Console, *, is_local: bool) -> RenderableType:
+    """Everything about the job that fits on the terminal, the log's newest lines last."""
     from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_head(view), _bar(view), Text(), _facts(view, is_local)]
+    if lines := _log(view, max(0, console.height - ABOVE_LOG)):
+        parts += [Text("log", style="dim"), *lines]
+    parts += [Text(), Text("Ctrl-C ends the watching, not the job.", style="dim")]
+    return Group(*parts)
+
+
+def _head(view: JobView) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Table.grid(expand=True, padding=(0, 1))
+    head.add_column(ratio=1, no_wrap=True)
+    head.add_column(justify="right")
+    head.add_row(Text(view.job.job, style="bold"), Text(view.job.state, style=STATE_STYLES.get(view.job.state, "bold")))
+    return head
+
+
+def _bar(view: JobView) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    head = Table.grid(padding=(0, 2))
-    bar = ProgressBar(total=max(view.totals.items, 1), completed=view.accounted, width=BAR_WIDTH)
-    head.add_row(Text(view.record.job, style="bold"), Text(str(view.record.state)), bar, Text(_counts(view)))
-    lines = [Text(f"  {line}", style="dim") for line in _rest(view)]
-    return Group(head, *lines)
+    row = Table.grid(expand=True, padding=(0, 1))
+    row.add_column(ratio=1)
+    row.add_column(justify="right", no_wrap=True)
+    total = view.totals.items
+    behind = _behind(view.totals)
+    is_unknown = not total or (not behind and not view.totals.running)
+    bar = ProgressBar(total=None if is_unknown else total, completed=behind, pulse=is_unknown)
+    row.add_row(bar, Text(f"{behind:,} of {plural(total, 'image')}  {behind / total:4.0%}" if total else ""))
+    return row
+
+
+def _facts(view: JobView, is_local: bool) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    found = view.totals.counts.get("annotations", 0)
+    rows = [("pace", _pace(view) or "not known yet"), ("found", plural(found, "thing"))]
+    rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
+    rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
+    rows += [("machines", "\n".join(map(_machine, view.machines)) or "none")]
+    rows += [("cost", _cost(view, is_local))] * bool(_cost(view, is_local))
+    rows += [("waiting", "\n".join(view.waiting))] * bool(view.waiting)
+    for name, text in rows:
+        facts.add_row(name, Text(printable(text), style="red" if name == "failed" else ""))
+    return facts
+
+
+def _log(view: JobView, room: int) -> list[Text]:
+    from gpupipe.cli.logs import styled
+
+    lines = []
+    for line in view.log[-room:] if room else ():
+        text = styled(line, with_date=False)
+        first = text.split("\n")[0]  # a traceback is for `gpupipe logs`
+        first.no_wrap, first.overflow = True, "ellipsis"
+        lines.append(first)
+    return lines
+
+
+# --- words ---
+
+
+def _behind(totals: Totals) -> int:
+    """Items behind us: committed, given up, or behind a running shard."""
+    return totals.items - totals.running - totals.pending
 
 
 def _counts(view: JobView) -> str:
     totals = view.totals
     if not totals.items:
-        return "waiting for dispatch"
-    text = f"{view.accounted:,}/{totals.items:,} images"
+        return "nothing is counted yet"
+    text = f"{_behind(totals):,} of {plural(totals.items, 'image')}"
     if found := totals.counts.get("annotations"):
-        text += f", {found:,} things found"
-    if view.lost:
-        text += f", {view.lost:,} FAILED"
+        text += f", {plural(found, 'thing')} found"
+    if view.failed:
+        text += f", {view.failed:,} FAILED"
     return text
 
 
-def _rest(view: JobView) -> list[str]:
-    lines = []
-    if view.rate_per_s:
-        left = view.seconds_left
-        pace = f"{view.rate_per_s:,.1f} images/s"
-        lines.append(f"{pace}, {duration(left)} left" if left is not None else pace)
-    lines += [f"{machine.machine} {machine.instance_type} {machine.state}" for machine in view.machines]
-    if view.cost_usd >= 0.00005:
-        lines.append(f"${view.cost_usd:.4f} so far")
-    return [*lines, *view.waiting]
+def _pace(view: JobView) -> str:
+    if not view.items_per_s:
+        return ""
+    pace = f"{view.items_per_s:,.1f} images/s"
+    return pace if view.is_over or not view.seconds_left else f"{pace}, {duration(view.seconds_left)} left"
 
 
-def duration(seconds: float) -> str:
-    """Time in words: `45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+def _machine(machine: MachineRecord) -> str:
+    up = duration(max(0.0, time.time() - machine.run_started_at))
+    return f"{machine.machine} {machine.instance_type} {machine.zone} {machine.market}, {machine.state} for {up}"
 
 
-def show_end(screen: Screen, view: JobView, *, as_jsonl: bool) -> None:
-    """How a job ended, as the command's answer."""
-    if as_jsonl:
-        return
+def _cost(view: JobView, is_local: bool) -> str:
+    """Money that was spent; of the local target, which costs nothing, what it would have been."""
+    if view.cost_usd < 0.00005:
+        return ""
+    return f"nothing here; about ${view.cost_usd:.4f} on AWS" if is_local else f"${view.cost_usd:.4f} so far"
+
+
+def document(view: JobView) -> dict[str, Any]:
+    """A view as plain JSON values."""
     totals = view.totals
-    text = f"{view.record.job}: {view.record.state}; {_counts(view)}"
-    if totals.cancelled:
-        text += f", {totals.cancelled:,} cancelled"
-    if view.rate_per_s:
-        text += f"; {view.rate_per_s:,.1f} images/s"
-    if view.record.reason:
-        text += f"\n{view.record.reason}"
-    text += f"\nnext: gpupipe fetch {view.record.job}"
-    if view.lost:
-        text += f"\nfailed items can be sent again: gpupipe retry {view.record.job} --failed"
-    screen.answer(view.document(), text=text)
+    return {
+        "job": view.job.job,
+        "project": view.job.project,
+        "pipeline": view.job.pipeline,
+        "state": view.job.state,
+        "reason": view.job.reason,
+        "generation": view.job.generation,
+        "items": totals.items,
+        "done": totals.done,
+        "failed": totals.failed,
+        "dead": totals.dead,
+        "cancelled": totals.cancelled,
+        "outstanding": totals.outstanding,
+        "in_progress": totals.progressed,
+        "counts": dict(totals.counts),
+        "shards": totals.shards,
+        "shards_open": totals.shards_open,
+        "items_per_s": round(view.items_per_s or 0.0, 3),
+        "seconds_left": None if view.seconds_left is None else round(view.seconds_left, 1),
+        "cost_usd": round(view.cost_usd, 4),
+        "machines": [_machine_document(machine) for machine in view.machines],
+        "waiting": list(view.waiting),
+        "is_over": view.is_over,
+    }
 
 
-def jobs_table(views: Sequence[JobView]) -> Table:
+def _machine_document(machine: MachineRecord) -> dict[str, Any]:
+    return {
+        "machine": machine.machine,
+        "type": machine.instance_type,
+        "zone": machine.zone,
+        "market": machine.market,
+        "state": str(machine.state),
+        "since": machine.run_started_at,
+        "price_usd_per_hour": machine.price_usd_per_hour,
+    }
+
+
+# --- the end, and lists ---
+
+
+def show_end(screen: Screen, view: JobView, *, is_local: bool) -> None:
+    """How a job ended, as the command's answer."""
+    told = [f"{view.job.job}: {view.job.state}", _counts(view)]
+    if view.totals.cancelled:
+        told.append(f"{view.totals.cancelled:,} cancelled")
+    lines = ["; ".join(part for part in [*told, _pace(view), _cost(view, is_local)] if part)]
+    if view.job.reason:
+        lines.append(view.job.reason)
+    if view.needs_person:
+        lines.append("next: gpupipe logs --since 1h, then gpupipe start")
+    else:
+        lines.append(f"next: gpupipe fetch {view.job.job}")
+    if view.failed and view.is_over:
+        lines.append(f"failed items can be sent again: gpupipe retry {view.job.job} --failed")
+    screen.answer(document(view), text="\n".join(lines))
+
+
+def jobs_table(rows: Sequence[tuple[JobSummary, JobView]]) -> Table:
     """Jobs, one a line."""
-    table = new_table("job", "state", "images", "done", "failed", "found", "$", right=("images", "done", "failed", "$"))
-    for view in views:
-        totals = view.totals
-        table.add_row(
-            view.record.job,
-            str(view.record.state),
-            f"{totals.items:,}",
-            f"{totals.done:,}",
-            f"{view.lost:,}",
-            f"{totals.counts.get('annotations', 0):,}",
-            f"{view.cost_usd:.4f}",
-        )
+    table = new_table("job", "state", "images", "done", "failed", "found", right=("images", "done", "failed", "found"))
+    for job, view in rows:
+        counts = (view.totals.items, view.totals.done, view.failed, view.totals.counts.get("annotations", 0))
+        add_row(table, job.job, job.state, *(f"{count:,}" for count in counts))
     return table

@@ -1,4 +1,4 @@
-"""`submit`, `watch`, `run`, `jobs`, `cancel`, `retry`, `logs`: work and what becomes of it."""
+"""`submit`, `watch`, `run`, `jobs`: work and what becomes of it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpupipe.cli.results import SOME_FAILED, Open, OutFolder
-from gpupipe.cli.screen import Screen, going_on
+from gpupipe.cli.screen import Screen, going_on, plural
 
 if TYPE_CHECKING:
     from gpupipe.cli.opened import Opened
     from gpupipe.jobs import JobsContext
+    from gpupipe.jobs.listing import JobSummary
     from gpupipe.jobs.submit import SubmitProgress, SubmittedJob
+    from gpupipe.jobs.watch import JobView
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders, patterns, zip archives.")]
@@ -25,6 +27,9 @@ Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
 ]
 Hold = Annotated[bool, typer.Option("--hold", help="Start no machine for it before `gpupipe start`.")]
+
+LOOK_EVERY_S = {True: 1.0, False: 2.0}
+"""Seconds between two looks at a job, on the local target and on AWS."""
 
 STEPS = {
     "find": "looking for images",
@@ -96,7 +101,7 @@ def send(
 def _told(job: SubmittedJob) -> list[str]:
     how = "resumed: " if job.is_resumed else ""
     lines = [
-        f"{how}{job.items:,} images in {job.shards:,} shards: {job.uploaded:,} uploaded "
+        f"{how}{plural(job.items, 'image')} in {plural(job.shards, 'shard')}: {job.uploaded:,} uploaded "
         f"({job.uploaded_bytes / 1e6:,.1f} MB), {job.unchanged:,} were there already"
     ]
     if job.skipped:
@@ -125,12 +130,12 @@ def watch(
     Example: gpupipe watch --project field7
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.jobs.choose import choose_job
+    from gpupipe.jobs.listing import choose_job
 
     screen = Screen(as_json=as_json)
-    ctx = open_stack(context.obj, screen).context(pipeline)
-    chosen = choose_job(ctx, job=job, project=project)
-    see_through(ctx, screen, chosen.job, as_jsonl=as_jsonl)
+    opened = open_stack(context.obj, screen)
+    ctx, chosen = choose_job(opened.aws, opened.config, job=job, project=project, pipeline=pipeline)
+    see_through(ctx, screen, chosen, as_jsonl=as_jsonl)
 
 
 def see_through(ctx: JobsContext, screen: Screen, job: str, *, as_jsonl: bool = False, final: bool = True) -> None:
@@ -138,18 +143,21 @@ def see_through(ctx: JobsContext, screen: Screen, job: str, *, as_jsonl: bool = 
     from gpupipe.cli.watching import show_end, watching
     from gpupipe.jobs.watch import follow
 
+    is_local = ctx.aws.is_local
     with (
         going_on(f"The job goes on. Watch it with `gpupipe watch {job}`."),
-        watching(screen, as_jsonl=as_jsonl) as show,
+        watching(screen, is_local=is_local, as_jsonl=as_jsonl) as show,
     ):
-        for view in follow(ctx, job):
+        for view in follow(ctx, job, interval_s=LOOK_EVERY_S[is_local], with_log=screen.err.is_terminal):
             show(view)
-    if final:
-        show_end(screen, view, as_jsonl=as_jsonl)
-        if view.record.state in {"cancelled", "stalled"}:
-            raise typer.Exit(1)
-        if view.lost:
-            raise typer.Exit(SOME_FAILED)
+    if not final:
+        return
+    if not as_jsonl:
+        show_end(screen, view, is_local=is_local)
+    if view.job.state == "cancelled" or view.needs_person:
+        raise typer.Exit(1)
+    if view.failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 def run(
@@ -190,10 +198,23 @@ def jobs(
     Example: gpupipe jobs --project field7
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.cli.watching import jobs_table
-    from gpupipe.jobs.watch import listing
+    from gpupipe.cli.watching import document, jobs_table
+    from gpupipe.jobs.listing import contexts, list_jobs
 
     screen = Screen(as_json=as_json)
-    views = listing(open_stack(context.obj, screen).context(pipeline), project=project, limit=limit)
-    text = None if views else "No job yet: `gpupipe submit FOLDER --project NAME` starts one."
-    screen.answer([view.document() for view in views], table=jobs_table(views) if views else None, text=text)
+    opened = open_stack(context.obj, screen)
+    within = contexts(opened.aws, opened.config, pipeline)
+    rows = _looked_at(within, list(list_jobs(within, project=project, limit=limit)))
+    text = None if rows else "No job yet: `gpupipe submit FOLDER --project NAME` starts one."
+    screen.answer([document(view) for _, view in rows], table=jobs_table(rows) if rows else None, text=text)
+
+
+def _looked_at(within: list[JobsContext], found: list[JobSummary]) -> list[tuple[JobSummary, JobView]]:
+    from functools import partial
+
+    from gpupipe.aws import together
+    from gpupipe.jobs.watch import observe
+
+    contexts = {ctx.pipeline: ctx for ctx in within}
+    views = together(*(partial(observe, contexts[job.pipeline], job.job, with_log=False) for job in found))
+    return list(zip(found, views, strict=True))

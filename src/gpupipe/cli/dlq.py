@@ -1,0 +1,84 @@
+"""`dlq`: what nobody could work on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpupipe.cli.screen import Screen, add_row, new_table, plural
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gpupipe.jobs.dead_letters import DeadLetter
+
+dlq = typer.Typer(name="dlq", no_args_is_help=True, rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")]
+
+
+@dlq.command("list")
+def list_(context: typer.Context, pipeline: Pipeline = None, as_json: Json = False) -> None:
+    """Show dead letters: shards and events that are not tried again by themselves.
+
+    Example: gpupipe dlq list
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.jobs.dlq import list_dead
+
+    screen = Screen(as_json=as_json)
+    letters = list_dead(open_stack(context.obj, screen).context(pipeline))
+    text = "\n`gpupipe dlq redrive` sends them again, `gpupipe dlq purge` forgets them."
+    screen.answer(
+        [letter.document() for letter in letters],
+        table=_table(letters) if letters else None,
+        text=text if letters else "No dead letter: everything was taken by somebody.",
+    )
+
+
+@dlq.command("redrive")
+def redrive(context: typer.Context, pipeline: Pipeline = None, as_json: Json = False) -> None:
+    """Send all dead letters again.
+
+    Example: gpupipe dlq redrive
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.jobs.dlq import redrive as send_again
+
+    screen = Screen(as_json=as_json)
+    count = send_again(open_stack(context.obj, screen).context(pipeline))
+    text = f"{plural(count, 'dead letter')} sent again." if count else "No dead letter: nothing to send again."
+    screen.answer({"redriven": count}, text=text)
+
+
+@dlq.command("purge")
+def purge(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    pipeline: Pipeline = None,
+    as_json: Json = False,
+) -> None:
+    """Forget all dead letters; their images stay failures of their jobs, and `retry` can still send those again.
+
+    Example: gpupipe dlq purge --yes
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.jobs.dlq import purge as forget
+
+    screen = Screen(as_json=as_json)
+    ctx = open_stack(context.obj, screen).context(pipeline)
+    screen.confirm(f"Forget all dead letters of pipeline {ctx.pipeline}?", yes=yes)
+    count = forget(ctx)
+    screen.answer({"purged": count}, text=f"{plural(count, 'dead letter')} forgotten.")
+
+
+def _table(letters: list[DeadLetter]) -> Table:
+    table = new_table("what", "images", "since", "state", "why", right=("images",))
+    for letter in letters:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(letter.at)) if letter.at else ""
+        images = f"{letter.items:,}" if letter.items else ""
+        add_row(table, letter.about, images, since, letter.state, letter.reason)
+    return table
