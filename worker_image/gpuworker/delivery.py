@@ -12,6 +12,8 @@ from typing import Any
 
 LONGEST_HOLD_S = 11 * 3600.0
 """SQS holds a message for 12 hours at most, whatever is asked."""
+FIRST_HOLD_S = 60
+"""Until the work begins. A receive that is under way when its worker is killed takes a message with it for so long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class WorkQueue:
             QueueUrl=self.url,
             MaxNumberOfMessages=1,
             WaitTimeSeconds=wait_s,
-            VisibilityTimeout=self.visibility_timeout_s,
+            VisibilityTimeout=min(FIRST_HOLD_S, self.visibility_timeout_s),
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )
         messages = answer.get("Messages", [])

@@ -13,7 +13,7 @@ from gpuworker.ledger import ShardRecord
 from gpuworker.log import Log
 from gpuworker.runner import Workshop, run_shard
 
-UNREGISTERED_DELAY_S = 30
+LATER_S = 30
 LONGEST_RETRY_DELAY_S = 600
 
 
@@ -58,6 +58,7 @@ class Handling:
             bury(self._workshop, *self._place, str(error))
             self._delivery.delete()
             return None
+        attempt(self._log, "extend", self._delivery.extend)
         result = self._run_shard(shard, row)
         if result is None:
             self._stopped()
@@ -94,7 +95,7 @@ class Handling:
         row = self._workshop.ledger.shard(self.message.job, self.message.number)
         if row is None or row.generation < self.message.generation:
             self._log.warning("shard_not_registered")
-            self._delivery.give_back(delay_s=UNREGISTERED_DELAY_S)
+            self._delivery.give_back(delay_s=LATER_S)
             return
         self._log.info("message_dropped", state=row.state, generation_now=row.generation)
         self._delivery.delete()
@@ -137,15 +138,15 @@ class Handling:
         feed, queue = self._feed, self._delivery.queue
         if feed is None or feed.cancelled:
             return
-        if queue.clock() - self._extended_at > queue.visibility_timeout_s / 3:
-            self._delivery.extend()
-            self._extended_at = queue.clock()
         alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress)
         if not alive and feed.progress < len(feed.shard.items):
             self._lost = True
             feed.cancel()
         elif self._delivery.is_too_old:
             self.give_back("held_too_long")
+        elif queue.clock() - self._extended_at > queue.visibility_timeout_s / 3:
+            self._delivery.extend()
+            self._extended_at = queue.clock()
 
     def give_back(self, reason: str) -> None:
         """Have its thread stop working on it and give it back."""
@@ -170,7 +171,7 @@ def bury_foreign(workshop: Workshop, delivery: Delivery, reason: str) -> None:
         bury(workshop, str(body["job"]), int(body["number"]), int(body["generation"]), reason)
     except (ValueError, KeyError, TypeError):
         pass
-    delivery.give_back()
+    delivery.give_back(delay_s=LATER_S)  # or it would be handed out again before anything else
 
 
 def attempt(log: Log, what: str, call: Callable[[], object]) -> None:

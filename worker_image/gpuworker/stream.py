@@ -210,12 +210,13 @@ class Stream:
         items = [passage.item.key for passage in step.passages]
         self._log.error("step_timed_out", stage=step.stage, items=items, limit_s=self._item_timeout_s)
         self._hung += 1
+        if gate := self._frame.gates.get(step.stage):
+            gate.release()
         if step.stage == "infer" or self._hung > HUNG_THREADS_AT_MOST:
             self.stuck = f"{step.stage} of {', '.join(items)} did not end within {self._item_timeout_s:g} s an item"
             return
         for passage in step.passages:
             self._frame.fail(passage, _timed_out(step.stage, self._item_timeout_s))
-        self._frame.gates[step.stage].release()
         self._spawn(step.stage)
 
 

@@ -54,11 +54,14 @@ class Worker:
         queue: WorkQueue,
         on_tick: Callable[[], None] = lambda: None,
         heartbeat_s: float = HEARTBEAT_S,
+        wait_for_message_s: int = WAIT_FOR_MESSAGE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_tick` is called about every second while all is well, from the thread that `run` is called in."""
         self.settings, self.workshop, self.queue = settings, workshop, queue
-        self._on_tick, self._heartbeat_s, self._clock = on_tick, heartbeat_s, clock
+        self._on_tick, self._clock = on_tick, clock
+        self._heartbeat_s = min(heartbeat_s, settings.visibility_timeout_s / 6)
+        self._wait_for_message_s = wait_for_message_s
         self._held: dict[ShardId, Handling] = {}
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -135,7 +138,7 @@ class Worker:
                 self._stopping.wait(0.05)
                 continue
             try:
-                delivery = self.queue.receive(wait_s=WAIT_FOR_MESSAGE_S)
+                delivery = self.queue.receive(wait_s=self._wait_for_message_s)
                 failures = 0
             except Exception as error:  # no credentials, no network, no queue: wait and try again, until idle
                 failures += 1
