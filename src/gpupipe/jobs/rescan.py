@@ -37,7 +37,7 @@ def rescan(ctx: JobsContext, url: str, *, on_found: Callable[[int], None] = lamb
     found = [0, 0]
 
     def objects() -> Iterator[dict[str, object]]:
-        for one in _newest(ctx, prefix):
+        for one in newest_objects(ctx, prefix):
             found[0] += 1
             found[1] += int(str(one["size"]))
             on_found(found[0])
@@ -67,7 +67,7 @@ def _place(ctx: JobsContext, url: str) -> tuple[str, str]:
     return project, prefix if slash else f"{prefix}/"
 
 
-def _newest(ctx: JobsContext, prefix: str) -> Iterator[dict[str, object]]:
+def newest_objects(ctx: JobsContext, prefix: str) -> Iterator[dict[str, object]]:
     """The newest version of every object, as dispatch wants to know it."""
     with explained(f"list {prefix}"):
         for page in ctx.aws.client("s3").get_paginator("list_object_versions").paginate(**ctx.in_bucket, Prefix=prefix):
