@@ -122,19 +122,20 @@ def test_taken_port_is_replaced_by_a_free_one() -> None:
         assert again.getsockname()[1] == port
 
 
-def test_missing_emulator_names_the_extra() -> None:
-    code = """
+@pytest.mark.parametrize("missing", ["ministack", "moto", "psutil"])
+def test_missing_part_names_the_extra(missing: str) -> None:
+    code = f"""
 import sys
-sys.modules["ministack"] = None
+sys.modules["{missing}"] = None
 from gpupipe.errors import TargetError
-from gpupipe.local import emulators
 try:
-    emulators.require_installed()
+    from gpupipe.local import control
+    control.emulators.require_installed()
 except TargetError as error:
     print(error)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert "ministack" in found.stdout
+    assert f"needs {missing}" in found.stdout
     assert "pip install 'gpupipe[local]'" in found.stdout
 
 

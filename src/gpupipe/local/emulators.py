@@ -151,7 +151,7 @@ def require_installed() -> None:
     if missing:
         raise TargetError(
             f"The local target needs {' and '.join(missing)}, which this installation lacks.",
-            hint="Install it with: pip install 'gpupipe[local]'",
+            hint=processes.INSTALL,
         )
 
 

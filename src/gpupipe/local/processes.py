@@ -8,7 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import psutil
+from gpupipe.errors import TargetError
+
+INSTALL = "Install it with: pip install 'gpupipe[local]'"
+try:
+    import psutil
+except ImportError as error:
+    raise TargetError("The local target needs psutil, which this installation lacks.", hint=INSTALL) from error
 
 # A pid is used again sooner or later; together with its start time it names one process for good. The time is kept
 # twice because a clock that is set moves one of the two: on Linux the absolute one, on macOS the one since boot.
