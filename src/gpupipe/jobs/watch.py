@@ -1,202 +1,184 @@
-"""How a job is: one look at it, and looks until it is over. A look costs a few queries, also for a million images."""
+"""watch: a job as it is now, and as it goes on; a few queries a look, also for a million images."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from gpupipe.explain import explained
+from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.choose import choose_job
-from gpupipe.aws import together
-from gpuworker.ledger import JobRecord, JobState, MachineRecord, Totals
+from gpupipe.jobs.events import announce_manifest
+from gpupipe.jobs.listing import SUBMITTED, UPLOADING, JobSummary, summary_in_bucket, summary_of
+from gpupipe.jobs.logs import LogLine, read_logs
+from gpupipe.jobs.pulse import Pulse, cost_usd, seconds_left
+from gpuworker.ledger import Intake, JobState, MachineRecord, Totals
 
-RATE_WINDOW_S = 120.0
-"""Throughput is that of the last two minutes, or since the first look."""
-
-OVER = frozenset({JobState.FINISHED, JobState.CANCELLED, JobState.STALLED})
+LOG_LINES = 8
+LOG_BEGINS_S = 600.0
+"""The first look shows log lines of the last ten minutes."""
+ANNOUNCE_AFTER_S = 60.0
+"""S3's events come within seconds; a job that waits longer for dispatch is announced to it again, once."""
+GUARD_SILENT_S = 240.0
+"""The guard looks every minute."""
+FAILED_LOOKS_MAX = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """One look at a job."""
+    """One job at one moment."""
 
     at: float
-    """Unix time of the look."""
-    record: JobRecord
+    job: JobSummary
     totals: Totals
+    items_per_s: float | None = None
+    seconds_left: float | None = None
     machines: Sequence[MachineRecord] = ()
     """Those that are up, of the pipeline."""
     waiting: Sequence[str] = ()
-    """Why it is not faster or not running, in plain words."""
-    rate_per_s: float = 0.0
-    """Items a second, recently; over the whole job once it is over. 0 is not known yet."""
+    """Why nothing, or not more, is going on, in plain words."""
     cost_usd: float = 0.0
-    """What the machines cost since the job was submitted; shared with other jobs that ran at the time."""
+    """Of all the pipeline's machines while the job was unfinished."""
+    log: Sequence[LogLine] = ()
+    """The newest lines about it, oldest first."""
+    finished_at: float | None = None
+    is_open: bool = False
+    """A drop-in job that still takes what arrives."""
+    guard: Mapping[str, Any] = field(default_factory=dict)
+    """The guard's last look, as it wrote it."""
 
     @property
     def is_over(self) -> bool:
-        """Nothing more will happen by itself."""
-        return self.record.state in OVER
+        return self.job.is_over
 
     @property
-    def accounted(self) -> int:
-        """Items behind us: committed, or behind a running shard."""
-        return self.totals.items - self.totals.running - self.totals.pending
+    def needs_person(self) -> bool:
+        """It stalled: nothing goes on before a person looks at it."""
+        return self.job.state == JobState.STALLED and not self.totals.running and not self.totals.progressed
 
     @property
-    def lost(self) -> int:
-        """Items that failed, alone or with their shard."""
+    def failed(self) -> int:
+        """Items without a result: failed, or lost with dead shards."""
         return self.totals.failed + self.totals.dead
 
-    @property
-    def seconds_left(self) -> float | None:
-        """By the recent rate; None where there is none."""
-        rest = self.totals.running + self.totals.pending
-        return rest / self.rate_per_s if self.rate_per_s > 0 and not self.is_over else None
 
-    def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "job": self.record.job,
-            "project": self.record.project,
-            "pipeline": self.record.pipeline,
-            "state": str(self.record.state),
-            "reason": self.record.reason,
-            "generation": self.record.generation,
-            "items": self.totals.items,
-            "done": self.totals.done,
-            "failed": self.totals.failed,
-            "dead": self.totals.dead,
-            "cancelled": self.totals.cancelled,
-            "outstanding": self.totals.outstanding,
-            "in_progress": self.totals.progressed,
-            "counts": dict(self.totals.counts),
-            "shards": self.totals.shards,
-            "shards_open": self.totals.shards_open,
-            "items_per_s": round(self.rate_per_s, 3),
-            "seconds_left": self.seconds_left and round(self.seconds_left, 1),
-            "cost_usd": round(self.cost_usd, 4),
-            "machines": [_machine(machine) for machine in self.machines],
-            "waiting": list(self.waiting),
-            "is_over": self.is_over,
-        }
+class Watcher:
+    """Looks at one job; what it saw before gives rates and the log's newest lines."""
 
+    def __init__(self, ctx: JobsContext, job: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._ctx, self._job, self._clock = ctx, job, clock
+        self._pulse = Pulse()
+        self._log: list[LogLine] = []
+        self._log_seen: dict[str, float] = {}
+        self._undispatched_since: float | None = None
 
-def _machine(machine: MachineRecord) -> dict[str, Any]:
-    return {
-        "machine": machine.machine,
-        "type": machine.instance_type,
-        "zone": machine.zone,
-        "market": machine.market,
-        "state": str(machine.state),
-        "since": machine.run_started_at,
-    }
+    def look(self, *, with_log: bool = True) -> JobView:
+        """The job now. Raises JobError where there is no such job, AwsError."""
+        now = self._clock()
+        with self._ctx.at_ledger():
+            record = self._ctx.ledger.job(self._job)
+            totals = self._ctx.ledger.totals(self._job) if record else Totals()
+            guard = self._ctx.ledger.guard_status(self._ctx.pipeline)
+            machines = self._ctx.ledger.machines(self._ctx.pipeline)
+        job = summary_of(record) if record else self._undispatched(now)
+        rate = self._pulse.look(now, totals)
+        end = job.finished_at or now
+        return JobView(
+            at=now,
+            job=job,
+            totals=totals if record else Totals(items=job.items, pending=job.items, shards=job.shards),
+            items_per_s=rate,
+            seconds_left=0.0 if job.is_over else seconds_left(totals, rate) if record else None,
+            machines=[machine for machine in machines if machine.is_up],
+            waiting=() if job.is_over else reasons(job, totals, guard, now),
+            cost_usd=cost_usd(machines, job.created_at, end),
+            log=self._newest_lines(now) if with_log else (),
+            finished_at=job.finished_at,
+            is_open=record is not None and record.intake is Intake.OPEN and not job.is_over,
+            guard=guard,
+        )
 
+    def announce_if_lost(self, view: JobView) -> None:
+        """Tell dispatch of a job that has waited for it too long: S3's event may be lost."""
+        if view.job.state != SUBMITTED:
+            self._undispatched_since = None
+        elif self._undispatched_since is None:
+            self._undispatched_since = view.at
+        elif view.at - self._undispatched_since >= ANNOUNCE_AFTER_S:
+            announce_manifest(self._ctx, self._job)
+            self._undispatched_since = view.at
 
-def observe(ctx: JobsContext, job: str) -> JobView:
-    """Look once. Raises JobError for an unknown job."""
-    return _look(ctx, choose_job(ctx, job=job))
+    def _undispatched(self, now: float) -> JobSummary:
+        found = summary_in_bucket(self._ctx, self._job)
+        if found is None:
+            raise JobError(f"there is no job {self._job}.", hint="See `gpupipe jobs`.")
+        return found
 
-
-def listing(ctx: JobsContext, *, project: str | None = None, limit: int) -> list[JobView]:
-    """A look at each of the newest jobs, newest first."""
-    with explained("read the ledger"):
-        records = list(ctx.ledger.jobs(project=project, pipeline=ctx.pipeline, limit=limit))
-    return together(*(partial(_look, ctx, record) for record in records))
-
-
-def _look(ctx: JobsContext, record: JobRecord) -> JobView:
-    with explained("read the ledger"):
-        totals = ctx.ledger.totals(record.job)
-        machines = ctx.ledger.machines(record.pipeline)
-        guard = {} if record.state in OVER else ctx.ledger.guard_status(record.pipeline)
-    now = time.time()
-    return JobView(
-        at=now,
-        record=record,
-        totals=totals,
-        machines=[machine for machine in machines if machine.is_up],
-        waiting=_waiting(record, totals, guard),
-        rate_per_s=_overall_rate(totals) if record.state in OVER else 0.0,
-        cost_usd=sum(_cost_since(machine, record.created_at, _end(record, totals, now)) for machine in machines),
-    )
+    def _newest_lines(self, now: float) -> Sequence[LogLine]:
+        since = max([now - LOG_BEGINS_S, *(at - 20.0 for at in self._log_seen.values())])
+        self._log += read_logs(self._ctx, since=since, job=self._job, seen=self._log_seen)
+        self._log = sorted(self._log, key=lambda line: line.at)[-LOG_LINES:]
+        self._log_seen = {event: at for event, at in self._log_seen.items() if at >= since}
+        return tuple(self._log)
 
 
-def _end(record: JobRecord, totals: Totals, now: float) -> float:
-    return (record.finished_at or totals.last_finished_at or now) if record.state in OVER else now
-
-
-def _cost_since(machine: MachineRecord, start: float, end: float) -> float:
-    """What the machine cost between two times: of its ended runs those it remembers, and the present one."""
-    spans = [(run.started_at, run.stopped_at) for run in machine.runs]
-    if machine.is_up:
-        spans.append((machine.run_started_at, end))
-    seconds = sum(max(0.0, min(stop, end) - max(begin, start)) for begin, stop in spans)
-    return seconds / 3600 * machine.price_usd_per_hour
-
-
-def _overall_rate(totals: Totals) -> float:
-    if totals.first_started_at is None or totals.last_finished_at is None:
-        return 0.0
-    wall_s = totals.last_finished_at - totals.first_started_at
-    return (totals.done + totals.failed) / wall_s if wall_s > 0 else 0.0
-
-
-def _waiting(record: JobRecord, totals: Totals, guard: Mapping[str, Any]) -> list[str]:
-    if record.state in OVER or not totals.shards:
-        return [record.reason] if record.reason else []
-    told = [str(why["message"]) for why in guard.get("waiting", ()) if why.get("code") != "ok"]
-    # Once shards run, what the guard said while it launched the machine is no news any more.
-    told = [] if totals.progressed or (totals.running and not totals.pending) else told
-    return list(dict.fromkeys([*([record.reason] if record.reason else []), *told]))
-
-
-@dataclass
-class Pace:
-    """Throughput over a sliding window of looks."""
-
-    window_s: float = RATE_WINDOW_S
-    _looks: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def rate(self, at: float, accounted: int) -> float:
-        """Items a second, with this look added."""
-        self._looks.append((at, accounted))
-        while self._looks[0][0] < at - self.window_s:
-            self._looks.popleft()
-        first_at, first = self._looks[0]
-        # Before the first change there is nothing to divide by: a machine that starts is not slow.
-        begun = next((index for index, look in enumerate(self._looks) if look[1] > first), None)
-        if begun is None or at <= first_at:
-            return 0.0
-        start_at, start = self._looks[max(0, begun - 1)]
-        return (accounted - start) / (at - start_at) if at > start_at else 0.0
+def observe(ctx: JobsContext, job: str, *, with_log: bool = True) -> JobView:
+    """One look at a job."""
+    return Watcher(ctx, job).look(with_log=with_log)
 
 
 def follow(
     ctx: JobsContext,
     job: str,
     *,
-    interval_s: float = 1.0,
+    interval_s: float = 2.0,
+    with_log: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[JobView]:
-    """Look every `interval_s` until the job is over; the last view is that of its end.
+    """A look every `interval_s` seconds, until the job is over or needs a person; the last look is that one.
 
-    A long job is looked at less often, so that a day of watching costs cents: the pause grows with the time that a
-    look takes and with the number of shards.
+    A few looks in a row may fail (a network that comes back, a local target that restarts); then AwsError is raised.
     """
-    pace = Pace()
+    watcher, failures = Watcher(ctx, job), 0
     while True:
-        begin = time.monotonic()
-        view = observe(ctx, job)
-        if not view.is_over:
-            view = JobView(**{**vars(view), "rate_per_s": pace.rate(view.at, view.accounted)})
-        yield view
-        if view.is_over:
-            return
-        took_s = time.monotonic() - begin
-        sleep(max(interval_s, 4 * took_s, min(15.0, view.totals.shards / 200)))
+        try:
+            view = watcher.look(with_log=with_log)
+            watcher.announce_if_lost(view)
+            failures = 0
+        except AwsError:
+            failures += 1
+            if failures > FAILED_LOOKS_MAX:
+                raise
+        else:
+            yield view
+            if view.is_over or view.needs_person:
+                return
+        sleep(interval_s)
+
+
+def reasons(job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: float) -> list[str]:
+    """Why it waits, in plain words; empty while it is being worked on and nothing is wrong."""
+    if job.state == UPLOADING:
+        return ["Its upload goes on, or was stopped: `gpupipe submit` with the same arguments finishes it."]
+    if job.state == SUBMITTED:
+        return ["Submitted, waiting for dispatch."]
+    told = [str(one.get("message", "")) for one in guard.get("waiting", ()) if _concerns(job, one)]
+    if job.state == JobState.STALLED and not any(job.reason in reason for reason in told):
+        told.insert(0, f"It is stalled: {job.reason}.")
+    if totals.running or totals.progressed:
+        return told
+    looked_at = float(guard.get("at") or 0.0)
+    if not looked_at:
+        told.append("Waiting for the guard's first look, which comes within a minute.")
+    elif now - looked_at > GUARD_SILENT_S:
+        told.append(f"The guard last looked {(now - looked_at) / 60:.0f} minutes ago; see `gpupipe logs`.")
+    if not told and totals.pending:
+        told.append("Waiting for a machine to take a shard.")
+    return told
+
+
+def _concerns(job: JobSummary, waiting: Mapping[str, Any]) -> bool:
+    """Is this one of the guard's reasons for this job? It names a stalled job, all else is about the pipeline."""
+    code = waiting.get("code")
+    return code != "ok" and (code != "stalled" or job.job in str(waiting.get("message", "")))
