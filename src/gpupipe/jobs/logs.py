@@ -9,6 +9,7 @@ import heapq
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def _events(ctx: JobsContext, group: str, since: float, job: str) -> Iterator[Ma
     while True:
         with explained(f"read log group {group}"):
             answer = absent_ok(logs.filter_log_events, logGroupName=group, startTime=start, **pattern, **more)
-        events = answer["events"] if answer else []
+        events = _identified(answer["events"]) if answer else []
         yield from (event for event in events if event["eventId"] not in told)
         if answer and answer.get("nextToken"):
             more = {"nextToken": answer["nextToken"]}
@@ -142,6 +143,17 @@ def _events(ctx: JobsContext, group: str, since: float, job: str) -> Iterator[Ma
             told = {event["eventId"] for event in events if event["timestamp"] == start}
         else:
             return
+
+
+def _identified(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Events with what tells them apart. The emulator gives its functions' lines no id: their place must do."""
+    places: Counter[tuple[str, int]] = Counter()
+    found = []
+    for event in events:
+        place = event.get("logStreamName", ""), event["timestamp"]
+        places[place] += 1
+        found.append({"eventId": "/".join(map(str, (*place, places[place]))), **event})
+    return found
 
 
 def parse_line(message: str, *, source: str, at: float, stream: str = "") -> LogLine | None:
