@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gpupipe.errors import JobError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.choose import choose_job
+from gpupipe.jobs.listing import choose_job
 from gpuworker.contract import cancelled_key
 from gpuworker.ledger import JobState
 
@@ -29,15 +29,17 @@ def cancel(ctx: JobsContext, job: str) -> CancelledJob:
     The mark in S3 comes first: a dispatch function that has not made the job's rows yet looks for it after making
     them, and this looks for rows after leaving it, so one of the two cancels.
     """
-    record = choose_job(ctx, job=job)
-    if record.state is JobState.FINISHED:
-        raise JobError(f"{record.job} is finished already.", hint=f"Fetch it: `gpupipe fetch {record.job}`.")
-    ctx.write(cancelled_key(record.job), "{}")
-    with explained(f"cancel {record.job}"):
-        shards = ctx.ledger.cancel_job(record.job, "cancelled by a person")
-        totals = ctx.ledger.totals(record.job)
+    ctx, job = choose_job(ctx.aws, ctx.config, job=job, pipeline=ctx.pipeline)
+    with explained("read the ledger"):
+        record = ctx.ledger.job(job)
+    if record is not None and record.state is JobState.FINISHED:
+        raise JobError(f"{job} is finished already.", hint=f"Fetch it: `gpupipe fetch {job}`.")
+    ctx.write(cancelled_key(job), "{}")
+    with explained(f"cancel {job}"):
+        shards = ctx.ledger.cancel_job(job, "cancelled by a person")
+        totals = ctx.ledger.totals(job)
     return CancelledJob(
-        job=record.job,
+        job=job,
         shards=shards,
         items_done=totals.done + totals.failed,
         items_cancelled=totals.cancelled,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gpupipe.errors import IntegrityError, JobError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.choose import choose_job
+from gpupipe.jobs.listing import choose_job
 from gpupipe.jobs.flow import concurrently
 from gpuworker.contract import (
     ContractError,
@@ -52,7 +52,8 @@ def retry_failed(
 
     Raises JobError where the job goes on, was cancelled, or is being retried already.
     """
-    record = _retriable(ctx, choose_job(ctx, job=job))
+    ctx, job = choose_job(ctx.aws, ctx.config, job=job, pipeline=ctx.pipeline)
+    record = _retriable(ctx, job)
     generation = record.generation + 1
     with explained(f"read the shards of {record.job}"):
         wanted = [shard for shard in ctx.ledger.shards(record.job) if shard.failed or shard.state is ShardState.DEAD]
@@ -70,7 +71,11 @@ def retry_failed(
     return RetriedJob(job=record.job, generation=generation, items=sum(shards.values()), shards=len(shards))
 
 
-def _retriable(ctx: JobsContext, record: JobRecord) -> JobRecord:
+def _retriable(ctx: JobsContext, job: str) -> JobRecord:
+    with explained("read the ledger"):
+        record = ctx.ledger.job(job)
+    if record is None:
+        raise JobError(f"{job} has not begun yet.", hint=f"Wait for it: `gpupipe watch {job}`.")
     if record.state is JobState.CANCELLED:
         raise JobError(f"{record.job} was cancelled.", hint="Submit the images again: what is uploaded stays uploaded.")
     if record.state is not JobState.FINISHED:
