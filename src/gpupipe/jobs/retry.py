@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from gpupipe.errors import IntegrityError, JobError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.listing import choose_job
 from gpupipe.jobs.flow import concurrently
+from gpupipe.jobs.listing import choose_job
 from gpuworker.contract import (
     ContractError,
     Item,
