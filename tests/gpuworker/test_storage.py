@@ -9,7 +9,7 @@ import boto3
 import pytest
 from tests.gpuworker.station import Station
 
-from gpuworker.storage import Storage, StorageError, endpoint_of
+from gpuworker.storage import RefusedError, Storage, StorageError, endpoint_of
 from gpuworker.tasks import ItemError
 
 ODD_NAMES = [
@@ -126,6 +126,10 @@ def answering() -> Iterator[tuple[str, list[dict[str, str]], dict[str, Any]]]:
             self.end_headers()
             self.wfile.write(told["body"])
 
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def log_message(self, *arguments: object) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -164,3 +168,13 @@ def test_endpoint_of_s3_goes_before_the_general_one() -> None:
     assert endpoint_of({"AWS_ENDPOINT_URL": "a", "AWS_ENDPOINT_URL_S3": "b"}) == "b"
     assert endpoint_of({"AWS_ENDPOINT_URL": "a"}) == "a"
     assert endpoint_of({}) == ""
+
+
+def test_impossible_name_is_refused_for_good(answering: Any) -> None:
+    """`RefusedError` is the item's failure; any other StorageError would have the whole shard tried again."""
+    endpoint, asked, told = answering
+    storage = Storage("bucket", region="us-east-1", session=SESSION, endpoint=endpoint)
+    told.update(status=400, body=b"<Error><Code>KeyTooLongError</Code></Error>")
+    with pytest.raises(RefusedError, match="KeyTooLongError"):
+        storage.put("x" * 1100, b"x")
+    assert len(asked) == 1

@@ -12,7 +12,7 @@ from gpuworker.feed import Outcome, Passage
 from gpuworker.isolate import IsolatorError
 from gpuworker.log import Log
 from gpuworker.memory import is_out_of_memory
-from gpuworker.storage import StorageError
+from gpuworker.storage import RefusedError, StorageError
 from gpuworker.tasks import ItemError
 from gpuworker.watch import Abandoned, Watch
 
@@ -38,6 +38,8 @@ class Frame:
             self.fail(passage, error)
         except (Dropped, BudgetClosed):
             passage.release()
+        except RefusedError as error:
+            self.fail(passage, ItemError("internal_error", str(error)))
         except (StorageError, IsolatorError) as error:
             passage.feed.fail(error)
             passage.release()

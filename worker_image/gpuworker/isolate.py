@@ -131,6 +131,7 @@ class _Child:
                 [sys.executable, "-m", "gpuworker.isolated", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=2,  # the worker's own standard output is for its log
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         except OSError as error:

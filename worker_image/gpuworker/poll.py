@@ -22,6 +22,7 @@ from typing import Any
 
 from gpuworker.contract import ContractError, WorkerSettings
 from gpuworker.delivery import WorkQueue
+from gpuworker.handling import attempt
 from gpuworker.isolate import ChildSettings, Isolator
 from gpuworker.journal import Journal, JournalBusyError
 from gpuworker.ledger import Ledger
@@ -65,11 +66,18 @@ def read_settings(environment: Mapping[str, str]) -> WorkerSettings:
 def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str]) -> int:
     """Work until there is a reason to end; the exit status. Call it from the main thread: it handles signals."""
     worker: Worker | None = None
+    told: list[int] = []
 
-    def told_to_end(*_: object) -> None:
+    def told_to_end(number: int, _: object) -> None:
         if worker is None:  # nothing is held yet
             os._exit(0)
-        worker.stop(Reason.SIGNAL)
+        told.append(number)  # no more: the thread that this interrupts may hold any lock
+
+    def tick() -> None:
+        if told and worker:
+            worker.stop(Reason.SIGNAL)
+        # Cannot be held up by a library that keeps the interpreter to itself: a thread of C, wound up every second.
+        faulthandler.dump_traceback_later(settings.item_timeout_s + DEADMAN_S, exit=True)
 
     share_interpreter_finely()
     signal.signal(signal.SIGTERM, told_to_end)
@@ -88,8 +96,7 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
             settings=settings,
             workshop=workshop,
             queue=_open_queue(settings, session, folder),
-            # Cannot be held up by a library that keeps the interpreter to itself: a thread of C, wound up every second.
-            on_tick=lambda: faulthandler.dump_traceback_later(settings.item_timeout_s + DEADMAN_S, exit=True),
+            on_tick=tick,
         )
         return _work(worker, metadata)
     except Exception as error:
@@ -104,7 +111,9 @@ def _work(worker: Worker, metadata: Metadata | None) -> int:
     if metadata is not None:
         tell = (metadata, lambda notice: worker.stop(Reason(notice)), ended)
         threading.Thread(target=watch_for_notice, args=tell, name="notice", daemon=True).start()
-    worker.workshop.log.info("worker_ready", messages_given_back=worker.queue.give_back_left_behind())
+    log = worker.workshop.log
+    attempt(log, "give_back", lambda: log.info("left_behind", messages=worker.queue.give_back_left_behind()))
+    log.info("worker_ready")
     reason = worker.run()
     ended.set()
     worker.workshop.stream.close(CLOSE_STREAM_S)

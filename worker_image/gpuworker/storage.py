@@ -23,6 +23,7 @@ from obstore.exceptions import PermissionDeniedError as DeniedError
 from obstore.store import S3Store
 
 from gpuworker.contract import Artifact
+from gpuworker.odd_keys import SlowWay, needs_slow_way
 from gpuworker.tasks import ItemError
 
 T = TypeVar("T")
@@ -38,12 +39,16 @@ RANGES_AT_ONCE = 4
 _CREDENTIALS_LIVE_S = 600
 """How long obstore may keep credentials: botocore renews those of a role when 10 minutes are left."""
 
-_NOT_FOR_OBSTORE = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
+_NEVER = re.compile(r"KeyTooLongError|InvalidURI|EntityTooLarge")
 _EXPIRED = re.compile(r"ExpiredToken|InvalidAccessKeyId|InvalidToken|RequestTimeTooSkewed|SignatureDoesNotMatch")
 
 
 class StorageError(Exception):
     """The bucket cannot be reached or refuses: no fault of an item, so the shard is given back and tried again."""
+
+
+class RefusedError(StorageError):
+    """The bucket will never take this object: its name or size is impossible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +80,11 @@ class Storage:
         self._retry_for_s = retry_for_s
         self._region = region
         self._session = session or boto3.Session(region_name=region)
-        self._owner = {"ExpectedBucketOwner": owner} if owner else {}
         self._endpoint = endpoint or endpoint_of(os.environ)
         self._store = self._open_store(owner)
-        self._boto: Any = None
+        self._slow_way = SlowWay(
+            bucket, region=region, owner=owner, session=self._session, endpoint=self._endpoint, retries=RETRIES
+        )
         self._ranges: ThreadPoolExecutor | None = None
 
     def _open_store(self, owner: str) -> S3Store:
@@ -135,8 +141,8 @@ class Storage:
     def _get(self, key: str, etag: str, version_id: str, size: int) -> Object | None:
         options = {name: value for name, value in (("if_match", _quoted(etag)), ("version", version_id)) if value}
         try:
-            if _NOT_FOR_OBSTORE.search(key):
-                return self._get_by_boto(key, etag, version_id)
+            if needs_slow_way(key):
+                return Object(**self._slow_way.get(key, if_match=_quoted(etag), version_id=version_id))
             if size > RANGE_BYTES:
                 return self._get_ranges(key, options, size)
             return self._get_one(key, options)
@@ -187,8 +193,8 @@ class Storage:
         return True
 
     def _put(self, key: str, data: bytes, content_type: str, *, create: bool) -> str | None:
-        if _NOT_FOR_OBSTORE.search(key):
-            return self._put_by_boto(key, data, content_type, create=create)
+        if needs_slow_way(key):
+            return self._slow_way.put(key, data, content_type, create=create)
         result = obstore.put(
             self._store,
             key,
@@ -200,43 +206,6 @@ class Storage:
             max_concurrency=RANGES_AT_ONCE,
         )
         return result["version"]
-
-    # --- the slow way ---
-
-    def _client(self) -> Any:
-        if self._boto is None:
-            from botocore.config import Config
-
-            self._boto = self._session.client(
-                "s3",
-                region_name=self._region,
-                endpoint_url=self._endpoint or None,
-                config=Config(
-                    retries={"mode": "standard", "max_attempts": RETRIES},
-                    connect_timeout=CONNECT_TIMEOUT_S,
-                    read_timeout=READ_TIMEOUT_S,
-                    s3={"addressing_style": "path" if self._endpoint else "auto"},
-                ),
-            )
-        return self._boto
-
-    def _get_by_boto(self, key: str, etag: str, version_id: str) -> Object:
-        pins = {"IfMatch": _quoted(etag)} if etag else {}
-        if version_id:
-            pins["VersionId"] = version_id
-        with _boto_errors_as_obstores():
-            answer = self._client().get_object(Bucket=self.bucket, Key=key, **pins, **self._owner)
-            return Object(
-                data=answer["Body"].read(), etag=answer.get("ETag", ""), version_id=answer.get("VersionId", "")
-            )
-
-    def _put_by_boto(self, key: str, data: bytes, content_type: str, *, create: bool) -> str:
-        condition = {"IfNoneMatch": "*"} if create else {}
-        with _boto_errors_as_obstores():
-            answer = self._client().put_object(
-                Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **condition, **self._owner
-            )
-            return str(answer.get("VersionId", ""))
 
     # --- both ---
 
@@ -251,6 +220,8 @@ class Storage:
             except DeniedError as error:
                 raise StorageError(f"could not {what}: access denied. {_first_line(error)}") from error
             except (BaseError, OSError, ValueError) as error:
+                if never := _NEVER.search(str(error)):
+                    raise RefusedError(f"could not {what}: {never.group()}") from error
                 late = time.monotonic() > deadline or attempt == READ_ATTEMPTS
                 if late or isinstance(error, FileNotFoundError | ValueError):
                     raise StorageError(f"could not {what}: {_first_line(error)}") from error
@@ -261,27 +232,6 @@ class Storage:
         """End the threads that read ranges."""
         if self._ranges is not None:
             self._ranges.shutdown(wait=False, cancel_futures=True)
-
-
-class _boto_errors_as_obstores:  # noqa: N801 - reads as a statement
-    """Raise what obstore would: one set of errors for both ways."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        if isinstance(error, ClientError):
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            kinds: dict[int, type[Exception]] = {
-                404: FileNotFoundError,
-                403: DeniedError,
-                409: AlreadyExistsError,
-                412: PreconditionError,
-            }
-            raise kinds.get(status, BaseError)(str(error)) from error
-        if isinstance(error, BotoCoreError):
-            raise BaseError(str(error)) from error
 
 
 def endpoint_of(environment: Mapping[str, str]) -> str:

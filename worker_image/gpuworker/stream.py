@@ -82,9 +82,16 @@ class Stream:
                 self._spawn(stage)
 
     def _spawn(self, stage: str) -> None:
-        thread = threading.Thread(target=self._stages[stage][2], name=f"stream-{stage}", daemon=True)
+        thread = threading.Thread(target=self._live, args=(stage,), name=f"stream-{stage}", daemon=True)
         self._threads[stage].append(thread)
         thread.start()
+
+    def _live(self, stage: str) -> None:
+        try:
+            self._stages[stage][2]()
+        except Exception as error:  # a bug of ours; without this its items would be waited for without end
+            self._log.error("stream_thread_died", error, stage=stage)
+            self.stuck = f"a thread of {stage} died: {type(error).__name__}: {error}"
 
     def add(self, feed: Feed, indices: Sequence[int], *, alone: Collection[int] = ()) -> None:
         """Take in items of a feed's shard; those in `alone` are worked on in a process of their own."""

@@ -57,7 +57,7 @@ class Worker:
         wait_for_message_s: int = WAIT_FOR_MESSAGE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_tick` is called about every second while all is well, from the thread that `run` is called in."""
+        """`on_tick` is called about every second while all is well, in the thread of `run`; it may call `stop`."""
         self.settings, self.workshop, self.queue = settings, workshop, queue
         self._on_tick, self._clock = on_tick, clock
         self._heartbeat_s = min(heartbeat_s, settings.visibility_timeout_s / 6)
@@ -86,7 +86,7 @@ class Worker:
         return self._reason
 
     def stop(self, reason: Reason) -> None:
-        """End soon; the first reason counts. Safe in a signal handler."""
+        """End soon; the first reason counts. Not for signal handlers: they may interrupt a holder of its lock."""
         if not self._stopping.is_set():
             self._reason = reason
             self._stopping.set()
