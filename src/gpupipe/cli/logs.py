@@ -38,13 +38,15 @@ def logs(
     Example: gpupipe logs -f --since 10m
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.jobs.choose import choose_job
+    from gpupipe.jobs.listing import choose_job
     from gpupipe.jobs.logs import follow_logs, parse_since, read_logs
 
     screen = Screen(as_json=as_json)
     start = parse_since(since, now=time.time())
-    ctx = open_stack(context.obj, screen).context(pipeline)
-    chosen = choose_job(ctx, job=job).job if job else ""
+    opened = open_stack(context.obj, screen)
+    ctx, chosen = opened.context(pipeline), ""
+    if job:
+        ctx, chosen = choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
     if follow:
         _stream(follow_logs(ctx, since=start, job=chosen), screen)
         return
