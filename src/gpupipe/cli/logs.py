@@ -73,17 +73,20 @@ def document(line: LogLine) -> dict[str, Any]:
     return {**vars(line), "fields": dict(line.fields)}
 
 
-def styled(line: LogLine, *, with_date: bool = True) -> Text:
-    """Local time, source, level where it is not `info`, event, key=value; a traceback on lines of its own."""
+def styled(line: LogLine, *, is_brief: bool = False) -> Text:
+    """Local time, source, level where it is not `info`, event, key=value; a traceback on lines of its own.
+
+    `is_brief` is for the tail below a job: neither date nor job nor machine.
+    """
     from rich.text import Text
 
-    when = time.strftime("%m-%d %H:%M:%S" if with_date else "%H:%M:%S", time.localtime(line.at))
+    when = time.strftime("%m-%d %H:%M:%S" if not is_brief else "%H:%M:%S", time.localtime(line.at))
     text = Text(f"{when}  ", style="dim")
     text.append(f"{line.source:<8}  ", style="cyan")
     if line.level != "info":
         text.append(f"{line.level.upper()}: ", style=STYLES.get(line.level, ""))
     text.append(printable(line.event), style="bold" if line.level == "error" else "not dim")
-    about = {"job": line.job, "machine": line.machine, **line.fields}
+    about = {**({} if is_brief else {"job": line.job, "machine": line.machine}), **line.fields}
     trace = str(about.pop("traceback", "") or "").rstrip()
     text.append("".join(f"  {name}={_value(value)}" for name, value in about.items() if value not in ("", None)))
     if trace:

@@ -44,7 +44,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line for people, on stderr; plain text, never markup."""
-        self.err.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        _write(self.err, text)
 
     def answer(self, document: Document, *, text: str | None = None, table: Table | None = None) -> None:
         """The command's result: the document for programs, or text and table for people."""
@@ -59,7 +59,7 @@ class Screen:
         if table is not None:
             show_table(console, table)
         if text:
-            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+            _write(console, text)
 
     def aside(self) -> Screen:
         """A screen for what is shown on the way to the answer: on stderr, and not at all in JSON."""
@@ -101,6 +101,11 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
+
+
+def _write(console: Console, text: str) -> None:
+    """Plain text: wrapped between words on a terminal, as it is elsewhere."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def printable(text: str) -> str:

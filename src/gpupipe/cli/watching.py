@@ -76,7 +76,7 @@ def picture(view: JobView, console: Console, *, is_local: bool) -> RenderableTyp
 
     parts: list[RenderableType] = [_head(view), _bar(view), Text(), _facts(view, is_local)]
     if lines := _log(view, max(0, console.height - ABOVE_LOG)):
-        parts += [Text("log", style="dim"), *lines]
+        parts += [Text(), Text("log", style="dim"), *lines]
     parts += [Text(), Text("Ctrl-C ends the watching, not the job.", style="dim")]
     return Group(*parts)
 
@@ -116,7 +116,8 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     found = view.totals.counts.get("annotations", 0)
-    rows = [("pace", _pace(view) or "not known yet"), ("found", plural(found, "thing"))]
+    rows = [("pace", _pace(view) or "not known yet")]
+    rows += [("found", plural(found, "thing"))] * bool(found)
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
     rows += [("machines", "\n".join(map(_machine, view.machines)) or "none")]
@@ -132,7 +133,7 @@ def _log(view: JobView, room: int) -> list[Text]:
 
     lines = []
     for line in view.log[-room:] if room else ():
-        text = styled(line, with_date=False)
+        text = styled(line, is_brief=True)
         first = text.split("\n")[0]  # a traceback is for `gpupipe logs`
         first.no_wrap, first.overflow = True, "ellipsis"
         lines.append(first)

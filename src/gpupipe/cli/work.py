@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders, patterns, zip archives.")]
 Project = Annotated[str, typer.Option("--project", metavar="NAME", help="Your name for this set of images.")]
+MaybeProject = Annotated[
+    str | None, typer.Option("--project", metavar="NAME", help="Your name for this set of images; s3://… names it.")
+]
 Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")]
 Prompts = Annotated[
     list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What to find; repeat for several.")
@@ -42,7 +45,7 @@ STEPS = {
 def submit(
     context: typer.Context,
     paths: Paths,
-    project: Project,
+    project: MaybeProject = None,
     pipeline: Pipeline = None,
     prompts: Prompts = None,
     options: Options = None,
@@ -52,15 +55,41 @@ def submit(
     """Upload images and start a job with them; prints the job's id.
 
     Interrupted, the same command goes on where it was; what is there already is not uploaded again.
+    With s3://BUCKET/incoming/PROJECT/ it takes up what was dropped there and got lost.
 
     Example: gpupipe submit ./images --project field7 --prompt car --prompt person
     """
     from gpupipe.cli.opened import open_stack
+    from gpupipe.errors import UsageError
+    from gpupipe.jobs.rescan import is_rescan
 
     screen = Screen(as_json=as_json)
+    if any(map(is_rescan, paths)):
+        _rescan(context, screen, paths, pipeline, extras=[project, prompts, options, hold])
+        return
+    if not project:
+        raise UsageError("the images need a project.", hint="Add --project NAME, your name for this set of images.")
     ctx = open_stack(context.obj, screen)
     job = send(ctx, screen, paths, project=project, pipeline=pipeline, prompts=prompts, options=options, hold=hold)
     screen.answer({**vars(job), "next": f"gpupipe watch {job.job}"}, text=job.job)
+
+
+def _rescan(
+    context: typer.Context, screen: Screen, paths: list[str], pipeline: str | None, *, extras: list[object]
+) -> None:
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.errors import UsageError
+    from gpupipe.jobs.rescan import rescan
+
+    if len(paths) > 1 or any(extras):
+        hint = "The address names the project, and gpupipe.toml the options of what is dropped in."
+        raise UsageError("an s3:// address stands alone.", hint=hint)
+    ctx = open_stack(context.obj, screen).context(pipeline)
+    with going_on("The same command begins anew."), screen.progress("objects") as bar:
+        found = rescan(ctx, paths[0], on_found=bar.at)
+    text = f"{plural(found.objects, 'object')} ({found.bytes / 1e6:,.1f} MB) found; what is new becomes part of"
+    next_ = f"gpupipe watch --project {found.project}"
+    screen.answer({**vars(found), "next": next_}, text=f"{text} {found.project}'s drop-in job\nnext: {next_}")
 
 
 def send(
