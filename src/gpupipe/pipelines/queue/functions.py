@@ -24,10 +24,7 @@ EVENTS_WINDOW_S = 2
 
 def functions_of(parts: Parts, machines: Machines) -> tuple[Resource, ...]:
     """Both functions with their logs, roles and triggers."""
-    environment = {
-        VARIABLE: _function_settings(parts, machines.template).to_json(),
-        **_endpoint_variables(parts.endpoints),
-    }
+    environment = {VARIABLE: _function_settings(parts, machines.template).to_json()}
     dispatch, guard = _dispatch(parts, environment), _guard(parts, environment, machines)
     made = [(function.log_group, function.role, function) for function in (dispatch, guard)]
     return (*made[0], *made[1], *_triggers(parts, dispatch, guard))
@@ -129,11 +126,3 @@ def _function_settings(parts: Parts, template: LaunchTemplate) -> FunctionSettin
         },
         tags=machine_tags(parts.stack, parts.pipeline),
     )
-
-
-def _endpoint_variables(endpoints: Mapping[str, str]) -> dict[str, str]:
-    """Where the emulators are, for boto3 in a function; nothing on AWS, which knows its own way."""
-    return {
-        "AWS_ENDPOINT_URL" if service == "default" else f"AWS_ENDPOINT_URL_{service.upper()}": url
-        for service, url in endpoints.items()
-    }
