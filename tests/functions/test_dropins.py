@@ -17,7 +17,7 @@ from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.dropins import newest
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Item, JobSpec, Manifest, job_key, manifest_key
+from gpuworker.contract import Item, JobSpec, Manifest, job_key, manifest_key, shard_key
 from gpuworker.ledger import Intake
 from gpuworker.ledger.records import padded
 
@@ -315,3 +315,13 @@ def test_a_job_id_that_is_taken_is_not_used(world: World, monkeypatch: pytest.Mo
     run(world.around, *drop("b.jpg"))
     assert (first[-4:], the_job(world)[-4:]) == ("0000", "0001")
     assert [item.output for item in items(world, first)] == ["a"]
+
+
+def test_a_shard_of_a_future_that_the_ledger_lost_is_not_written_over(world: World) -> None:
+    run(world.around, *drop("a.jpg"))
+    job = the_job(world)
+    world.put(shard_key(job, 1), "of the lost future")
+    assert run(world.around, *drop("b.jpg")) == set()
+    assert world.get(shard_key(job, 1)) == b"of the lost future"
+    assert [(row.number, row.items) for row in world.ledger.shards(job)] == [(0, 1), (2, 1)]
+    assert sorted(item.output for item in items(world, job)) == ["a", "b"]

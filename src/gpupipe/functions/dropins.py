@@ -141,10 +141,24 @@ def _allocate(around: Surroundings, project: str, items: int) -> tuple[str, int]
     """A shard number in the project's open job, opened if need be."""
     for _ in range(ROUNDS):
         job = around.ledger.dropin_job(around.settings.pipeline, project) or _open_job(around, project)
-        number = around.ledger.allocate_shard(job, items)
-        if number is not None:
-            return job, number
+        while (number := around.ledger.allocate_shard(job, items)) is not None:
+            if not _is_written(around, shard_key(job, number)):
+                return job, number
+            # The ledger has lost its newest rows (the local emulator was killed) and gives numbers out again.
+            log.warning("shard_number_skipped", job=job, shard=number)
     raise ContendedError(f"the drop-in job of project {project} was closed {ROUNDS} times in a row")
+
+
+def _is_written(around: Surroundings, key: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        around.s3.head_object(**around.in_bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+            raise
+        return False
+    return True
 
 
 def _open_job(around: Surroundings, project: str) -> str:

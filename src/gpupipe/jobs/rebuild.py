@@ -164,7 +164,10 @@ class _Rebuilding:
         if one.place not in self._documents.commits:
             return False
         row = self._rows.get(one.number)
-        return row is None or row.generation < one.generation or row.state is not ShardState.DONE
+        if row is None or row.generation < one.generation:
+            return True
+        # A row without items is void: others took its keys anew, and count them.
+        return row.state is not ShardState.DONE and row.items > 0
 
     def _count(self, one: Wanted) -> bool:
         """Replay what the worker that committed has told the ledger."""
