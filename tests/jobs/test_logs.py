@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from tests.jobs.desk import Desk
@@ -64,14 +64,23 @@ def test_without_any_log_group_there_is_nothing(desk: Desk) -> None:
     assert list(read_logs(desk.ctx, since=0)) == []
 
 
-def test_following_tells_each_line_once_also_late_and_equal_ones(desk: Desk) -> None:
-    write(desk, "worker", "i-1", {9: "first", 8: "same"})
-    followed = follow_logs(desk.ctx, since=time.time() - 60, pause_s=0.05, is_over=iter([False] * 3 + [True]).__next__)
-    assert [next(followed).event for _ in range(2)] == ["first", "same"]
-    write(desk, "worker", "i-2", {8.5: "late", 8: "same"})
-    assert [next(followed).event for _ in range(2)] == ["late", "same"]
-    write(desk, "guard", "g", {0: "newest"})
-    assert [line.event for line in followed] == ["newest"]
+def test_following_tells_each_line_once_and_in_order_also_late_and_equal_ones(desk: Desk) -> None:
+    def between_looks() -> Iterator[bool]:
+        write(desk, "worker", "i-1", {9: "first", 8: "same"})
+        yield False
+        write(desk, "worker", "i-1", {5: "third"})
+        yield False
+        # arrives a look later than the third, and belongs before it
+        write(desk, "worker", "i-2", {5.5: "late", 8: "same"})
+        yield False
+        write(desk, "guard", "g", {3: "fourth"})
+        yield False
+        write(desk, "guard", "g", {1: "last"})
+        yield True
+
+    is_over = between_looks().__next__
+    followed = [line.event for line in follow_logs(desk.ctx, since=time.time() - 60, pause_s=0.01, is_over=is_over)]
+    assert followed == ["first", "same", "same", "late", "third", "fourth", "last"]
 
 
 def test_more_lines_than_a_page_all_arrive(desk: Desk) -> None:
@@ -90,6 +99,7 @@ def test_more_lines_than_a_page_all_arrive(desk: Desk) -> None:
         ("Task timed out after 3.00 seconds", ("error", "Task timed out after 3.00 seconds", {})),
         ("{not json", ("info", "{not json", {})),
         ("[1]", ("info", "[1]", {})),
+        ("REPORT RequestId: 5 Status: timeout", ("error", "REPORT RequestId: 5 Status: timeout", {})),
     ],
 )
 def test_lines_are_understood_or_shown_as_they_are(message: str, expected: tuple[str, str, dict[str, str]]) -> None:

@@ -59,9 +59,9 @@ def open_draft(ctx: JobsContext, mark: str, *, project: str, shard_items: int, n
     return Draft(fingerprint=mark, job=str(new["job"]), created_at=now, shard_items=shard_items)
 
 
-def close_draft(ctx: JobsContext, draft: Draft) -> None:
-    """The job has started."""
-    ctx.remove(_key(draft.fingerprint))
+def forget_draft(ctx: JobsContext, mark: str) -> None:
+    """Its job has started, or is cancelled: the next submission of the same is another job."""
+    ctx.remove(_key(mark))
 
 
 def _key(mark: str) -> str:

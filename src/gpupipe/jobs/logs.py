@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from gpupipe.aws import absent_ok
+from gpupipe.aws import is_absent
 from gpupipe.errors import UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
@@ -23,7 +23,8 @@ from gpupipe.jobs import JobsContext
 OVERLAP_S = 20.0
 """Following looks back so far each time: lines of several machines arrive a little late and out of order."""
 PAGE_EVENTS = 10_000
-_PLATFORM = re.compile(r"(START RequestId|END RequestId|REPORT RequestId|INIT_START|EXTENSION)")
+_PLATFORM = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START ", "INIT_REPORT ", "XRAY TraceId:")
+_TROUBLE = ("[ERROR]", "Task timed out", "Status: timeout", "Status: error", "Traceback (most recent call last)")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _ABOUT = frozenset({"at", "level", "event", "machine", "job"})
 
@@ -97,72 +98,89 @@ def follow_logs(
 ) -> Iterator[LogLine]:
     """As `read_logs`, and then what comes, until `is_over` says so; each line once.
 
-    Asks every `pause_s` seconds. What arrives late is told late: within a look lines are sorted by time.
+    Asks every `pause_s` seconds. After the first look a line is told one look later than it is found, so that one of
+    another machine that arrives a little late still comes before it.
     """
     seen: dict[str, float] = {}
-    while True:
+    is_last = is_over()
+    yield from read_logs(ctx, since=since, job=job, only=only, seen=seen)
+    held: list[LogLine] = []
+    while not is_last:
+        time.sleep(pause_s)
         is_last = is_over()
-        yield from read_logs(ctx, since=since, job=job, only=only, seen=seen)
-        if is_last:
-            return
         since = max([since, *(at - OVERLAP_S for at in seen.values())])
         seen = {event: at for event, at in seen.items() if at >= since}
-        time.sleep(pause_s)
+        found = list(read_logs(ctx, since=since, job=job, only=only, seen=seen))
+        ripe_at = held[-1].at if held else 0.0
+        both = sorted([*held, *found], key=lambda line: line.at)
+        held = [] if is_last else [line for line in both if line.at > ripe_at]
+        yield from both[: len(both) - len(held)]
 
 
 def _lines(
     ctx: JobsContext, source: str, group: str, since: float, job: str, seen: dict[str, float] | None
 ) -> Iterator[LogLine]:
     """A group's lines; nothing where the group is not there (yet)."""
-    for event in _events(ctx, group, since, job):
+    for identity, event in _events(ctx, group, since, job):
         at = event["timestamp"] / 1000
         if seen is not None:
-            if event["eventId"] in seen:
+            if identity in seen:
                 continue
-            seen[event["eventId"]] = at
+            seen[identity] = at
         line = parse_line(event["message"], source=source, at=at, stream=event.get("logStreamName", ""))
         if line is not None and job in event["message"]:
             yield line
 
 
-def _events(ctx: JobsContext, group: str, since: float, job: str) -> Iterator[Mapping[str, Any]]:
-    logs = ctx.aws.client("logs")
-    # A quoted pattern is a plain search for the text; it only saves transfer, `job` is looked for again here.
-    pattern = {"filterPattern": f'"{job}"'} if job else {}
-    start, more, told = int(since * 1000), dict[str, str](), set[str]()
+def _events(ctx: JobsContext, group: str, since: float, job: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Events by time, each with what tells it from all others."""
+    start, told = int(since * 1000), set[str]()
     while True:
-        with explained(f"read log group {group}"):
-            answer = absent_ok(logs.filter_log_events, logGroupName=group, startTime=start, **pattern, **more)
-        events = _identified(answer["events"]) if answer else []
-        yield from (event for event in events if event["eventId"] not in told)
-        if answer and answer.get("nextToken"):
-            more = {"nextToken": answer["nextToken"]}
-        elif len(events) >= PAGE_EVENTS and events[-1]["timestamp"] > start:
-            # The emulator gives no token: go on from the time of the last event, without those of that time told now.
-            start, more = events[-1]["timestamp"], {}
-            told = {event["eventId"] for event in events if event["timestamp"] == start}
-        else:
+        count, last_at, of_last = 0, start, set[str]()
+        for identity, event in _identified(_page(ctx, group, start, job)):
+            count += 1
+            if event["timestamp"] != last_at:
+                last_at, of_last = event["timestamp"], set()
+            of_last.add(identity)
+            if identity not in told:
+                yield identity, event
+        # The emulator ends a full answer without a token for the rest: go on from the time of the last event.
+        if count < PAGE_EVENTS or last_at <= start:
             return
+        start, told = last_at, of_last
 
 
-def _identified(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Events with what tells them apart. The emulator gives its functions' lines no id: their place must do."""
+def _page(ctx: JobsContext, group: str, start_ms: int, job: str) -> Iterator[Mapping[str, Any]]:
+    from botocore.exceptions import ClientError
+
+    # A quoted pattern is a plain search for the text; it only saves transfer, `job` is looked for again by `_lines`.
+    which = {"filterPattern": f'"{job}"'} if job else {}
+    pages = ctx.aws.client("logs").get_paginator("filter_log_events")
+    with explained(f"read log group {group}"):
+        try:
+            for page in pages.paginate(logGroupName=group, startTime=max(0, start_ms), **which):
+                yield from page["events"]
+        except ClientError as error:
+            if not is_absent(error):
+                raise
+
+
+def _identified(events: Iterator[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Events with their id or, where there is none (the emulator's functions), their place in their stream."""
     places: Counter[tuple[str, int]] = Counter()
-    found = []
     for event in events:
         place = event.get("logStreamName", ""), event["timestamp"]
         places[place] += 1
-        found.append({"eventId": "/".join(map(str, (*place, places[place]))), **event})
-    return found
+        yield event.get("eventId") or f"{place[0]} {place[1]} {places[place]}", event
 
 
 def parse_line(message: str, *, source: str, at: float, stream: str = "") -> LogLine | None:
-    """A line of the log; None for what Lambda itself says of each invocation."""
+    """A line of the log; None for what Lambda itself says of each invocation that went well."""
     text = message.rstrip()
-    if not text or (source != "worker" and _PLATFORM.match(text)):
+    if not text or (source != "worker" and text.startswith(_PLATFORM) and _level_of(text) == "info"):
         return None
-    told = _json(text)
     machine = stream if source == "worker" else ""
+    told = _json(text)
     if told is None:
         return LogLine(at=at, source=source, level=_level_of(text), event=text, machine=machine)
     return LogLine(
@@ -188,4 +206,4 @@ def _json(text: str) -> Mapping[str, Any] | None:
 
 def _level_of(text: str) -> str:
     """Of a line that says it only in words: a crash of the runtime, a time-out."""
-    return "error" if re.search(r"error|exception|traceback|timed out", text, re.IGNORECASE) else "info"
+    return "error" if any(sign in text for sign in _TROUBLE) else "info"

@@ -18,7 +18,7 @@ from typing import Literal
 from gpupipe.errors import InputError, StoppedError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.assembly import Assembly
-from gpupipe.jobs.draft import Draft, close_draft, fingerprint, open_draft
+from gpupipe.jobs.draft import Draft, fingerprint, forget_draft, open_draft
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
@@ -165,7 +165,7 @@ class _Submission:
             self._upload(present)
             self._progress("start")
             self._was_started = not self._ctx.write_new(manifest_key(self._spec.job), self._manifest().to_json())
-        close_draft(self._ctx, self._draft)
+        forget_draft(self._ctx, self._draft.fingerprint)
 
     def outcome(self, notice: str) -> SubmittedJob:
         return SubmittedJob(
