@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -119,7 +119,7 @@ def stack_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: S
     """One 1-bit page an instance, in order, so that overlapping masks stay whole; no instance gives one empty page."""
     pages: list[Instance | None] = [*instances] or [None]
     row_bytes = -(-width // 8)
-    empty = zlib.compress(bytes(row_bytes * _BLOCK_PX), _DEFLATE_LEVEL)
+    empty = _deflated(np.zeros(row_bytes * _BLOCK_PX, np.uint8))
 
     def strips(one: Instance | None) -> Iterator[bytes]:
         for top in range(0, height, _BLOCK_PX):
@@ -156,7 +156,8 @@ def _meets(one: Instance, top: int, rows: int) -> bool:
 
 
 def _deflated(block: NDArray[Any]) -> bytes:
-    return zlib.compress(block.tobytes(), _DEFLATE_LEVEL)
+    """A zlib stream by libdeflate: half the time of zlib for much the same size, and other threads run meanwhile."""
+    return bytes(imagecodecs.deflate_encode(block.tobytes(), level=_DEFLATE_LEVEL))
 
 
 def _tags(geo: Sequence[GeoTag]) -> list[tuple[Any, ...]]:

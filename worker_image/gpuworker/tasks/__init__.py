@@ -8,7 +8,13 @@ queues or shards. The stream (`gpuworker.stream`) calls its steps from several t
     encode   Decoded + result -> Encoded   any thread, many at once
 
 An item that cannot be processed raises `ItemError` (from decode or encode) or yields one in place of its result
-(from run); any other exception is a bug and becomes the failure `internal_error` of that item.
+(from run); any other exception is a bug and becomes the failure `internal_error` of that item. Running out of memory
+in `run` halves the batch.
+
+A task may have two more methods, which the stream uses where they are there:
+
+    decoded_bytes(data, source, options) -> int   what `decode` will hold, by the header; else it is guessed by size
+    run_reduced(decoded, options) -> result       one item that does not fit alone, done frugally (in tiles)
 """
 
 from __future__ import annotations
