@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -21,6 +22,7 @@ def main() -> None:
         print(f"gpupipe {__version__}")
         sys.exit(0)
     code = _run()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outcome is decided; a late Ctrl-C only spoils the exit code
     if code == INTERRUPTED:
         _leave_at_once(code)
     sys.exit(code)

@@ -99,11 +99,26 @@ def status_table(document: Mapping[str, Any]) -> Table:
     return table
 
 
+def _bill(document: Mapping[str, Any]) -> list[str]:
+    """Machines, and what all of it costs right now."""
+    running = {one["machine"]: one for one in document["running"]}
+    lines = [f"machines: {len(document['machines']) or 'none'}"]
+    for name in document["machines"]:
+        one = running.get(name)
+        lines.append(
+            f"  {name}  {one['type']} {one['zone']} {one['market']}, {one['state']}" if one else f"  {name}  off"
+        )
+    hour, month = sum(one["price_usd_per_hour"] for one in running.values()), document["usd_per_month"]
+    cost = f"${hour:.3f} an hour for machines, and ${month:.2f} a month for the rest, used or not"
+    return [*lines, f"costs nothing here; on AWS {cost}" if document["local"] else f"costs {cost}"]
+
+
 def status_text(document: Mapping[str, Any]) -> str:
     """Machines and, for the local target, its processes and how to reach it."""
-    machines = document.get("machines") or ()
-    lines = [f"machines: {len(machines) or 'none'}"]
-    lines += [f"  {machine}" for machine in machines]
+    lines = _bill(document)
+    if document["locked_by"]:
+        lines.append(f"being changed by {document['locked_by']}")
+    lines += [f"not in gpupipe.toml any more: {name}" for name in document["unwanted"]]
     if local := document.get("local"):
         lines.append(f"local target: {local['phase']}, files in {local['folder']}")
         lines += [f"  {one['name']:<11} pid {one['pid']:<7} {one['url']}" for one in local["processes"]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -119,5 +120,19 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
-    document = {**stack_status(opened.config, opened.aws).document(), "local": opened.local_status()}
+    found = stack_status(opened.config, opened.aws)
+    running = _running(opened) if found.machines else []
+    document = {**found.document(), "running": running, "local": opened.local_status()}
     screen.answer(document, table=status_table(document), text=status_text(document))
+
+
+def _running(opened: Opened) -> list[dict[str, Any]]:
+    """Machines that cost money right now, as the ledger knows them."""
+    from gpupipe.cli.watching import machine_document
+    from gpupipe.errors import NotDeployedError
+
+    found = []
+    for ctx in map(opened.context, opened.config.pipelines):
+        with contextlib.suppress(NotDeployedError), ctx.at_ledger():
+            found += [machine_document(machine) for machine in ctx.ledger.machines(ctx.pipeline) if machine.is_up]
+    return found

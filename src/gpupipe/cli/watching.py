@@ -202,13 +202,13 @@ def document(view: JobView) -> dict[str, Any]:
         "items_per_s": round(view.items_per_s or 0.0, 3),
         "seconds_left": None if view.seconds_left is None else round(view.seconds_left, 1),
         "cost_usd": round(view.cost_usd, 4),
-        "machines": [_machine_document(machine) for machine in view.machines],
+        "machines": [machine_document(machine) for machine in view.machines],
         "waiting": list(view.waiting),
         "is_over": view.is_over,
     }
 
 
-def _machine_document(machine: MachineRecord) -> dict[str, Any]:
+def machine_document(machine: MachineRecord) -> dict[str, Any]:
     return {
         "machine": machine.machine,
         "type": machine.instance_type,
