@@ -11,9 +11,11 @@ import pytest
 from tests.jobs.crew import MACHINE, Crew
 from tests.jobs.desk import PIPELINE, Desk, a_photo
 
+from gpupipe.jobs.cancel import cancel
 from gpupipe.jobs.events import announce_manifest, announce_objects
 from gpupipe.jobs.rebuild import Rebuilt, rebuild
 from gpupipe.jobs.rescan import newest_objects
+from gpupipe.jobs.retry import retry_failed
 from gpupipe.jobs.submit import submit
 from gpuworker.contract import (
     Manifest,
@@ -59,7 +61,7 @@ def put_manifest(crew: Crew, manifest: Manifest) -> None:
 
 
 def a_retry(crew: Crew, job: str, number: int) -> None:
-    """Send the failed second item of a shard again, as `gpupipe retry --failed` does."""
+    """Send the second item of a shard again, which `gpupipe retry` refuses for cancelled jobs (so far)."""
     shard = Shard.from_json(crew.desk.get(shard_key(job, number)))
     carried = {"done": 1, "failed": 0, "annotations": 3}
     put_shard(crew, replace(shard, generation=1, items=shard.items[1:], carried=carried))
@@ -156,7 +158,7 @@ def test_a_retry_comes_back_with_what_it_carries(crew: Crew, tmp_path: Path) -> 
     job = a_job(crew, tmp_path, shards=2)
     crew.commit(job, 0, failing=[1])
     crew.commit(job, 1)
-    a_retry(crew, job, 0)
+    retry_failed(crew.desk.ctx, job)
     announce_manifest(crew.desk.ctx, job, 1)
     crew.dispatch()
     before = crew.totals(job)
@@ -181,8 +183,7 @@ def test_a_held_job_is_held_again(crew: Crew, tmp_path: Path) -> None:
 def test_a_cancelled_job_is_cancelled_again_and_keeps_its_results(crew: Crew, tmp_path: Path) -> None:
     job = a_job(crew, tmp_path)
     crew.commit(job, 0)
-    crew.desk.put(cancelled_key(job), b"")
-    crew.ledger.cancel_job(job, "by a person")
+    cancel(crew.desk.ctx, job)
     before = crew.totals(job)
     crew.forget_everything()
     assert rebuild(crew.desk.ctx) == Rebuilt(jobs=1, shards=3, commits=1, cancelled=1)
@@ -277,7 +278,7 @@ def test_a_retry_whose_event_was_lost_begins(crew: Crew, tmp_path: Path) -> None
     crew.commit(job, 0, failing=[1])
     crew.commit(job, 1)
     assert state_of(crew, job) is JobState.FINISHED
-    a_retry(crew, job, 0)
+    retry_failed(crew.desk.ctx, job)
     assert rebuild(crew.desk.ctx) == Rebuilt(jobs=1, shards=1)
     totals = crew.totals(job)
     assert (totals.done, totals.pending) == (3, 1)
@@ -289,6 +290,15 @@ def test_a_job_that_was_cancelled_half_way_is_cancelled(crew: Crew, tmp_path: Pa
     crew.desk.put(cancelled_key(job), b"")
     assert rebuild(crew.desk.ctx).cancelled == 1
     assert state_of(crew, job) is JobState.CANCELLED
+
+
+def test_a_job_that_was_done_when_it_was_cancelled_is_finished(crew: Crew, tmp_path: Path) -> None:
+    job = a_job(crew, tmp_path, shards=1)
+    crew.commit(job, 0)
+    crew.desk.put(cancelled_key(job), b"")
+    crew.forget_everything()
+    rebuild(crew.desk.ctx)
+    assert state_of(crew, job) is JobState.FINISHED
 
 
 # --- drop-ins ---

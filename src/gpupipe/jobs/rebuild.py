@@ -100,7 +100,7 @@ class _Rebuilding:
         shards = self._ledger.put_shards(row for _, row in self._each(missing, self._row))
         unknown = [one for one in wanted if self._is_uncounted(one)]
         commits = sum(counted for _, counted in self._each(unknown, self._count))
-        return Rebuilt(jobs=self._put_job(wanted), shards=shards, commits=commits, cancelled=self._end())
+        return Rebuilt(jobs=self._put_job(wanted), shards=shards, commits=commits, cancelled=self._end(wanted))
 
     def _each(self, pieces: Sequence[T], do: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """Many at once; raises what the first that fails raises."""
@@ -212,10 +212,11 @@ class _Rebuilding:
             intake=Intake.SEALED if self._documents.manifests else Intake.CLOSED,
         )
 
-    def _end(self) -> int:
-        """Cancelled or finished, if it is; how many were cancelled."""
+    def _end(self, wanted: Sequence[Wanted]) -> int:
+        """Cancelled or finished, if it is; how many were cancelled. One that was done by then is finished."""
         cancelled_at = self._documents.cancelled_at
-        if cancelled_at is not None and self._documents.is_cancelled_whole:
+        is_done = all(one.place in self._documents.commits for one in wanted)
+        if cancelled_at is not None and self._documents.is_cancelled_whole and not is_done:
             self._ledger_at(cancelled_at).cancel_job(self._job, "cancelled")
             return 1
         finished_at = self._ledger.totals(self._job).last_finished_at

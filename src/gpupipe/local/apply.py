@@ -1,4 +1,4 @@
-"""What the local target asks of the rest of gpupipe after a restart: apply the configuration again.
+"""What the local target asks of the rest of gpupipe after a restart: apply the configuration again, rebuild the ledger.
 
 moto keeps nothing and ministack may have lost seconds, so whatever `gpupipe up` made is made again from the
 configuration as it was when last applied: a line edited since is not applied behind the person's back.
@@ -12,6 +12,8 @@ import psutil
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
+from gpupipe.jobs import JobsContext
+from gpupipe.jobs.rebuild import rebuild
 from gpupipe.local.state import Folder
 from gpupipe.lock import LOCK_KEY, Holder
 from gpupipe.provision import up
@@ -35,11 +37,13 @@ def applied_config(folder: Folder) -> Config | None:
 
 
 def apply_again(config: Config, aws: Aws) -> None:
-    """Make what the emulators lost; keeps what is there. Raises LockedError while a command changes the stack, and
-    whatever else `gpupipe up` raises."""
+    """Make what the emulators lost, jobs included; keeps what is there. Raises LockedError while a command changes the
+    stack, and whatever else `gpupipe up` raises."""
     _release_lock_of_the_dead(aws)
     receipt = up(config, aws)
     log.info("applied again: %s", receipt)
+    for pipeline in config.pipelines:
+        log.info("ledger of %s: %s", pipeline, rebuild(JobsContext.of(aws, config, pipeline)))
 
 
 def _release_lock_of_the_dead(aws: Aws) -> None:

@@ -36,9 +36,8 @@ APPLY_AGAIN_S = 5.0
 METADATA = "metadata"
 RESUMED = "The local target had ended unexpectedly; it was started again."
 LOST = (
-    "The emulated AWS was killed and is back as it was seconds before: objects are all there, what happened last to "
-    "queues and tables is lost. Unfinished work will be sent again; files uploaded in those seconds may have gone "
-    "unnoticed and are found by `gpupipe submit s3://BUCKET/incoming/PROJECT/`."
+    "The emulated AWS was killed and is back as it was seconds before: objects are all there, and what happened last "
+    "to queues and tables is made again from them. Unfinished work will be sent again."
 )
 
 log = logging.getLogger("gpupipe.local")
