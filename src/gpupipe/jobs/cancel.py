@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpupipe.errors import JobError
-from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.listing import choose_job
 from gpuworker.contract import cancelled_key
@@ -30,12 +29,12 @@ def cancel(ctx: JobsContext, job: str) -> CancelledJob:
     them, and this looks for rows after leaving it, so one of the two cancels.
     """
     ctx, job = choose_job(ctx.aws, ctx.config, job=job, pipeline=ctx.pipeline)
-    with explained("read the ledger"):
+    with ctx.at_ledger():
         record = ctx.ledger.job(job)
     if record is not None and record.state is JobState.FINISHED:
         raise JobError(f"{job} is finished already.", hint=f"Fetch it: `gpupipe fetch {job}`.")
     ctx.write(cancelled_key(job), "{}")
-    with explained(f"cancel {job}"):
+    with ctx.at_ledger():
         shards = ctx.ledger.cancel_job(job, "cancelled by a person")
         totals = ctx.ledger.totals(job)
     return CancelledJob(

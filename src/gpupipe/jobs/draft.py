@@ -15,7 +15,7 @@ from typing import Any
 
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.sources import Input
-from gpuworker.contract import JOBS, make_job_id, manifest_key
+from gpuworker.contract import JOBS, cancelled_key, make_job_id, manifest_key
 
 DRAFT_LIVES_S = 7 * 86_400.0
 """An older draft is left alone: its job's name would tell a time that nobody remembers."""
@@ -44,7 +44,7 @@ def fingerprint(about: Mapping[str, Any], files: Iterable[Input]) -> str:
 
 
 def open_draft(ctx: JobsContext, mark: str, *, project: str, shard_items: int, now: float) -> Draft:
-    """The unfinished draft with this fingerprint, or a new one."""
+    """The unfinished draft with this fingerprint, or a new one; a cancelled one is not gone on with."""
     found = _read(ctx, mark)
     if found is not None and now - found.created_at < DRAFT_LIVES_S:
         return found
@@ -76,6 +76,8 @@ def _read(ctx: JobsContext, mark: str) -> Draft | None:
         marker = json.loads(text)
         job, created_at, shard_items = marker["job"], float(marker["created_at"]), int(marker["shard_items"])
     except (ValueError, KeyError, TypeError):
+        return None
+    if ctx.exists(cancelled_key(job)):
         return None
     return Draft(
         fingerprint=mark,

@@ -7,12 +7,14 @@ same call writes the same documents again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from gpupipe.errors import IntegrityError, JobError
-from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
+from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.listing import choose_job
 from gpuworker.contract import (
@@ -50,29 +52,34 @@ def retry_failed(
 ) -> RetriedJob:
     """Send the failed and dead items of a finished job again. `on_progress` is told (shards looked at, of how many).
 
-    Raises JobError where the job goes on, was cancelled, or is being retried already.
+    A retry that was begun before and has not been noticed yet is set going. Raises JobError where the job goes on, was
+    cancelled, or is being retried at the same moment.
     """
     ctx, job = choose_job(ctx.aws, ctx.config, job=job, pipeline=ctx.pipeline)
     record = _retriable(ctx, job)
     generation = record.generation + 1
-    with explained(f"read the shards of {record.job}"):
+    begun = ctx.read(manifest_key(job, generation))
+    if begun is not None:
+        return _announced(ctx, Manifest.from_json(begun))
+    with ctx.at_ledger():
         wanted = [shard for shard in ctx.ledger.shards(record.job) if shard.failed or shard.state is ShardState.DEAD]
     commits = _commits(ctx, record.job)
     shards: dict[str, int] = {}
     again = concurrently(wanted, lambda row: _again(ctx, row, commits.get(row.number, []), generation), threads=THREADS)
-    for looked_at, (row, outcome) in enumerate(again, start=1):
-        if isinstance(outcome, Exception):
-            raise outcome
-        on_progress(looked_at, len(wanted))
-        if outcome:
-            shards[str(row.number)] = outcome
+    with closing(again):
+        for looked_at, (row, outcome) in enumerate(again, start=1):
+            if isinstance(outcome, Exception):
+                raise outcome
+            on_progress(looked_at, len(wanted))
+            if outcome:
+                shards[str(row.number)] = outcome
     if shards:
         _start(ctx, record, generation, shards)
     return RetriedJob(job=record.job, generation=generation, items=sum(shards.values()), shards=len(shards))
 
 
 def _retriable(ctx: JobsContext, job: str) -> JobRecord:
-    with explained("read the ledger"):
+    with ctx.at_ledger():
         record = ctx.ledger.job(job)
     if record is None:
         raise JobError(f"{job} has not begun yet.", hint=f"Wait for it: `gpupipe watch {job}`.")
@@ -80,9 +87,13 @@ def _retriable(ctx: JobsContext, job: str) -> JobRecord:
         raise JobError(f"{record.job} was cancelled.", hint="Submit the images again: what is uploaded stays uploaded.")
     if record.state is not JobState.FINISHED:
         raise JobError(f"{record.job} is not finished.", hint=f"Wait for it: `gpupipe watch {record.job}`.")
-    if ctx.exists(manifest_key(record.job, record.generation + 1)):
-        raise JobError(f"{record.job} is being sent again already.", hint=f"Watch it: `gpupipe watch {record.job}`.")
     return record
+
+
+def _announced(ctx: JobsContext, begun: Manifest) -> RetriedJob:
+    """A retry that was begun and that dispatch has not seen: S3's event is late or lost, so it is told again."""
+    announce_manifest(ctx, begun.job, begun.generation)
+    return RetriedJob(job=begun.job, generation=begun.generation, items=begun.items, shards=len(begun.shards))
 
 
 def _commits(ctx: JobsContext, job: str) -> Mapping[int, list[int]]:
@@ -99,9 +110,10 @@ def _again(ctx: JobsContext, row: ShardRecord, generations: list[int], generatio
     original = _read_shard(ctx, row.job, row.number)
     done: dict[tuple[str, str], ItemResult] = {}
     for committed in sorted(generations):
-        done |= {(item.key, item.etag): item for item in _read_result(ctx, row.job, row.number, committed)}
+        done |= {(item.key, item.etag): item for item in _commit(ctx, row.job, row.number, committed).items}
     rest = [item for item in original.items if (item.key, item.etag) not in done]
     if not rest:
+        _mend(ctx, row, _last_commit(ctx, row, generations))
         return 0
     ctx.write(shard_key(row.job, row.number, generation), _repeated(original, rest, done, generation).to_json())
     return len(rest)
@@ -124,12 +136,34 @@ def _read_shard(ctx: JobsContext, job: str, number: int) -> Shard:
         raise IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.") from error
 
 
-def _read_result(ctx: JobsContext, job: str, number: int, generation: int) -> Iterator[ItemResult]:
+def _commit(ctx: JobsContext, job: str, number: int, generation: int) -> ShardResult:
     key = result_key(job, number, generation)
     try:
-        yield from ShardResult.from_gzip(ctx.read(key) or b"").items
+        return ShardResult.from_gzip(ctx.read(key) or b"")
     except ContractError as error:
         raise IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.") from error
+
+
+def _last_commit(ctx: JobsContext, row: ShardRecord, generations: list[int]) -> ShardResult:
+    return _commit(ctx, row.job, row.number, max(generations))
+
+
+def _mend(ctx: JobsContext, row: ShardRecord, result: ShardResult) -> None:
+    """The row says dead or failed, the commits say that all is done: its worker was killed between the two."""
+    counts = Counter[str]()
+    for item in result.items:
+        counts.update(item.counts)
+    with ctx.at_ledger():
+        ctx.ledger.commit_shard(
+            row.job,
+            row.number,
+            result.generation,
+            done=len(result.items),
+            failed=len(result.failures),
+            counts=counts,
+            seconds=result.timings,
+            machine=result.machine,
+        )
 
 
 def _start(ctx: JobsContext, record: JobRecord, generation: int, shards: Mapping[str, int]) -> None:
