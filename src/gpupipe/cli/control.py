@@ -27,6 +27,8 @@ def cancel(context: typer.Context, job: Job, pipeline: Pipeline = None, as_json:
     screen = Screen(as_json=as_json)
     done = cancel_job(open_stack(context.obj, screen).context(pipeline), job)
     text = f"{done.job} is cancelled: {plural(done.items_cancelled, 'image')} given up, {done.items_done:,} done before"
+    if not done.items_cancelled and not done.items_done:
+        text = f"{done.job} is cancelled before it began"
     if done.items_done:
         text += f"\nwhat is done stays: gpupipe fetch {done.job}"
     screen.answer(vars(done), text=text)

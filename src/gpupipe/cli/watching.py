@@ -163,7 +163,8 @@ def _counts(view: JobView) -> str:
 def _pace(view: JobView) -> str:
     if not view.items_per_s:
         return ""
-    pace = f"{view.items_per_s:,.1f} images/s"
+    rate = view.items_per_s
+    pace = f"{rate:,.1f} images/s" if rate >= 0.1 else f"{rate * 60:,.1f} images/min"
     return pace if view.is_over or not view.seconds_left else f"{pace}, {duration(view.seconds_left)} left"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpupipe.errors import AwsError, JobError
@@ -13,6 +13,7 @@ from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.listing import SUBMITTED, UPLOADING, JobSummary, summary_in_bucket, summary_of
 from gpupipe.jobs.logs import LogLine, read_logs
 from gpupipe.jobs.pulse import Pulse, cost_usd, seconds_left
+from gpuworker.contract import manifest_key
 from gpuworker.ledger import Intake, JobState, MachineRecord, Totals
 
 LOG_LINES = 8
@@ -81,7 +82,7 @@ class Watcher:
             totals = self._ctx.ledger.totals(self._job) if record else Totals()
             guard = self._ctx.ledger.guard_status(self._ctx.pipeline)
             machines = self._ctx.ledger.machines(self._ctx.pipeline)
-        job = summary_of(record) if record else self._undispatched(now)
+        job = self._begun_again(summary_of(record)) if record else self._undispatched(now)
         rate = self._pulse.look(now, totals)
         end = job.finished_at or now
         return JobView(
@@ -106,8 +107,15 @@ class Watcher:
         elif self._undispatched_since is None:
             self._undispatched_since = view.at
         elif view.at - self._undispatched_since >= ANNOUNCE_AFTER_S:
-            announce_manifest(self._ctx, self._job)
+            announce_manifest(self._ctx, self._job, view.job.generation)
             self._undispatched_since = view.at
+
+    def _begun_again(self, job: JobSummary) -> JobSummary:
+        """A finished job whose retry dispatch has not seen yet is not over."""
+        following = job.generation + 1
+        if job.state != JobState.FINISHED or not self._ctx.exists(manifest_key(job.job, following)):
+            return job
+        return replace(job, state=SUBMITTED, generation=following, finished_at=None)
 
     def _undispatched(self, now: float) -> JobSummary:
         found = summary_in_bucket(self._ctx, self._job)
