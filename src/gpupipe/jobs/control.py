@@ -41,7 +41,9 @@ class GuardAnswer:
             return "The guard is busy; it obeys within a minute."
         if self.waiting:
             return " ".join(self.waiting)
-        return f"{_machines(self.existing)} of {self.wanted} wanted."
+        if self.existing < self.wanted:
+            return f"{self.existing} of {self.wanted} machines run."
+        return f"{_machines(self.existing)}." if self.existing else "No machine is needed now."
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -98,7 +100,7 @@ def _read(ctx: JobsContext, action: Action, status: Mapping[str, Any]) -> GuardA
 
 
 def _machines(count: int) -> str:
-    return "1 machine runs" if count == 1 else f"{count or 'No'} machines run"
+    return "1 machine runs" if count == 1 else f"{count} machines run"
 
 
 # --- a guard that failed ---
