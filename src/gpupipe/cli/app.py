@@ -41,7 +41,8 @@ for command in (
     *(work.submit, work.watch, results.fetch, work.run, work.jobs),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
-    app.command()(command)
+    # \b keeps click from wrapping the example, which is there to be copied.
+    app.command(help=(command.__doc__ or "").replace("Example: ", "\b\n    Example: "))(command)
 
 for group, summary in (
     (dlq.dlq, "What nobody could work on: show it, send it again, forget it."),

@@ -167,7 +167,7 @@ def _blocks(console: Console, table: Table) -> None:
     names = [str(column.header) for column in table.columns[1:]]
     for head, *cells in zip(first, *rest, strict=True):
         told = [f"{name} {cell}".strip() for name, cell in zip(names, cells, strict=True) if cell]
-        console.print(head, markup=False, soft_wrap=True)
+        console.print(head, markup=False, highlight=False, soft_wrap=True)
         console.print("  " + "  ".join(told), markup=False, highlight=False)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gpupipe.jobs.watch import JobView
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders, patterns, zip archives.")]
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders, patterns, zip archives.")]
 Project = Annotated[str, typer.Option("--project", metavar="NAME", help="Your name for this set of images.")]
 MaybeProject = Annotated[
     str | None, typer.Option("--project", metavar="NAME", help="Your name for this set of images; s3://… names it.")

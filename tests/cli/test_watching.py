@@ -1,0 +1,115 @@
+"""A job on the screen: the live picture, plain lines, the document, and the words for money."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gpupipe.cli.screen import Screen
+from gpupipe.cli.watching import document, picture, show_end, watching
+from gpupipe.jobs.listing import JobSummary
+from gpupipe.jobs.logs import LogLine
+from gpupipe.jobs.watch import JobView
+from gpuworker.ledger import MachineRecord, Totals
+
+JOB = "20261121-131423-field7-a166"
+
+
+def view(*, state: str = "running", failed: int = 1, **more: Any) -> JobView:
+    """A job half done."""
+    now = time.time()
+    machine = MachineRecord(
+        machine="i-0abc",
+        pipeline="segment",
+        instance_type="g5.xlarge",
+        zone="us-east-1a",
+        market="spot",
+        launched_at=now,
+        price_usd_per_hour=1.0,
+        run_started_at=now - 300,
+    )
+    job = JobSummary(
+        job=JOB, project="field7", pipeline="segment", task="segment", kind="submitted", state=state, created_at=now
+    )
+    totals = Totals(items=200, done=99, failed=failed, pending=100 - failed + 1, shards=4, counts={"annotations": 300})
+    log = [
+        LogLine(at=now, source="worker", level="info", event="shard_done", job=JOB, fields={"name": "[red]x\x1b[2J"}),
+        LogLine(at=now, source="guard", level="error", event="boom", fields={"traceback": "Traceback\n  deep"}),
+    ]
+    about: dict[str, Any] = {"items_per_s": 2.5, "seconds_left": 40.0, "cost_usd": 0.0123, "machines": [machine]}
+    return JobView(**{"at": now, "job": job, "totals": totals, "log": log, **about, **more})
+
+
+def drawn(seen: JobView, *, is_local: bool = True, width: int = 100, height: int = 40) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, no_color=True)
+    console.print(picture(seen, console, is_local=is_local))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_picture_tells_everything_at_a_glance() -> None:
+    seen = drawn(view(waiting=["No capacity for g5.xlarge in us-east-1a."]))
+    for told in (JOB, "running", "100 of 200 images", "50%", "2.5 images/s, 40 s left", "300 things", "1 image; "):
+        assert told in seen
+    assert "i-0abc g5.xlarge us-east-1a spot, launched for 5 min" in seen
+    assert "No capacity for g5.xlarge" in seen
+
+
+def test_the_tail_of_the_log_is_one_line_each_and_gives_no_orders() -> None:
+    seen = drawn(view())
+    assert "shard_done" in seen
+    assert "[red]x\N{REPLACEMENT CHARACTER}[2J" in seen
+    assert "ERROR: boom" in seen
+    assert "deep" not in seen
+
+
+def test_a_low_terminal_has_no_room_for_the_log() -> None:
+    assert "shard_done" not in drawn(view(), height=12)
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    assert max(map(len, drawn(view(), width=width).splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("is_local", "told"), [(True, "nothing here; about $0.0123 on AWS"), (False, "$0.0123 so far")]
+)
+def test_money_is_said_to_be_spent_only_where_it_is(is_local: bool, told: str) -> None:
+    assert told in drawn(view(), is_local=is_local)
+
+
+def test_elsewhere_a_line_comes_only_when_something_changed_in_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(Screen(), is_local=False) as show:
+        show(view())
+        show(view(failed=2))
+        show(view(state="finished", items_per_s=3.0))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("; ")[0] for line in lines] == [f"{JOB}: running", f"{JOB}: finished"]
+    assert "100 of 200 images, 300 things found, 1 FAILED" in lines[0]
+
+
+def test_a_stream_has_a_json_line_a_look(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Screen, "has_answered", False)
+    with watching(Screen(), is_local=True, as_jsonl=True) as show:
+        show(view())
+        show(view(state="finished"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["state"] for line in lines] == ["running", "finished"]
+
+
+def test_the_document_is_plain_json() -> None:
+    plain = json.loads(json.dumps(document(view())))
+    assert (plain["items"], plain["done"], plain["failed"], plain["counts"]) == (200, 99, 1, {"annotations": 300})
+    assert plain["machines"][0]["type"] == "g5.xlarge"
+
+
+def test_the_end_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
+    show_end(Screen(), view(state="finished"), is_local=True)
+    out = capsys.readouterr().out
+    assert f"next: gpupipe fetch {JOB}" in out
+    assert f"gpupipe retry {JOB} --failed" in out
