@@ -26,20 +26,20 @@ DENIED_JSON = b'{"__type": "AccessDeniedException", "message": "no", "Message": 
 class Denying(BaseHTTPRequestHandler):
     """An AWS that knows who is calling and allows nothing."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if b"GetCallerIdentity" in body:
             self.answer(200, CALLER)
         else:
             self.answer(403, DENIED_XML if body.startswith(b"Action=") else DENIED_JSON)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.answer(403, DENIED_S3)
 
-    do_PUT = do_DELETE = do_GET
+    do_PUT = do_DELETE = do_GET  # noqa: N815
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self.answer(403, b"")
 
     def answer(self, code: int, body: bytes) -> None:

@@ -42,11 +42,12 @@ class Bar:
         class Rate(ProgressColumn):
             def render(self, task: object) -> Text:
                 speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
-                return Text(f"{speed:,.1f} {unit}/s" if speed else "")
+                return Text(f"{speed:,.1f}/s" if speed else "")
 
         self._bar = RichProgress(
             BarColumn(24),
             MofNCompleteColumn(),
+            TextColumn(unit, markup=False),
             Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.description}", markup=False),
