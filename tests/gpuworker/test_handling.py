@@ -168,11 +168,13 @@ def test_given_back_shard_goes_on_elsewhere_where_it_stopped(station: Station, t
     # given a shard in the middle of which the machine has to go
     diary = tmp_path / "diary"
     [shard] = station.job(["tree"] * 60, sleep_s=0.02, diary=str(diary))
-    one = handling(station, station.workshop(FakeTask(batch_size=1)))
+    workshop = station.workshop(FakeTask(batch_size=1))
+    one = handling(station, workshop)
     thread = running(one)
     until(lambda: one._feed and one._feed.progress > 5)
     one.give_back("spot")
     thread.join(10)
+    workshop.stream.close(10)
     row = station.row(shard)
     assert (row.state, row.started) == (ShardState.PENDING, 0), "nobody is to blame"
     first = len(diary.read_text().splitlines())

@@ -66,6 +66,17 @@ def test_forgetting_an_unknown_shard_does_nothing(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_given_back_shard_leaves_no_suspects_though_steps_still_go_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.begin(SHARD)
+    going_on = journal.mark(SHARD, 3)
+    journal.forget(SHARD)
+    assert not journal.marked()
+    journal.clear(going_on)
+    assert len({journal.mark(SHARD, item) for item in range(100)}) == 100, "each slot is given out once"
+    journal.close()
+
+
 def test_garbage_is_no_suspect(tmp_path: Path) -> None:
     (tmp_path / "journal").write_bytes(b"half a li" + bytes(247) + b"no numbers here\n")
     journal = Journal(tmp_path / "journal")

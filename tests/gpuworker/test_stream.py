@@ -141,6 +141,17 @@ def test_several_hanging_steps_make_the_process_end(station: Station) -> None:
     assert "decode of" in until(lambda: stream.stuck)
 
 
+def test_thread_that_dies_of_a_bug_of_ours_makes_the_process_end(station: Station) -> None:
+    class Broken(Feed):
+        def settle(self, index: int, outcome: Any) -> bool:
+            raise RuntimeError("nobody expects this")
+
+    stream = station.stream(FakeTask(), station.journal())
+    stream.add(Broken(station.job(["tree"], send=False)[0]), [0])
+    assert "nobody expects this" in until(lambda: stream.stuck)
+    assert "stream_thread_died" in station.lines
+
+
 def test_unreachable_bucket_fails_the_shard_and_not_its_items(station: Station) -> None:
     [shard] = station.job(["tree"] * 3, send=False)
     dead = "http://127.0.0.1:9"
@@ -193,11 +204,11 @@ def test_journal_holds_what_is_in_work_and_nothing_else(station: Station) -> Non
     # given one item inside the model and others ready behind it
     task, journal = FakeTask(batch_size=1), station.journal()
     stream = station.stream(task, journal)
-    feed = fed(stream, station.job(["hang-in-model", *["tree"] * 5], send=False)[0])
+    feed = fed(stream, station.job(["hang-in-model"] * 6, send=False)[0])
     until(lambda: task.batches and stream.inference.ready.qsize() == 5)
-    hanging = [int(batch[0]) for batch in task.batches]
+    [[hanging]] = task.batches
     # when the process is killed now, then only that one is a suspect
-    assert journal.marked() == {(feed.id, index) for index in hanging}
+    assert journal.marked() == {(feed.id, int(hanging))}
     FakeTask.let_go.set()
     codes(feed)
     assert journal.marked() == set()

@@ -51,7 +51,7 @@ class Journal:
             raise JournalBusyError(f"{path.parent} is the work folder of another worker that is running") from error
         os.ftruncate(self._file, _SLOTS * _SLOT_BYTES)
         self._map = mmap.mmap(self._file, _SLOTS * _SLOT_BYTES)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._shards: dict[ShardId, list[int]] = {}
         self._free: list[int] = []
         self._suspects = self._read()
@@ -97,24 +97,29 @@ class Journal:
         with self._lock:
             slots = self._shards.pop(shard, [])
             self._suspects.pop(shard, None)
-        for slot in slots:
-            self.clear(slot)
+            for slot in slots:
+                self.clear(slot)
+            for at in range(0, len(self._map), _SLOT_BYTES):  # of steps that go on; their threads will free the slots
+                entry = _parse(self._map[at : at + _SLOT_BYTES])
+                if entry is not None and entry[0] == shard:
+                    self._map[at] = 0
 
     def mark(self, shard: ShardId, item: int | None) -> int:
         """Note an item before something is done to it that could kill the process; returns the slot to `clear`."""
         line = f"{shard.job} {shard.number} {shard.generation} {'' if item is None else item}\n".encode()
         if len(line) > _SLOT_BYTES:
             raise ValueError(f"the job's name is too long for the journal: {shard.job}")
-        slot = self._free.pop()
-        start = slot * _SLOT_BYTES
-        self._map[start : start + len(line)] = line
+        with self._lock:
+            slot = self._free.pop()
+            start = slot * _SLOT_BYTES
+            self._map[start : start + len(line)] = line
         return slot
 
     def clear(self, slot: int) -> None:
         """The process survived what was done to the item in `slot`."""
-        start = slot * _SLOT_BYTES
-        self._map[start] = 0
-        self._free.append(slot)
+        with self._lock:
+            self._map[slot * _SLOT_BYTES] = 0
+            self._free.append(slot)
 
     def marked(self) -> set[tuple[ShardId, int]]:
         """Items in flight now, and suspects that were left behind."""

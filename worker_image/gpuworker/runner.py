@@ -112,7 +112,7 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult
     items = tuple(outcome for outcome in outcomes if isinstance(outcome, ItemResult))
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
     finished_at = workshop.clock()
-    timings = _sums([item.seconds for item in items])
+    timings = {stage: round(seconds, 3) for stage, seconds in _sums(item.seconds for item in items).items()}
     return ShardResult(
         job=shard.job,
         number=shard.number,
@@ -124,7 +124,7 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult
         finished_at=finished_at,
         items=items,
         failures=failures,
-        timings={**timings, "wall": round(finished_at - started_at, 6)},
+        timings={**timings, "wall": round(finished_at - started_at, 3)},
     )
 
 
@@ -159,7 +159,7 @@ def _recorded(result: ShardResult, workshop: Workshop) -> ShardResult:
         result.generation,
         done=len(result.items),
         failed=len(result.failures),
-        counts=_sums([item.counts for item in result.items]),
+        counts=_sums(item.counts for item in result.items),
         seconds=result.timings,
         machine=result.machine,
     )
