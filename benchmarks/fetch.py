@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpupipe.aws import Aws
@@ -42,7 +43,8 @@ class Run:
 
     wall_s: float
     cpu_s: float
-    memory_mb: float
+    memory_mb: float = 0.0
+    """Peak of resident memory; unknown of others' processes, since a child's begins at its parent's."""
     start_s: float = 0.0
     start_cpu_s: float = 0.0
 
@@ -57,19 +59,34 @@ def run(command: Sequence[str], environment: dict[str, str], folder: Path) -> Ru
     process.returncode = status
     if status:
         raise SystemExit(f"{command[0]} failed: {status}")
-    whole = Run(
-        wall_s=time.monotonic() - begin,
-        cpu_s=used.ru_utime + used.ru_stime,
-        memory_mb=used.ru_maxrss * (1024 if sys.platform != "darwin" else 1) / MB,
-    )
+    wall_s, cpu_s = time.monotonic() - begin, used.ru_utime + used.ru_stime
     shutil.rmtree(folder)
-    if not printed.startswith("started "):
-        return whole
-    started_at, start_cpu_s = map(float, printed.split()[1:])
+    if not printed:
+        return Run(wall_s=wall_s, cpu_s=cpu_s)
+    started_at, start_cpu_s, memory_mb = map(float, printed.split())
     start_s = started_at - begin
-    return replace(
-        whole, wall_s=whole.wall_s - start_s, cpu_s=whole.cpu_s - start_cpu_s, start_s=start_s, start_cpu_s=start_cpu_s
+    return Run(
+        wall_s=wall_s - start_s,
+        cpu_s=cpu_s - start_cpu_s,
+        memory_mb=memory_mb,
+        start_s=start_s,
+        start_cpu_s=start_cpu_s,
     )
+
+
+def measured_fetch(job: str, folder: Path) -> None:
+    """Fetch, and print when and after how much CPU it began, and how much memory it took at most."""
+    print(time.monotonic(), time.process_time())
+    fetch(connected(dict(os.environ)), job=job, folder=folder)
+    print(peak_mb())
+
+
+def peak_mb() -> float:
+    """Peak of this process's resident memory since it began to run its own program."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return float(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
 
 
 def connected(environment: dict[str, str]) -> Aws:
@@ -229,7 +246,7 @@ def report_small(files: int, runs: Sequence[Run], theirs: Run) -> bool:
     print(f"fetch of {files:,} files of 100 KB: {rate:.0f} files/s; ", end="")
     print(f"s5cmd {their_rate:.0f}, ratio {rate / their_rate:.2f} (bar 1: {verdict(met[0])})")
     print(f"CPU a file {cpu_ms:.2f} ms (bar {CPU_BAR_MS} ms: {verdict(met[1])}); s5cmd {their_cpu_ms:.2f} ms")
-    print(f"resident {memory_mb:.0f} MB (bar {MEMORY_BAR_MB} MB: {verdict(met[2])}); s5cmd {theirs.memory_mb:.0f} MB")
+    print(f"resident {memory_mb:.0f} MB (bar {MEMORY_BAR_MB} MB: {verdict(met[2])})")
     print(f"Python's start before it: {ours.start_s:.2f} s, CPU {ours.start_cpu_s:.2f} s")
     return all(met)
 
@@ -250,8 +267,7 @@ def main() -> None:
     parser.add_argument("--fetch", nargs=2, metavar=("JOB", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.fetch:
-        print("started", time.monotonic(), time.process_time())
-        fetch(connected(dict(os.environ)), job=arguments.fetch[0], folder=Path(arguments.fetch[1]))
+        measured_fetch(arguments.fetch[0], Path(arguments.fetch[1]))
         return
     in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=in_memory) as memory:
