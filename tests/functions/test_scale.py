@@ -191,6 +191,11 @@ def test_a_machine_of_another_configuration_is_replaced(changes: dict[str, str])
     assert of(decision, LaunchMachines) == [LaunchMachines(count=1)]
 
 
+def test_a_machine_is_not_given_up_because_the_template_could_not_be_looked_up() -> None:
+    view = replace(a_view(a_job(), instances=[an_instance(state="stopped")]), template="")
+    assert decide(view).actions == (StartMachine(machine="i-1"),)
+
+
 def test_a_machine_of_another_configuration_is_kept_while_there_is_no_work() -> None:
     assert decide(a_view(instances=[an_instance(state="stopped", template="old")])).actions == ()
 

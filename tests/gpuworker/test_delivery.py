@@ -111,3 +111,20 @@ def test_message_is_too_old_before_sqs_takes_it_away(station: Station) -> None:
     assert not delivery.is_too_old
     now = 11.1 * 3600
     assert delivery.is_too_old
+
+
+def test_message_is_not_held_longer_than_sqs_allows(station: Station) -> None:
+    """SQS refuses, and the message would come back in the middle of the work."""
+    # given a pipeline with SQS's longest visibility timeout
+    station.job(["tree"])
+    queue, asked = station.queue(), list[int]()
+    queue.visibility_timeout_s = 43_200
+    now = 0.0
+    queue.clock = lambda: now
+    delivery = received(queue)
+    queue.set_visibility = lambda _, seconds: asked.append(seconds)  # type: ignore[method-assign]
+    # when it is held on, at once and hours later
+    for now in (1.0, 10.5 * 3600):
+        delivery.extend()
+    # then never beyond 12 hours after its receive
+    assert asked == [43_139, 5_340]

@@ -164,6 +164,14 @@ def test_denied_input_is_not_found_but_expired_credentials_are_no_fault_of_it(an
         storage.get("k")
 
 
+def test_denied_document_is_not_taken_for_a_missing_one(answering: Any) -> None:
+    """A shard whose document is missing is dead at once; one that may not be read just now is tried again."""
+    endpoint, _, told = answering
+    told.update(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    with pytest.raises(StorageError, match="access denied"):
+        Storage("bucket", region="us-east-1", session=SESSION, endpoint=endpoint).read("k")
+
+
 def test_endpoint_of_s3_goes_before_the_general_one() -> None:
     assert endpoint_of({"AWS_ENDPOINT_URL": "a", "AWS_ENDPOINT_URL_S3": "b"}) == "b"
     assert endpoint_of({"AWS_ENDPOINT_URL": "a"}) == "a"

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LONGEST_HOLD_S = 11 * 3600.0
-"""SQS holds a message for 12 hours at most, whatever is asked."""
+SQS_HOLDS_S = 12 * 3600.0
+"""From the receive on, whatever is asked; SQS refuses to hold a message until later than that."""
+LONGEST_HOLD_S = SQS_HOLDS_S - 3600.0
 FIRST_HOLD_S = 60
 """Until the work begins. A receive that is under way when its worker is killed takes a message with it for so long."""
 
@@ -39,8 +40,9 @@ class Delivery:
         return self.queue.clock() - self.received_at > LONGEST_HOLD_S
 
     def extend(self) -> None:
-        """Hold it for another visibility timeout."""
-        self.queue.set_visibility(self.receipt, self.queue.visibility_timeout_s)
+        """Hold it for another visibility timeout, or as long as SQS allows."""
+        left_s = SQS_HOLDS_S - 60 - (self.queue.clock() - self.received_at)
+        self.queue.set_visibility(self.receipt, max(0, min(self.queue.visibility_timeout_s, int(left_s))))
 
     def give_back(self, *, delay_s: int = 0) -> None:
         """Let somebody else have it."""

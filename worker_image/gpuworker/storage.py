@@ -125,7 +125,7 @@ class Storage:
         `changed` (another ETag than `etag`), StorageError for all that is not the item's fault.
         """
         try:
-            found = self._again(lambda: self._get(key, etag, version_id, size), f"read {key}")
+            found = self._again(lambda: self._get_input(key, etag, version_id, size), f"read {key}")
         except PreconditionError as error:
             raise _changed(key) from error
         if found is None:
@@ -135,7 +135,7 @@ class Storage:
         return found
 
     def read(self, key: str) -> Object | None:
-        """Read the newest version of a document; None where there is none. Raises StorageError."""
+        """Read the newest version of a document; None where there is none. Raises StorageError, also where denied."""
         return self._again(lambda: self._get(key, "", "", 0), f"read {key}")
 
     def _get(self, key: str, etag: str, version_id: str, size: int) -> Object | None:
@@ -148,8 +148,13 @@ class Storage:
             return self._get_one(key, options)
         except FileNotFoundError:
             return None
+
+    def _get_input(self, key: str, etag: str, version_id: str, size: int) -> Object | None:
+        try:
+            return self._get(key, etag, version_id, size)
         except DeniedError as error:
-            # Without the right to list, S3 answers 403 for what is absent. Expired credentials are another matter.
+            # A person's object may be closed to us (by its key), which is its own failure. A document of ours that is
+            # refused, or credentials that have expired, are another matter: that passes, and nothing is lost by it.
             if _EXPIRED.search(str(error)):
                 raise
             return None

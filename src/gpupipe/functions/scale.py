@@ -171,7 +171,8 @@ def _add(view: View, count: int, result: Scaling) -> None:
 
 
 def _is_as_wanted(view: View, instance: Instance) -> bool:
-    return instance.template == view.template and instance.instance_type in view.settings.instance_types
+    # Where the template could not be looked up, that is no reason to give a machine and its disk up.
+    return view.template in ("", instance.template) and instance.instance_type in view.settings.instance_types
 
 
 # --- what to tell ---
