@@ -9,7 +9,7 @@ taken over), then its message goes back to the work queue. `retry` is the other 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -46,24 +46,26 @@ def redrive(ctx: JobsContext) -> int:
     """Send everything again; how many shards and events. Killed half-way, the guard finds the shards that are open
     and have no message, and the same call does the rest. Raises AwsError, NotDeployedError."""
     found = _look(ctx, LIMIT)
-    with explained("write the ledger"):
+    with ctx.at_ledger():
         revived = [shard for shard in found.dead if ctx.ledger.revive_shard(shard.job, shard.number, shard.generation)]
-    if found.work:
+    surplus = list(_surplus(found))
+    _forget(ctx, ctx.dead_letter_queue_url, surplus)
+    if len(found.work) > len(surplus):
         _move_back(ctx, ctx.dead_letter_queue_url)
     if found.events:
-        _move_back(ctx, _undelivered_url(ctx))
+        _move_back(ctx, ctx.undelivered_queue_url)
     moved = {place_of(message) for message in found.work}
     unsent = [shard for shard in revived if (shard.job, shard.number, shard.generation) not in moved]
     if len(found.work) < LIMIT:  # else some may have one that was not seen; the guard counts, and sends what is missing
         _send(ctx, unsent)
-    open_before = sum(1 for letter in found.letters if letter.state in (ShardState.PENDING, ShardState.RUNNING))
-    return len(revived) + open_before + len(found.events)
+    still_open = {(row.job, row.number) for row in found.rows.values() if row.is_open}
+    return len(revived) + len(still_open) + len(found.events)
 
 
 def purge(ctx: JobsContext) -> int:
     """Forget all messages of both queues; about how many there were. Shards that the ledger calls dead stay so, and
     their items are failures of their job. Raises JobError within a minute of the last purge, AwsError."""
-    return sum(_purge(ctx, url) for url in (ctx.dead_letter_queue_url, _undelivered_url(ctx)))
+    return sum(_purge(ctx, url) for url in (ctx.dead_letter_queue_url, ctx.undelivered_queue_url))
 
 
 # --- looking ---
@@ -75,6 +77,8 @@ class _Look:
     """Messages of the dead-letter queue, …"""
     events: Sequence[Mapping[str, Any]]
     """… and of the one for events."""
+    rows: Mapping[tuple[str, int], ShardRecord]
+    """The shards that messages name, by job and number."""
     dead: Sequence[ShardRecord]
     letters: Sequence[DeadLetter]
 
@@ -82,16 +86,16 @@ class _Look:
 def _look(ctx: JobsContext, limit: int) -> _Look:
     work, events, dead = together(
         partial(_peek, ctx, ctx.dead_letter_queue_url, limit),
-        partial(_peek, ctx, _undelivered_url(ctx), limit),
+        partial(_peek, ctx, ctx.undelivered_queue_url, limit),
         partial(_dead_shards, ctx),
     )
     places = {place for message in work if (place := place_of(message))}
-    with explained("read the ledger"):
+    with ctx.at_ledger():
         rows = ctx.ledger.some_shards((job, number) for job, number, _ in places)
     letters = [of_message(message, rows) for message in work]
     letters += [of_event(message, bucket=ctx.bucket) for message in events]
     letters += [of_row(shard) for shard in dead if (shard.job, shard.number, shard.generation) not in places]
-    return _Look(work=work, events=events, dead=dead, letters=letters)
+    return _Look(work=work, events=events, rows=rows, dead=dead, letters=letters)
 
 
 def _peek(ctx: JobsContext, url: str, limit: int) -> list[Mapping[str, Any]]:
@@ -129,7 +133,7 @@ def _received(sqs: Any, url: str) -> Sequence[Mapping[str, Any]]:
 def _dead_shards(ctx: JobsContext) -> list[ShardRecord]:
     """What the ledger calls dead, of recent jobs."""
     since = time.time() - KEPT_S
-    with explained("read the ledger"):
+    with ctx.at_ledger():
         recent: dict[str, JobRecord] = {record.job: record for record in ctx.ledger.active_jobs(ctx.pipeline)}
         for record in ctx.ledger.jobs(pipeline=ctx.pipeline):
             if record.created_at < since:
@@ -146,9 +150,24 @@ def _dead_of(ctx: JobsContext, job: str) -> list[ShardRecord]:
 # --- acting ---
 
 
-def _undelivered_url(ctx: JobsContext) -> str:
-    stack = ctx.aws.stack
-    return stack.queue_url(stack.undelivered_queue(ctx.pipeline), ctx.aws.endpoint("sqs"))
+def _surplus(found: _Look) -> Iterator[Mapping[str, Any]]:
+    """Messages of shards that need none any more, and second messages of the same: two workers would take them."""
+    kept = set()
+    for message in found.work:
+        place = place_of(message)
+        row = found.rows.get(place[:2]) if place else None
+        is_over = row is not None and row.state in (ShardState.DONE, ShardState.CANCELLED)
+        is_old = row is not None and place is not None and row.generation > place[2]
+        if place is not None and (place in kept or is_over or is_old):
+            yield message
+        kept.add(place)
+
+
+def _forget(ctx: JobsContext, url: str, messages: Sequence[Mapping[str, Any]]) -> None:
+    with explained(f"delete from queue {url.rpartition('/')[2]}"):
+        for some in chunks(messages, BATCH):
+            entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(some)]
+            ctx.aws.client("sqs").delete_message_batch(QueueUrl=url, Entries=entries)
 
 
 def _move_back(ctx: JobsContext, url: str) -> None:
