@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
+import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.jobs.desk import Desk
 
 from gpupipe.aws import Aws
@@ -16,6 +26,7 @@ from gpupipe.errors import AwsError, InputError, NotDeployedError
 from gpupipe.jobs.sources import LocalFile
 from gpupipe.jobs.transfer import MB, PART_BYTES, Store, open_store, part_bytes
 from gpupipe.jobs.upload import Stored, Upload, content_etag, upload, upload_one, write_document
+from gpupipe.names import Stack
 
 LARGE = PART_BYTES + 3
 
@@ -37,6 +48,60 @@ def sparse(place: Path, size: int) -> LocalFile:
         opened.truncate(size)
     found = place.stat()
     return LocalFile(str(place.parent), place.name, found.st_size, found.st_mtime_ns)
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Says yes to everything."""
+
+    def do_HEAD(self) -> None:
+        self._yes()
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self._yes()
+
+    def _yes(self) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"abc"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@contextlib.contextmanager
+def https_server(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A server under a certificate that nobody knows; its address, and the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "known.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "server.pem").write_bytes(secret + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://localhost:{server.server_address[1]}", folder / "known.pem"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, PART_BYTES, LARGE])
@@ -98,6 +163,15 @@ def test_documents_replace_each_other(desk: Desk, store: Store) -> None:
 def test_a_missing_bucket_says_what_to_do(desk: Desk) -> None:
     with pytest.raises(NotDeployedError, match=r"there is no bucket nothing-here.*gpupipe up"):
         open_store(desk.ctx.aws, "nothing-here")
+
+
+def test_certificates_that_boto3_trusts_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with https_server(tmp_path) as (endpoint, certificate):
+        stack = Stack(name="x", environment="dev", account="123456789012", region="us-east-1")
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        store = open_store(Aws(stack=stack, endpoints={"default": endpoint}, credentials=keys), "bucket")
+        assert upload_one(store, Upload(key="a.jpg", source=a_file(tmp_path / "a.jpg", b"x"))).etag == "abc"
 
 
 def test_a_bucket_of_somebody_else_is_refused(desk: Desk) -> None:

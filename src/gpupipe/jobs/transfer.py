@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from gpupipe.jobs.flow import concurrently
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetOptions
+    from obstore.store import ClientConfig
 
 MB = 1024 * 1024
 PART_BYTES = 16 * MB
@@ -110,6 +111,7 @@ def open_store(aws: Aws, bucket: str) -> Store:
             "user_agent": "gpupipe",
             # obstore signs default headers, so S3 refuses a bucket that has passed into other hands.
             "default_headers": {"x-amz-expected-bucket-owner": aws.stack.account},
+            **_trusted(aws),
         },
         retry_config={
             "max_retries": 4 if aws.is_local else 10,
@@ -126,6 +128,12 @@ def open_store(aws: Aws, bucket: str) -> Store:
     return Store(bucket=bucket, s3=store, threads=THREADS_AWS, aws=aws)
 
 
+def _trusted(aws: Aws) -> ClientConfig:
+    """The certificates that boto3 is told to trust (AWS_CA_BUNDLE, `ca_bundle`): behind a company's proxy, its own."""
+    bundle = aws.session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return {"root_certificate": Path(bundle).read_bytes()} if bundle and os.path.isfile(bundle) else {}
+
+
 def part_bytes(size: int) -> int:
     """Bytes of a part of a large object: 16 MB, or more where S3's 10,000 parts would not do."""
     return max(PART_BYTES, -(-size // (MAX_PARTS * MB)) * MB)
@@ -139,8 +147,8 @@ def bytes_held(size: int) -> int:
 # --- down ---------------------------------------------------------------------------------------------------
 
 
-def download(store: Store, downloads: Iterable[D]) -> Iterator[tuple[D, Exception | None]]:
-    """Read many objects into files at once; yields each with None, or with why it failed.
+def download(store: Store, downloads: Iterable[D]) -> Generator[tuple[D, Exception | None], None, None]:
+    """Read many objects into files at once; yields each with None, or with why it failed. Close it to stop early.
 
     A target is written whole or not at all: elsewhere first, then renamed over it. Folders are made as needed.
     """
