@@ -56,6 +56,7 @@ def test_ids_count_from_one_and_refer_to_each_other(tmp_path: Path) -> None:
     assert document["annotations"][0]["score"] == 0.9
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own, in decoding masks with numpy 2
 def test_pycocotools_loads_it_without_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
     from pycocotools import mask

@@ -12,7 +12,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +47,7 @@ DEFAULT_FOLDER = Path("results")
 
 @dataclass(frozen=True, kw_only=True)
 class FetchProgress:
-    """How far a fetch is; sent after every file and every shard."""
+    """How far a fetch is; sent after every file and every item."""
 
     step: Literal["list", "fetch", "report"] = "list"
     items: int = 0
@@ -178,15 +178,16 @@ class _Fetch:
             self._download(self._wanted(newest, merged, failures))
 
     def _download(self, wanted: Iterator[_Stamped]) -> None:
-        for one, problem in transfer.download(self._store, wanted):
-            if problem is None:
-                os.utime(one.target, ns=(one.time_ns, one.time_ns))
-                self._tell(files=self._progress.files + 1, bytes=self._progress.bytes + one.size)
-            elif transfer.is_lost(problem):
-                self._lost += 1
-                self._first_lost = self._first_lost or problem
-            else:
-                raise problem
+        with closing(transfer.download(self._store, wanted)) as ended:
+            for one, problem in ended:
+                if problem is None:
+                    os.utime(one.target, ns=(one.time_ns, one.time_ns))
+                    self._tell(files=self._progress.files + 1, bytes=self._progress.bytes + one.size)
+                elif transfer.is_lost(problem):
+                    self._lost += 1
+                    self._first_lost = self._first_lost or problem
+                else:
+                    raise problem
 
     def _find_newest(self, stack: ExitStack) -> Newest | None:
         """Needed only where one image may come twice: in a drop-in job, and over several jobs."""
@@ -214,15 +215,15 @@ class _Fetch:
                 for commit in shard.commits:
                     self._summary.add_commit(commit)
                 for outcome in shard.outcomes:
-                    if newest is not None and not newest.counts(outcome):
+                    if newest is None or newest.counts(outcome):
+                        merged.add(outcome)
+                        failures.add(outcome)
+                        folder = self._folder_of(outcome)
+                        self._summary.add(outcome, folder.relative_to(self._target.path).as_posix())
+                        yield from self._missing(outcome, folder)
+                        self._tell(items=self._progress.items + 1)
+                    else:
                         self._discard(outcome)
-                        continue
-                    merged.add(outcome)
-                    failures.add(outcome)
-                    folder = self._folder_of(outcome)
-                    self._summary.add(outcome, folder.relative_to(self._target.path).as_posix())
-                    yield from self._missing(outcome, folder)
-                self._tell(items=self._progress.items + len(shard.outcomes))
 
     def _folder_of(self, outcome: Outcome) -> Path:
         name = outcome.file_name if self._is_project else outcome.output
