@@ -9,7 +9,7 @@ from tests.functions.looks import look, states, submit
 
 from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.dispatch import dispatch
-from gpuworker.contract import Manifest, manifest_key
+from gpuworker.contract import Failure, ItemResult, Manifest, ShardResult, manifest_key, result_key
 from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardState
 
 # --- lost work ---
@@ -42,6 +42,37 @@ def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
     assert job is not None
     assert (row.state, job.state) == (ShardState.DEAD, JobState.FINISHED)
     assert room.sent() == []
+
+
+def test_a_shard_that_was_committed_is_not_dead(room: World) -> None:
+    # given a worker that died between its commit and the ledger's row, after its message's last receive
+    submit(room, {0: 2})
+    for _ in range(room.around.settings.max_receives):
+        room.ledger.start_shard("j1", 0, 0, "i-1")
+    room.sent()
+    result = ShardResult(
+        job="j1",
+        number=0,
+        generation=0,
+        machine="i-1",
+        engine={},
+        header={},
+        started_at=1.0,
+        finished_at=2.0,
+        items=[ItemResult(output="a", key="k", etag="e", artifacts={}, fragment={}, counts={"annotations": 3})],
+        failures=[Failure(output="b", key="l", etag="e", code="timeout", message="")],
+    )
+    place = {"Bucket": room.around.settings.bucket, "Key": result_key("j1", 0, 0)}
+    room.around.s3.put_object(**place, Body=result.to_gzip())
+    # when the guard gives it up
+    room.now[0] += 700
+    look(room)
+    # then what is visible counts
+    row, job = room.ledger.shard("j1", 0), room.ledger.job("j1")
+    assert row is not None
+    assert job is not None
+    assert (row.state, row.done, row.failed, row.counts) == (ShardState.DONE, 1, 1, {"annotations": 3})
+    assert job.state is JobState.FINISHED
 
 
 # --- drop-ins ---

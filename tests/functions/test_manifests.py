@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.functions.conftest import NOW, Killed, World, asked, made
+from tests.functions.conftest import NOW, Fate, Killed, World, asked, made
 
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.surroundings import Surroundings
@@ -83,7 +85,7 @@ def test_an_empty_job_is_finished_at_once(world: World) -> None:
 def test_shards_done_before_a_redelivery_are_not_sent_again(world: World) -> None:
     world.put_job({0: 10, 1: 10, 2: 10})
     with pytest.raises(Killed):
-        run(world.mortal(5), MANIFEST)  # the messages are sent, the job row is not there yet
+        run(world.mortal(6), MANIFEST)  # the messages are sent, the job row is not there yet
     assert world.ledger.job("j1") is None
     world.sent()
     world.ledger.start_shard("j1", 0, 0, "i-1")
@@ -92,6 +94,34 @@ def test_shards_done_before_a_redelivery_are_not_sent_again(world: World) -> Non
     run(world.around, MANIFEST)
     assert [message.number for message in world.sent()] == [2]
     assert world.ledger.job("j1") is not None
+
+
+def test_a_job_too_large_for_one_invocation_goes_on_where_it_was_killed(world: World) -> None:
+    # given the registration of 250 shards, killed before the last of three writes
+    world.put_job(dict.fromkeys(range(250), 5))
+    with pytest.raises(Killed):
+        run(world.mortal(6), MANIFEST)
+    assert world.ledger.totals("j1").shards == 200
+    # when the message comes again
+    again = Noting(at=-1)
+    run(world.under(again), MANIFEST)
+    # then only what is missing is written, and all is sent
+    assert again.names.count("transact_write_items") == 2, "the last 50 rows, and the job"
+    assert {message.number for message in world.sent()} == set(range(250))
+
+
+@dataclass
+class Noting(Fate):
+    """Kills nobody; notes what is called."""
+
+    names: list[str] = field(default_factory=list)
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            self.names.append(call.__name__)
+            return call(*args, **kwargs)
+
+        return noting
 
 
 def test_killed_anywhere_the_next_delivery_completes_it(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from gpupipe.functions.machines import NO_ROOM, Refusal, Template
 from gpupipe.functions.sending import send
 from gpupipe.functions.surroundings import Surroundings
 from gpupipe.functions.view import Instance, View
-from gpuworker.contract import Message
+from gpuworker.contract import ContractError, Message, ShardResult, result_key
 from gpuworker.ledger import JobState, MachineState, ShardRecord
 
 
@@ -89,8 +90,11 @@ class Acting:
                 self._launch(count)
 
     def _bury(self, shard: ShardRecord, reason: str) -> None:
-        log.warning("shard_dead", job=shard.job, shard=shard.number, reason=reason)
-        self._ledger.bury_shard(shard.job, shard.number, shard.generation, reason)
+        if _count_commit(self._around, shard):
+            log.info("commit_counted", job=shard.job, shard=shard.number)
+        else:
+            log.warning("shard_dead", job=shard.job, shard=shard.number, reason=reason)
+            self._ledger.bury_shard(shard.job, shard.number, shard.generation, reason)
         self._ledger.finish_if_complete(shard.job)
 
     def _stop(self, which: Sequence[str], reason: str, *, excused: bool, for_good: bool) -> None:
@@ -139,6 +143,23 @@ class Acting:
     def _explain(self, refusals: Sequence[Refusal]) -> None:
         for code, message in machines.waiting_for(refusals, self._around.settings.market):
             self._wait(code, message)
+
+
+def _count_commit(around: Surroundings, shard: ShardRecord) -> bool:
+    """Tell the ledger of a commit whose worker died before it could; False where there is none."""
+    place = shard.job, shard.number, shard.generation
+    try:
+        data = around.s3.get_object(**around.in_bucket, Key=result_key(*place))["Body"].read()
+        result = ShardResult.from_gzip(data)
+    except (around.s3.exceptions.NoSuchKey, ContractError):
+        return False
+    counts: Counter[str] = Counter()
+    for item in result.items:
+        counts.update(item.counts)
+    done, failed = len(result.items), len(result.failures)
+    return around.ledger.commit_shard(
+        *place, done=done, failed=failed, counts=counts, seconds=result.timings, machine=result.machine
+    )
 
 
 def _send_again(around: Surroundings, shards: Sequence[ShardRecord]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from gpupipe.functions import log
 from gpupipe.functions.sending import send
@@ -31,7 +32,7 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
         dispatch_manifest(around, job, 0)
     spec = JobSpec.from_json(_read(around, job_key(job)))
     manifest = Manifest.from_json(_read(around, manifest_key(job, generation)))
-    new_rows = around.ledger.put_shards(_rows(around, manifest))
+    new_rows = around.ledger.put_shards(_rows(around, _unregistered(around, manifest)))
     sent = send(around, _messages(around, manifest, all_new=new_rows == len(manifest.shards)))
     if generation == 0:
         _put_job(around, spec, manifest)
@@ -50,6 +51,13 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
 def _read(around: Surroundings, key: str) -> bytes:
     body: bytes = around.s3.get_object(**around.in_bucket, Key=key)["Body"].read()
     return body
+
+
+def _unregistered(around: Surroundings, manifest: Manifest) -> Manifest:
+    """What has no row yet. Writing is slow and reading fast: a job too large for one invocation is done by a few."""
+    known = {row.number for row in around.ledger.shards(manifest.job) if row.generation >= manifest.generation}
+    missing = {number: items for number, items in manifest.shards.items() if int(number) not in known}
+    return replace(manifest, shards=missing)
 
 
 def _rows(around: Surroundings, manifest: Manifest) -> Iterator[ShardRecord]:
