@@ -76,3 +76,8 @@ def test_a_job_costs_what_machines_ran_while_it_was_unfinished() -> None:
     # 0.001 $ a second: 60 - 20, 200 - 100, and 150 - 50 seconds
     assert cost_usd([running, stopped], 20.0, 200.0) == pytest.approx(0.24)
     assert cost_usd([running, stopped], 1000.0, 1000.0) == 0.0
+
+
+def test_what_an_earlier_generation_did_is_no_speed_of_this_one() -> None:
+    totals = Totals(shards=1, items=12, done=12, carried=11, first_started_at=100.0, last_finished_at=102.0)
+    assert average_rate(totals, 150.0) == pytest.approx(0.5)

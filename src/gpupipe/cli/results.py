@@ -79,8 +79,20 @@ def bring(
             project=project or "",
             pipeline=pipeline or "",
             folder=out,
+            cost_usd=_cost_usd(opened, chosen, pipeline),
             on_progress=on_progress,
         )
+
+
+def _cost_usd(opened: Opened, job: str, pipeline: str | None) -> float | None:
+    """What a job's machines cost; None where nothing is billed, or for a project of many jobs."""
+    if opened.is_local or not job:
+        return None
+    from gpupipe.jobs.listing import choose_job
+    from gpupipe.jobs.watch import observe
+
+    ctx, job = choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
+    return observe(ctx, job, with_log=False).cost_usd
 
 
 def finish(report: FetchReport, screen: Screen, *, open_: bool) -> None:

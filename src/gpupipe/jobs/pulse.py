@@ -40,10 +40,11 @@ def items_behind(totals: Totals) -> int:
 
 def average_rate(totals: Totals, now: float) -> float | None:
     """Items a second since the first shard began; None before, and where none is done."""
-    if totals.first_started_at is None or not items_behind(totals):
+    items = items_behind(totals) - totals.carried  # those of an earlier generation took no time of this one
+    if totals.first_started_at is None or not items:
         return None
     end = totals.last_finished_at if totals.is_complete and totals.last_finished_at else now
-    return items_behind(totals) / max(end - totals.first_started_at, 0.001)
+    return items / max(end - totals.first_started_at, 0.001)
 
 
 def seconds_left(totals: Totals, rate: float | None) -> float | None:

@@ -149,6 +149,8 @@ class Totals:
     pending: int = 0
     shards_open: int = 0
     """Shards that are neither done, dead nor cancelled."""
+    carried: int = 0
+    """Items of done and failed that earlier generations of a retried shard finished."""
     counts: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     first_started_at: float | None = None
@@ -174,6 +176,7 @@ class Totals:
         for shard in shards:
             _add(sums, {"shards": 1, "items": shard.items, "done": shard.done, "failed": shard.failed})
             _add(sums, _unaccounted(shard))
+            _add(sums, {"carried": shard.carried.get("done", 0) + shard.carried.get("failed", 0)})
             _add(counts, shard.counts)
             _add(seconds, shard.seconds)
             started.extend([shard.started_at] if shard.started_at else [])
@@ -187,7 +190,19 @@ class Totals:
         )
 
 
-_SUMMED = ("shards", "items", "done", "failed", "dead", "cancelled", "progressed", "running", "pending", "shards_open")
+_SUMMED = (
+    "shards",
+    "items",
+    "done",
+    "failed",
+    "dead",
+    "cancelled",
+    "progressed",
+    "running",
+    "pending",
+    "shards_open",
+    "carried",
+)
 
 
 def _unaccounted(shard: ShardRecord) -> dict[str, int]:
