@@ -13,7 +13,7 @@ from typing import Any
 SQS_HOLDS_S = 12 * 3600.0
 """From the receive on, whatever is asked; SQS refuses to hold a message until later than that."""
 LONGEST_HOLD_S = SQS_HOLDS_S - 3600.0
-FIRST_HOLD_S = 60
+FIRST_HOLD_S = 30
 """Until the work begins. A receive that is under way when its worker is killed takes a message with it for so long."""
 
 
