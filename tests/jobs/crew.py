@@ -91,13 +91,20 @@ class Crew:
         return sorted(messages, key=lambda message: (message.job, message.number, message.generation))
 
     def commit(
-        self, job: str, number: int, generation: int = 0, *, failing: Sequence[int] = (), in_ledger: bool = True
+        self,
+        job: str,
+        number: int,
+        generation: int = 0,
+        *,
+        failing: Sequence[int] = (),
+        in_ledger: bool = True,
+        ago_s: float = 0.0,
     ) -> None:
         """A worker finishes a shard; items at the places `failing` fail. Killed before its row, if not `in_ledger`."""
         if in_ledger:
             assert self.ledger.start_shard(job, number, generation, MACHINE) is not None
         shard = Shard.from_json(self.desk.get(shard_key(job, number, generation)))
-        now = time.time()
+        now = time.time() - ago_s
         result = ShardResult(
             job=job,
             number=number,
