@@ -305,7 +305,7 @@ def main() -> int:
     small = [Case(sleep_ms=ms, images=int(IMAGES[ms] * given.scale), height=480, width=640, shard=256) for ms in speeds]
     large = [Case(sleep_ms=ms, images=int(LARGE[ms] * given.scale), height=3000, width=4000, shard=64) for ms in speeds]
     missed = 0
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start, S3 {given.latency_ms:g} ms each way")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, S3 {given.latency_ms:g} ms each way")
     with surroundings(given.latency_ms) as around:
         for case in small + ([] if given.no_large else large):
             with tempfile.TemporaryDirectory() as folder:
