@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fetch import MB, PIPELINE, Run, connected, make_stack, run, s5cmd, verdict
+from fetch import MB, PIPELINE, Run, connected, make_stack, peak_mb, run, s5cmd, verdict
 
 from gpupipe.config import Config
 from gpupipe.jobs import JobsContext
@@ -86,7 +86,7 @@ def report(files: int, runs: Sequence[Run], theirs: Run) -> bool:
     print(f"submit of {files:,} files of 100 KB: {rate:.0f} files/s; ", end="")
     print(f"s5cmd {their_rate:.0f}, ratio {rate / their_rate:.2f} (bar 1: {verdict(met[0])})")
     print(f"CPU a file {cpu_ms:.2f} ms (bar {CPU_BAR_MS} ms: {verdict(met[1])}); s5cmd {their_cpu_ms:.2f} ms")
-    print(f"resident {memory_mb:.0f} MB (bar {MEMORY_BAR_MB} MB: {verdict(met[2])}); s5cmd {theirs.memory_mb:.0f} MB")
+    print(f"resident {memory_mb:.0f} MB (bar {MEMORY_BAR_MB} MB: {verdict(met[2])})")
     print(f"Python's start before it: {ours.start_s:.2f} s, CPU {ours.start_cpu_s:.2f} s")
     return all(met)
 
@@ -106,8 +106,9 @@ def submit_here(project: str, folder: str) -> None:
     ctx = JobsContext.of(aws, config)
     for service in ("s3", "dynamodb"):
         aws.client(service)
-    print("started", time.monotonic(), time.process_time())
+    print(time.monotonic(), time.process_time())
     submit(ctx, [folder], project=project)
+    print(peak_mb())
 
 
 def main() -> None:
