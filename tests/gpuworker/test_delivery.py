@@ -122,7 +122,7 @@ def test_message_is_not_held_longer_than_sqs_allows(station: Station) -> None:
     now = 0.0
     queue.clock = lambda: now
     delivery = received(queue)
-    queue.set_visibility = lambda _, seconds: asked.append(seconds)  # type: ignore[method-assign]
+    queue.set_visibility = lambda receipt, seconds: asked.append(seconds)  # type: ignore[method-assign]
     # when it is held on, at once and hours later
     now = 1.0
     delivery.extend()

@@ -1,6 +1,7 @@
 import threading
 from typing import Any
 
+import pytest
 from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
@@ -180,9 +181,17 @@ def test_duplicate_of_a_shard_in_work_waits(station: Station) -> None:
     assert station.messages() == {"waiting": 0, "held": 1}, "the duplicate comes later and is dropped then"
 
 
-def test_message_that_is_none_does_not_stop_the_worker(station: Station) -> None:
-    station.client("sqs").send_message(QueueUrl=station.queue_url, MessageBody="hello")
+@pytest.mark.parametrize(
+    ("body", "logged"),
+    [
+        ("hello", "message_not_understood"),
+        ('{"version":1,"job":[],"number":0,"generation":0}', "receive_failed"),
+        ('{"version":1,"job":"j","number":"x","generation":0}', "shard_failed"),
+    ],
+)
+def test_message_that_is_none_does_not_stop_the_worker(station: Station, body: str, logged: str) -> None:
+    station.client("sqs").send_message(QueueUrl=station.queue_url, MessageBody=body)
     [shard] = station.job(["tree"])
     running = Running(station)
     running.finish(shard)
-    assert "message_not_understood" in station.lines
+    assert logged in station.lines

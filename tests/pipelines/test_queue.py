@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 import pytest
 from tests.pipelines.settings import STACK, config, only, wanted
 
+from gpupipe.errors import ConfigError
 from gpupipe.functions.settings import VARIABLE, FunctionSettings
 from gpupipe.pipelines import cost_notes
 from gpupipe.pipelines.queue.machines import WORKER_SETTINGS_FILE
@@ -183,6 +184,11 @@ def test_the_environment_of_a_function_fits_lambdas_4_kb() -> None:
     environment = only(resources, Function, "-guard").environment
 
     assert sum(len(name) + len(value) for name, value in environment.items()) < 4096
+
+
+def test_settings_too_long_for_a_function_are_refused_here_and_not_by_aws() -> None:
+    with pytest.raises(ConfigError, match=r"pipelines\.segment: .* bytes longer"):
+        wanted(tags={f"tag-{number}": "x" * 256 for number in range(12)})
 
 
 def test_dispatch_takes_events_in_bursts_and_the_guard_looks_each_minute() -> None:

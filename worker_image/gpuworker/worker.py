@@ -139,14 +139,13 @@ class Worker:
                 continue
             try:
                 delivery = self.queue.receive(wait_s=self._wait_for_message_s)
+                if delivery is not None:
+                    self._take(delivery)
                 failures = 0
             except Exception as error:  # no credentials, no network, no queue: wait and try again, until idle
                 failures += 1
                 self._log.warning("receive_failed", error=f"{type(error).__name__}: {error}", attempt=failures)
                 self._stopping.wait(min(2.0**failures, LONGEST_PAUSE_S))
-                continue
-            if delivery is not None:
-                self._take(delivery)
 
     def _has_room(self) -> bool:
         held = list(self._held.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gpupipe.costs import price_usd_per_hour
+from gpupipe.errors import ConfigError
 from gpupipe.functions.settings import VARIABLE, FunctionSettings
 from gpupipe.pipelines.code import function_code
 from gpupipe.pipelines.queue.machines import Machines, machine_tags
@@ -20,14 +21,27 @@ from gpuworker import contract
 GUARD_TIMEOUT_S = 120
 EVENTS_BATCH = 500
 EVENTS_WINDOW_S = 2
+ENVIRONMENT_MAX_BYTES = 4096
+"""Lambda's limit for all variables of a function together."""
 
 
 def functions_of(parts: Parts, machines: Machines) -> tuple[Resource, ...]:
     """Both functions with their logs, roles and triggers."""
-    environment = {VARIABLE: _function_settings(parts, machines.template).to_json()}
+    environment = {VARIABLE: _fitting(parts, _function_settings(parts, machines.template).to_json())}
     dispatch, guard = _dispatch(parts, environment), _guard(parts, environment, machines)
     made = [(function.log_group, function.role, function) for function in (dispatch, guard)]
     return (*made[0], *made[1], *_triggers(parts, dispatch, guard))
+
+
+def _fitting(parts: Parts, told: str) -> str:
+    """`told`, if Lambda takes it. Raises ConfigError."""
+    over = len(VARIABLE) + len(told.encode()) - ENVIRONMENT_MAX_BYTES
+    if over > 0:
+        raise ConfigError(
+            f"pipelines.{parts.pipeline}: its settings are {over:,} bytes longer than Lambda lets a function be told.",
+            hint="Shorten stack.tags, task_options (prompts) or compute.instance_types.",
+        )
+    return told
 
 
 def _dispatch(parts: Parts, environment: Mapping[str, str]) -> Function:
