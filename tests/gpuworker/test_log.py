@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import threading
 
 import pytest
 from tests.gpuworker.station import Lines
@@ -74,3 +75,17 @@ def test_lines_are_printed_at_once() -> None:
     out = io.StringIO()
     Log([Printed(out)]).info("ready")
     assert json.loads(out.getvalue())["event"] == "ready"
+
+
+def test_sink_that_hangs_takes_no_time_from_the_others() -> None:
+    class Hanging(Lines):
+        def close(self, timeout_s: float) -> None:
+            threading.Event().wait(5)
+
+    class Sending(Lines):
+        def close(self, timeout_s: float) -> None:
+            self.lines.append(f"sent within {timeout_s}")
+
+    sending = Sending()
+    Log([Hanging(), sending]).close(0.2)
+    assert sending.lines == ["sent within 0.2"]
