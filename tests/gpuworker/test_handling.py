@@ -72,6 +72,14 @@ def test_message_of_an_older_generation_is_dropped(station: Station) -> None:
     assert station.messages() == {"waiting": 0, "held": 0}
 
 
+def test_second_copy_of_a_message_is_kept_beside_the_living_worker(station: Station) -> None:
+    [shard] = station.job(["tree"])
+    assert station.ledger.start_shard(shard.job, shard.number, shard.generation, "i-other") is not None
+    assert handling(station).run() is None
+    assert (station.row(shard).machine, station.row(shard).started) == ("i-other", 1)
+    assert sum(station.messages().values()) == 1
+
+
 def test_message_that_came_before_its_row_comes_again(station: Station) -> None:
     [shard] = station.job(["tree"], send=False)
     unregistered = Shard(**{**vars(shard), "generation": 5})

@@ -6,12 +6,13 @@ import json
 import threading
 from collections.abc import Callable
 
-from gpuworker.contract import ContractError, Message, Shard, ShardResult
+from gpuworker.contract import ContractError, Message, Shard, ShardResult, result_key
 from gpuworker.delivery import Delivery
 from gpuworker.feed import Feed
 from gpuworker.ledger import ShardRecord
 from gpuworker.log import Log
 from gpuworker.runner import Workshop, run_shard
+from gpuworker.storage import StorageError
 
 LATER_S = 30
 LONGEST_RETRY_DELAY_S = 600
@@ -48,7 +49,9 @@ class Handling:
             return None
 
     def _process(self) -> ShardResult | None:
-        row = self._workshop.ledger.start_shard(*self._place, self._workshop.machine)
+        # A dead worker's message comes back two thirds of the timeout after its last sign of life, or later.
+        alive_s = self._delivery.queue.visibility_timeout_s / 2
+        row = self._workshop.ledger.start_shard(*self._place, self._workshop.machine, alive_s=alive_s)
         if row is None:
             self._drop()
             return None
@@ -91,10 +94,15 @@ class Handling:
         return run_shard(shard, workshop=self._workshop, feed=self._feed, started=row.started, redelivered=receives > 1)
 
     def _drop(self) -> None:
-        """The ledger says that there is nothing to do: the message goes, unless it only came before its row."""
+        """The ledger says that there is nothing to do: the message goes, unless it only came before its row, or is a
+        second copy beside a living worker's, which is kept for the case that this worker dies."""
         row = self._workshop.ledger.shard(self.message.job, self.message.number)
         if row is None or row.generation < self.message.generation:
             self._log.warning("shard_not_registered")
+            self._delivery.give_back(delay_s=LATER_S)
+            return
+        if row.is_open and row.generation == self.message.generation:
+            self._log.info("shard_is_elsewhere", with_machine=row.machine)
             self._delivery.give_back(delay_s=LATER_S)
             return
         self._log.info("message_dropped", state=row.state, generation_now=row.generation)
@@ -121,12 +129,19 @@ class Handling:
     def _failed(self, reason: str) -> None:
         """No item's fault: try again later, with ever longer pauses; dead if SQS will not hand it out again."""
         delivery = self._delivery
-        if delivery.is_last:
+        if delivery.is_last and not self._is_committed():
             bury(self._workshop, *self._place, f"failed {delivery.receives} times, last with {reason}")
             delivery.give_back()
             return
         self._release(blame=False)
         delivery.give_back(delay_s=min(15 * 2**delivery.receives, LONGEST_RETRY_DELAY_S))
+
+    def _is_committed(self) -> bool:
+        """Was all of it written but the ledger's row? Then the guard counts it, and it must not be called dead."""
+        try:
+            return self._workshop.storage.read(result_key(*self._place)) is not None
+        except StorageError:
+            return False  # what cannot be read cannot be counted; whoever watches must not wait for ever
 
     def _release(self, *, blame: bool) -> None:
         self._workshop.ledger.release_shard(*self._place, self._workshop.machine, blame=blame)

@@ -45,6 +45,18 @@ def test_start_refuses_what_is_over(ledger: Ledger, end: str) -> None:
     assert ledger.shard("j1", 0) == before
 
 
+def test_a_second_copy_of_a_message_takes_no_shard_from_a_living_worker(ledger: Ledger, clock: Clock) -> None:
+    ledger.open_job(a_job(), some_shards(1))
+    ledger.start_shard("j1", 0, 0, "i-1", alive_s=10)
+    clock.now += 9
+    assert ledger.start_shard("j1", 0, 0, "i-2", alive_s=10) is None
+    assert ledger.start_shard("j1", 0, 0, "i-1", alive_s=10) is not None  # the same machine, its worker restarted
+    clock.now += 10
+    row = ledger.start_shard("j1", 0, 0, "i-2", alive_s=10)
+    assert row is not None
+    assert (row.machine, row.started) == ("i-2", 3)
+
+
 def test_start_of_an_unknown_shard_makes_no_row(ledger: Ledger) -> None:
     assert ledger.start_shard("j1", 5, 0, "i-1") is None
     assert ledger.shard("j1", 5) is None

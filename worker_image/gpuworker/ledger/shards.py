@@ -11,6 +11,7 @@ from gpuworker.ledger.table import ABSENT, EXISTS, Key, Row, Table, Write, setti
 
 _TOTALLED = ("state", "items", "done", "failed", "progress", "counts", "seconds", "started_at", "finished_at")
 _IS_OPEN = "#state IN (:pending, :running)"
+_IS_FREE = "(#state = :pending OR #machine = :machine OR #heartbeat_at <= :stale)"
 _OPEN = {"pending": ShardState.PENDING, "running": ShardState.RUNNING}
 
 
@@ -90,9 +91,14 @@ class Shards(Table):
 
     # --- working ---
 
-    def start_shard(self, job: str, number: int, generation: int, machine: str) -> ShardRecord | None:
-        """A worker begins: RUNNING, `started` one more. None where there is nothing to do (the shard is done, dead,
-        cancelled or of another generation): the worker drops the message."""
+    def start_shard(
+        self, job: str, number: int, generation: int, machine: str, *, alive_s: float = 0.0
+    ) -> ShardRecord | None:
+        """A worker begins: RUNNING, `started` one more.
+
+        None where there is nothing to do: the shard is done, dead, cancelled or of another generation, or another
+        machine gave a sign of life within the last `alive_s` seconds and this message is a second copy.
+        """
         now = self._clock()
         fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0}
         fields |= {"started_at": now, "heartbeat_at": now}
@@ -100,8 +106,8 @@ class Shards(Table):
             Write(
                 key=shard_row_key(job, number),
                 update=setting(fields, "ADD #started :one"),
-                where=f"#generation = :generation AND {_IS_OPEN}",
-                values={**fields, "one": 1, "generation": generation, **_OPEN},
+                where=f"#generation = :generation AND {_IS_OPEN} AND {_IS_FREE}",
+                values={**fields, "one": 1, "generation": generation, "stale": now - alive_s, **_OPEN},
             )
         )
         if row is None:
