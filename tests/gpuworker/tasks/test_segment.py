@@ -51,6 +51,14 @@ class TestResult:
         assert encoded.counts == {"annotations": len(encoded.fragment["annotations"])}
         assert encoded.counts["annotations"] >= 3
 
+    def test_a_very_long_name_still_fits_into_a_key(self) -> None:
+        source = Source(output="é" * 250, file_name="é" * 250 + ".jpg")
+        decoded = task().decode((EXAMPLES / "cat.jpg").read_bytes(), source, {})
+        (result,) = task().run([decoded], {})
+        (path,) = [path for path in task().encode(decoded, result, {}).files if path.startswith("masks/")]
+        assert len(path.encode()) <= 220
+        assert path == f"masks/{'é' * 100}_masks.tif"
+
     def test_record_fragment_labels_and_rle_agree(self, tmp_path: Path) -> None:
         encoded = done("taxis.webp")
         path = tmp_path / task().record_name

@@ -18,6 +18,7 @@ from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
 _MASK_BYTES_PER_PIXEL = 2
+_MASK_NAME_BYTES = 200
 """The masks' crops, which overlap, and what is made of the largest; label images exist a band at a time only."""
 
 
@@ -104,7 +105,9 @@ def _add_masks(
     files: dict[str, File], source: Source, image: Image, instances: Sequence[Instance], options: Options
 ) -> Sequence[int] | None:
     """Add the masks TIFF; give the hidden pixels of each instance where it is a label image."""
-    path = f"masks/{source.output.rpartition('/')[2]}_masks.tif"
+    # The folder is named in full; a very long name would not fit into S3's 1,024 bytes a second time.
+    name = source.output.rpartition("/")[2].encode()[:_MASK_NAME_BYTES].decode(errors="ignore")
+    path = f"masks/{name}_masks.tif"
     if options.masks == "labels":
         labels = label_tiff(instances, height=image.height, width=image.width, geo=image.geo)
         files[path] = File(data=labels.tiff, content_type="image/tiff")

@@ -81,7 +81,7 @@ def _guard(parts: Parts, environment: Mapping[str, str], machines: Machines) -> 
         code=function_code(),
         environment=environment,
         timeout_s=GUARD_TIMEOUT_S,
-        memory_mb=256,
+        memory_mb=512,
         async_retries=0,  # the next minute is the better retry
     )
 
