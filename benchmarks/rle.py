@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from gpuworker.masks import rle
 from pycocotools import mask as coco_mask
+
+from gpuworker.masks import rle
 
 HEIGHT, WIDTH, MASKS, BAR_S = 3000, 4000, 100, 0.1
 

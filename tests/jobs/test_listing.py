@@ -123,5 +123,5 @@ def test_without_any_job_it_says_how_to_start_one(desk: Desk) -> None:
 
 def test_without_a_stack_it_says_what_to_do(desk: Desk) -> None:
     desk.ctx.aws.client("dynamodb").delete_table(TableName=desk.ctx.aws.stack.table)
-    with pytest.raises(NotDeployedError, match="ledger of .* is not there"):
+    with pytest.raises(NotDeployedError, match=r"ledger of .* is not there"):
         listed(desk)
