@@ -82,14 +82,6 @@ class JobsContext:
         """Arguments of every S3 call: the bucket, and only if it is still this account's."""
         return {"Bucket": self.bucket, "ExpectedBucketOwner": self.aws.stack.account}
 
-    def require_deployed(self) -> None:
-        """Raise NotDeployedError unless the pipeline's bucket is there."""
-        with explained(f"look at bucket {self.bucket}"):
-            if absent_ok(self.aws.client("s3").head_bucket, **self.in_bucket) is None:
-                raise NotDeployedError(
-                    f"pipeline {self.pipeline} of {self.aws.stack.id} is not there.", hint="Run `gpupipe up` first."
-                )
-
     def read(self, key: str) -> bytes | None:
         """The object's content, or None where it is not there."""
         with explained(f"read {key}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -11,6 +12,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 STOP_GRACE_S = 1.0
+PAUSE_S = 0.01
+"""Results are taken up a hundred times a second at most: waking for each would cost every small upload a tenth more."""
 
 
 def concurrently(
@@ -39,6 +42,8 @@ def concurrently(
     try:
         while running:
             outcome = flow.outcomes.get()
+            if flow.outcomes.empty():
+                time.sleep(PAUSE_S)
             if outcome is None:
                 running -= 1
             elif isinstance(outcome, _SourceFailed):
