@@ -87,6 +87,28 @@ class Stack:
     def guard_function(self, pipeline: str) -> str:
         return self.part(pipeline, "guard")
 
+    def callback_function(self, pipeline: str) -> str:
+        """What is told of invocations that failed."""
+        return self.part(pipeline, "callback")
+
+    def forward_function(self, pipeline: str) -> str:
+        """Takes shards from the work queue to a realtime endpoint."""
+        return self.part(pipeline, "forward")
+
+    def endpoint(self, pipeline: str) -> str:
+        """The SageMaker endpoint, which keeps its name through every update."""
+        return self.part(pipeline, "endpoint")
+
+    def success_topic(self, pipeline: str) -> str:
+        return self.part(pipeline, "success")
+
+    def error_topic(self, pipeline: str) -> str:
+        return self.part(pipeline, "errors")
+
+    def endpoint_log_group(self, pipeline: str) -> str:
+        """Where SageMaker writes what the containers print; its name is SageMaker's choice."""
+        return f"/aws/sagemaker/Endpoints/{self.endpoint(pipeline)}"
+
     def launch_template(self, pipeline: str) -> str:
         """The launch template's name before its content hash."""
         return self.part(pipeline, "worker")

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.e2e.conftest import Person, settle, speckled
-from tests.e2e.poisoned.poisoned_task import KILLS, SLOW
+from tests.e2e.poisoned.poisoned_task import ENDLESS, KILLS, SLOW
 
 PATIENCE_S = 90
 
@@ -107,7 +107,8 @@ def test_a_failed_item_is_sent_again_and_its_result_merged(victim: Person) -> No
 
 
 def test_a_cancelled_job_ends(victim: Person) -> None:
-    folder = mark(speckled(victim.folder / "cancelled", 60, seed=6), SLOW)
+    # Longer than the worker's heartbeat, by which it learns that nobody wants its shard any more.
+    folder = mark(speckled(victim.folder / "cancelled", 60, seed=6), ENDLESS)
     job = victim.types("submit", str(folder), "--project", "cancelled", "--json").document["job"]
     victim.types("cancel", job)
     view = victim.types("watch", job, "--json", code=1).document

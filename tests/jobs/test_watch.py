@@ -15,6 +15,7 @@ from tests.jobs.test_logs import told, write
 
 from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import watch
+from gpupipe.jobs.cancel import cancel
 from gpupipe.jobs.submit import SubmitProgress, submit
 from gpupipe.jobs.watch import JobView, Watcher, follow, observe
 from gpuworker.ledger import JobState, MachineRecord, MachineState, ShardRecord
@@ -96,6 +97,9 @@ def test_a_job_that_is_being_uploaded_or_not_dispatched_says_so(desk: Desk, tmp_
     view = observe(desk.ctx, job.job)
     assert (view.job.state, view.waiting) == ("submitted", ["Submitted, waiting for dispatch."])
     assert (view.totals.items, view.totals.pending, view.is_over) == (1, 1, False)
+    cancel(desk.ctx, job.job)
+    view = observe(desk.ctx, job.job)
+    assert (view.job.state, view.totals.cancelled, view.totals.pending, view.is_over) == ("cancelled", 1, 0, True)
 
 
 def test_an_unknown_job_is_an_error(desk: Desk) -> None:

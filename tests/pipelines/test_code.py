@@ -38,11 +38,11 @@ def test_it_holds_what_functions_may_import_and_nothing_else() -> None:
     names = zipfile.ZipFile(io.BytesIO(function_code())).namelist()
 
     assert names == sorted(names)
-    assert {"gpupipe/__init__.py", "gpupipe/functions/dispatch.py", "gpuworker/contract.py"} <= set(names)
+    assert {"gpupipe/__init__.py", "gpupipe/functions/dispatch.py", "gpuworker/contract/documents.py"} <= set(names)
     assert "gpuworker/ledger/__init__.py" in names
     assert all(name.endswith(".py") for name in names)
     folders = {name.rpartition("/")[0] for name in names}
-    assert folders == {"gpupipe", "gpupipe/functions", "gpuworker", "gpuworker/ledger"}
+    assert folders == {"gpupipe", "gpupipe/functions", "gpuworker", "gpuworker/contract", "gpuworker/ledger"}
 
 
 def test_the_handlers_load_with_nothing_but_the_zip(tmp_path: Path) -> None:

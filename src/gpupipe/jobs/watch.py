@@ -88,7 +88,7 @@ class Watcher:
         return JobView(
             at=now,
             job=job,
-            totals=totals if record else Totals(items=job.items, pending=job.items, shards=job.shards),
+            totals=totals if record else _totals_of(job),
             items_per_s=rate,
             seconds_left=0.0 if job.is_over else seconds_left(totals, rate) if record else None,
             machines=[machine for machine in machines if machine.is_up],
@@ -129,6 +129,13 @@ class Watcher:
         self._log = sorted(self._log, key=lambda line: line.at)[-LOG_LINES:]
         self._log_seen = {event: at for event, at in self._log_seen.items() if at >= since}
         return tuple(self._log)
+
+
+def _totals_of(job: JobSummary) -> Totals:
+    """Of a job that dispatch has not seen: all of it waits, or was cancelled before it began."""
+    if job.is_over:
+        return Totals(items=job.items, shards=job.shards, cancelled=job.items)
+    return Totals(items=job.items, shards=job.shards, pending=job.items)
 
 
 def observe(ctx: JobsContext, job: str, *, with_log: bool = True) -> JobView:

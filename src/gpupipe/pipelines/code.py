@@ -14,7 +14,7 @@ SHIPPED = (
     ("gpupipe", "__init__.py"),
     ("gpupipe", "functions"),
     ("gpuworker", "__init__.py"),
-    ("gpuworker", "contract.py"),
+    ("gpuworker", "contract"),
     ("gpuworker", "ledger"),
 )
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -6,7 +6,9 @@ import time
 
 from gpuworker.tasks.segment import Segment
 
-KILLS, SLOW = b"<kills the decoder>", b"<is slow>"
+KILLS, SLOW, ENDLESS = b"<kills the decoder>", b"<is slow>", b"<takes half a minute for sixty>"
+CORES = os.cpu_count() or 1
+"""As many are decoded at once: a job of slow images takes as long on every machine."""
 
 
 class PoisonedSegment(Segment):
@@ -14,5 +16,7 @@ class PoisonedSegment(Segment):
         if data.endswith(KILLS):
             os.kill(os.getpid(), signal.SIGKILL)
         if data.endswith(SLOW):
-            time.sleep(0.15)
+            time.sleep(0.075 * CORES)
+        if data.endswith(ENDLESS):
+            time.sleep(0.5 * CORES)
         return super().decode(data, source, options)

@@ -1,54 +1,24 @@
-"""Job, item, shard and result as they are written to S3 and queues, and the keys they live under.
+"""Job, item, shard and result as they are written to S3 and queues.
 
-The one vocabulary that the CLI, the Lambda functions and the worker share; standard library only, because it is
-zipped into the functions and imported by the CLI. Every document carries `version`, so that a worker can refuse
-what a newer CLI wrote instead of misreading it.
-
-Layout of a pipeline's data bucket (`<n>` is a shard number of five digits, `<g>` a generation):
-
-    incoming/<project>/...                     drop-ins, by any S3 client
-    inputs/<project>/...                       uploaded by `gpupipe submit`
-    jobs/<job>/job.json                        JobSpec: what was asked for
-    jobs/<job>/shards/<n>.json                 Shard of generation 0; `<n>.<g>.json` for later ones
-    jobs/<job>/manifest.json                   Manifest: written last, the start signal
-    jobs/<job>/retries/<g>/manifest.json       Manifest of a retry: the start signal of generation g
-    jobs/<job>/results/<n>.<g>.json.gz         ShardResult: the commit of a shard (If-None-Match)
-    jobs/<job>/cancelled                       empty; the job was cancelled
-    processed/<project>/<job>/<output>/...     artefacts of an item and its record
-    logs/<date>/<machine>.log                  worker log, JSON lines
+Every document carries `version`, so that a worker can refuse what a newer CLI wrote instead of misreading it.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import re
-import secrets
-import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from gpuworker.contract.errors import ContractError
+from gpuworker.contract.keys import shard_key
+
 VERSION = 1
 MAX_SHARD_ITEMS = 256
-TARGET_SHARD_S = 90.0
-"""A shard is sized to about this many seconds of work."""
-
-INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "processed/", "logs/"
-MANIFEST_NAME = "manifest.json"
-PROJECT_NAME = r"(?!\.+$)[A-Za-z0-9._-]{1,64}"
-"""Safe in a key, a job id and a folder name."""
-MAX_OUTPUT_BYTES = 512
-"""Of an output name, so that the artefacts' keys stay below S3's 1,024 bytes whatever project, job and file name."""
 
 JobKind = Literal["submitted", "drop-in"]
 T = TypeVar("T", bound="Document")
-
-
-class ContractError(ValueError):
-    """A document is not what this version of the contract describes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,119 +252,3 @@ class WorkerSettings(Document):
     """Receives before SQS moves a message to the dead-letter queue."""
     item_timeout_s: float = 300.0
     device: str = "auto"
-
-
-# --- keys ---------------------------------------------------------------------------------------------------
-
-
-def job_key(job: str) -> str:
-    return f"{JOBS}{job}/job.json"
-
-
-def manifest_key(job: str, generation: int = 0) -> str:
-    """`jobs/<job>/manifest.json`, or the manifest of a retry."""
-    if generation == 0:
-        return f"{JOBS}{job}/{MANIFEST_NAME}"
-    return f"{JOBS}{job}/retries/{generation}/{MANIFEST_NAME}"
-
-
-def shard_key(job: str, number: int, generation: int = 0) -> str:
-    suffix = f".{generation}" if generation else ""
-    return f"{JOBS}{job}/shards/{number:05d}{suffix}.json"
-
-
-def result_prefix(job: str) -> str:
-    return f"{JOBS}{job}/results/"
-
-
-def result_key(job: str, number: int, generation: int) -> str:
-    return f"{result_prefix(job)}{number:05d}.{generation}.json.gz"
-
-
-def parse_result_key(key: str) -> tuple[int, int]:
-    """`(number, generation)` of a result key. Raises ContractError for another key."""
-    number, _, rest = key.rpartition("/")[2].partition(".")
-    generation, _, suffix = rest.partition(".")
-    if suffix != "json.gz" or not (number.isdecimal() and generation.isdecimal()):
-        raise ContractError(f"not the key of a shard's result: {key}")
-    return int(number), int(generation)
-
-
-def cancelled_key(job: str) -> str:
-    return f"{JOBS}{job}/cancelled"
-
-
-def input_key(project: str, path: str) -> str:
-    return f"{INPUTS}{project}/{path}"
-
-
-def incoming_prefix(project: str) -> str:
-    return f"{INCOMING}{project}/"
-
-
-def output_prefix(project: str, job: str, output: str) -> str:
-    """Folder of one item's artefacts, ending in `/`."""
-    return f"{PROCESSED}{project}/{job}/{output}/"
-
-
-def log_key(date: str, machine: str) -> str:
-    return f"{LOGS}{date}/{machine}.log"
-
-
-# --- pure decisions that several places share ---------------------------------------------------------------
-
-
-def is_project_name(name: str) -> bool:
-    """May a project be called so?"""
-    return re.fullmatch(PROJECT_NAME, name) is not None
-
-
-def make_job_id(project: str, created_at: float) -> str:
-    """`20261121-113052-field7-1f3a`: sorts by time (UTC)."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(created_at))}-{project}-{secrets.token_hex(2)}"
-
-
-def choose_outputs(paths: Sequence[str]) -> list[str]:
-    """Output name of each path below a project: without extension, or whole where two would share it.
-
-    Deterministic and collision-free for distinct paths: `a.jpg`, `a.png` -> `a.jpg`, `a.png`; a file called `a`
-    keeps that name even beside `a.jpg`, which then stays whole.
-    """
-    stems = [_stem(path) for path in paths]
-    whole = {*paths}
-    shared = Counter(_stem(path) for path in whole)
-    return [
-        _cut(path if shared[stem] > 1 or (stem in whole and stem != path) else stem, path)
-        for path, stem in zip(paths, stems, strict=True)
-    ]
-
-
-def output_candidates(path: str) -> tuple[str, str, str]:
-    """Output names for a path whose neighbours are not known yet, in order of preference; the last is its alone."""
-    return _cut(_stem(path), path), _cut(path, path), _cut(f"{path}~{_digest(path)}", path)
-
-
-def _stem(path: str) -> str:
-    folder, slash, name = path.rpartition("/")
-    stem, dot, _ = name.rpartition(".")
-    return folder + slash + (stem if dot and stem else name)
-
-
-def _cut(output: str, path: str) -> str:
-    """`output`, or where it is too long its beginning and a digest of the path that it stands for."""
-    encoded = output.encode()
-    if len(encoded) <= MAX_OUTPUT_BYTES:
-        return output
-    end = f"~{_digest(path)}"
-    return encoded[: MAX_OUTPUT_BYTES - len(end)].decode(errors="ignore") + end
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def shard_size(items: int, *, seconds_per_item: float, max_instances: int) -> int:
-    """Items a shard: about 90 s of work, and at least four shards a machine where the job is small."""
-    by_time = int(TARGET_SHARD_S / max(seconds_per_item, 1e-3))
-    by_share = -(-items // (4 * max(1, max_instances))) if max_instances > 1 else by_time
-    return max(1, min(MAX_SHARD_ITEMS, by_time, by_share))

@@ -1,0 +1,102 @@
+"""Where everything lives in a pipeline's data bucket.
+
+Layout of a pipeline's data bucket (`<n>` is a shard number of five digits, `<g>` a generation):
+
+    incoming/<project>/...                     drop-ins, by any S3 client
+    inputs/<project>/...                       uploaded by `gpupipe submit`
+    jobs/<job>/job.json                        JobSpec: what was asked for
+    jobs/<job>/shards/<n>.json                 Shard of generation 0; `<n>.<g>.json` for later ones
+    jobs/<job>/manifest.json                   Manifest: written last, the start signal
+    jobs/<job>/retries/<g>/manifest.json       Manifest of a retry: the start signal of generation g
+    jobs/<job>/results/<n>.<g>.json.gz         ShardResult: the commit of a shard (If-None-Match)
+    jobs/<job>/cancelled                       empty; the job was cancelled
+    processed/<project>/<job>/<output>/...     artefacts of an item and its record
+    logs/<date>/<machine>.log                  worker log, JSON lines
+    requests/<id>/<name>                       one image of `gpupipe invoke` for an asynchronous endpoint
+    responses/, errors/                        what SageMaker writes of each asynchronous invocation
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from gpuworker.contract.errors import ContractError
+
+INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "processed/", "logs/"
+REQUESTS, RESPONSES, ERRORS = "requests/", "responses/", "errors/"
+MANIFEST_NAME = "manifest.json"
+INFERENCE_ID_MAX = 64
+"""SageMaker's limit."""
+_SHARD_KEY = re.compile(r"jobs/([^/]+)/shards/(\d{5,})(?:\.([1-9]\d*))?\.json")
+
+
+def job_key(job: str) -> str:
+    return f"{JOBS}{job}/job.json"
+
+
+def manifest_key(job: str, generation: int = 0) -> str:
+    """`jobs/<job>/manifest.json`, or the manifest of a retry."""
+    if generation == 0:
+        return f"{JOBS}{job}/{MANIFEST_NAME}"
+    return f"{JOBS}{job}/retries/{generation}/{MANIFEST_NAME}"
+
+
+def shard_key(job: str, number: int, generation: int = 0) -> str:
+    suffix = f".{generation}" if generation else ""
+    return f"{JOBS}{job}/shards/{number:05d}{suffix}.json"
+
+
+def result_prefix(job: str) -> str:
+    return f"{JOBS}{job}/results/"
+
+
+def result_key(job: str, number: int, generation: int) -> str:
+    return f"{result_prefix(job)}{number:05d}.{generation}.json.gz"
+
+
+def parse_result_key(key: str) -> tuple[int, int]:
+    """`(number, generation)` of a result key. Raises ContractError for another key."""
+    number, _, rest = key.rpartition("/")[2].partition(".")
+    generation, _, suffix = rest.partition(".")
+    if suffix != "json.gz" or not (number.isdecimal() and generation.isdecimal()):
+        raise ContractError(f"not the key of a shard's result: {key}")
+    return int(number), int(generation)
+
+
+def cancelled_key(job: str) -> str:
+    return f"{JOBS}{job}/cancelled"
+
+
+def input_key(project: str, path: str) -> str:
+    return f"{INPUTS}{project}/{path}"
+
+
+def incoming_prefix(project: str) -> str:
+    return f"{INCOMING}{project}/"
+
+
+def output_prefix(project: str, job: str, output: str) -> str:
+    """Folder of one item's artefacts, ending in `/`."""
+    return f"{PROCESSED}{project}/{job}/{output}/"
+
+
+def log_key(date: str, machine: str) -> str:
+    return f"{LOGS}{date}/{machine}.log"
+
+
+def parse_shard_key(key: str) -> tuple[str, int, int]:
+    """`(job, number, generation)` of a shard's key. Raises ContractError for another key."""
+    found = _SHARD_KEY.fullmatch(key)
+    if not found:
+        raise ContractError(f"not the key of a shard: {key}")
+    return found[1], int(found[2]), int(found[3] or 0)
+
+
+def inference_id(job: str, number: int, generation: int) -> str:
+    """`<job>.<number>.<generation>` for SageMaker; cut and made unique again by a digest where that is too long."""
+    whole = f"{job}.{number}.{generation}"
+    if len(whole) <= INFERENCE_ID_MAX:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    return f"{whole[: INFERENCE_ID_MAX - 13]}~{digest}"
