@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -15,6 +17,7 @@ import boto3
 import numpy as np
 import psutil
 import pytest
+from pycocotools.coco import COCO
 
 COMMAND_TIMEOUT_S = 240
 
@@ -134,3 +137,9 @@ def speckled(folder: Path, count: int, *, side: int = 64, seed: int = 0) -> Path
         pixels = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"speck {number:03d}.jpg"), pixels)
     return folder
+
+
+def quiet_coco(path: Path) -> COCO:
+    """Loaded by pycocotools, which talks on stdout whatever it is given."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))

@@ -1,16 +1,13 @@
 """The main job as a person does it: up, submit, watch, fetch, and everything a second time."""
 
-import contextlib
-import io
 import json
 from importlib import resources
 from pathlib import Path
 
 import pytest
-from pycocotools.coco import COCO
-from tests.e2e.conftest import Person, speckled
+from tests.e2e.conftest import Person, quiet_coco, speckled
 
-EXAMPLES = str(resources.files("gpupipe.examples"))
+EXAMPLES = str(resources.files("gpupipe.examples") / "photos")
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +125,3 @@ def png() -> bytes:
     import numpy as np
 
     return bytes(cv2.imencode(".png", np.full((8, 8, 3), 90, np.uint8))[1].tobytes())
-
-
-def quiet_coco(path: Path) -> COCO:
-    """Loaded by pycocotools, which talks on stdout whatever it is given."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(str(path))

@@ -65,4 +65,4 @@ def _prepared(folder: Path) -> Path:
 def _examples() -> str:
     from importlib import resources
 
-    return str(resources.files("gpupipe.examples"))
+    return str(resources.files("gpupipe.examples") / "photos")

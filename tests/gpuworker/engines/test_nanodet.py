@@ -17,7 +17,7 @@ from gpuworker.images import Image, decode
 from gpuworker.masks import Instance
 from gpuworker.segment_options import Options
 
-EXAMPLES = Path(gpupipe.examples.__file__).parent
+EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 
 
 @cache

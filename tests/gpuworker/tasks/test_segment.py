@@ -20,7 +20,7 @@ from tests.gpuworker import pictures
 import gpupipe.examples
 from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
 
-EXAMPLES = Path(gpupipe.examples.__file__).parent
+EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
