@@ -11,8 +11,8 @@ from tests.pipelines.settings import STACK, config, only, wanted
 from gpupipe.errors import ConfigError
 from gpupipe.functions.settings import VARIABLE, FunctionSettings
 from gpupipe.pipelines import cost_notes
+from gpupipe.pipelines.intake.parts import DISPATCH_TIMEOUT_S
 from gpupipe.pipelines.queue.machines import WORKER_SETTINGS_FILE
-from gpupipe.pipelines.queue.parts import DISPATCH_TIMEOUT_S
 from gpupipe.resources.bucket import Bucket
 from gpupipe.resources.bucket_notification import BucketNotification
 from gpupipe.resources.event_source import EventSource

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gpupipe.names import Stack
+from gpupipe.pipelines.intake.parts import uploads_tell_dispatch
 from gpupipe.pipelines.queue import QueuePipeline
 from gpupipe.pipelines.queue.functions import functions_of
 from gpupipe.pipelines.queue.machines import machines_of
-from gpupipe.pipelines.queue.parts import parts_of, uploads_tell_dispatch
+from gpupipe.pipelines.queue.parts import parts_of
 from gpupipe.resources import Resource
 from gpupipe.resources.table import Table
 

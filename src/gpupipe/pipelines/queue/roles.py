@@ -1,87 +1,52 @@
-"""What each part of a `queue` pipeline may do, and to what: exact actions on exact ARNs."""
+"""What the machines of a `queue` pipeline may do, and what its functions may do with them and with the work queue."""
 
 from __future__ import annotations
 
 from gpupipe.names import TAG_PIPELINE, TAG_STACK, Stack
+from gpupipe.pipelines.intake.statements import (
+    RECEIVE_ACTIONS,
+    lists,
+    reads_inputs,
+    uses_ledger,
+    writes_log,
+    writes_results,
+)
 from gpupipe.resources.bucket import Bucket
 from gpupipe.resources.log_group import LogGroup
 from gpupipe.resources.queue import Queue
 from gpupipe.resources.role import Role, Statement
-from gpupipe.resources.schedule import group_arn
 from gpupipe.resources.table import Table
 
-LEDGER_ACTIONS = (
-    "dynamodb:BatchGetItem",
-    "dynamodb:ConditionCheckItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:GetItem",
-    "dynamodb:PutItem",
-    "dynamodb:Query",
-    "dynamodb:UpdateItem",
-)
-RECEIVE_ACTIONS = (
-    "sqs:ChangeMessageVisibility",
-    "sqs:DeleteMessage",
-    "sqs:GetQueueAttributes",
-    "sqs:ReceiveMessage",
-)
+
+def sends_shards(work: Queue) -> Statement:
+    """Of dispatch."""
+    return Statement(sid="SendShards", actions=("sqs:SendMessage",), resources=(work.arn,))
 
 
-def dispatch_role(
-    stack: Stack, pipeline: str, *, bucket: Bucket, events: Queue, work: Queue, table: Table, log: LogGroup
-) -> Role:
-    """Dispatch reads what arrived, writes jobs and shards, sends messages and wakes the guard."""
-    guard = stack.arn("lambda", f"function:{stack.guard_function(pipeline)}")
-    statements = (
-        _writes_log(log),
-        _uses_ledger(table),
-        Statement(sid="TakeEvents", actions=RECEIVE_ACTIONS, resources=(events.arn,)),
-        Statement(sid="SendShards", actions=("sqs:SendMessage",), resources=(work.arn,)),
-        Statement(sid="ReadArrivals", actions=("s3:GetObject",), resources=_below(bucket, "incoming/*", "jobs/*")),
-        Statement(sid="WriteJobs", actions=("s3:DeleteObject", "s3:PutObject"), resources=_below(bucket, "jobs/*")),
-        _lists(bucket),
-        Statement(sid="WakeGuard", actions=("lambda:InvokeFunction",), resources=(guard,)),
-    )
-    name = stack.dispatch_function(pipeline)
-    return Role(stack=stack, name=name, pipeline=pipeline, service="lambda.amazonaws.com", statements=statements)
+def looks_after_shards(work: Queue) -> Statement:
+    """Of the guard, which also sees how many wait."""
+    return Statement(sid="SendShards", actions=("sqs:GetQueueAttributes", "sqs:SendMessage"), resources=(work.arn,))
 
 
-def guard_role(
-    stack: Stack, pipeline: str, *, bucket: Bucket, work: Queue, table: Table, log: LogGroup, worker: Role
-) -> Role:
-    """The guard keeps the ledger true, sends shards again, and is the only one that starts and stops machines."""
-    statements = (
-        _writes_log(log),
-        _uses_ledger(table),
-        Statement(sid="SendShards", actions=("sqs:GetQueueAttributes", "sqs:SendMessage"), resources=(work.arn,)),
-        Statement(sid="CloseJobs", actions=("s3:GetObject", "s3:PutObject"), resources=_below(bucket, "jobs/*")),
-        _lists(bucket),
+def launches_machines(stack: Stack, pipeline: str, worker: Role) -> tuple[Statement, ...]:
+    """Of the guard, the only one that starts and stops machines."""
+    return (
         *_launches_machines(stack, pipeline),
         *_controls_machines(stack, pipeline),
         *_passes_roles(stack, worker),
     )
-    name = stack.guard_function(pipeline)
-    return Role(stack=stack, name=name, pipeline=pipeline, service="lambda.amazonaws.com", statements=statements)
 
 
 def worker_role(stack: Stack, pipeline: str, *, bucket: Bucket, work: Queue, table: Table, log: LogGroup) -> Role:
     """A worker takes shards and writes results; it has no right over machines, its own included."""
     statements = (
-        _writes_log(log),
-        _uses_ledger(table),
+        writes_log(log),
+        uses_ledger(table),
         # A shard that is given back early is sent again.
         Statement(sid="TakeShards", actions=(*RECEIVE_ACTIONS, "sqs:SendMessage"), resources=(work.arn,)),
-        Statement(
-            sid="ReadInputs",
-            actions=("s3:GetObject", "s3:GetObjectVersion"),
-            resources=_below(bucket, "incoming/*", "inputs/*", "jobs/*", "processed/*"),
-        ),
-        Statement(
-            sid="WriteResults",
-            actions=("s3:AbortMultipartUpload", "s3:PutObject"),
-            resources=_below(bucket, "jobs/*", "logs/*", "processed/*"),
-        ),
-        _lists(bucket),
+        reads_inputs(bucket),
+        writes_results(bucket),
+        lists(bucket),
         # Session Manager (`gpupipe ssh`), without the managed policy, which also reads every parameter of the account.
         Statement(
             sid="SessionManager",
@@ -97,41 +62,6 @@ def worker_role(stack: Stack, pipeline: str, *, bucket: Bucket, work: Queue, tab
     )
     name = stack.part(pipeline, "worker")
     return Role(stack=stack, name=name, pipeline=pipeline, service="ec2.amazonaws.com", statements=statements)
-
-
-def schedule_role(stack: Stack, pipeline: str) -> Role:
-    """EventBridge Scheduler calls the guard, and only on behalf of this account's schedules."""
-    guard = stack.arn("lambda", f"function:{stack.guard_function(pipeline)}")
-    return Role(
-        stack=stack,
-        name=stack.part(pipeline, "schedule"),
-        pipeline=pipeline,
-        service="scheduler.amazonaws.com",
-        source_arn=group_arn(stack),
-        statements=(Statement(sid="WakeGuard", actions=("lambda:InvokeFunction",), resources=(guard,)),),
-    )
-
-
-# --- statements that several have ---------------------------------------------------------------------------
-
-
-def _writes_log(log: LogGroup) -> Statement:
-    # Not CreateLogGroup: a function that is still running when `down` deletes its group would bring it back.
-    actions = ("logs:CreateLogStream", "logs:PutLogEvents")
-    return Statement(sid="WriteLog", actions=actions, resources=(f"{log.arn}:*",))
-
-
-def _uses_ledger(table: Table) -> Statement:
-    return Statement(sid="Ledger", actions=LEDGER_ACTIONS, resources=(table.arn,))
-
-
-def _lists(bucket: Bucket) -> Statement:
-    # Without it S3 answers 403 instead of 404 for an object that is not there.
-    return Statement(sid="ToldWhatIsMissing", actions=("s3:ListBucket",), resources=(bucket.arn,))
-
-
-def _below(bucket: Bucket, *patterns: str) -> tuple[str, ...]:
-    return tuple(f"{bucket.arn}/{pattern}" for pattern in patterns)
 
 
 # --- the guard and its machines -----------------------------------------------------------------------------

@@ -1,0 +1,128 @@
+"""Dispatch and guard, what calls them, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpupipe.errors import ConfigError
+from gpupipe.functions.settings import VARIABLE, FunctionSettings
+from gpupipe.pipelines.code import function_code
+from gpupipe.pipelines.intake.parts import DISPATCH_TIMEOUT_S, Intake
+from gpupipe.pipelines.intake.statements import dispatch_role, guard_role, schedule_role
+from gpupipe.resources import Resource
+from gpupipe.resources.event_source import EventSource
+from gpupipe.resources.function import Function
+from gpupipe.resources.role import Statement
+from gpupipe.resources.schedule import Schedule
+
+GUARD_TIMEOUT_S = 120
+EVENTS_BATCH = 500
+EVENTS_WINDOW_S = 2
+MEMORY_MB = 512
+ENVIRONMENT_MAX_BYTES = 4096
+"""Lambda's limit for all variables of a function together."""
+
+
+def told(parts: Intake, *, shard_items: int, quiet_seconds: float, **own: Any) -> dict[str, str]:
+    """The environment of the pipeline's functions; `own` are the fields of FunctionSettings of its kind alone.
+
+    Raises ConfigError where Lambda would not take so much.
+    """
+    settings, stack = parts.settings, parts.stack
+    options = settings.task_options
+    document = FunctionSettings(
+        stack=stack.id,
+        pipeline=parts.pipeline,
+        kind=settings.kind,
+        account=stack.account,
+        region=stack.region,
+        bucket=parts.bucket.name,
+        table=parts.table.name,
+        task=settings.task,
+        task_options=options.model_dump(mode="json"),
+        input_suffixes=sorted(options.input_suffixes),
+        shard_items=shard_items,
+        guard_function=stack.guard_function(parts.pipeline),
+        quiet_seconds=quiet_seconds,
+        monthly_usd=settings.budget.monthly_usd,
+        **own,
+    )
+    return {VARIABLE: _fitting(parts, document.to_json())}
+
+
+def _fitting(parts: Intake, document: str) -> str:
+    over = len(VARIABLE) + len(document.encode()) - ENVIRONMENT_MAX_BYTES
+    if over > 0:
+        raise ConfigError(
+            f"pipelines.{parts.pipeline}: its settings are {over:,} bytes longer than Lambda lets a function be told.",
+            hint="Shorten stack.tags, task_options (prompts) or compute.instance_types.",
+        )
+    return document
+
+
+def dispatch_and_guard(
+    parts: Intake, environment: Mapping[str, str], *, sending: tuple[Statement, ...], acting: tuple[Statement, ...]
+) -> tuple[Resource, ...]:
+    """Both functions with their logs, roles and triggers.
+
+    `sending` is what dispatch needs to hand out shards, `acting` what the guard needs for that and for machines.
+    """
+    dispatch, guard = _dispatch(parts, environment, sending), _guard(parts, environment, acting)
+    return (*with_log_and_role(dispatch), *with_log_and_role(guard), *_triggers(parts, dispatch, guard))
+
+
+def with_log_and_role(function: Function) -> tuple[Resource, ...]:
+    """The function after what it needs."""
+    return (function.log_group, function.role, function)
+
+
+def _dispatch(parts: Intake, environment: Mapping[str, str], sending: tuple[Statement, ...]) -> Function:
+    name = parts.stack.dispatch_function(parts.pipeline)
+    log = parts.log_group(parts.stack.function_log_group(name))
+    return Function(
+        stack=parts.stack,
+        pipeline=parts.pipeline,
+        name=name,
+        handler="gpupipe.functions.dispatch.handler",
+        role=dispatch_role(parts, log, *sending),
+        log_group=log,
+        code=function_code(),
+        environment=environment,
+        timeout_s=DISPATCH_TIMEOUT_S,
+        memory_mb=MEMORY_MB,
+    )
+
+
+def _guard(parts: Intake, environment: Mapping[str, str], acting: tuple[Statement, ...]) -> Function:
+    name = parts.stack.guard_function(parts.pipeline)
+    log = parts.log_group(parts.stack.function_log_group(name))
+    return Function(
+        stack=parts.stack,
+        pipeline=parts.pipeline,
+        name=name,
+        handler="gpupipe.functions.guard.handler",
+        role=guard_role(parts, log, *acting),
+        log_group=log,
+        code=function_code(),
+        environment=environment,
+        timeout_s=GUARD_TIMEOUT_S,
+        memory_mb=MEMORY_MB,
+        async_retries=0,  # the next minute is the better retry
+    )
+
+
+def _triggers(parts: Intake, dispatch: Function, guard: Function) -> tuple[Resource, ...]:
+    stack, pipeline = parts.stack, parts.pipeline
+    arrivals = EventSource(
+        stack=stack,
+        pipeline=pipeline,
+        name=parts.events.name,
+        function=dispatch,
+        queue=parts.events,
+        batch_size=EVENTS_BATCH,
+        batch_window_s=EVENTS_WINDOW_S,
+    )
+    role = schedule_role(stack, pipeline)
+    minute = Schedule(stack=stack, pipeline=pipeline, name=guard.name, function=guard, role=role)
+    return (arrivals, role, minute)

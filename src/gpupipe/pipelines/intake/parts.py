@@ -1,0 +1,122 @@
+"""The parts that all others refer to: the bucket, the queue of its events, and the queues that shards may wait in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpupipe.config import PipelineSettings, Retention
+from gpupipe.names import Stack
+from gpupipe.resources import Resource
+from gpupipe.resources.bucket import Bucket, LifecycleRule
+from gpupipe.resources.bucket_notification import BucketNotification, NotificationRule
+from gpupipe.resources.log_group import LogGroup
+from gpupipe.resources.queue import Queue
+from gpupipe.resources.queue_policy import QueuePolicy
+from gpupipe.resources.table import Table
+from gpuworker import contract
+
+DISPATCH_TIMEOUT_S = 300
+"""It stops beginning anything a minute before; a manifest of a million images takes about that."""
+EVENTS_VISIBILITY_S = DISPATCH_TIMEOUT_S + 60
+"""SQS must not hand a message out again while dispatch may still be at it."""
+EVENT_RECEIVES = 20
+UNFINISHED_UPLOAD_DAYS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """What the other parts refer to; each kind has its own below."""
+
+    stack: Stack
+    pipeline: str
+    settings: PipelineSettings
+    table: Table
+    bucket: Bucket
+    events: Queue
+    endpoints: Mapping[str, str]
+    """The emulators', by service; none on AWS."""
+
+    def log_group(self, name: str) -> LogGroup:
+        """The log group `name`, kept as long as the pipeline's logs are."""
+        days = self.settings.retention.logs_days
+        return LogGroup(stack=self.stack, pipeline=self.pipeline, name=name, retention_days=days)
+
+    def url(self, queue: Queue) -> str:
+        """The URL of `queue`, for those who are told it."""
+        endpoint = self.endpoints.get("sqs") or self.endpoints.get("default")
+        return self.stack.queue_url(queue.name, endpoint)
+
+
+def data_bucket(stack: Stack, pipeline: str, retention: Retention, *, more: Mapping[str, int] | None = None) -> Bucket:
+    """The pipeline's bucket; `more` are prefixes of its kind alone, with the days until what is there expires."""
+    expiring = {
+        contract.INCOMING: retention.inputs_days,
+        contract.INPUTS: retention.inputs_days,
+        contract.PROCESSED: retention.processed_days,
+        contract.JOBS: retention.processed_days,
+        contract.LOGS: retention.logs_days,
+        **(more or {}),
+    }
+    rules = [LifecycleRule(id=p.rstrip("/"), prefix=p, expire_days=days) for p, days in expiring.items() if days]
+    tidy = LifecycleRule(
+        id="old-versions",
+        old_versions_days=retention.old_versions_days,
+        abort_uploads_days=UNFINISHED_UPLOAD_DAYS,
+    )
+    return Bucket(stack=stack, pipeline=pipeline, name=stack.data_bucket(pipeline), lifecycle=(*rules, tidy))
+
+
+def event_queue(stack: Stack, pipeline: str) -> Queue:
+    """What arrived in the bucket, on its way to dispatch."""
+    undelivered = Queue(stack=stack, pipeline=pipeline, name=stack.undelivered_queue(pipeline))
+    return Queue(
+        stack=stack,
+        pipeline=pipeline,
+        name=stack.event_queue(pipeline),
+        visibility_timeout_s=EVENTS_VISIBILITY_S,
+        dead_letter=undelivered,
+        max_receives=EVENT_RECEIVES,
+    )
+
+
+def work_queue(stack: Stack, pipeline: str, *, visibility_timeout_s: int, max_receives: int) -> Queue:
+    """Shards on their way to those who work, and behind it the queue of those that nobody could finish."""
+    return Queue(
+        stack=stack,
+        pipeline=pipeline,
+        name=stack.work_queue(pipeline),
+        visibility_timeout_s=visibility_timeout_s,
+        dead_letter=Queue(stack=stack, pipeline=pipeline, name=stack.dead_letter_queue(pipeline)),
+        max_receives=max_receives,
+    )
+
+
+def with_dead_letters(*queues: Queue) -> tuple[Queue, ...]:
+    """The queues, after those that their failures go to."""
+    return (*(queue.dead_letter for queue in queues if queue.dead_letter), *queues)
+
+
+def uploads_tell_dispatch(parts: Intake) -> tuple[Resource, ...]:
+    """What arrives in the bucket is told to the event queue: drop-ins, and the manifests of jobs."""
+    stack, pipeline = parts.stack, parts.pipeline
+    may_send = QueuePolicy(
+        stack=stack, pipeline=pipeline, name=parts.events.name, queue=parts.events, bucket=parts.bucket
+    )
+    created = ("s3:ObjectCreated:*",)
+    rules = (
+        NotificationRule(id=f"gpupipe-{pipeline}-incoming", events=created, prefix=contract.INCOMING),
+        NotificationRule(
+            id=f"gpupipe-{pipeline}-manifests", events=created, prefix=contract.JOBS, suffix=contract.MANIFEST_NAME
+        ),
+    )
+    notification = BucketNotification(
+        stack=stack,
+        pipeline=pipeline,
+        name=parts.bucket.name,
+        bucket=parts.bucket,
+        queue=parts.events,
+        policy=may_send,
+        rules=rules,
+    )
+    return (may_send, notification)

@@ -1,0 +1,117 @@
+"""What the parts of every such pipeline may do, and to what: exact actions on exact ARNs."""
+
+from __future__ import annotations
+
+from gpupipe.names import Stack
+from gpupipe.pipelines.intake.parts import Intake
+from gpupipe.resources.bucket import Bucket
+from gpupipe.resources.log_group import LogGroup
+from gpupipe.resources.role import Role, Statement
+from gpupipe.resources.schedule import group_arn
+from gpupipe.resources.table import Table
+
+LAMBDA, SCHEDULER = "lambda.amazonaws.com", "scheduler.amazonaws.com"
+LEDGER_ACTIONS = (
+    "dynamodb:BatchGetItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+)
+RECEIVE_ACTIONS = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+)
+
+
+def dispatch_role(parts: Intake, log: LogGroup, *sending: Statement) -> Role:
+    """Dispatch reads what arrived, writes jobs and shards, sends them as its kind does, and wakes the guard."""
+    statements = (
+        writes_log(log),
+        uses_ledger(parts.table),
+        Statement(sid="TakeEvents", actions=RECEIVE_ACTIONS, resources=(parts.events.arn,)),
+        Statement(sid="ReadArrivals", actions=("s3:GetObject",), resources=below(parts.bucket, "incoming/*", "jobs/*")),
+        Statement(
+            sid="WriteJobs", actions=("s3:DeleteObject", "s3:PutObject"), resources=below(parts.bucket, "jobs/*")
+        ),
+        lists(parts.bucket),
+        wakes_guard(parts.stack, parts.pipeline),
+        *sending,
+    )
+    return function_role(parts, parts.stack.dispatch_function(parts.pipeline), *statements)
+
+
+def guard_role(parts: Intake, log: LogGroup, *acting: Statement) -> Role:
+    """The guard keeps the ledger true and sends shards again; what it does to machines is its kind's."""
+    statements = (
+        writes_log(log),
+        uses_ledger(parts.table),
+        Statement(sid="CloseJobs", actions=("s3:GetObject", "s3:PutObject"), resources=below(parts.bucket, "jobs/*")),
+        lists(parts.bucket),
+        *acting,
+    )
+    return function_role(parts, parts.stack.guard_function(parts.pipeline), *statements)
+
+
+def schedule_role(stack: Stack, pipeline: str) -> Role:
+    """EventBridge Scheduler calls the guard, and only on behalf of this account's schedules."""
+    return Role(
+        stack=stack,
+        name=stack.part(pipeline, "schedule"),
+        pipeline=pipeline,
+        service=SCHEDULER,
+        source_arn=group_arn(stack),
+        statements=(wakes_guard(stack, pipeline),),
+    )
+
+
+def function_role(parts: Intake, function: str, *statements: Statement) -> Role:
+    """The role of the function of that name."""
+    return Role(stack=parts.stack, name=function, pipeline=parts.pipeline, service=LAMBDA, statements=statements)
+
+
+def writes_log(log: LogGroup) -> Statement:
+    # Not CreateLogGroup: a function that is still running when `down` deletes its group would bring it back.
+    actions = ("logs:CreateLogStream", "logs:PutLogEvents")
+    return Statement(sid="WriteLog", actions=actions, resources=(f"{log.arn}:*",))
+
+
+def uses_ledger(table: Table) -> Statement:
+    return Statement(sid="Ledger", actions=LEDGER_ACTIONS, resources=(table.arn,))
+
+
+def lists(bucket: Bucket) -> Statement:
+    # Without it S3 answers 403 instead of 404 for an object that is not there.
+    return Statement(sid="ToldWhatIsMissing", actions=("s3:ListBucket",), resources=(bucket.arn,))
+
+
+def wakes_guard(stack: Stack, pipeline: str) -> Statement:
+    guard = stack.arn("lambda", f"function:{stack.guard_function(pipeline)}")
+    return Statement(sid="WakeGuard", actions=("lambda:InvokeFunction",), resources=(guard,))
+
+
+def reads_inputs(bucket: Bucket) -> Statement:
+    """What whoever works on shards reads."""
+    return Statement(
+        sid="ReadInputs",
+        actions=("s3:GetObject", "s3:GetObjectVersion"),
+        resources=below(bucket, "incoming/*", "inputs/*", "jobs/*", "processed/*"),
+    )
+
+
+def writes_results(bucket: Bucket) -> Statement:
+    """What whoever works on shards writes."""
+    return Statement(
+        sid="WriteResults",
+        actions=("s3:AbortMultipartUpload", "s3:PutObject"),
+        resources=below(bucket, "jobs/*", "logs/*", "processed/*"),
+    )
+
+
+def below(bucket: Bucket, *patterns: str) -> tuple[str, ...]:
+    """The ARNs of the objects whose keys match."""
+    return tuple(f"{bucket.arn}/{pattern}" for pattern in patterns)
