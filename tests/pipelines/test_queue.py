@@ -10,7 +10,7 @@ from tests.pipelines.settings import STACK, config, only, wanted
 
 from gpupipe.errors import ConfigError
 from gpupipe.functions.settings import VARIABLE, FunctionSettings
-from gpupipe.pipelines import cost_notes
+from gpupipe.pipelines import cost_notes, provisioned
 from gpupipe.pipelines.intake.parts import DISPATCH_TIMEOUT_S
 from gpupipe.pipelines.queue.machines import WORKER_SETTINGS_FILE
 from gpupipe.resources.bucket import Bucket
@@ -248,6 +248,22 @@ def test_machines_carry_the_tags_they_are_found_by() -> None:
     assert template.machine_tags["gpupipe:stack"] == "demo-dev"
     assert template.machine_tags["gpupipe:pipeline"] == "segment"
     assert template.machine_tags["team"] == "fields"
+
+
+# --- what others ask --------------------------------------------------------------------------------------------
+
+
+def test_every_log_group_is_one_that_is_made() -> None:
+    made = {one.name for one in wanted() if isinstance(one, LogGroup)}
+
+    assert set(provisioned(config().pipelines["segment"]).log_groups(STACK, "segment").values()) == made
+
+
+@pytest.mark.parametrize(("items", "machines", "shard"), [(1000, 1, 225), (100, 5, 5), (2, 5, 1)])
+def test_a_small_job_is_shared_among_the_machines(items: int, machines: int, shard: int) -> None:
+    settings = config(compute={"max_instances": machines, "on_idle": "terminate"}).pipelines["segment"]
+
+    assert provisioned(settings).shard_items(items, seconds_per_item=0.4) == shard
 
 
 # --- cost ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from gpupipe.aws import Aws
-from gpupipe.config import Config
+from gpupipe.config import Config, PipelineSettings
 from gpupipe.names import Stack
 from gpupipe.resources import Resource
 from gpupipe.resources.state_bucket import StateBucket
@@ -27,6 +27,19 @@ class Provisioned(Protocol):
         """A sentence on what it costs while it works."""
         ...
 
+    def log_groups(self, stack: Stack, pipeline: str) -> Mapping[str, str]:
+        """Where what writes: a word for people ("guard") -> the name of its log group; what does the work first."""
+        ...
+
+    def shard_items(self, items: int, seconds_per_item: float) -> int:
+        """How many items a shard of a job of `items` holds."""
+        ...
+
+
+def provisioned(settings: PipelineSettings) -> Provisioned:
+    """`settings` as what a kind's settings also are; every kind's are."""
+    return cast(Provisioned, settings)
+
 
 def desired(config: Config, aws: Aws) -> tuple[Resource, ...]:
     """Everything that `config` wants in the account of `aws`: the stack's own things and each pipeline's. No call is
@@ -36,7 +49,7 @@ def desired(config: Config, aws: Aws) -> tuple[Resource, ...]:
     of_pipelines = [
         resource
         for name, settings in config.pipelines.items()
-        for resource in cast(Provisioned, settings).resources(stack, name, table=table, endpoints=aws.endpoints)
+        for resource in provisioned(settings).resources(stack, name, table=table, endpoints=aws.endpoints)
     ]
     return (StateBucket.of(stack), table, *of_pipelines)
 
@@ -49,5 +62,5 @@ def ledger_table(stack: Stack) -> Table:
 def cost_notes(config: Config) -> tuple[str, ...]:
     """What each pipeline costs while it works, a sentence each."""
     return tuple(
-        cast(Provisioned, settings).cost_note(name, config.stack.region) for name, settings in config.pipelines.items()
+        provisioned(settings).cost_note(name, config.stack.region) for name, settings in config.pipelines.items()
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from gpupipe.config import Frozen, PipelineSettings
+from gpuworker.contract import shard_size
 
 if TYPE_CHECKING:
     from gpupipe.names import Stack
@@ -76,6 +77,18 @@ class QueuePipeline(PipelineSettings):
         from gpupipe.pipelines.queue.resources import resources  # settings are read by every command, this by few
 
         return resources(self, stack, pipeline, table=table, endpoints=endpoints)
+
+    def log_groups(self, stack: Stack, pipeline: str) -> Mapping[str, str]:
+        """Source -> log group."""
+        return {
+            "worker": stack.worker_log_group(pipeline),
+            "dispatch": stack.function_log_group(stack.dispatch_function(pipeline)),
+            "guard": stack.function_log_group(stack.guard_function(pipeline)),
+        }
+
+    def shard_items(self, items: int, seconds_per_item: float) -> int:
+        """Enough for every machine of the fleet to have a share."""
+        return shard_size(items, seconds_per_item=seconds_per_item, max_instances=self.compute.max_instances)
 
     def cost_note(self, pipeline: str, region: str) -> str:
         """What it costs while it works, and what a machine at rest costs."""
