@@ -1,15 +1,22 @@
-"""The items of one shard on their way through the stream, and the outcomes that gather."""
+"""The items of one shard on their way through the stream, and the outcomes that gather.
+
+Where an item's bytes come from and where its result goes is its feed's: for a shard the bucket, for a request by HTTP
+the request itself and its answer (`gpuworker.serving.direct`).
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gpuworker.budget import Reservation
 from gpuworker.contract import Failure, Item, ItemResult, Shard
 from gpuworker.journal import ShardId
+from gpuworker.record import publish
+from gpuworker.storage import Storage
 from gpuworker.tasks import Decoded, Encoded, Source
 
 Outcome = ItemResult | Failure
@@ -21,7 +28,8 @@ class Feed:
     The runner fills and awaits it, the stream settles its items, the entry looks at `progress` and calls `cancel`.
     """
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, *, on_over: Callable[[], None] = lambda: None) -> None:
+        """`on_over` is called in whatever thread ends the wait; maybe more than once."""
         self.shard = shard
         self.id = ShardId.of(shard)
         self.batch_key = json.dumps(dict(shard.options), sort_keys=True)
@@ -32,6 +40,9 @@ class Feed:
         self._cancelled = False
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._on_over = on_over
+        self.taken_over = 0
+        """Items whose outcome an earlier run had left; the runner sets it."""
 
     # --- for the stream ---
 
@@ -47,8 +58,9 @@ class Feed:
                 return False
             self._outcomes[index] = outcome
             self._awaiting_infer.discard(index)
-            if len(self._outcomes) == len(self.shard.items):
-                self._over.set()
+            complete = len(self._outcomes) == len(self.shard.items)
+        if complete:
+            self._end()
         return True
 
     def at_infer(self, index: int) -> None:
@@ -60,14 +72,28 @@ class Feed:
         """Something that is no item's fault (the bucket, the model) makes it impossible to go on."""
         with self._lock:
             self._error = self._error or error
+        self._end()
+
+    def fetch(self, item: Item, storage: Storage) -> bytes:
+        """An item's bytes. Raises ItemError, and StorageError for what is not the item's fault."""
+        return storage.get(item.key, etag=item.etag, version_id=item.version_id, size=item.size).data
+
+    def deliver(
+        self, item: Item, encoded: Encoded, storage: Storage, *, record_name: str, seconds: Mapping[str, float]
+    ) -> Outcome:
+        """Put an item's result where it belongs; the outcome. Raises StorageError."""
+        return publish(storage, self.shard, item, encoded, record_name=record_name, seconds=seconds)
+
+    def _end(self) -> None:
         self._over.set()
+        self._on_over()
 
     # --- for the runner and the entry ---
 
     def cancel(self) -> None:
         """Nobody wants it any more, or it is given back."""
         self._cancelled = True
-        self._over.set()
+        self._end()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until every item has its outcome, or it was cancelled or failed; whether that is so."""
@@ -85,6 +111,11 @@ class Feed:
     def progress(self) -> int:
         """Items that have their outcome."""
         return len(self._outcomes)
+
+    @property
+    def finished_here(self) -> int:
+        """Items that have their outcome from this run."""
+        return len(self._outcomes) - self.taken_over
 
     @property
     def awaiting_infer(self) -> int:

@@ -10,12 +10,10 @@ started it powers the machine off. Any other: start it again.
 from __future__ import annotations
 
 import faulthandler
-import importlib.util
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,26 +21,28 @@ from typing import Any
 from gpuworker.contract import ContractError, WorkerSettings
 from gpuworker.delivery import WorkQueue
 from gpuworker.handling import attempt
-from gpuworker.isolate import ChildSettings, Isolator
 from gpuworker.journal import Journal, JournalBusyError
-from gpuworker.ledger import Ledger
 from gpuworker.log import Log, Printed, Sink
 from gpuworker.log_sinks import CloudWatch, DayFiles
-from gpuworker.memory import SHARE_FOR_CHILD, memory_limit_bytes
 from gpuworker.metadata import Metadata, machine_name, watch_for_notice
-from gpuworker.runner import Workshop
+from gpuworker.setup import (
+    CLOSE_LOG_S,
+    CLOSE_STREAM_S,
+    DEADMAN_S,
+    EXIT_FAILED,
+    EXIT_STUCK,
+    choose_device,
+    client,
+    open_workshop,
+    wait_for_credentials,
+)
 from gpuworker.storage import Storage
-from gpuworker.stream import Stream
 from gpuworker.tasks import Task, make_task
 from gpuworker.turns import share_interpreter_finely
 from gpuworker.worker import Reason, Worker
 
 DEFAULT_CONFIG = "/etc/gpupipe/worker.json"
 DEFAULT_WORK_DIR = "/var/lib/gpupipe"
-EXIT_FAILED, EXIT_STUCK = 1, 75
-DEADMAN_S = 60.0
-"""On top of an item's timeout: if no Python ran for so long, a library holds the interpreter and the process ends."""
-CLOSE_STREAM_S, CLOSE_LOG_S = 2.0, 2.0
 
 
 def main() -> None:
@@ -91,7 +91,8 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
         session = wait_for_credentials(settings, log)
         storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
         log = _full_log(settings, session, storage, folder=folder, machine=machine)
-        workshop = _open_workshop(settings, task, session, storage, journal, log, machine=machine)
+        device = choose_device(settings.device)
+        workshop = open_workshop(settings, task, session, storage, journal, log, machine=machine, device=device)
         worker = Worker(
             settings=settings,
             workshop=workshop,
@@ -124,39 +125,10 @@ def _work(worker: Worker, metadata: Metadata | None) -> int:
 # --- putting it together ---
 
 
-def wait_for_credentials(settings: WorkerSettings, log: Log) -> Any:
-    """A boto3 session that has credentials; a machine that has just booted may have to wait for them.
-
-    Raises RuntimeError when none come within the pipeline's idle time.
-    """
-    import boto3
-
-    deadline = time.monotonic() + settings.idle_minutes * 60
-    pause_s = 1.0
-    while True:
-        session = boto3.Session(region_name=settings.region)
-        if session.get_credentials() is not None:
-            return session
-        if time.monotonic() + pause_s > deadline:
-            raise RuntimeError("there are no AWS credentials: the machine has no instance profile or no metadata")
-        log.warning("waiting_for_credentials")
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 2, 60.0)
-
-
-def _client(session: Any, service: str) -> Any:
-    from botocore.config import Config
-
-    config = Config(
-        retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=20, max_pool_connections=16
-    )
-    return session.client(service, config=config)
-
-
 def _full_log(settings: WorkerSettings, session: Any, storage: Storage, *, folder: Path, machine: str) -> Log:
     sinks: list[Sink] = [
         Printed(),
-        CloudWatch(_client(session, "logs"), settings.log_group, machine),
+        CloudWatch(client(session, "logs"), settings.log_group, machine),
         DayFiles(storage, folder / "logs", machine),
     ]
     return Log(sinks, {"machine": machine})
@@ -164,60 +136,12 @@ def _full_log(settings: WorkerSettings, session: Any, storage: Storage, *, folde
 
 def _open_queue(settings: WorkerSettings, session: Any, folder: Path) -> WorkQueue:
     return WorkQueue(
-        client=_client(session, "sqs"),
+        client=client(session, "sqs"),
         url=settings.queue_url,
         visibility_timeout_s=settings.visibility_timeout_s,
         max_receives=settings.max_receives,
         folder=folder / "held",
     )
-
-
-def _open_workshop(
-    settings: WorkerSettings,
-    task: Task,
-    session: Any,
-    storage: Storage,
-    journal: Journal,
-    log: Log,
-    *,
-    machine: str,
-) -> Workshop:
-    """Load the model and start the stream. Raises whatever the task raises when it cannot load."""
-    ledger = Ledger(_client(session, "dynamodb"), settings.table)
-    device = choose_device(settings.device)
-    log.info("worker_starts", task=settings.task, device=device, pid=os.getpid(), left_behind=len(journal.left_behind))
-    started = time.monotonic()
-    task.load(device, settings.task_options)
-    log.info(
-        "task_loaded", engine=task.engine_info(settings.task_options), seconds=round(time.monotonic() - started, 3)
-    )
-    child = ChildSettings(
-        task=ChildSettings.reference(task),
-        device=device,
-        options=settings.task_options,
-        memory_limit_bytes=int(memory_limit_bytes() * SHARE_FOR_CHILD),
-        item_timeout_s=settings.item_timeout_s,
-    )
-    stream = Stream(
-        task,
-        storage,
-        journal=journal,
-        isolator=Isolator(child, log),
-        log=log,
-        item_timeout_s=settings.item_timeout_s,
-    )
-    return Workshop(task=task, stream=stream, storage=storage, ledger=ledger, journal=journal, log=log, machine=machine)
-
-
-def choose_device(wanted: str) -> str:
-    """`wanted`, or for "auto" cuda where there is a GPU that torch can use. Where there is none, torch stays unread."""
-    if wanted != "auto":
-        return wanted
-    if not Path("/dev/nvidiactl").exists() or importlib.util.find_spec("torch") is None:
-        return "cpu"
-    import torch  # type: ignore[import-not-found,unused-ignore]
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 if __name__ == "__main__":

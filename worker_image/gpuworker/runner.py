@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gpuworker import record
 from gpuworker.contract import Failure, ItemResult, Shard, ShardResult, result_key
@@ -40,6 +40,8 @@ class Workshop:
     journal: Journal
     log: Log
     machine: str
+    variant: str = ""
+    """Which of an endpoint's variants this is; results tell."""
     clock: Callable[[], float] = time.time
 
 
@@ -101,6 +103,7 @@ def _take_over_finished(feed: Feed, workshop: Workshop) -> None:
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="records") as readers:
         list(readers.map(look, feed.unsettled()))
+    feed.taken_over = feed.progress
     workshop.log.info("shard_continued", job=shard.job, shard=shard.number, finished=feed.progress)
 
 
@@ -118,7 +121,7 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult
         number=shard.number,
         generation=shard.generation,
         machine=workshop.machine,
-        engine=workshop.task.engine_info(shard.options),
+        engine=engine_of(workshop, shard.options),
         header=workshop.task.shard_header(shard.options),
         started_at=started_at,
         finished_at=finished_at,
@@ -126,6 +129,12 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult
         failures=failures,
         timings={**timings, "wall": round(finished_at - started_at, 3)},
     )
+
+
+def engine_of(workshop: Workshop, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What made a result: the engine, and the endpoint's variant where there is one."""
+    variant = {"variant": workshop.variant} if workshop.variant else {}
+    return {**workshop.task.engine_info(options), **variant}
 
 
 def _committed(result: ShardResult, workshop: Workshop) -> ShardResult:

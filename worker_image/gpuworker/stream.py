@@ -21,7 +21,6 @@ from gpuworker.isolate import Isolator
 from gpuworker.journal import Journal
 from gpuworker.log import Log
 from gpuworker.memory import budget_bytes
-from gpuworker.record import publish
 from gpuworker.storage import Storage
 from gpuworker.tasks import Encoded, ItemError, Task
 from gpuworker.turns import let_model_go_first
@@ -140,7 +139,9 @@ class Stream:
         passage.reservation = self.budget.admit(item.size)
         self._frame.require_wanted(passage)
         started = time.perf_counter()
-        data = self._storage.get(item.key, etag=item.etag, version_id=item.version_id, size=item.size).data
+        data = passage.feed.fetch(item, self._storage)
+        if not item.size:  # not known before
+            passage.reservation.correct(len(data))
         passage.seconds["download"] = seconds_since(started)
         self._frame.require_wanted(passage)
         return data
@@ -181,9 +182,8 @@ class Stream:
         passage.reservation.correct(sum(len(file.data) for file in encoded.files.values()))
         self._frame.require_wanted(passage)
         started = time.perf_counter()
-        shard, record_name = passage.feed.shard, self._task.record_name
-        seconds = passage.seconds
-        outcome = publish(self._storage, shard, passage.item, encoded, record_name=record_name, seconds=seconds)
+        record_name, seconds = self._task.record_name, passage.seconds
+        outcome = passage.feed.deliver(passage.item, encoded, self._storage, record_name=record_name, seconds=seconds)
         seconds["upload"] = seconds_since(started)  # the outcome holds this very mapping
         self._frame.settle(passage, outcome)
 

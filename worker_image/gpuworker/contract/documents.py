@@ -6,6 +6,7 @@ Every document carries `version`, so that a worker can refuse what a newer CLI w
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from gpuworker.contract.keys import shard_key
 
 VERSION = 1
 MAX_SHARD_ITEMS = 256
+ENVIRONMENT_NAME = "GPUPIPE_WORKER"
+ENVIRONMENT_PIECE = 1000
+"""Characters; SageMaker lets a variable's value have 1,024."""
 
 JobKind = Literal["submitted", "drop-in"]
 T = TypeVar("T", bound="Document")
@@ -240,6 +244,7 @@ class WorkerSettings(Document):
     account: str
     bucket: str
     queue_url: str
+    """"" where shards do not come from a queue."""
     table: str
     log_group: str
     task: str
@@ -252,3 +257,27 @@ class WorkerSettings(Document):
     """Receives before SQS moves a message to the dead-letter queue."""
     item_timeout_s: float = 300.0
     device: str = "auto"
+    variant: str = ""
+    """Which of an endpoint's variants this is; written into every result."""
+    invocation_timeout_s: float = 900.0
+    """How long the caller of an endpoint waits for one answer."""
+    max_concurrency: int = 4
+    """Shards that one instance of an endpoint works on at a time."""
+
+    def to_environment(self) -> dict[str, str]:
+        """As environment variables that are short enough for SageMaker: GPUPIPE_WORKER, GPUPIPE_WORKER_1, …"""
+        text = self.to_json()
+        pieces = [text[start : start + ENVIRONMENT_PIECE] for start in range(0, len(text), ENVIRONMENT_PIECE)]
+        return {_variable(number): piece for number, piece in enumerate(pieces)}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> WorkerSettings:
+        """What `to_environment` wrote. Raises ContractError."""
+        if ENVIRONMENT_NAME not in environment:
+            raise ContractError(f"the environment variable {ENVIRONMENT_NAME} is missing")
+        names = itertools.takewhile(environment.__contains__, map(_variable, itertools.count()))
+        return cls.from_json("".join(environment[name] for name in names))
+
+
+def _variable(number: int) -> str:
+    return f"{ENVIRONMENT_NAME}_{number}" if number else ENVIRONMENT_NAME
