@@ -71,6 +71,9 @@ PROPAGATING = (
 
 READS = ("Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "Lookup", "Search", "Filter", "Simulate")
 
+READ_TIMEOUTS_S = {"sagemaker-runtime": 75}
+"""Seconds to wait for an answer where a minute is too short: SageMaker gives a container 60 seconds for its own."""
+
 Gate = Callable[[str, str], None]
 """Called with service and operation before every call; raises to stop it."""
 
@@ -104,7 +107,7 @@ class Aws:
         config = Config(
             retries={"mode": "adaptive" if service == "iam" else "standard", "max_attempts": 8},
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=READ_TIMEOUTS_S.get(service, 60),
             max_pool_connections=32,
             s3={"addressing_style": "path" if self.endpoints else "auto"},
             user_agent_extra="gpupipe",

@@ -17,6 +17,7 @@
      |- TargetError             the local target cannot start, answer or stop
      |- NotDeployedError        the stack is not there yet: `gpupipe up` first
      |- JobError                a job is unknown, unfinished, or cannot take what was asked
+     |- InvocationError         an endpoint gave no answer to one request, or refused it
      `- IntegrityError          what was read back is not what was written
 
 `exit_code` of an error decides the process's exit code; the CLI's `main()` is the only place that uses it.
@@ -136,6 +137,10 @@ class NotDeployedError(GpupipeError):
 
 class JobError(GpupipeError):
     """A job is unknown, unfinished, or cannot take what was asked of it."""
+
+
+class InvocationError(GpupipeError):
+    """An endpoint refused or failed one request, or gave no answer in time."""
 
 
 class IntegrityError(GpupipeError):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gpupipe.cli import control, demo, dlq, local, logs, project, results, stack, work
+from gpupipe.cli import control, demo, dlq, invoke, local, logs, project, results, stack, work
 
 app = typer.Typer(
     name="gpupipe",
@@ -38,7 +38,7 @@ def _globals(
 
 for command in (
     *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
-    *(work.submit, work.watch, results.fetch, work.run, work.jobs),
+    *(work.submit, work.watch, results.fetch, work.run, work.jobs, invoke.invoke),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
     # \b keeps click from wrapping the example, which is there to be copied.

@@ -1,4 +1,4 @@
-"""`logs`: worker, dispatch and guard on one time line."""
+"""`logs`: everything that a pipeline consists of on one time line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def logs(
     limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = LINES,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document; with -f a JSON line each.")] = False,
 ) -> None:
-    """Show what worker, dispatch and guard log, on one time line.
+    """Show what workers or endpoint and the functions log, on one time line.
 
     Example: gpupipe logs -f --since 10m
     """

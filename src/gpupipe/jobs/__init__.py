@@ -35,6 +35,11 @@ class JobsContext:
         return self.config.pipelines[self.pipeline]
 
     @property
+    def mode(self) -> str:
+        """How its endpoint is asked, "async" or "realtime"; "" for a pipeline of machines."""
+        return str(getattr(self.settings, "mode", ""))
+
+    @property
     def bucket(self) -> str:
         return self.aws.stack.data_bucket(self.pipeline)
 

@@ -1,4 +1,4 @@
-"""The log of worker, dispatch and guard on one time line, structured; read back to a time, or followed.
+"""The log of everything that a pipeline consists of on one time line, structured; read back to a time, or followed.
 
 CloudWatch sorts each group's events; the groups are merged as streams, so that a day of logs takes no memory.
 """
@@ -19,12 +19,19 @@ from gpupipe.aws import is_absent
 from gpupipe.errors import UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
+from gpupipe.pipelines import provisioned
 
 OVERLAP_S = 20.0
 """Following looks back so far each time: lines of several machines arrive a little late and out of order."""
 PAGE_EVENTS = 10_000
 _PLATFORM = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START ", "INIT_REPORT ", "XRAY TraceId:")
-_TROUBLE = ("[ERROR]", "Task timed out", "Status: timeout", "Status: error", "Traceback (most recent call last)")
+_TROUBLE = (
+    *("[ERROR]", "Task timed out", "Status: timeout", "Status: error", "Traceback (most recent call last)"),
+    # SageMaker's and the HTTP server's own words, on lines that are not JSON.
+    *("ERROR:", "CRITICAL:", "[sagemaker logs]: Error", "Failed to", "Received server error"),
+)
+_MACHINES = frozenset({"worker", "endpoint"})
+"""Sources that are no Lambda function: their streams are named after a machine."""
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _ABOUT = frozenset({"at", "level", "event", "machine", "job"})
 
@@ -36,7 +43,7 @@ class LogLine:
     at: float
     """Unix time in seconds."""
     source: str
-    """worker, dispatch or guard."""
+    """What wrote it: worker or endpoint, dispatch, guard, callback, forward."""
     level: str
     event: str
     """The event's name, or the text of a line that is not JSON."""
@@ -62,12 +69,7 @@ def parse_since(text: str, *, now: float) -> float:
 
 def sources(ctx: JobsContext) -> Mapping[str, str]:
     """Source -> log group."""
-    stack, pipeline = ctx.aws.stack, ctx.pipeline
-    return {
-        "worker": stack.worker_log_group(pipeline),
-        "dispatch": stack.function_log_group(stack.dispatch_function(pipeline)),
-        "guard": stack.function_log_group(stack.guard_function(pipeline)),
-    }
+    return provisioned(ctx.settings).log_groups(ctx.aws.stack, ctx.pipeline)
 
 
 def read_logs(
@@ -177,9 +179,10 @@ def _identified(events: Iterator[Mapping[str, Any]]) -> Iterator[tuple[str, Mapp
 def parse_line(message: str, *, source: str, at: float, stream: str = "") -> LogLine | None:
     """A line of the log; None for what Lambda itself says of each invocation that went well."""
     text = message.rstrip()
-    if not text or (source != "worker" and text.startswith(_PLATFORM) and _level_of(text) == "info"):
+    is_function = source not in _MACHINES
+    if not text or (is_function and text.startswith(_PLATFORM) and _level_of(text) == "info"):
         return None
-    machine = stream if source == "worker" else ""
+    machine = "" if is_function else _machine(stream)
     told = _json(text)
     if told is None:
         return LogLine(at=at, source=source, level=_level_of(text), event=text, machine=machine)
@@ -192,6 +195,12 @@ def parse_line(message: str, *, source: str, at: float, stream: str = "") -> Log
         job=str(told.get("job") or ""),
         fields={name: value for name, value in told.items() if name not in _ABOUT},
     )
+
+
+def _machine(stream: str) -> str:
+    """Who writes this stream: an instance id, or `<variant>/<instance>` of an endpoint, which has a second stream for
+    what SageMaker itself says of asynchronous requests (`<variant>/<instance>/data-log`)."""
+    return "/".join(stream.split("/")[:2])
 
 
 def _json(text: str) -> Mapping[str, Any] | None:

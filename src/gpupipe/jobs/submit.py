@@ -26,9 +26,10 @@ from gpupipe.jobs.present import Present
 from gpupipe.jobs.sources import Input, content_type
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
 from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
+from gpupipe.pipelines import provisioned
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.job_options import job_options
-from gpuworker.contract import JobSpec, Manifest, input_key, job_key, manifest_key, shard_key, shard_size
+from gpuworker.contract import JobSpec, Manifest, input_key, job_key, manifest_key, shard_key
 
 MISTAKES_SHOWN = 5
 
@@ -259,10 +260,7 @@ class _Submission:
 
 
 def _shard_items(ctx: JobsContext, items: int, options: TaskOptions) -> int:
-    compute = getattr(ctx.settings, "compute", None)
-    return shard_size(
-        items, seconds_per_item=seconds_per_item(ctx, options), max_instances=getattr(compute, "max_instances", 1)
-    )
+    return provisioned(ctx.settings).shard_items(items, seconds_per_item(ctx, options))
 
 
 def _person() -> str:

@@ -1,0 +1,155 @@
+"""`invoke`: one image, answer now."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gpupipe.jobs.invoke import Answer, InvokeProgress
+
+SAY_EVERY_S = 30.0
+"""Seconds between two plain lines that say the same."""
+
+
+class Format(StrEnum):
+    """What the answer may look like."""
+
+    json = "json"
+    coco = "coco"
+
+
+def invoke(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="One image file.")],
+    pipeline: Annotated[str | None, typer.Option("--pipeline", help="Needed where several have an endpoint.")] = None,
+    variant: Annotated[
+        str, typer.Option("--variant", metavar="NAME", help="Which variant shall answer; realtime.")
+    ] = "",
+    accept: Annotated[Format, typer.Option("--accept", help="The task's own JSON, or COCO.")] = Format.json,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the answer to FILE.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", min=1, help="Seconds to wait; 900. Realtime: 60 at most.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Send one image to an endpoint and show its answer; nothing of it becomes a job.
+
+    Example: gpupipe invoke plan.png --pipeline rooms
+    """
+    from gpupipe.cli.opened import open_stack
+    from gpupipe.jobs.endpoints import choose_endpoint
+    from gpupipe.jobs.invoke import invoke as ask
+
+    screen = Screen(as_json=as_json)
+    opened = open_stack(context.obj, screen)
+    ctx = choose_endpoint(opened.aws, opened.config, pipeline)
+    with _telling(screen) as tell:
+        answer = ask(ctx, image, variant=variant, accept=accept.value, timeout_s=timeout, on_progress=tell)
+    if out is not None:
+        out.write_bytes(answer.body)
+    screen.answer(
+        {**answer.document(), "file": str(out) if out else None},
+        table=_table(answer.result) if out is None else None,
+        text=_text(answer, out),
+    )
+
+
+# --- while it goes on ---
+
+
+@contextlib.contextmanager
+def _telling(screen: Screen) -> Iterator[Callable[[InvokeProgress], None]]:
+    """A line on a terminal that changes; elsewhere a line when something changed in kind, and now and then."""
+    console = screen.err
+    if console.is_terminal:
+        with console.status("") as status:
+            yield lambda now: status.update(_told(now))
+    else:
+        yield _Plain(screen).show
+
+
+class _Plain:
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._told: object = None
+        self._told_at = 0.0
+
+    def show(self, now: InvokeProgress) -> None:
+        kind = (now.is_paused, now.endpoint)
+        if now.step == "wait" and (kind != self._told or now.waited_s - self._told_at >= SAY_EVERY_S):
+            self._told, self._told_at = kind, now.waited_s
+            self._screen.say(_told(now))
+
+
+def _told(now: InvokeProgress) -> str:
+    """What is going on, in plain words."""
+    if now.step == "upload":
+        return "uploading"
+    if now.step == "send" or now.endpoint is None:
+        return "asking"
+    since = f"; {duration(now.waited_s)} so far" if now.waited_s >= 1 else ""
+    state = now.endpoint
+    if now.is_paused:
+        return f"waiting: the pipeline is stopped, and `gpupipe start` lets it go on{since}"
+    if state.status not in ("InService", "Updating"):
+        return f"waiting: the endpoint is {state.status}{since}"
+    if not state.current:
+        return f"waiting: no instance runs; from zero it takes a few minutes until one answers{since}"
+    return f"waiting: {plural(state.current, 'instance')} at work{since}"
+
+
+# --- the answer ---
+
+
+def _table(result: Any) -> Table | None:
+    """Rooms, one a line; None for what is no list of rooms."""
+    rooms = result.get("rooms") if isinstance(result, Mapping) else None
+    if not isinstance(rooms, list) or not rooms:
+        return None
+    table = new_table("room", "label", "area", "x", "y", "width", "height", "corners", right=_NUMBERS)
+    for number, room in enumerate(rooms, 1):
+        corners = room.get("polygon") or ()
+        box = [_number(value) for value in (*(room.get("bbox") or ()), "", "", "", "")[:4]]
+        add_row(table, str(number), str(room.get("label") or ""), _number(room.get("area")), *box, str(len(corners)))
+    return table
+
+
+_NUMBERS = ("room", "area", "x", "y", "width", "height", "corners")
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value or "")
+
+
+def _text(answer: Answer, out: Path | None) -> str:
+    by = f" by variant {answer.variant}" if answer.variant else ""
+    end = f"{answer.image}: {_found(answer)}, in {answer.seconds:.2f} s{by}"
+    if out is not None:
+        return f"{end}\nwritten to {out}"
+    if answer.result is None:
+        kept = f"{len(answer.body):,} bytes of {answer.content_type or 'an unknown type'}"
+        return f"{end}\n{kept}; -o FILE keeps them"
+    if _table(answer.result) is not None or _count(answer.result) == 0:
+        return end
+    return f"{json.dumps(answer.result, indent=2, ensure_ascii=False)}\n{end}"
+
+
+def _found(answer: Answer) -> str:
+    count = _count(answer.result)
+    return "answered" if count is None else plural(count, "room")
+
+
+def _count(result: Any) -> int | None:
+    rooms = result.get("rooms") if isinstance(result, Mapping) else None
+    return len(rooms) if isinstance(rooms, list) else None
