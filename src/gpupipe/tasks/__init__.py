@@ -27,6 +27,8 @@ class TaskOptions(BaseModel):
 
     input_suffixes: ClassVar[frozenset[str]] = frozenset()
     """File name endings, lower case with the dot, that folders and archives are searched for."""
+    finds: ClassVar[tuple[str, str]] = ("thing", "things")
+    """What one of its annotations is called, and many of them."""
 
     def seconds_per_item(self) -> float:
         """Default estimate for one item on the default machine, before there is a measurement."""
@@ -42,3 +44,8 @@ def options_class(task: str) -> type[TaskOptions]:
     module, _, attribute = TASKS[task].partition(":")
     options: type[TaskOptions] = getattr(importlib.import_module(module), attribute)
     return options
+
+
+def finds_of(task: str) -> tuple[str, str]:
+    """What annotations of the task called `task` are called, one and many; also for one of another version."""
+    return options_class(task).finds if task in TASKS else TaskOptions.finds
