@@ -11,7 +11,8 @@ from botocore.stub import ANY, Stubber
 from tests.functions.conftest import NOW, TABLE, make_template, settings
 
 from gpupipe.functions import machines
-from gpupipe.functions.machines import Refusal, Template
+from gpupipe.functions.actions import Refusal
+from gpupipe.functions.machines import Template
 from gpupipe.functions.surroundings import Surroundings
 from gpupipe.functions.view import Instance
 from gpuworker.ledger import Ledger

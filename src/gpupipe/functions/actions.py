@@ -98,6 +98,17 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """AWS did not give a machine of this type in this zone, and why."""
+
+    instance_type: str
+    zone: str
+    code: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """The outcome of one look."""
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from gpupipe.functions.actions import Decision, StallJob, Waiting
-from gpupipe.functions.scale import scaling
+from gpupipe.functions.scale import Scaling, scaling
 from gpupipe.functions.upkeep import job_actions
 from gpupipe.functions.view import View
+
+
+class Scale(Protocol):
+    """Decides about machines; `stalled` are jobs that this very look found stalled."""
+
+    def __call__(self, view: View, *, stalled: frozenset[str]) -> Scaling: ...
+
+
+SCALES: Mapping[str, Scale] = {"queue": scaling}
+"""By kind of pipeline."""
 
 
 def decide(view: View) -> Decision:
     """What to do about `view`, in the order in which to do it: jobs first, so that machines follow the work."""
     for_jobs = job_actions(view)
     stalls = [action for action in for_jobs if isinstance(action, StallJob)]
-    machines = scaling(view, stalled=frozenset(stall.job for stall in stalls))
+    machines = SCALES[view.settings.kind](view, stalled=frozenset(stall.job for stall in stalls))
     waiting = [
         *(Waiting(code="stalled", message=f"Job {stall.job} is stalled: {stall.reason}.") for stall in stalls),
         *machines.waiting,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpupipe.functions import log
+from gpupipe.functions.actions import Refusal
 from gpupipe.functions.surroundings import Surroundings
 from gpupipe.functions.view import Instance
 
@@ -26,17 +27,6 @@ class Template:
 
     version: str
     fingerprint: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """EC2 did not give a machine of this type in this zone, and why."""
-
-    instance_type: str
-    zone: str
-    code: str
-    message: str
-    at: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
         around.ledger.cancel_job(job, "cancelled before it began")
         return False
     around.ledger.finish_if_complete(job)
-    log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=sent)
+    log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=len(sent))
     return not (spec.hold and generation == 0)
 
 

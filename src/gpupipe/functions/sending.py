@@ -1,42 +1,35 @@
-"""Shards on their way to whatever works on them; for kind `queue`, a message a shard."""
+"""How shards get to whatever works on them, by kind of pipeline; a new kind is one more line in the table."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from gpupipe.functions.surroundings import Surroundings
+from gpupipe.functions.work_queue import count_messages, send_messages
 from gpuworker.contract import Message
-from gpuworker.ledger.table import chunks
-
-BATCH_MAX = 10
-SENDERS = 8
-ATTEMPTS = 6
 
 
-class SendError(Exception):
-    """SQS did not take some messages, though asked several times."""
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to send shards."""
+
+    send: Callable[[Surroundings, Sequence[Message]], list[Message]]
+    """Sends them; those that were sent."""
+    waiting: Callable[[Surroundings], int | None]
+    """How many were sent and are not finished, approximately; None where nobody knows."""
 
 
-def send(around: Surroundings, messages: Iterable[Message]) -> int:
-    """Send them all; how many. Raises SendError; those that were sent before are sent, which does no harm."""
-    batches = list(chunks(messages, BATCH_MAX))
-    if len(batches) <= 1:
-        return sum(_send_batch(around, batch) for batch in batches)
-    with ThreadPoolExecutor(SENDERS, thread_name_prefix="send") as pool:
-        return sum(pool.map(lambda batch: _send_batch(around, batch), batches))
+_WORK_QUEUE = Way(send=send_messages, waiting=count_messages)
+_WAYS: Mapping[tuple[str, str], Way] = {("queue", ""): _WORK_QUEUE}
 
 
-def _send_batch(around: Surroundings, messages: Sequence[Message]) -> int:
-    entries = [{"Id": str(index), "MessageBody": message.to_json()} for index, message in enumerate(messages)]
-    for attempt in range(ATTEMPTS):
-        answer = around.sqs.send_message_batch(QueueUrl=around.settings.work_queue_url, Entries=entries)
-        failed = {failure["Id"]: failure for failure in answer.get("Failed", ())}
-        if not failed:
-            return len(messages)
-        entries = [entry for entry in entries if entry["Id"] in failed]
-        time.sleep(random.uniform(0, 0.05 * 2**attempt))
-    codes = sorted({failure["Code"] for failure in failed.values()})
-    raise SendError(f"SQS did not take {len(entries)} of {len(messages)} messages: {', '.join(codes)}")
+def way_of(around: Surroundings) -> Way:
+    """Of the pipeline that this function belongs to."""
+    settings = around.settings
+    return _WAYS[settings.kind, settings.mode]
+
+
+def send(around: Surroundings, messages: Iterable[Message]) -> list[Message]:
+    """Send them; those that were sent."""
+    return way_of(around).send(around, list(messages))

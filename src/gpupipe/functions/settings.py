@@ -14,11 +14,13 @@ VARIABLE = "GPUPIPE_FUNCTION"
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSettings(Document):
-    """One document serves dispatch and guard of a pipeline: they are halves of one thing."""
+    """One document serves all functions of a pipeline: they are parts of one thing."""
 
     stack: str
     pipeline: str
     kind: str
+    mode: str = ""
+    """Of an endpoint: "async" or "realtime"."""
     account: str
     region: str
     bucket: str
@@ -37,6 +39,16 @@ class FunctionSettings(Document):
     quiet_seconds: float = 60.0
     visibility_timeout_s: int = 600
     max_receives: int = 4
+    # Of an endpoint.
+    endpoint: str = ""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """The instance type that each prefers."""
+    min_instances: int = 0
+    max_concurrency: int = 4
+    """Invocations that one instance works on at once."""
+    invocation_timeout_s: float = 900.0
+    request_ttl_s: float = 21_600.0
+    """So long SageMaker keeps a request that no instance has taken up."""
     # The guard's machines.
     launch_template: str = ""
     instance_types: Sequence[str] = ()

@@ -120,7 +120,7 @@ def _lost(view: View) -> list[tuple[str, int]]:
     a wrong guess makes a duplicate, which a worker drops.
     """
     open_shards = [shard for job in view.jobs for shard in job.open_shards]
-    missing = len(open_shards) - view.queue_messages
+    missing = 0 if view.queue_messages is None else len(open_shards) - view.queue_messages
     if missing <= 0:
         return []
     silent = [s for s in open_shards if _shows_no_life(view, s) and not _is_hopeless(view, s)]

@@ -18,7 +18,7 @@ GONE = frozenset({"shutting-down", "terminated"})
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """An EC2 instance of this pipeline, as EC2 describes it."""
+    """A machine of this pipeline, as AWS describes it."""
 
     machine: str
     state: str
@@ -87,8 +87,9 @@ class View:
     now: float
     settings: FunctionSettings
     jobs: Sequence[JobView] = ()
-    queue_messages: int = 0
-    """In the work queue: visible, in flight or delayed; approximate."""
+    queue_messages: int | None = 0
+    """Shards that wait to be worked on or are worked on, by the queue's own count; None where it could not be asked,
+    and no shard counts as lost."""
     instances: Sequence[Instance] = ()
     records: Mapping[str, MachineRecord] = field(default_factory=dict)
     """Of machines by id, those long gone included."""
