@@ -6,9 +6,11 @@ shim that fails once moto does it by itself, so that the shim is then removed.
 
 from typing import Any, cast
 
+from gpupipe.local import moto_sagemaker
+
 
 def install() -> None:
-    """Mend moto's EC2 in place; called before it serves."""
+    """Mend moto in place; called before it serves."""
     from moto.ec2.models.launch_templates import LaunchTemplateBackend
     from moto.ec2.responses.fleets import Fleets
     from moto.ec2.responses.launch_templates import LaunchTemplates
@@ -16,6 +18,7 @@ def install() -> None:
     _make_fleets_idempotent(Fleets)
     _forget_deleted_versions(LaunchTemplateBackend)
     LaunchTemplates.delete_launch_template_versions = _delete_launch_template_versions
+    moto_sagemaker.install()
 
 
 def _make_fleets_idempotent(responses: Any) -> None:
