@@ -23,9 +23,11 @@ def cancel(context: typer.Context, job: Job, pipeline: Pipeline = None, as_json:
     """
     from gpupipe.cli.opened import open_stack
     from gpupipe.jobs.cancel import cancel as cancel_job
+    from gpupipe.jobs.listing import choose_job
 
     screen = Screen(as_json=as_json)
-    done = cancel_job(open_stack(context.obj, screen).context(pipeline), job)
+    opened = open_stack(context.obj, screen)
+    done = cancel_job(*choose_job(opened.aws, opened.config, job=job, pipeline=pipeline))
     text = f"{done.job} is cancelled: {plural(done.items_cancelled, 'image')} given up, {done.items_done:,} done before"
     if not done.items_cancelled and not done.items_done:
         text = f"{done.job} is cancelled before it began"
@@ -47,12 +49,14 @@ def retry(
     """
     from gpupipe.cli.opened import open_stack
     from gpupipe.errors import UsageError
+    from gpupipe.jobs.listing import choose_job
     from gpupipe.jobs.retry import retry_failed
 
     if not failed:
         raise UsageError("what shall be tried again?", hint=f"gpupipe retry {job} --failed")
     screen = Screen(as_json=as_json)
-    ctx = open_stack(context.obj, screen).context(pipeline)
+    opened = open_stack(context.obj, screen)
+    ctx, job = choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
     with going_on("Nothing was sent again. The same command begins anew."), screen.progress("shards") as bar:
 
         def on_progress(looked_at: int, total: int) -> None:
@@ -66,7 +70,7 @@ def retry(
 
 
 def start(context: typer.Context, pipeline: Pipeline = None, as_json: Json = False) -> None:
-    """Begin jobs that are held or stalled, go on after `stop`, and start a machine now.
+    """Begin jobs that are held or stalled, go on after `stop`, and start a machine or instance now.
 
     Example: gpupipe start
     """
@@ -78,7 +82,7 @@ def start(context: typer.Context, pipeline: Pipeline = None, as_json: Json = Fal
 
 
 def stop(context: typer.Context, pipeline: Pipeline = None, as_json: Json = False) -> None:
-    """Stop all machines until `start`; their work goes back to the queue and nothing is lost.
+    """Stop all machines and instances until `start`; their work goes back to the queue and nothing is lost.
 
     Example: gpupipe stop
     """

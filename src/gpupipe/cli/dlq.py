@@ -49,8 +49,10 @@ def redrive(context: typer.Context, pipeline: Pipeline = None, as_json: Json = F
     from gpupipe.jobs.dlq import redrive as send_again
 
     screen = Screen(as_json=as_json)
-    count = send_again(open_stack(context.obj, screen).context(pipeline))
-    text = f"{plural(count, 'dead letter')} sent again." if count else "No dead letter: nothing to send again."
+    ctx = open_stack(context.obj, screen).context(pipeline)
+    count = send_again(ctx)
+    again = "sent again" if ctx.has_work_queue else "taken up again; the guard sends them within a minute"
+    text = f"{plural(count, 'dead letter')} {again}." if count else "No dead letter: nothing to send again."
     screen.answer({"redriven": count}, text=text)
 
 
@@ -72,7 +74,12 @@ def purge(
     ctx = open_stack(context.obj, screen).context(pipeline)
     screen.confirm(f"Forget all dead letters of pipeline {ctx.pipeline}?", yes=yes)
     count = forget(ctx)
-    screen.answer({"purged": count}, text=f"{plural(count, 'dead letter')} forgotten.")
+    text = f"{plural(count, 'dead letter')} forgotten."
+    if not ctx.has_work_queue:
+        text += (
+            "\nAn endpoint's dead shards are no letters: they stay failures of their jobs (gpupipe retry JOB --failed)."
+        )
+    screen.answer({"purged": count}, text=text)
 
 
 def _table(letters: list[DeadLetter]) -> Table:

@@ -101,13 +101,17 @@ def status_table(document: Mapping[str, Any]) -> Table:
 
 def _bill(document: Mapping[str, Any]) -> list[str]:
     """Machines, and what all of it costs right now."""
+    from gpupipe.cli.watching import endpoint_text
+
     running = {one["machine"]: one for one in document["running"]}
-    lines = [f"machines: {len(document['machines']) or 'none'}"]
-    for name in document["machines"]:
+    # Instances of an endpoint are in the ledger alone: EC2 does not show them.
+    names = dict.fromkeys([*document["machines"], *running])
+    lines = [f"endpoint of {one['pipeline']}: {endpoint_text(one)}" for one in document["endpoints"]]
+    lines.append(f"machines: {len(names) or 'none'}")
+    for name in names:
         one = running.get(name)
-        lines.append(
-            f"  {name}  {one['type']} {one['zone']} {one['market']}, {one['state']}" if one else f"  {name}  off"
-        )
+        about = " ".join(one[part] for part in ("type", "zone", "market") if one[part]) if one else ""
+        lines.append(f"  {name}  {about}, {one['state']}" if one else f"  {name}  off")
     hour, month = sum(one["price_usd_per_hour"] for one in running.values()), document["usd_per_month"]
     cost = f"${hour:.3f} an hour for machines, and ${month:.2f} a month for the rest, used or not"
     return [*lines, f"costs nothing here; on AWS {cost}" if document["local"] else f"costs {cost}"]

@@ -121,18 +121,21 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
     found = stack_status(opened.config, opened.aws)
-    running = _running(opened) if found.machines else []
-    document = {**found.document(), "running": running, "local": opened.local_status()}
+    running, endpoints = _at_work(opened)
+    document = {**found.document(), "running": running, "endpoints": endpoints, "local": opened.local_status()}
     screen.answer(document, table=status_table(document), text=status_text(document))
 
 
-def _running(opened: Opened) -> list[dict[str, Any]]:
-    """Machines that cost money right now, as the ledger knows them."""
+def _at_work(opened: Opened) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Machines that cost money right now, and endpoints, as the ledger and the guard's last look know them."""
     from gpupipe.cli.watching import machine_document
     from gpupipe.errors import NotDeployedError
 
-    found = []
+    running: list[dict[str, Any]] = []
+    endpoints: list[dict[str, Any]] = []
     for ctx in map(opened.context, opened.config.pipelines):
         with contextlib.suppress(NotDeployedError), ctx.at_ledger():
-            found += [machine_document(machine) for machine in ctx.ledger.machines(ctx.pipeline) if machine.is_up]
-    return found
+            running += [machine_document(machine) for machine in ctx.ledger.machines(ctx.pipeline) if machine.is_up]
+            if endpoint := ctx.ledger.guard_status(ctx.pipeline).get("endpoint"):
+                endpoints.append({"pipeline": ctx.pipeline, **endpoint})
+    return running, endpoints

@@ -6,10 +6,11 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural, printable
+from gpupipe.tasks import finds_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -58,10 +59,12 @@ class _Plain:
         self._told_at = 0.0
 
     def show(self, view: JobView) -> None:
-        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines))
+        endpoint = endpoint_text(view.guard.get("endpoint"))
+        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines), endpoint)
         if kind != self._told or now - self._told_at >= EVERY_S:
             self._told, self._told_at = kind, now
-            told = [_counts(view), _pace(view), *map(_machine, view.machines), _cost(view, self._is_local)]
+            at_work = [endpoint] if endpoint else map(_machine, view.machines)
+            told = [_counts(view), _pace(view), *at_work, _cost(view, self._is_local)]
             text = "; ".join(part for part in [*told, *view.waiting] if part)
             self._screen.say(f"{view.job.job}: {view.job.state}; {text}")
 
@@ -117,10 +120,12 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     facts.add_column(overflow="fold")
     found = view.totals.counts.get("annotations", 0)
     rows = [("pace", _pace(view) or "not known yet")]
-    rows += [("found", plural(found, "thing"))] * bool(found)
+    rows += [("found", plural(found, *finds_of(view.job.task)))] * bool(found)
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
-    rows += [("machines", "\n".join(map(_machine, view.machines)) or "none")]
+    endpoint = endpoint_text(view.guard.get("endpoint"))
+    rows += [("endpoint", endpoint)] * bool(endpoint)
+    rows += [("instances" if endpoint else "machines", "\n".join(map(_machine, view.machines)) or "none")]
     rows += [("cost", _cost(view, is_local))] * bool(_cost(view, is_local))
     rows += [("waiting", "\n".join(view.waiting))] * bool(view.waiting)
     for name, text in rows:
@@ -154,7 +159,7 @@ def _counts(view: JobView) -> str:
         return "nothing is counted yet"
     text = f"{_behind(totals):,} of {plural(totals.items, 'image')}"
     if found := totals.counts.get("annotations"):
-        text += f", {plural(found, 'thing')} found"
+        text += f", {plural(found, *finds_of(view.job.task))} found"
     if view.failed:
         text += f", {view.failed:,} FAILED"
     return text
@@ -170,7 +175,28 @@ def _pace(view: JobView) -> str:
 
 def _machine(machine: MachineRecord) -> str:
     up = duration(max(0.0, time.time() - machine.run_started_at))
-    return f"{machine.machine} {machine.instance_type} {machine.zone} {machine.market}, {machine.state} for {up}"
+    about = (machine.machine, machine.instance_type, machine.zone, machine.market)
+    return f"{' '.join(part for part in about if part)}, {machine.state} for {up}"
+
+
+def endpoint_text(endpoint: Mapping[str, Any] | None) -> str:
+    """`InService; main 1 of 2 ml.m5.xlarge; 3 requests wait`, as the guard saw it; "" where there is none."""
+    if not endpoint:
+        return ""
+    variants = endpoint.get("variants", ())
+    parts = [str(endpoint.get("status", "")), *(_variant(one, is_alone=len(variants) == 1) for one in variants)]
+    if backlog := int(endpoint.get("backlog") or 0):
+        parts.append(f"{plural(backlog, 'request')} queued or in work")
+    if failure := str(endpoint.get("failure") or "").rstrip(". "):
+        parts.append(f"FAILED: {failure}")
+    return "; ".join(part for part in parts if part)
+
+
+def _variant(variant: Mapping[str, Any], *, is_alone: bool) -> str:
+    current, desired = int(variant.get("current") or 0), int(variant.get("desired") or 0)
+    count = f"{current} of {desired}" if desired != current else plural(current, "instance")
+    weight = "" if is_alone else f", weight {float(variant.get('weight') or 0):g}"
+    return f"{variant.get('name', '')}: {count} {variant.get('instance_type', '')}{weight}".rstrip()
 
 
 def _cost(view: JobView, is_local: bool) -> str:
@@ -204,6 +230,7 @@ def document(view: JobView) -> dict[str, Any]:
         "seconds_left": None if view.seconds_left is None else round(view.seconds_left, 1),
         "cost_usd": round(view.cost_usd, 4),
         "machines": [machine_document(machine) for machine in view.machines],
+        "endpoint": view.guard.get("endpoint"),
         "waiting": list(view.waiting),
         "is_over": view.is_over,
     }

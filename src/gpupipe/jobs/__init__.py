@@ -40,6 +40,11 @@ class JobsContext:
         return str(getattr(self.settings, "mode", ""))
 
     @property
+    def has_work_queue(self) -> bool:
+        """Do shards wait in a queue of ours? Those of an asynchronous endpoint wait in SageMaker's."""
+        return self.mode != "async"
+
+    @property
     def bucket(self) -> str:
         return self.aws.stack.data_bucket(self.pipeline)
 

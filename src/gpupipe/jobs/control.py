@@ -1,4 +1,4 @@
-"""Start and stop a pipeline's machines by telling the guard, the only one that may.
+"""Start and stop a pipeline's machines, or its endpoint's instances, by telling the guard, the only one that may.
 
 What a person wants is written down by the guard before it looks, so it holds although the look itself may fail.
 """
@@ -25,6 +25,8 @@ class GuardAnswer:
 
     action: Action
     pipeline: str
+    unit: str = "machine"
+    """What is counted; an endpoint has instances."""
     wanted: int = 0
     """Machines that should run."""
     existing: int = 0
@@ -42,8 +44,10 @@ class GuardAnswer:
         if self.waiting:
             return " ".join(self.waiting)
         if self.existing < self.wanted:
-            return f"{self.existing} of {self.wanted} machines run."
-        return f"{_machines(self.existing)}." if self.existing else "No machine is needed now."
+            return f"{self.existing} of {self.wanted} {self.unit}s run."
+        if not self.existing:
+            return f"No {self.unit} is needed now."
+        return f"1 {self.unit} runs." if self.existing == 1 else f"{self.existing} {self.unit}s run."
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -65,7 +69,7 @@ def stop(ctx: JobsContext) -> GuardAnswer:
 
 def _ask(ctx: JobsContext, action: Action) -> GuardAnswer:
     function = ctx.aws.stack.guard_function(ctx.pipeline)
-    with explained(f"ask function {function} to {action} the machines"):
+    with explained(f"ask function {function} to {action} the {_unit(ctx)}s"):
         answer = absent_ok(
             ctx.aws.client("lambda").invoke,
             FunctionName=function,
@@ -81,7 +85,7 @@ def _ask(ctx: JobsContext, action: Action) -> GuardAnswer:
     if answer.get("FunctionError") or not isinstance(payload, Mapping):
         reason = _reason(answer, payload)
         raise JobError(
-            f"could not {action} the machines of {ctx.pipeline}: function {function} failed: {reason}.",
+            f"could not {action} the {_unit(ctx)}s of {ctx.pipeline}: function {function} failed: {reason}.",
             hint="What you asked for may be noted all the same, and the guard tries again every minute; see "
             "`gpupipe logs` and `gpupipe status`.",
         )
@@ -92,6 +96,7 @@ def _read(ctx: JobsContext, action: Action, status: Mapping[str, Any]) -> GuardA
     return GuardAnswer(
         action=action,
         pipeline=ctx.pipeline,
+        unit=_unit(ctx),
         wanted=int(status.get("wanted", 0)),
         existing=int(status.get("existing", 0)),
         waiting=[str(why["message"]) for why in status.get("waiting", ()) if why.get("code") != "ok"],
@@ -99,8 +104,8 @@ def _read(ctx: JobsContext, action: Action, status: Mapping[str, Any]) -> GuardA
     )
 
 
-def _machines(count: int) -> str:
-    return "1 machine runs" if count == 1 else f"{count} machines run"
+def _unit(ctx: JobsContext) -> str:
+    return "instance" if ctx.mode else "machine"
 
 
 # --- a guard that failed ---

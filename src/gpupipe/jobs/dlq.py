@@ -4,6 +4,9 @@ Two queues hold them: shards that were tried too often, and S3's events that dis
 than the queues: a shard that the guard gave up may have no message left. So `redrive` begins with the ledger: every
 dead shard is PENDING again in its own generation (nothing of that was committed, and items that were finished are
 taken over), then its message goes back to the work queue. `retry` is the other way: a new generation of single items.
+
+An asynchronous endpoint has no work queue of its own: its dead shards are in the ledger alone, and once they are
+PENDING and not sent, the guard sends them at its next look.
 """
 
 from __future__ import annotations
@@ -48,6 +51,10 @@ def redrive(ctx: JobsContext) -> int:
     found = _look(ctx, LIMIT)
     with ctx.at_ledger():
         revived = [shard for shard in found.dead if ctx.ledger.revive_shard(shard.job, shard.number, shard.generation)]
+    if not ctx.has_work_queue:
+        if found.events:
+            _move_back(ctx, ctx.undelivered_queue_url)
+        return len(revived) + len(found.events)
     surplus = list(_surplus(found))
     _forget(ctx, ctx.dead_letter_queue_url, surplus)
     if len(found.work) > len(surplus):
@@ -63,9 +70,10 @@ def redrive(ctx: JobsContext) -> int:
 
 
 def purge(ctx: JobsContext) -> int:
-    """Forget all messages of both queues; about how many there were. Shards that the ledger calls dead stay so, and
+    """Forget all messages of the queues; about how many there were. Shards that the ledger calls dead stay so, and
     their items are failures of their job. Raises JobError within a minute of the last purge, AwsError."""
-    return sum(_purge(ctx, url) for url in (ctx.dead_letter_queue_url, ctx.undelivered_queue_url))
+    dead = [ctx.dead_letter_queue_url] if ctx.has_work_queue else []
+    return sum(_purge(ctx, url) for url in (*dead, ctx.undelivered_queue_url))
 
 
 # --- looking ---
@@ -74,7 +82,7 @@ def purge(ctx: JobsContext) -> int:
 @dataclass(frozen=True, kw_only=True)
 class _Look:
     work: Sequence[Mapping[str, Any]]
-    """Messages of the dead-letter queue, …"""
+    """Messages of the dead-letter queue, where there is one, …"""
     events: Sequence[Mapping[str, Any]]
     """… and of the one for events."""
     rows: Mapping[tuple[str, int], ShardRecord]
@@ -85,7 +93,7 @@ class _Look:
 
 def _look(ctx: JobsContext, limit: int) -> _Look:
     work, events, dead = together(
-        partial(_peek, ctx, ctx.dead_letter_queue_url, limit),
+        partial(_peek, ctx, ctx.dead_letter_queue_url, limit) if ctx.has_work_queue else list,
         partial(_peek, ctx, ctx.undelivered_queue_url, limit),
         partial(_dead_shards, ctx),
     )

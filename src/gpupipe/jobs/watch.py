@@ -189,8 +189,22 @@ def reasons(job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: floa
     elif now - looked_at > GUARD_SILENT_S:
         told.append(f"The guard last looked {(now - looked_at) / 60:.0f} minutes ago; see `gpupipe logs`.")
     if not told and totals.pending:
-        told.append("Waiting for a machine to take a shard.")
+        told.append(_nobody_takes_it(guard.get("endpoint")))
     return told
+
+
+def _nobody_takes_it(endpoint: Mapping[str, Any] | None) -> str:
+    """Why no shard is being worked on, where the guard has nothing to say; `endpoint` as the guard saw it."""
+    if not endpoint:
+        return "Waiting for a machine to take a shard."
+    state = str(endpoint.get("status", ""))
+    if failure := str(endpoint.get("failure") or "").rstrip(". "):
+        return f"Endpoint {endpoint.get('name', '')} is {state}: {failure}."
+    if state not in ("InService", "Updating"):
+        return f"Endpoint {endpoint.get('name', '')} is {state or 'not there'}; a new one takes a few minutes."
+    if not any(variant.get("current") for variant in endpoint.get("variants", ())):
+        return "Waiting for the endpoint's first instance; from zero it takes a few minutes."
+    return "Waiting for the endpoint to take a shard."
 
 
 def _concerns(job: JobSummary, waiting: Mapping[str, Any]) -> bool:

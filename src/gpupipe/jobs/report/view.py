@@ -14,6 +14,7 @@ from gpupipe import __version__
 from gpupipe.jobs.advice import advice
 from gpupipe.jobs.report.about import About
 from gpupipe.jobs.report.summary import FAILURE_ROWS, MACHINES_SHOWN, SCORE_BINS, Card, Summary
+from gpupipe.tasks import finds_of
 
 PALETTE_COLOURS = 7
 """Colours of categories in page.css: those that the worker paints masks with, in the same order."""
@@ -170,9 +171,19 @@ def _tiles(summary: Summary, about: About) -> list[Tile]:
     if about.cancelled:
         tiles.append(Tile(value=count(about.cancelled), label="cancelled", note="never processed"))
     if summary.is_coco:
-        kinds = plural(len(summary.categories), "category", "categories")
-        tiles.append(Tile(value=count(summary.instances), label="things found", note=f"of {kinds}"))
+        kinds = len(summary.categories)
+        note = f"of {plural(kinds, 'category', 'categories')}" if kinds != 1 else _each(summary)
+        tiles.append(Tile(value=count(summary.instances), label=f"{_finds(summary, about)} found", note=note))
     return [*tiles, *_time_tiles(summary), *_cost_tiles(summary, about)]
+
+
+def _finds(summary: Summary, about: About) -> str:
+    return finds_of(about.task)[summary.instances != 1]
+
+
+def _each(summary: Summary) -> str:
+    """Of one category there is no more to say than how many an image."""
+    return f"{summary.instances / summary.done:,.1f} an image" if summary.done else ""
 
 
 def _time_tiles(summary: Summary) -> list[Tile]:
