@@ -1,9 +1,10 @@
-"""The emulators, and a station on them, for tests of the worker's own loop."""
+"""The emulators, and on them a station and a container, for tests of the worker's entries."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.gpuworker.serving.container import Container
 from tests.gpuworker.station import Station
 
 from gpupipe.local import emulators
@@ -21,3 +22,10 @@ def station(local: Emulators, tmp_path: Path) -> Iterator[Station]:
     station = Station(local=local, folder=tmp_path / "machine")
     yield station
     station.close()
+
+
+@pytest.fixture
+def container(station: Station) -> Iterator[Container]:
+    container = Container(station)
+    yield container
+    container.close()

@@ -38,12 +38,13 @@ class Log:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sinks = sinks
-        self._fields = dict(fields or {})
+        self.fields = dict(fields or {})
+        """What every event carries."""
         self._clock = clock
 
     def bind(self, **fields: Any) -> Log:
         """A log whose events carry these fields as well (job, shard, item, machine)."""
-        return Log(self._sinks, {**self._fields, **fields}, self._clock)
+        return Log(self._sinks, {**self.fields, **fields}, self._clock)
 
     def info(self, event: str, **fields: Any) -> None:
         self._write("info", event, fields)
@@ -60,7 +61,7 @@ class Log:
 
     def _write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         at_s = self._clock()
-        line = to_line(at_s, level, event, {**self._fields, **fields})
+        line = to_line(at_s, level, event, {**self.fields, **fields})
         for sink in self._sinks:
             sink.write(line, at_s)
 

@@ -116,16 +116,25 @@ class Storage:
             **local,
         )
 
+    def sibling(self, bucket: str, *, retry_for_s: float) -> Storage:
+        """Another bucket, of whatever account, with the same credentials."""
+        return Storage(
+            bucket, region=self._region, session=self._session, endpoint=self._endpoint, retry_for_s=retry_for_s
+        )
+
     # --- reading ---
 
-    def get(self, key: str, *, etag: str = "", version_id: str = "", size: int = 0) -> Object:
+    def get(
+        self, key: str, *, etag: str = "", version_id: str = "", size: int = 0, at_most: int | None = None
+    ) -> Object:
         """Read an input as it was pinned.
 
-        `size` in bytes, where it is known, decides whether it is read in ranges. Raises ItemError `not_found` or
-        `changed` (another ETag than `etag`), StorageError for all that is not the item's fault.
+        `size` in bytes, where it is known, decides whether it is read in ranges; where it is not, `at_most` bounds it.
+        Raises ItemError `not_found`, `changed` (another ETag than `etag`) or `too_large`, StorageError for all that is
+        not the item's fault.
         """
         try:
-            found = self._again(lambda: self._get_input(key, etag, version_id, size), f"read {key}")
+            found = self._again(lambda: self._get_input(key, etag, version_id, size, at_most), f"read {key}")
         except PreconditionError as error:
             raise _changed(key) from error
         if found is None:
@@ -138,20 +147,20 @@ class Storage:
         """Read the newest version of a document; None where there is none. Raises StorageError, also where denied."""
         return self._again(lambda: self._get(key, "", "", 0), f"read {key}")
 
-    def _get(self, key: str, etag: str, version_id: str, size: int) -> Object | None:
+    def _get(self, key: str, etag: str, version_id: str, size: int, at_most: int | None = None) -> Object | None:
         options = {name: value for name, value in (("if_match", _quoted(etag)), ("version", version_id)) if value}
         try:
             if needs_slow_way(key):
                 return Object(**self._slow_way.get(key, if_match=_quoted(etag), version_id=version_id))
             if size > RANGE_BYTES:
                 return self._get_ranges(key, options, size)
-            return self._get_one(key, options)
+            return self._get_one(key, options, at_most)
         except FileNotFoundError:
             return None
 
-    def _get_input(self, key: str, etag: str, version_id: str, size: int) -> Object | None:
+    def _get_input(self, key: str, etag: str, version_id: str, size: int, at_most: int | None) -> Object | None:
         try:
-            return self._get(key, etag, version_id, size)
+            return self._get(key, etag, version_id, size, at_most)
         except DeniedError as error:
             # A person's object may be closed to us (by its key), which is its own failure. A document of ours that is
             # refused, or credentials that have expired, are another matter: that passes, and nothing is lost by it.
@@ -159,9 +168,11 @@ class Storage:
                 raise
             return None
 
-    def _get_one(self, key: str, options: Mapping[str, Any]) -> Object:
+    def _get_one(self, key: str, options: Mapping[str, Any], at_most: int | None = None) -> Object:
         answer = obstore.get(self._store, key, options=options or None)  # type: ignore[arg-type]
         meta = answer.meta
+        if at_most is not None and meta["size"] > at_most:  # its bytes have not been read yet
+            raise ItemError("too_large", f"{key} has {meta['size']:,} bytes; the limit is {at_most:,}")
         data = answer.bytes().to_bytes()
         return Object(data=data, etag=meta["e_tag"] or "", version_id=meta["version"] or "")
 

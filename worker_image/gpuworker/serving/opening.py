@@ -1,0 +1,46 @@
+"""What takes its time at the start: credentials, clients, the model. The socket listens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gpuworker.contract import WorkerSettings
+from gpuworker.journal import Journal
+from gpuworker.log import Log, Printed, Sink
+from gpuworker.log_sinks import DayFiles
+from gpuworker.runner import Workshop
+from gpuworker.serving.direct import JOB
+from gpuworker.serving.model_dir import DEFAULT_MODEL_DIR, task_options
+from gpuworker.setup import choose_device, open_workshop, wait_for_credentials
+from gpuworker.storage import Storage
+from gpuworker.tasks import Task
+
+DEFAULT_WORK_DIR = "/tmp/gpupipe"
+
+
+def opened(
+    settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapping[str, str], log: Log
+) -> tuple[Workshop, Mapping[str, Any]]:
+    """The workshop with its model loaded, and the options for images that come without a job.
+
+    Raises JournalBusyError, OptionsError, and whatever the task raises when it cannot load.
+    """
+    folder = Path(environment.get("GPUPIPE_WORK_DIR") or DEFAULT_WORK_DIR)
+    journal = Journal(folder / "journal")
+    for left in [one for one in journal.left_behind if one.job == JOB]:  # its request is gone with its process
+        journal.forget(left)
+    options = task_options(Path(environment.get("GPUPIPE_MODEL_DIR") or DEFAULT_MODEL_DIR), settings.task_options)
+    settings = replace(settings, task_options=options)
+    session = wait_for_credentials(settings, log)
+    storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
+    machine = str(log.fields["machine"])
+    sinks: list[Sink] = [Printed(), DayFiles(storage, folder / "logs", machine.replace("/", "-"))]
+    device = choose_device(settings.device)
+    task = make()
+    workshop = open_workshop(
+        settings, task, session, storage, journal, Log(sinks, log.fields), machine=machine, device=device
+    )
+    return workshop, options
