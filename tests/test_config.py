@@ -86,7 +86,7 @@ def test_settings_that_cannot_work_together_are_refused(tmp_path: Path, addition
     ("text", "told"),
     [
         ("[stack]\nname = demo", "not valid TOML"),
-        (MINIMAL.replace('"queue"', '"quue"'), "'quue' is not a pipeline kind; choose from: queue"),
+        (MINIMAL.replace('"queue"', '"quue"'), "'quue' is not a pipeline kind; choose from: endpoint, queue"),
         (MINIMAL.replace('"segment"', '"segmnt"'), "did you mean 'segment'?"),
         (MINIMAL.replace("[pipelines.segment]", "[pipelines.S]"), "a pipeline's name is"),
         ('[stack]\nname = "demo"', "pipelines: is missing"),

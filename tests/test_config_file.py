@@ -18,11 +18,13 @@ def uncommented(text: str) -> str:
 
 
 def test_the_reference_at_the_root_is_what_init_writes() -> None:
-    assert (ROOT / "gpupipe.toml").read_text() == render(kind="queue", name="gpupipe-demo", target="local")
+    assert (ROOT / "gpupipe.toml").read_text() == render(
+        kinds=["queue", "endpoint"], name="gpupipe-demo", target="local"
+    )
 
 
 def test_uncommenting_everything_changes_nothing(tmp_path: Path) -> None:
-    text = render(kind="queue", name="demo", target="local")
+    text = render(kinds=["queue", "endpoint"], name="demo", target="local")
     short, long = tmp_path / "short.toml", tmp_path / "long.toml"
     short.write_text(text)
     long.write_text(uncommented(text))
@@ -31,7 +33,7 @@ def test_uncommenting_everything_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_every_line_with_a_key_is_explained() -> None:
-    text = render(kind="queue", name="demo", target="aws")
+    text = render(kinds=["queue", "endpoint"], name="demo", target="aws")
     bare = [line for line in text.splitlines() if re.match(r"(# )?\w+ = ", line) and "  # " not in line]
     assert [line for line in bare if not line.startswith("kind")] == []
 

@@ -13,9 +13,10 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -30,7 +31,10 @@ DEFAULT_FILE = "gpupipe.toml"
 ENV_FILE = "GPUPIPE_CONFIG"
 ENV_PREFIX = "GPUPIPE_"
 
-KINDS: Mapping[str, str] = {"queue": "gpupipe.pipelines.queue:QueuePipeline"}
+KINDS: Mapping[str, str] = {
+    "endpoint": "gpupipe.pipelines.endpoint:EndpointPipeline",
+    "queue": "gpupipe.pipelines.queue:QueuePipeline",
+}
 """Pipeline kind -> "module:Class". A new kind is one file and one line here."""
 
 # Together with the longest part of a name these stay below IAM's 64 characters for a role.
@@ -105,6 +109,10 @@ class PipelineSettings(Frozen):
             raise ValueError(f"task: unknown task {self.task!r}{_nearest(self.task, TASKS)}")
         return self
 
+    def mistakes_on(self, target: str, region: str) -> Iterator[str]:
+        """What cannot work on that target, each with its key; what works on none is refused by the table itself."""
+        return iter(())
+
 
 class _BelowError(ValueError):
     """Carries the mistakes of nested models, each with its table, up to where all mistakes are told."""
@@ -112,6 +120,14 @@ class _BelowError(ValueError):
     def __init__(self, errors: list[tuple[str, ValidationError]]) -> None:
         super().__init__("; ".join(str(error) for _, error in errors))
         self.errors = errors
+
+
+class DisagreementError(ValueError):
+    """Settings that cannot work together; `mistakes` each begin with their key below the table that raises it."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
 
 
 def pipeline_class(kind: str) -> type[PipelineSettings]:
@@ -169,6 +185,17 @@ class Config(BaseSettings):
         Annotated[PipelineSettings, BeforeValidator(_pipeline_of_its_kind)],
     ] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _pipelines_suit_the_target(self) -> Config:
+        found = [
+            f"pipelines.{name}.{mistake}"
+            for name, pipeline in self.pipelines.items()
+            for mistake in pipeline.mistakes_on(self.stack.target, self.stack.region)
+        ]
+        if found:
+            raise DisagreementError(found)
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -222,6 +249,8 @@ def _mistakes(error: ValidationError, prefix: str) -> Iterator[str]:
         if isinstance(cause, _BelowError):
             for table, below in cause.errors:
                 yield from _mistakes(below, ".".join(part for part in (where, table) if part))
+        elif isinstance(cause, DisagreementError):
+            yield from (f"{where}.{mistake}" if where else mistake for mistake in cause.mistakes)
         else:
             yield _mistake(where.removesuffix(".[key]"), detail)
 
@@ -263,9 +292,18 @@ def _known_keys(table: list[str]) -> list[str]:
         if table[:1] == ["task_options"]:
             models, table = [options_class(task) for task in TASKS], []
     for part in table:
-        fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
-        models = [field for field in fields if isinstance(field, type) and issubclass(field, BaseModel)]
+        if not part.isdecimal():  # a number is the place in an array of tables
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [model for field in fields if (model := table_of(field))]
     return sorted({key for model in models for key in model.model_fields})
+
+
+def table_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that holds a table, or an array of them; None for a value."""
+    annotation: Any = field.annotation
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _nearest(word: str, known: Any) -> str:

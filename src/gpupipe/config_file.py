@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gpupipe.config import STACK_NAME, STACK_NAME_RULE, LocalSettings, StackSettings, pipeline_class
+from gpupipe.config import STACK_NAME, STACK_NAME_RULE, LocalSettings, StackSettings, pipeline_class, table_of
 from gpupipe.errors import UsageError
 from gpupipe.tasks import options_class
 
@@ -19,36 +20,51 @@ HEADER = """\
 # gpupipe.toml: what gpupipe makes and runs. Lines that begin with "# " and a key show the default;
 # uncomment one to change it. `gpupipe plan` shows what a change would do before anything happens.
 """
+_EXAMPLE = "new"
 
-TASK_OF_KIND: Mapping[str, str] = {"queue": "segment"}
-"""The task that a new configuration of each kind begins with."""
+FIRST_OF_KIND: Mapping[str, tuple[str, str]] = {"queue": ("segment", "segment"), "endpoint": ("rooms", "detect-rooms")}
+"""The name and the task of the pipeline that a new configuration of each kind begins with."""
 
 
-def render(*, kind: str, name: str, target: str) -> str:
-    """The text of a new gpupipe.toml with one pipeline of `kind`."""
-    task = TASK_OF_KIND[kind]
-    pipeline = pipeline_class(kind)
-    table = f"pipelines.{task}"
+def render(*, kinds: Sequence[str], name: str, target: str) -> str:
+    """The text of a new gpupipe.toml with one pipeline of each of `kinds`."""
     lines = [
         HEADER,
         *_table("stack", StackSettings, {"name": name, "target": target}),
-        *_table("local", LocalSettings, {}),
-        *_table(table, pipeline, {"kind": kind, "task": task}),
-        *_table(f"{table}.task_options", options_class(task), {}),
+        *_table("local", LocalSettings),
+        *(line for kind in kinds for line in _pipeline(kind)),
     ]
-    for key, field in pipeline.model_fields.items():
-        if (model := _model(field)) and key != "task_options":
-            lines += _table(f"{table}.{key}", model, {})
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(name: str, model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
+def _pipeline(kind: str) -> Iterator[str]:
+    name, task = FIRST_OF_KIND[kind]
+    pipeline, table = pipeline_class(kind), f"pipelines.{name}"
+    yield from _table(table, pipeline, {"kind": kind, "task": task})
+    yield from _table(f"{table}.task_options", options_class(task))
+    for key, field in pipeline.model_fields.items():
+        model = table_of(field)
+        if model and key != "task_options":
+            show = _array if get_origin(field.annotation) else _table
+            yield from show(f"{table}.{key}", model)
+
+
+def _table(name: str, model: type[BaseModel], values: Mapping[str, Any] = MappingProxyType({})) -> Iterator[str]:
     yield f"[{name}]"
     if name.count(".") != 1:
         yield f"# {_summary(model)}"
     for key, field in model.model_fields.items():
-        if not _model(field):
+        if not table_of(field):
             yield from _entry(key, field, values)
+    yield ""
+
+
+def _array(name: str, model: type[BaseModel]) -> Iterator[str]:
+    """An array of tables, which is empty by default: what one would look like, set in, so that no line is a default."""
+    yield f"# {_summary(model)}"
+    yield f"#   [[{name}]]"
+    for key, field in model.model_fields.items():
+        yield f"#   {key} = {_toml(_EXAMPLE if field.is_required() else _default(field))}  # {_about(field)}"
     yield ""
 
 
@@ -60,11 +76,18 @@ def _summary(model: type[BaseModel]) -> str:
 
 
 def _entry(key: str, field: FieldInfo, values: Mapping[str, Any]) -> Iterator[str]:
-    comment = f"  # {field.description}{_choices(field)}"
     if key in values:
-        yield f"{key} = {_toml(values[key])}{comment}"
+        yield f"{key} = {_toml(values[key])}  # {_about(field)}"
     else:
-        yield f"# {key} = {_toml(field.get_default(call_default_factory=True))}{comment}"
+        yield f"# {key} = {_toml(_default(field))}  # {_about(field)}"
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True)
+
+
+def _about(field: FieldInfo) -> str:
+    return f"{field.description}{_choices(field)}"
 
 
 def _choices(field: FieldInfo) -> str:
@@ -73,11 +96,6 @@ def _choices(field: FieldInfo) -> str:
     if get_origin(field.annotation) is not Literal or len(words) < 2 or '"' in (field.description or ""):
         return ""
     return f" One of: {', '.join(json.dumps(word) for word in words)}."
-
-
-def _model(field: FieldInfo) -> type[BaseModel] | None:
-    annotation = field.annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _toml(value: Any) -> str:
@@ -93,8 +111,8 @@ def _toml(value: Any) -> str:
 
 def write_new(path: Path, *, kind: str, name: str | None, target: str) -> None:
     """Write a new configuration to `path`; never over an existing file. Raises UsageError, ConfigError."""
-    if kind not in TASK_OF_KIND:
-        raise UsageError(f"{kind!r} is not a pipeline kind.", hint=f"Choose from: {', '.join(TASK_OF_KIND)}.")
+    if kind not in FIRST_OF_KIND:
+        raise UsageError(f"{kind!r} is not a pipeline kind.", hint=f"Choose from: {', '.join(FIRST_OF_KIND)}.")
     if target not in ("local", "aws"):
         raise UsageError(f"{target!r} is not a target.", hint='Choose "local" or "aws".')
     name = default_name(path.parent.name) if name is None else name
@@ -102,7 +120,7 @@ def write_new(path: Path, *, kind: str, name: str | None, target: str) -> None:
         raise UsageError(f"{name!r} cannot be a stack's name: it {STACK_NAME_RULE}.", hint="Choose another --name.")
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(render(kind=kind, name=name, target=target))
+            file.write(render(kinds=[kind], name=name, target=target))
     except FileExistsError as error:
         raise UsageError(
             f"{path} exists and is not overwritten.", hint="Edit it, or choose another --config."

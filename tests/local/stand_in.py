@@ -52,7 +52,7 @@ def write_worker_python(folder: Path) -> Path:
 def write_config(folder: Path, name: str = "demo") -> Path:
     """A gpupipe.toml of stack `<name>-dev` whose machines run the stand-in worker."""
     file = folder / f"{name}.toml"
-    text = render(kind="queue", name=name, target="local")
+    text = render(kinds=["queue"], name=name, target="local")
     python = write_worker_python(folder)
     file.write_text(text.replace("[local]\n", f'[local]\nworker_python = "{python}"\nguard_interval_s = 0.5\n', 1))
     return file

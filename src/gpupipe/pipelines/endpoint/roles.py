@@ -1,0 +1,147 @@
+"""What the container of an `endpoint` pipeline may do, and what its functions may do with the endpoint."""
+
+from __future__ import annotations
+
+import re
+
+from gpupipe.pipelines.endpoint.parts import Parts
+from gpupipe.pipelines.intake.statements import (
+    RECEIVE_ACTIONS,
+    below,
+    function_role,
+    lists,
+    reads_inputs,
+    uses_ledger,
+    writes_log,
+    writes_results,
+)
+from gpupipe.resources.log_group import LogGroup
+from gpupipe.resources.queue import Queue
+from gpupipe.resources.role import Role, Statement
+
+ECR_REPOSITORY = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^:@]+)"
+)
+PULL_ACTIONS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+
+
+def container_role(parts: Parts, log: LogGroup) -> Role:
+    """Of the container, and of SageMaker around it, which reads requests, writes answers and logs, and tells topics."""
+    statements = (
+        Statement(
+            sid="WriteLog",  # not CreateLogGroup: what runs on while `down` deletes the group would bring it back
+            actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+            resources=(log.arn, f"{log.arn}:*"),
+        ),
+        uses_ledger(parts.table),
+        reads_inputs(parts.bucket),
+        writes_results(parts.bucket),
+        lists(parts.bucket),
+        *_answers(parts),
+        *_pulls_images(parts),
+    )
+    name = parts.stack.part(parts.pipeline, "endpoint")
+    return Role(
+        stack=parts.stack, name=name, pipeline=parts.pipeline, service="sagemaker.amazonaws.com", statements=statements
+    )
+
+
+def _answers(parts: Parts) -> tuple[Statement, ...]:
+    """What SageMaker does around an asynchronous invocation, as the container's role."""
+    if not parts.topics:
+        return ()
+    return (
+        Statement(sid="ReadRequests", actions=("s3:GetObject",), resources=below(parts.bucket, "requests/*")),
+        Statement(
+            sid="WriteAnswers",
+            actions=("s3:AbortMultipartUpload", "s3:PutObject"),
+            resources=below(parts.bucket, "errors/*", "responses/*"),
+        ),
+        Statement(sid="Tell", actions=("sns:Publish",), resources=tuple(topic.arn for topic in parts.topics)),
+    )
+
+
+def _pulls_images(parts: Parts) -> tuple[Statement, ...]:
+    """SageMaker pulls the image as this role; emulated images are nobody's."""
+    found = [ECR_REPOSITORY.match(variant.image) for variant in parts.settings.deployed]
+    repositories = {
+        f"arn:{parts.stack.partition}:ecr:{one['region']}:{one['account']}:repository/{one['name']}"
+        for one in found
+        if one
+    }
+    if not repositories:
+        return ()
+    return (
+        Statement(sid="PullImage", actions=PULL_ACTIONS, resources=tuple(sorted(repositories))),
+        # ECR knows no narrower resource for this one.
+        Statement(sid="LogInToRegistry", actions=("ecr:GetAuthorizationToken",), resources=("*",)),
+    )
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+
+def invokes_async(parts: Parts) -> Statement:
+    """Sending a shard."""
+    return Statement(sid="SendShards", actions=("sagemaker:InvokeEndpointAsync",), resources=(parts.endpoint_arn,))
+
+
+def queues_shards(work: Queue) -> Statement:
+    """Sending a shard to the forward function."""
+    return Statement(sid="SendShards", actions=("sqs:GetQueueAttributes", "sqs:SendMessage"), resources=(work.arn,))
+
+
+def scales_endpoint(parts: Parts) -> tuple[Statement, ...]:
+    """Of the guard: it wakes an asynchronous endpoint and sends it to rest, and holds its scaling back."""
+    return (
+        Statement(
+            sid="ScaleEndpoint",
+            actions=("sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"),
+            resources=(parts.endpoint_arn,),
+        ),
+        # Neither knows a narrower resource that is known before it is made.
+        Statement(sid="SeeScaling", actions=("application-autoscaling:DescribeScalableTargets",), resources=("*",)),
+        Statement(
+            sid="HoldScalingBack",
+            actions=("application-autoscaling:RegisterScalableTarget",),
+            resources=("*",),
+            conditions={
+                "StringEquals": {
+                    "application-autoscaling:service-namespace": "sagemaker",
+                    "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+                }
+            },
+        ),
+        Statement(sid="SeeBacklog", actions=("cloudwatch:GetMetricStatistics",), resources=("*",)),
+    )
+
+
+def sees_endpoint(parts: Parts) -> Statement:
+    """Of the guard of a realtime endpoint, which it has nothing to do with but look."""
+    return Statement(sid="SeeEndpoint", actions=("sagemaker:DescribeEndpoint",), resources=(parts.endpoint_arn,))
+
+
+def callback_role(parts: Parts, log: LogGroup) -> Role:
+    """Callback is told of invocations that failed: it looks for their commit, and sends them again or buries them."""
+    name = parts.stack.callback_function(parts.pipeline)
+    return function_role(parts, name, *_looks_at_shards(parts, log), invokes_async(parts))
+
+
+def forward_role(parts: Parts, log: LogGroup, work: Queue) -> Role:
+    """Forward takes shards from the queue to the endpoint."""
+    return function_role(
+        parts,
+        parts.stack.forward_function(parts.pipeline),
+        *_looks_at_shards(parts, log),
+        Statement(sid="TakeShards", actions=(*RECEIVE_ACTIONS, "sqs:SendMessage"), resources=(work.arn,)),
+        Statement(sid="Invoke", actions=("sagemaker:InvokeEndpoint",), resources=(parts.endpoint_arn,)),
+    )
+
+
+def _looks_at_shards(parts: Parts, log: LogGroup) -> tuple[Statement, ...]:
+    return (
+        writes_log(log),
+        uses_ledger(parts.table),
+        Statement(sid="ReadShards", actions=("s3:GetObject",), resources=below(parts.bucket, "jobs/*")),
+        lists(parts.bucket),
+    )
