@@ -19,7 +19,12 @@ SENTENCE = f'Received client error (400) from primary with message "{BODY}". See
         (SENTENCE, 0, "it is no PNG (unreadable)", 400),
         (json.dumps(SENTENCE), 0, "it is no PNG (unreadable)", 400),
         (json.dumps({"message": SENTENCE}), 0, "it is no PNG (unreadable)", 400),
-        (json.dumps({"error": {"code": "unreadable"}}), 415, "it is not of a type that the model takes (unreadable)", 415),
+        (
+            json.dumps({"error": {"code": "unreadable"}}),
+            415,
+            "it is not of a type that the model takes (unreadable)",
+            415,
+        ),
         ("Worker died.\nTraceback", 500, "Worker died", 500),
         ("", 503, "the container is not ready", 503),
         ("", 0, "it gave no reason", 0),

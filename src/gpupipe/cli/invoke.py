@@ -54,22 +54,16 @@ def invoke(
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
     ctx = choose_endpoint(opened.aws, opened.config, pipeline)
-    with _telling(screen) as tell:
+    with telling(screen) as tell:
         answer = ask(ctx, image, variant=variant, accept=accept.value, timeout_s=timeout, on_progress=tell)
-    if out is not None:
-        out.write_bytes(answer.body)
-    screen.answer(
-        {**answer.document(), "file": str(out) if out else None},
-        table=_table(answer.result) if out is None else None,
-        text=_text(answer, out),
-    )
+    show(screen, answer, out)
 
 
 # --- while it goes on ---
 
 
 @contextlib.contextmanager
-def _telling(screen: Screen) -> Iterator[Callable[[InvokeProgress], None]]:
+def telling(screen: Screen) -> Iterator[Callable[[InvokeProgress], None]]:
     """A line on a terminal that changes; elsewhere a line when something changed in kind, and now and then."""
     console = screen.err
     if console.is_terminal:
@@ -110,6 +104,14 @@ def _told(now: InvokeProgress) -> str:
 
 
 # --- the answer ---
+
+
+def show(screen: Screen, answer: Answer, out: Path | None) -> None:
+    """Write the answer to `out` as it came, or show it: rooms as a table, anything else as JSON."""
+    if out is not None:
+        out.write_bytes(answer.body)
+    document = {**answer.document(), "file": str(out) if out else None}
+    screen.answer(document, table=_table(answer.result) if out is None else None, text=_text(answer, out))
 
 
 def _table(result: Any) -> Table | None:

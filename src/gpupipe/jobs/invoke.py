@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gpupipe.aws import absent_ok, error_code
 from gpupipe.errors import InputError, InvocationError, StoppedError, UsageError
@@ -29,6 +29,9 @@ from gpupipe.jobs.sources import LocalFile, content_type, require_image, shown
 from gpupipe.jobs.transfer import open_store
 from gpupipe.jobs.upload import Upload, upload_one
 from gpuworker.contract import REQUESTS
+
+if TYPE_CHECKING:
+    from gpupipe.pipelines.endpoint import EndpointPipeline
 
 Accept = Literal["json", "coco"]
 ACCEPT: Mapping[Accept, str] = {"json": "application/json", "coco": "application/json; format=coco"}
@@ -104,12 +107,20 @@ def invoke(
     and StoppedError on Ctrl-C.
     """
     file = _usable(ctx, image)
+    if variant:
+        _require_variant(ctx, variant)
     if ctx.mode == "realtime":
         return _Realtime(ctx, file, variant, accept, on_progress).answer()
-    if variant:
+    return _Asynchronous(ctx, file, accept, timeout_s or ASYNC_PATIENCE_S, on_progress, sleep).answer()
+
+
+def _require_variant(ctx: JobsContext, variant: str) -> None:
+    if ctx.mode != "realtime":
         message = "an asynchronous request cannot choose its variant: the weights in gpupipe.toml do."
         raise UsageError(message, hint='Leave --variant out, or set mode = "realtime".')
-    return _Asynchronous(ctx, file, accept, timeout_s or ASYNC_PATIENCE_S, on_progress, sleep).answer()
+    known = [one.name for one in cast("EndpointPipeline", ctx.settings).deployed]
+    if variant not in known:
+        raise UsageError(f"pipeline {ctx.pipeline} has no variant {variant!r}.", hint=f"It has {', '.join(known)}.")
 
 
 def _usable(ctx: JobsContext, image: str) -> LocalFile:
@@ -236,7 +247,7 @@ class _Asynchronous:
                 ContentType=content_type(self._file.relative),
                 Accept=ACCEPT[self._accept],
                 InferenceId=self._identity,
-                InvocationTimeoutSeconds=int(getattr(self._ctx.settings, "invocation_timeout_s", 900)),
+                InvocationTimeoutSeconds=cast("EndpointPipeline", self._ctx.settings).invocation_timeout_s,
             )
         return answer
 

@@ -1,0 +1,107 @@
+"""`invoke` on the screen: what it waits for, and what the model found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Types
+
+from gpupipe.cli.invoke import SAY_EVERY_S, show, telling
+from gpupipe.cli.screen import Screen
+from gpupipe.jobs.endpoints import EndpointState
+from gpupipe.jobs.invoke import Answer, InvokeProgress
+
+ROOMS = {
+    "status": "success",
+    "room_count": 2,
+    "rooms": [
+        {"label": "KITCHEN", "area": 51234.5, "bbox": [10, 20, 300, 200], "polygon": [[0, 0], [1, 0], [1, 1], [0, 1]]},
+        {"label": None, "area": 2000, "bbox": [400, 20, 50, 40], "polygon": [[0, 0], [1, 0], [1, 1]]},
+    ],
+}
+
+
+def an_answer(result: Any = ROOMS, *, body: bytes | None = None, variant: str = "main") -> Answer:
+    return Answer(
+        pipeline="rooms",
+        image="plan.png",
+        mode="realtime",
+        variant=variant,
+        seconds=0.456,
+        inference_id="invoke-1",
+        content_type="application/json",
+        body=json.dumps(result).encode() if body is None else body,
+    )
+
+
+def shown(capsys: pytest.CaptureFixture[str], answer: Answer, out: Path | None = None) -> str:
+    show(Screen(), answer, out)
+    return capsys.readouterr().out
+
+
+def test_rooms_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, an_answer()).splitlines()
+    assert lines[0].split() == ["room", "label", "area", "x", "y", "width", "height", "corners"]
+    assert lines[2].split() == ["1", "KITCHEN", "51,234", "10", "20", "300", "200", "4"]
+    assert lines[3].split() == ["2", "2,000", "400", "20", "50", "40", "3"]
+    assert lines[-1] == "plan.png: 2 rooms, in 0.46 s by variant main"
+
+
+def test_no_room_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, an_answer({"rooms": []}, variant="")) == "plan.png: 0 rooms, in 0.46 s\n"
+
+
+def test_anything_else_is_shown_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    told = shown(capsys, an_answer({"annotations": [1, 2]}))
+    assert json.loads(told[: told.rindex("}") + 1]) == {"annotations": [1, 2]}
+    assert told.endswith("plan.png: answered, in 0.46 s by variant main\n")
+
+
+def test_bytes_are_not_poured_over_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    picture = an_answer(body=b"\x89PNG\r\n")
+    assert "-o FILE keeps them" in shown(capsys, picture)
+    out = tmp_path / "answer.png"
+    assert f"written to {out}" in shown(capsys, picture, out)
+    assert out.read_bytes() == b"\x89PNG\r\n"
+
+
+def test_programs_get_one_document(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Screen, "has_answered", False)
+    show(Screen(as_json=True), an_answer(), None)
+    document = json.loads(capsys.readouterr().out)
+    assert document["result"] == ROOMS
+    assert (document["variant"], document["seconds"], document["file"]) == ("main", 0.456, None)
+
+
+def waiting(waited_s: float, **about: Any) -> InvokeProgress:
+    is_paused = about.pop("is_paused", False)
+    endpoint = EndpointState(**{"status": "InService", **about})
+    return InvokeProgress(step="wait", waited_s=waited_s, endpoint=endpoint, is_paused=is_paused)
+
+
+def test_why_it_takes_so_long_is_told_when_it_changes_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with telling(Screen()) as tell:
+        tell(InvokeProgress(step="upload"))
+        tell(waiting(0))
+        tell(waiting(10))
+        tell(waiting(1 + SAY_EVERY_S))
+        tell(waiting(40, current=1, desired=1))
+        tell(waiting(50, status="Updating", current=2))
+        tell(waiting(60, status="Creating"))
+        tell(waiting(70, is_paused=True))
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting: no instance runs; from zero it takes a few minutes until one answers",
+        "waiting: no instance runs; from zero it takes a few minutes until one answers; 31 s so far",
+        "waiting: 1 instance at work; 40 s so far",
+        "waiting: 2 instances at work; 50 s so far",
+        "waiting: the endpoint is Creating; 60 s so far",
+        "waiting: the pipeline is stopped, and `gpupipe start` lets it go on; 70 s so far",
+    ]
+
+
+def test_an_image_is_needed(types: Types) -> None:
+    assert types("invoke").code == 2
+    assert types("invoke", "plan.png", "--accept", "xml").code == 2
