@@ -41,6 +41,7 @@ KINDS: Mapping[str, str] = {
 STACK_NAME = r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$"
 ENVIRONMENT_NAME = r"^[a-z][a-z0-9]{0,9}$"
 PIPELINE_NAME = r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$"
+VARIANT_NAME = r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$"
 
 
 class Frozen(BaseModel):
@@ -269,6 +270,7 @@ _RULES = {
     STACK_NAME: STACK_NAME_RULE,
     ENVIRONMENT_NAME: "must be 1 to 10 lower-case letters and digits, starting with a letter",
     PIPELINE_NAME: "a pipeline's name is 2 to 16 lower-case letters, digits and hyphens, starting with a letter",
+    VARIANT_NAME: "a variant's name is 1 to 16 lower-case letters, digits and hyphens, starting with a letter",
 }
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 import pytest
+from tests.pipelines.judging import allows
 from tests.pipelines.settings import STACK, only, wanted
 
-from gpupipe.resources.role import Role, Statement
+from gpupipe.resources.role import Role
 
 RESOURCES = wanted("segment", "other")
 BUCKET = f"arn:aws:s3:::{STACK.data_bucket('segment')}"
@@ -21,21 +20,6 @@ THEIRS = {"gpupipe:stack": "demo-prod", "gpupipe:pipeline": "segment"}
 
 def role(part: str) -> Role:
     return only(RESOURCES, Role, f"segment-{part}")
-
-
-def allows(role: Role, action: str, resource: str, **context: str) -> bool:
-    return any(_matches(statement, action, resource, context) for statement in role.statements)
-
-
-def _matches(statement: Statement, action: str, resource: str, context: dict[str, str]) -> bool:
-    if action not in statement.actions or not any(fnmatchcase(resource, one) for one in statement.resources):
-        return False
-    assert set(statement.conditions) <= {"StringEquals"}
-    for key, expected in statement.conditions.get("StringEquals", {}).items():
-        values = [expected] if isinstance(expected, str) else expected
-        if context.get(key) not in values:
-            return False
-    return True
 
 
 def tagged(prefix: str, tags: dict[str, str]) -> dict[str, str]:

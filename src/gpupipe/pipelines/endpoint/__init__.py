@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gpupipe.config import DisagreementError, Frozen, PipelineSettings
+from gpupipe.config import VARIANT_NAME, DisagreementError, Frozen, PipelineSettings
 from gpupipe.pipelines.endpoint.agreement import MAIN, mistakes, mistakes_on_aws, realtime_defaults
 from gpuworker.contract import MAX_SHARD_ITEMS, shard_size
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gpupipe.resources.table import Table
 
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
-VARIANT_NAME = r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$"
 SHARES_MAX = 64
 """Of a small job: more would be shards of one item for nothing."""
 SHARD_SHARE_OF_TIMEOUT = 0.4
@@ -51,7 +50,9 @@ class Variant(Frozen):
     weight: float = Field(1.0, ge=0, description="Share of the requests; changed without a new deployment.")
     image: str = Field("", description="Container image, where it is not the pipeline's.")
     instance_types: tuple[InstanceType, ...] = Field((), max_length=5, description="Where not compute's.")
-    task_options: Mapping[str, Any] = Field(default_factory=dict, description="Options over the pipeline's.")
+    task_options: Mapping[str, Any] = Field(
+        default_factory=dict, description="Over the pipeline's, for requests of other clients; a job brings its own."
+    )
 
 
 class KeepWarm(Frozen):
