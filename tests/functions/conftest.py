@@ -18,7 +18,7 @@ from moto.ec2.models import ec2_backends
 from gpupipe.functions import machines
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import JobSpec, Manifest, Message, Shard, job_key, manifest_key
+from gpuworker.contract import JobSpec, Manifest, Message, Shard, job_key, manifest_key, parse_shard_key
 from gpuworker.ledger import Ledger
 
 NOW = 1_795_000_000.0
@@ -72,6 +72,29 @@ class Functions:
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
         assert (InvocationType, json.loads(Payload)) == ("Event", {})
         self.invoked.append(FunctionName)
+
+
+@dataclass
+class Runtime:
+    """SageMaker's runtime, as far as it is used: notes what was requested."""
+
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    refusal: Exception | None = None
+    """What it answers instead of taking a request."""
+    takes: int = 10**9
+    """Requests that it takes before it refuses."""
+
+    def invoke_endpoint_async(self, **request: Any) -> dict[str, Any]:
+        if self.refusal is not None and len(self.requests) >= self.takes:
+            raise self.refusal
+        self.requests.append(request)
+        return {"InferenceId": request["InferenceId"]}
+
+    def taken(self) -> list[tuple[str, int, int]]:
+        """The shards requested since the last call, in order."""
+        requests, self.requests = self.requests, []
+        keys = [request["InputLocation"].removeprefix(f"s3://{BUCKET}/") for request in requests]
+        return sorted(parse_shard_key(key) for key in keys)
 
 
 @dataclass

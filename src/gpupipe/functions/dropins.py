@@ -12,10 +12,10 @@ from typing import Any
 
 from gpupipe.functions import log
 from gpupipe.functions.arrivals import ObjectArrived
-from gpupipe.functions.sending import send
+from gpupipe.functions.sending import send_shards
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Item, JobSpec, Message, Shard, job_key, make_job_id, output_candidates, shard_key
-from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord, ShardState
+from gpuworker.contract import Item, JobSpec, Shard, job_key, make_job_id, output_candidates, shard_key
+from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord
 from gpuworker.ledger.table import chunks
 
 ROUNDS = 8
@@ -270,8 +270,4 @@ def _write_shard(
 
 def _send_unsent(around: Surroundings, rows: Iterable[ShardRecord]) -> None:
     """Send the messages of shards that were registered by an invocation which then died, or just now."""
-    unsent = [row for row in rows if row.state is ShardState.PENDING and not row.sent_at]
-    messages = [Message(job=row.job, number=row.number, generation=row.generation) for row in unsent]
-    send(around, messages)
-    for row in unsent:
-        around.ledger.mark_sent(row.job, row.number, row.generation)
+    send_shards(around, [row for row in rows if row.is_unsent])

@@ -57,7 +57,7 @@ def _see(around: Surroundings, existing: Sequence[Instance], control: Mapping[st
         now=around.clock(),
         settings=settings,
         jobs=jobs,
-        queue_messages=or_else(None, lambda: way_of(around).waiting(around)) if jobs else 0,
+        queue_messages=or_else(None, lambda: way_of(around.settings).waiting(around)) if jobs else 0,
         instances=existing,
         records={record.machine: record for record in ledger.machines(settings.pipeline)},
         paused=bool(control.get("paused")),

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from gpupipe.functions import log
-from gpupipe.functions.sending import send
+from gpupipe.functions.sending import send, send_shards, way_of
 from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import JobSpec, Manifest, Message, Shard, cancelled_key, job_key, manifest_key, shard_key
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
@@ -33,7 +33,7 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
     spec = JobSpec.from_json(_read(around, job_key(job)))
     manifest = Manifest.from_json(_read(around, manifest_key(job, generation)))
     new_rows = around.ledger.put_shards(_rows(around, _unregistered(around, manifest)))
-    sent = send(around, _messages(around, manifest, all_new=new_rows == len(manifest.shards)))
+    sent = _send(around, manifest, held=_is_held(spec, generation), all_new=new_rows == len(manifest.shards))
     if generation == 0:
         _put_job(around, spec, manifest)
     else:
@@ -44,8 +44,12 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
         around.ledger.cancel_job(job, "cancelled before it began")
         return False
     around.ledger.finish_if_complete(job)
-    log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=len(sent))
-    return not (spec.hold and generation == 0)
+    log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=sent)
+    return not _is_held(spec, generation)
+
+
+def _is_held(spec: JobSpec, generation: int) -> bool:
+    return spec.hold and generation == 0
 
 
 def _read(around: Surroundings, key: str) -> bytes:
@@ -62,6 +66,7 @@ def _unregistered(around: Surroundings, manifest: Manifest) -> Manifest:
 
 def _rows(around: Surroundings, manifest: Manifest) -> Iterator[ShardRecord]:
     now = around.clock()
+    sent_at = 0.0 if way_of(around.settings).begins_work else now
     carried = _carried(around, manifest) if manifest.generation else {}
     for number, items in sorted((int(number), items) for number, items in manifest.shards.items()):
         before = carried.get(number, {})
@@ -72,7 +77,7 @@ def _rows(around: Surroundings, manifest: Manifest) -> Iterator[ShardRecord]:
             items=items + before.get("done", 0) + before.get("failed", 0),
             carried=before,
             created_at=now,
-            sent_at=now,
+            sent_at=sent_at,
         )
 
 
@@ -87,13 +92,20 @@ def _carried(around: Surroundings, manifest: Manifest) -> dict[int, dict[str, in
         return dict(pool.map(of, manifest.shards))
 
 
-def _messages(around: Surroundings, manifest: Manifest, *, all_new: bool) -> Iterator[Message]:
-    """Of the shards that nobody has begun. After a redelivery the rows tell which; the first time it is all of them."""
+def _send(around: Surroundings, manifest: Manifest, *, held: bool, all_new: bool) -> int:
+    """Send the shards that nobody has begun; how many. After a redelivery the rows tell which they are."""
+    if way_of(around.settings).begins_work:
+        rows = around.ledger.shards(manifest.job)
+        return 0 if held else send_shards(around, [row for row in rows if _is_ours(row, manifest) and row.is_unsent])
     wanted = {int(number) for number in manifest.shards}
     if not all_new:
         wanted &= {row.number for row in around.ledger.shards(manifest.job) if _is_fresh(row, manifest.generation)}
-    for number in sorted(wanted):
-        yield Message(job=manifest.job, number=number, generation=manifest.generation)
+    messages = [Message(job=manifest.job, number=n, generation=manifest.generation) for n in sorted(wanted)]
+    return len(send(around, messages))
+
+
+def _is_ours(row: ShardRecord, manifest: Manifest) -> bool:
+    return row.generation == manifest.generation and str(row.number) in manifest.shards
 
 
 def _is_fresh(row: ShardRecord, generation: int) -> bool:

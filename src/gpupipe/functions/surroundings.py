@@ -23,6 +23,12 @@ class Surroundings:
     functions: Any = None
     ec2: Any = None
     alarms: Any = None
+    hosting: Any = None
+    """SageMaker's."""
+    runtime: Any = None
+    """SageMaker's runtime, which invokes endpoints."""
+    autoscaling: Any = None
+    """Application Auto Scaling's."""
     clock: Callable[[], float] = time.time
 
     @property
@@ -46,8 +52,12 @@ def surroundings() -> Surroundings:
         user_agent_extra="gpupipe",
     )
 
-    def client(service: str) -> Any:
-        return boto3.client(service, region_name=settings.region, config=config)  # type: ignore[call-overload]
+    def client(service: str, special: Any = None) -> Any:
+        there = {"region_name": settings.region, "config": config.merge(special) if special else config}
+        return boto3.client(service, **there)  # type: ignore[call-overload]
+
+    # A realtime invocation may take its 60 s and must not be begun twice; asynchronous ones are throttled in bursts.
+    once, patiently = Config(read_timeout=70, retries={"max_attempts": 0}), Config(retries={"mode": "adaptive"})
 
     return Surroundings(
         settings=settings,
@@ -57,4 +67,7 @@ def surroundings() -> Surroundings:
         functions=client("lambda"),
         ec2=client("ec2"),
         alarms=client("cloudwatch"),
+        hosting=client("sagemaker"),
+        runtime=client("sagemaker-runtime", once if settings.mode == "realtime" else patiently),
+        autoscaling=client("application-autoscaling"),
     )

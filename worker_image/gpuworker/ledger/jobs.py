@@ -112,8 +112,9 @@ class Jobs(Shards):
         )
         return self._write(write) is not None
 
-    def revive_shard(self, job: str, number: int, generation: int) -> bool:
-        """A dead shard's message is back in the queue: PENDING with all its tries, and its job unfinished again.
+    def revive_shard(self, job: str, number: int, generation: int, *, sent: bool = True) -> bool:
+        """A dead shard's message is back in the queue, or not `sent` yet: PENDING with all its tries, and its job
+        unfinished again.
 
         False where it is not dead in this generation, or its job cancelled.
         """
@@ -121,7 +122,7 @@ class Jobs(Shards):
         if record is None or record.state is JobState.CANCELLED:
             return False
         fields: dict[str, Any] = {"state": ShardState.PENDING, "started": 0, "progress": 0, "machine": "", "reason": ""}
-        fields |= {"sent_at": now, "created_at": now}
+        fields |= {"sent_at": now if sent else 0.0, "created_at": now, "unbegun": 0}
         shard = Write(
             key=shard_row_key(job, number),
             update=setting(fields, "REMOVE #finished_at"),

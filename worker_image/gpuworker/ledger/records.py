@@ -113,7 +113,13 @@ class ShardRecord:
     carried: Mapping[str, int] = field(default_factory=dict)
     """`Shard.carried` of this generation."""
     reason: str = ""
-    """Why it is dead."""
+    """Why it is dead, or was last given back."""
+    unbegun: int = 0
+    """Times in a row that an endpoint failed it before a worker began it."""
+    returned_at: float = 0.0
+    """When the failure of its request was last noted; it is PENDING and unsent since then, or was sent again."""
+    returned_by: Sequence[str] = ()
+    """The last notifications of such failures: a second copy of one changes nothing."""
 
     @property
     def is_open(self) -> bool:
@@ -127,7 +133,12 @@ class ShardRecord:
     @property
     def last_sign_at(self) -> float:
         """When anything was last done about it."""
-        return max(self.created_at, self.sent_at, self.heartbeat_at or 0.0)
+        return max(self.created_at, self.sent_at, self.returned_at, self.heartbeat_at or 0.0)
+
+    @property
+    def is_unsent(self) -> bool:
+        """Does it wait for somebody to send it?"""
+        return self.state is ShardState.PENDING and not self.sent_at
 
 
 @dataclass(frozen=True, kw_only=True)

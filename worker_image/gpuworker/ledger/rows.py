@@ -47,6 +47,8 @@ def _typed(kind: str, value: Any) -> Any:
         return _ENUMS[kind](value)
     if kind == "Sequence[Run]":
         return tuple(from_row(Run, run) for run in value)
+    if kind == "Sequence[str]":
+        return tuple(value)
     return {name: float(part) for name, part in value.items()} if kind == "Mapping[str, float]" else value
 
 

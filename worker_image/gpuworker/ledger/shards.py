@@ -12,7 +12,9 @@ from gpuworker.ledger.table import ABSENT, EXISTS, Key, Row, Table, Write, setti
 _TOTALLED = ("state", "items", "done", "failed", "progress", "counts", "seconds", "started_at", "finished_at")
 _IS_OPEN = "#state IN (:pending, :running)"
 _IS_FREE = "(#state = :pending OR #machine = :machine OR #heartbeat_at <= :stale)"
+_IS_NOT_RETURNED = "(attribute_not_exists(#returned_at) OR #returned_at = :was_returned_at)"
 _OPEN = {"pending": ShardState.PENDING, "running": ShardState.RUNNING}
+RETURNS_KEPT = 16
 
 
 def job_row_key(job: str) -> Key:
@@ -89,6 +91,21 @@ class Shards(Table):
         """Its message was sent just now."""
         return self._change(job, number, generation, {"sent_at": self._clock()}, where=_IS_OPEN, values=_OPEN)
 
+    def mark_all_sent(self, shards: Iterable[ShardRecord], *, at: float) -> int:
+        """`mark_sent` for many, as they were before they were sent; those that failed and were returned meanwhile
+        stay unsent. `at` is before the first was sent, so that no failure is older. How many were marked."""
+        fields = {"sent_at": at}
+        writes = [
+            Write(
+                key=shard_row_key(shard.job, shard.number),
+                update=setting(fields),
+                where=f"#generation = :generation AND {_IS_OPEN} AND {_IS_NOT_RETURNED}",
+                values={**fields, "generation": shard.generation, "was_returned_at": shard.returned_at, **_OPEN},
+            )
+            for shard in shards
+        ]
+        return len(writes) - len(self._write_each(writes))
+
     # --- working ---
 
     def start_shard(
@@ -100,7 +117,7 @@ class Shards(Table):
         machine gave a sign of life within the last `alive_s` seconds and this message is a second copy.
         """
         now = self._clock()
-        fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0}
+        fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0, "unbegun": 0}
         fields |= {"started_at": now, "heartbeat_at": now}
         row = self._write(
             Write(
@@ -131,14 +148,33 @@ class Shards(Table):
         fields = {"state": ShardState.PENDING, "machine": "", "progress": 0, "sent_at": self._clock()}
         return self._change_own(job, number, generation, machine, fields, started=0 if blame else -1)
 
-    def requeue_shard(self, shard: ShardRecord) -> bool:
-        """Make a shard that shows no life PENDING and its message as if sent now; False where it moved meanwhile."""
-        fields = {"state": ShardState.PENDING, "machine": "", "progress": 0, "sent_at": self._clock()}
-        values = {"was_sent_at": shard.sent_at, "was_started": shard.started, **_OPEN}
-        still = f"#sent_at = :was_sent_at AND #started = :was_started AND {_IS_OPEN}"
+    def requeue_shard(self, shard: ShardRecord, *, sent: bool = True) -> bool:
+        """Make a shard that shows no life PENDING, its message as if sent now, or not sent; False where it moved."""
+        fields = {"sent_at": self._clock() if sent else 0.0}
+        return self._put_back(shard, fields)
+
+    def return_shard(self, shard: ShardRecord, by: str, *, reason: str, began: bool) -> bool:
+        """A notification `by` tells that the request for `shard`, as it was seen, failed: PENDING and unsent.
+
+        False where it moved meanwhile. Whether the notification is known already says `shard.returned_by`.
+        """
+        fields = {
+            "sent_at": 0.0,
+            "returned_at": self._clock(),
+            "returned_by": [*shard.returned_by, by][-RETURNS_KEPT:],
+            "unbegun": 0 if began else shard.unbegun + 1,
+            "reason": reason,
+        }
+        return self._put_back(shard, fields)
+
+    def _put_back(self, shard: ShardRecord, changes: Row) -> bool:
+        fields = {"state": ShardState.PENDING, "machine": "", "progress": 0, **changes}
+        values: Row = {"was_sent_at": shard.sent_at, "was_started": shard.started, "was_returned_at": shard.returned_at}
+        still = f"#sent_at = :was_sent_at AND #started = :was_started AND {_IS_OPEN} AND {_IS_NOT_RETURNED}"
         if shard.heartbeat_at is not None:
             still += " AND #heartbeat_at = :was_heartbeat_at"
             values["was_heartbeat_at"] = shard.heartbeat_at
+        values |= _OPEN
         return self._change(shard.job, shard.number, shard.generation, fields, where=still, values=values)
 
     def commit_shard(

@@ -1,0 +1,99 @@
+"""Lambda `callback`: what SageMaker says failed of an asynchronous endpoint's work is tried again, or given up.
+
+Everything is decided by the ledger's row and the commit in S3, so notifications may come twice, late or in any order.
+What this function leaves undone where it is killed is done by the guard: a row that is PENDING and unsent is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpupipe.functions import log
+from gpupipe.functions.commits import bury, count_commit
+from gpupipe.functions.notices import ShardFailed, notices
+from gpupipe.functions.sending import send_shards
+from gpupipe.functions.surroundings import Surroundings, surroundings
+from gpuworker.ledger import ShardRecord, ShardState
+
+ROUNDS = 5
+"""How often a row is looked at again because it moved meanwhile."""
+UNBEGUN_MAX = 10
+"""Failures in a row before any worker began the shard; the guard sends it again once a minute."""
+CLOCKS_DIFFER_S = 2.0
+BLAMELESS = frozenset({"time_is_up", "draining", "starting", "overloaded"})
+"""Answers of a container that say nothing about the shard."""
+
+
+class ContendedError(Exception):
+    """A row moved again and again; Lambda calls once more."""
+
+
+def handler(event: Mapping[str, Any], context: object) -> None:
+    """SNS subscription to the error topic."""
+    callback(surroundings(), event)
+
+
+def callback(around: Surroundings, event: Mapping[str, Any]) -> None:
+    """Handle what an SNS event tells of. Raises where Lambda should call again."""
+    for notice in notices(event.get("Records", ()), bucket=around.settings.bucket, now=around.clock()):
+        if isinstance(notice, ShardFailed):
+            _handle(around, notice)
+        else:
+            log.warning("foreign_request_failed", location=notice.location, status=notice.status, reason=notice.reason)
+
+
+def _handle(around: Surroundings, failure: ShardFailed) -> None:
+    place = {"job": failure.job, "shard": failure.number, "generation": failure.generation}
+    for _ in range(ROUNDS):
+        row = around.ledger.shard(failure.job, failure.number)
+        if row is None or _is_history(row, failure):
+            log.info("failure_is_history", **place, state=row.state if row else "missing")
+            return
+        if count_commit(around, row):
+            log.info("commit_counted", **place)
+            around.ledger.finish_if_complete(row.job)
+            return
+        if _is_with_another(row, failure):
+            log.info("shard_is_elsewhere", **place, with_machine=row.machine)
+            return
+        if _settled(around, row, failure):
+            return
+    raise ContendedError(f"shard {failure.number} of {failure.job} moved {ROUNDS} times")
+
+
+def _is_history(row: ShardRecord, failure: ShardFailed) -> bool:
+    """Has what it tells of been dealt with, or does the shard not need another try?"""
+    if row.generation != failure.generation or not row.is_open or failure.notice in row.returned_by:
+        return True
+    return row.state is ShardState.PENDING and row.sent_at > failure.at + CLOCKS_DIFFER_S
+
+
+def _is_with_another(row: ShardRecord, failure: ShardFailed) -> bool:
+    """Is a living worker at it, and what failed was a second copy of the request?
+
+    A container that answered has given its shard back before, so one that is running has another worker. Of a worker
+    that died, no sign of life came after its death.
+    """
+    if row.state is not ShardState.RUNNING:
+        return False
+    return bool(failure.code) or (row.heartbeat_at or 0.0) > failure.at + CLOCKS_DIFFER_S
+
+
+def _settled(around: Surroundings, row: ShardRecord, failure: ShardFailed) -> bool:
+    """Give it up or back; False where the row moved meanwhile."""
+    place = {"job": row.job, "shard": row.number, "generation": row.generation}
+    began = row.state is ShardState.RUNNING or failure.code == "time_is_up"
+    if row.started >= around.settings.max_receives:
+        bury(around, row, f"tried {row.started} times, last: {failure.reason}")
+        return True
+    blameless = failure.expired or failure.code in BLAMELESS
+    if not began and not blameless and row.unbegun + 1 >= UNBEGUN_MAX:
+        bury(around, row, f"it failed {UNBEGUN_MAX} times before it was begun, last: {failure.reason}")
+        return True
+    if not around.ledger.return_shard(row, failure.notice, reason=failure.reason, began=began or blameless):
+        return False
+    again = around.ledger.shard(row.job, row.number) if began else None
+    sent = send_shards(around, [again]) if again is not None and again.is_unsent else 0
+    log.warning("shard_returned", **place, started=row.started, sent_again=bool(sent), reason=failure.reason)
+    return True
