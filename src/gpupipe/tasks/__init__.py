@@ -12,7 +12,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-TASKS: Mapping[str, str] = {"segment": "gpupipe.tasks.segment:SegmentOptions"}
+TASKS: Mapping[str, str] = {
+    "segment": "gpupipe.tasks.segment:SegmentOptions",
+    "detect-rooms": "gpupipe.tasks.detect_rooms:DetectRoomsOptions",
+}
 """Task name -> "module:Class". A new task is one file and one line here."""
 
 

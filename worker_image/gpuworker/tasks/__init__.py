@@ -24,7 +24,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-TASKS: Mapping[str, str] = {"segment": "gpuworker.tasks.segment:Segment"}
+TASKS: Mapping[str, str] = {
+    "segment": "gpuworker.tasks.segment:Segment",
+    "detect-rooms": "gpuworker.tasks.detect_rooms:DetectRooms",
+}
 """Task name -> "module:Class". A new task is one file and one line here."""
 
 

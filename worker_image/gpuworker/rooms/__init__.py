@@ -1,0 +1,79 @@
+"""Rooms of a floor plan, found by their walls: the steps in their order, each in its module.
+
+    binarise   uneven light -> ink
+    deskew     turn the plan upright
+    walls      ink in broad strokes; thin lines (doors' swings, furniture, text, dimensions) fall out
+    gaps       close doors and windows along the walls
+    regions    the floors that are left apart, as outlines, or why they are no rooms
+    labels     what is written in them
+
+All of it is deterministic and takes a time and memory in proportion to the picture, whatever is in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuworker.rooms.binarise import flattened, ink_of
+from gpuworker.rooms.deskew import skew_of, straightening, turned, turned_back
+from gpuworker.rooms.gaps import bridged, gaps_of, max_gap_px
+from gpuworker.rooms.options import Options
+from gpuworker.rooms.regions import regions_of
+from gpuworker.rooms.walls import walls_of
+
+VERSION = "1"
+ENOUGH_PX = 2000
+"""A long side at which walls of a whole sheet are told from lines; larger pictures are reduced to twice that at most."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Room:
+    """`corners`: n×2 in pixels of the picture given; `enclosed`: the share of the outline that is wall, 0..1."""
+
+    corners: NDArray[np.float64]
+    enclosed: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rooms:
+    """What a plan holds."""
+
+    rooms: list[Room]
+    rejected: Mapping[str, int]
+    """Regions that are no rooms, counted by reason."""
+    skew_deg: float
+    wall_px: float
+    """The usual thickness of walls; 0 where there are none."""
+    gaps: int
+
+
+def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) -> Rooms:
+    """Find the rooms of an H×W×3 picture, which is `scale` times as large as the one the options speak of."""
+    flat = flattened(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    ink = ink_of(flat)
+    height, width = ink.shape
+    skew = skew_of(ink) if options.deskew else 0.0
+    matrix, size = straightening(height, width, skew)
+    if skew:
+        ink = ink_of(turned(flat, matrix, size))
+    walls = walls_of(ink)
+    if walls is None:
+        return Rooms(rooms=[], rejected=Counter(), skew_deg=skew, wall_px=0.0, gaps=0)
+    gaps = gaps_of(walls, max_gap_px(walls, options.max_gap * scale))
+    page_area = height * width / scale**2
+    found = regions_of(
+        walls.mask,
+        bridged(walls.mask, gaps),
+        least_area=options.least_area(page_area) * scale**2,
+        most_area=options.most_area(page_area) * scale**2,
+        usual_wall_px=walls.usual_px,
+        epsilon_factor=options.epsilon_factor,
+    )
+    rooms = [Room(corners=turned_back(region.corners, matrix), enclosed=region.enclosed) for region in found.regions]
+    return Rooms(rooms=rooms, rejected=found.rejected, skew_deg=skew, wall_px=walls.usual_px, gaps=len(gaps))

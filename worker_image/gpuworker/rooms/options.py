@@ -1,0 +1,54 @@
+"""What a person may ask of the task `detect-rooms`, with every default in this one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from gpuworker.images import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The job's options, which were validated before the upload; a missing one has the default below.
+
+    Lengths and areas are in pixels of the picture as it was sent.
+    """
+
+    min_area: float = 1_000.0
+    max_area: float = 1_000_000.0
+    min_area_share: float = 0.0003
+    """A room has at least `min_area` and at least this share of the page: dust on a 600-dpi scan is no room."""
+    max_area_share: float = 0.5
+    """A room has at most `max_area` or at most this share of the page, whichever is more; 0 leaves the share out."""
+    epsilon_factor: float = 0.01
+    """An outline is simplified by at most this share of its own length."""
+    max_gap: float = 0.0
+    """Doors and windows are at most this wide; 0: by the thickness of the walls, at least 125 pixels."""
+    deskew: bool = True
+    labels: Literal["auto", "on", "off"] = "auto"
+    """Read the text in rooms: where the OCR package is installed, always, or never."""
+    overlays: bool = True
+    thumbnails: bool = True
+    max_bytes: int = Limits.max_bytes
+    max_pixels: int = Limits.max_pixels
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Options:
+        """Read the job's plain options; those of other tasks are left alone."""
+        return cls(**{f.name: options[f.name] for f in fields(cls) if options.get(f.name) is not None})
+
+    def as_plain(self) -> dict[str, Any]:
+        """All of them as JSON knows it, as written into results."""
+        return asdict(self)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+
+    def least_area(self, page_area: float) -> float:
+        return max(self.min_area, self.min_area_share * page_area)
+
+    def most_area(self, page_area: float) -> float:
+        return max(self.max_area, self.max_area_share * page_area)

@@ -1,0 +1,114 @@
+"""What is written about a plan: its record, and the COCO fragment with the same outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuworker.images import Image
+from gpuworker.masks import polygon_area
+from gpuworker.rooms import Rooms
+from gpuworker.rooms.labels import Text, label_of
+from gpuworker.tasks import Source
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledRoom:
+    """`corners`: n×2, x and y; `enclosed`: share of the outline that is wall; `label`: "" where nothing was read."""
+
+    corners: NDArray[np.float64]
+    enclosed: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """The rooms of one picture and how they were found."""
+
+    rooms: list[LabelledRoom]
+    rejected: Mapping[str, int]
+    skew_deg: float
+    wall_px: float
+    gaps: int
+
+
+def plan_of(found: Rooms, texts: Sequence[Text]) -> Plan:
+    """Rooms with what is written in them."""
+    rooms = [
+        LabelledRoom(corners=room.corners, enclosed=room.enclosed, label=label_of(room.corners, texts))
+        for room in found.rooms
+    ]
+    return Plan(rooms=rooms, rejected=found.rejected, skew_deg=found.skew_deg, wall_px=found.wall_px, gaps=found.gaps)
+
+
+def full_size(plan: Plan, image: Image) -> Plan:
+    """The same in pixels of the picture as it was sent; corners are kept inside it, to a tenth of a pixel."""
+    scale = np.array([image.width / image.rgb.shape[1], image.height / image.rgb.shape[0]])
+    rooms = [
+        replace(room, corners=np.round(np.clip(room.corners * scale, 0, (image.width, image.height)), 1))
+        for room in plan.rooms
+    ]
+    kept = [room for room in rooms if _area(room) > 0]
+    return replace(plan, rooms=kept, wall_px=plan.wall_px * float(scale[0]))
+
+
+def fragment_of(plan: Plan, *, file_name: str, height: int, width: int) -> dict[str, Any]:
+    """COCO's `image` and `annotations`; category 1 is the room."""
+    annotations = [
+        {
+            "id": number,
+            "image_id": 1,
+            "category_id": 1,
+            "segmentation": [[float(value) for value in room.corners.ravel()]],
+            "area": _area(room),
+            "bbox": _box(room),
+            "iscrowd": 0,
+            "score": round(room.enclosed, 4),
+            **({"label": room.label} if room.label else {}),
+        }
+        for number, room in enumerate(plan.rooms, 1)
+    ]
+    return {"image": {"id": 1, "file_name": file_name, "width": width, "height": height}, "annotations": annotations}
+
+
+def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer for one picture; `polygon` is a list of [x, y], and `metadata` says how it was found."""
+    rooms = [
+        {
+            "id": number,
+            "polygon": [[float(x), float(y)] for x, y in room.corners],
+            "bbox": _box(room),
+            "area": _area(room),
+            "enclosed": round(room.enclosed, 4),
+            **({"label": room.label} if room.label else {}),
+        }
+        for number, room in enumerate(plan.rooms, 1)
+    ]
+    return {
+        "status": "success",
+        "room_count": len(rooms),
+        "rooms": rooms,
+        "image_shape": [image.height, image.width, image.bands],
+        "metadata": {
+            "file_name": source.file_name,
+            "skew_deg": plan.skew_deg,
+            "wall_px": round(plan.wall_px, 1),
+            "gaps_closed": plan.gaps,
+            "engine": info["engine"],
+            "options": info["options"],
+        },
+        "rejected": dict(sorted(plan.rejected.items())),
+    }
+
+
+def _area(room: LabelledRoom) -> float:
+    return round(polygon_area([float(value) for value in room.corners.ravel()]), 1)
+
+
+def _box(room: LabelledRoom) -> list[float]:
+    (left, top), (right, bottom) = room.corners.min(0), room.corners.max(0)
+    return [float(left), float(top), round(float(right - left), 1), round(float(bottom - top), 1)]

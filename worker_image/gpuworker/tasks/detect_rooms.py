@@ -1,0 +1,124 @@
+"""The task `detect-rooms`: the rooms of a floor plan as polygons, with their areas and the names written in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from gpuworker import coco
+from gpuworker.images import Image, decode, decoding_bytes
+from gpuworker.masks import Instance
+from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
+from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
+from gpuworker.rooms.labels import Reader, make_reader
+from gpuworker.rooms.options import Options
+from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of
+from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
+
+_SCRATCH_BYTES_PER_PIXEL = 24
+"""Grey, flat, turned, ink, runs along rows and columns, and labels of 4 bytes."""
+_OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
+
+
+class DetectRooms:
+    """No model is loaded but that which reads text, and that only where it is installed and asked for."""
+
+    record_name: ClassVar[str] = "rooms.json"
+
+    def __init__(self) -> None:
+        self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.batch_size = 1
+        self._readers: dict[str, Reader] = {}
+
+    def load(self, device: str, options: Mapping[str, Any]) -> None:
+        """Load what reads labels. Raises ValueError where `labels` is "on" and the OCR package is missing."""
+        chosen = Options.of(options)
+        # Threads of the stream work side by side; cv2's own would only fight with them.
+        cv2.setNumThreads(1)
+        self._reader(chosen).load()
+
+    def _reader(self, options: Options) -> Reader:
+        """Made twice by two threads at worst, which harms nobody: the later one stays."""
+        if options.labels not in self._readers:
+            self._readers[options.labels] = make_reader(options.labels)
+        return self._readers[options.labels]
+
+    def engine_info(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        chosen = Options.of(options)
+        return {
+            "name": "opencv-rooms",
+            "version": VERSION,
+            "notes": "Walls by stroke width with OpenCV; no model. " + self._reader(chosen).notes,
+        }
+
+    def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        chosen = Options.of(options)
+        return coco.header(engine=self.engine_info(options), options=chosen.as_plain(), names=["room"])
+
+    def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
+        """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
+        return decoding_bytes(data, Options.of(options).limits, enough_px=ENOUGH_PX)
+
+    def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
+        chosen = Options.of(options)
+        image = decode(data, chosen.limits, enough_px=ENOUGH_PX)
+        pixels = image.rgb.shape[0] * image.rgb.shape[1]
+        cost = image.rgb.nbytes + pixels * _SCRATCH_BYTES_PER_PIXEL
+        return Decoded(
+            source=source, payload=image, cost_bytes=cost + (_OVERLAY_SCRATCH_BYTES if chosen.overlays else 0)
+        )
+
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Plan | ItemError]:
+        chosen = Options.of(options)
+        return [self._plan(item.payload, chosen) for item in batch]
+
+    def _plan(self, image: Image, options: Options) -> Plan:
+        scale = image.rgb.shape[1] / image.width
+        found = rooms_of(image.rgb, options, scale=scale)
+        texts = self._reader(options).read(image.rgb) if found.rooms else []
+        return plan_of(found, texts)
+
+    def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
+        chosen = Options.of(options)
+        image: Image = decoded.payload
+        plan: Plan = result
+        whole = full_size(plan, image)
+        head = self.shard_header(options)
+        fragment = fragment_of(whole, file_name=decoded.source.file_name, height=image.height, width=image.width)
+        return Encoded(
+            files=_pictures(image, plan, chosen),
+            record=record_of(whole, image=image, source=decoded.source, info=head["info"]),
+            fragment=fragment,
+            counts={"annotations": len(whole.rooms), "rooms": len(whole.rooms)},
+        )
+
+
+def _pictures(image: Image, plan: Plan, options: Options) -> dict[str, File]:
+    """Drawn on the picture as it was worked on, so that a gigantic plan needs no gigantic masks."""
+    height, width = image.rgb.shape[:2]
+    worked_on = Image(rgb=image.rgb, height=height, width=width, bands=image.bands, dtype=image.dtype)
+    instances = [_instance(number, plan, height, width) for number in range(len(plan.rooms))]
+    files: dict[str, File] = {}
+    if options.overlays:
+        names = [room.label or f"room {number}" for number, room in enumerate(plan.rooms, 1)]
+        files["overlay.jpg"] = File(data=overlay_jpeg(worked_on, instances, names), content_type="image/jpeg")
+    if options.thumbnails:
+        files["thumb.jpg"] = File(data=thumb_jpeg(worked_on, instances), content_type="image/jpeg")
+    return files
+
+
+def _instance(number: int, plan: Plan, height: int, width: int) -> Instance:
+    """A room as the pictures' code knows it, each in a colour of its own."""
+    room = plan.rooms[number]
+    corners = np.round(np.clip(room.corners, 0, (width, height))).astype(np.int32)
+    left, top = (int(value) for value in np.minimum(corners.min(0), (width - 1, height - 1)))
+    right, bottom = (int(value) for value in corners.max(0))
+    mask = np.zeros((max(1, bottom - top), max(1, right - left)), np.uint8)
+    cv2.fillPoly(mask, [corners - (left, top)], 1)
+    return Instance(
+        x=left, y=top, mask=mask.astype(bool), score=room.enclosed, category_id=number + 1, source="outline"
+    )
