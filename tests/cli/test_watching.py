@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from gpupipe.cli.screen import Screen
-from gpupipe.cli.watching import document, picture, show_end, watching
+from gpupipe.cli.watching import document, endpoint_text, picture, show_end, watching
 from gpupipe.jobs.listing import JobSummary
 from gpupipe.jobs.logs import LogLine
 from gpupipe.jobs.watch import JobView
@@ -65,6 +65,42 @@ def test_the_tail_of_the_log_is_one_line_each_and_gives_no_orders() -> None:
     assert "[red]x\N{REPLACEMENT CHARACTER}[2J" in seen
     assert "ERROR: boom" in seen
     assert "deep" not in seen
+
+
+ENDPOINT = {
+    "status": "InService",
+    "mode": "async",
+    "backlog": 3,
+    "variants": [{"name": "main", "instance_type": "ml.m5.xlarge", "current": 1, "desired": 2, "weight": 1.0}],
+}
+
+
+def test_an_endpoint_is_told_with_its_instances() -> None:
+    seen = drawn(view(guard={"endpoint": ENDPOINT}))
+    assert "endpoint   InService; main: 1 of 2 ml.m5.xlarge; 3 requests queued or in work" in seen
+    assert "instances  i-0abc" in seen
+    assert document(view(guard={"endpoint": ENDPOINT}))["endpoint"] == ENDPOINT
+    assert document(view())["endpoint"] is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, "InService; main: 1 of 2 ml.m5.xlarge; 3 requests queued or in work"),
+        ({"backlog": 1}, "InService; main: 1 of 2 ml.m5.xlarge; 1 request queued or in work"),
+        ({"status": "Failed", "failure": "No quota.", "variants": [], "backlog": 0}, "Failed; FAILED: No quota"),
+        (
+            {"backlog": None, "variants": [{"name": "a", "weight": 9}, {"name": "b", "current": 1, "desired": 1}]},
+            "InService; a: 0 instances, weight 9; b: 1 instance, weight 0",
+        ),
+    ],
+)
+def test_an_endpoint_in_words(changed: dict[str, Any], told: str) -> None:
+    assert endpoint_text({**ENDPOINT, **changed}) == told
+
+
+def test_a_pipeline_of_machines_has_no_endpoint() -> None:
+    assert endpoint_text(None) == endpoint_text({}) == ""
 
 
 def test_a_low_terminal_has_no_room_for_the_log() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.jobs.crew import MACHINE, Crew
-from tests.jobs.desk import PIPELINE, Desk, a_photo
+from tests.jobs.desk import PIPELINE, Desk, a_config, a_photo
 
 from gpupipe.errors import NotDeployedError
-from gpupipe.jobs import dlq
+from gpupipe.jobs import JobsContext, dlq
 from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.submit import submit
 from gpuworker.contract import Message, manifest_key, shard_key
@@ -140,6 +140,22 @@ def test_shards_of_a_cancelled_job_stay_dead(crew: Crew, job: str) -> None:
     assert (row := crew.ledger.shard(job, 0)) is not None
     assert row.state is ShardState.DEAD
     assert crew.sent() == []
+
+
+def test_an_asynchronous_endpoint_has_its_dead_shards_in_the_ledger_alone(crew: Crew, job: str) -> None:
+    # given a pipeline without a work queue, and a shard that was given up
+    config = a_config(crew.desk.ctx.aws.stack, kind="endpoint")
+    ctx = JobsContext.of(crew.desk.ctx.aws, config)
+    for url in (ctx.work_queue_url, ctx.dead_letter_queue_url):
+        crew.desk.sqs.delete_queue(QueueUrl=url)
+    assert crew.ledger.bury_shard(job, 0, 0, REASON)
+    (letter,) = dlq.list_dead(ctx)
+    assert (letter.number, letter.has_message, letter.reason) == (0, False, REASON)
+    # when it is sent again, it says that nobody has sent it, for the guard to do so
+    assert dlq.redrive(ctx) == 1
+    assert (row := crew.ledger.shard(job, 0)) is not None
+    assert (row.state, row.sent_at, row.started) == (ShardState.PENDING, 0.0, 0)
+    assert (dlq.list_dead(ctx), dlq.redrive(ctx), dlq.purge(ctx)) == ([], 0, 0)
 
 
 def test_events_that_dispatch_failed_on_are_listed_and_sent_again(crew: Crew) -> None:

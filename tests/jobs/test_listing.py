@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.jobs.desk import Desk, a_photo
 
+from gpupipe.config import Config
 from gpupipe.errors import JobError, NotDeployedError, StoppedError
 from gpupipe.jobs.listing import JobSummary, choose_job, list_jobs
 from gpupipe.jobs.submit import SubmitProgress, submit
@@ -112,6 +113,23 @@ def test_a_job_is_meant_by_its_name_its_beginning_its_project_or_its_age(three: 
 def test_an_unknown_job_is_an_error_with_near_names(three: Desk, how: dict[str, str], message: str) -> None:
     with pytest.raises(JobError, match=message):
         chosen(three, **how)
+
+
+def test_of_several_pipelines_the_jobs_own_is_found(three: Desk) -> None:
+    # given a second pipeline, which no `up` has made yet but for its jobs in the ledger
+    aws, one = three.ctx.aws, three.ctx.config
+    table = {"kind": "endpoint", "task": "segment"}
+    both = Config(stack=one.stack, pipelines={"segment": one.pipelines["segment"], "other": table})
+    # then no job needs its pipeline named, and the newest of all is the default
+    for how, pipeline, job in [
+        ({"job": OLD[0]}, "segment", OLD[0]),
+        ({"job": "20261104"}, "other", "20261104-100000-field7-dddd"),
+        ({"project": "field8"}, "segment", OLD[1]),
+        ({}, "other", "20261104-100000-field7-dddd"),
+        ({"pipeline": "segment"}, "segment", OLD[2]),
+    ]:
+        ctx, found = choose_job(aws, both, **how)
+        assert (ctx.pipeline, found) == (pipeline, job)
 
 
 def test_without_any_job_it_says_how_to_start_one(desk: Desk) -> None:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator, Mapping
 
 import pytest
-from tests.jobs.desk import Desk
+from tests.jobs.desk import Desk, a_desk
 
 from gpupipe.errors import UsageError
 from gpupipe.jobs.logs import LogLine, follow_logs, parse_line, parse_since, read_logs, sources
+from gpupipe.local.emulators import Emulators
 
 NOW = 1_795_000_000.0
 JOB = "20261118-143320-field7-0a1b"
@@ -106,6 +107,40 @@ def test_lines_are_understood_or_shown_as_they_are(message: str, expected: tuple
     line = parse_line(message, source="guard", at=NOW)
     assert isinstance(line, LogLine)
     assert (line.level, line.event, dict(line.fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "stream", "machine", "level"),
+    [
+        ('{"level":"info","event":"shard_done","machine":"main/i-7"}', "main/i-7", "main/i-7", "info"),
+        ("START RequestId: is no line of Lambda's here", "main/i-7", "main/i-7", "info"),
+        ("[2026-11-21] [sagemaker logs] [job.0.0] Received server error", "main/i-7/data-log", "main/i-7", "error"),
+        ("Traceback (most recent call last):", "main/i-7", "main/i-7", "error"),
+    ],
+)
+def test_an_endpoint_writes_a_stream_an_instance_and_sagemaker_one_beside_it(
+    message: str, stream: str, machine: str, level: str
+) -> None:
+    line = parse_line(message, source="endpoint", at=NOW, stream=stream)
+    assert isinstance(line, LogLine)
+    assert (line.machine, line.level, line.source) == (machine, level, "endpoint")
+
+
+@pytest.mark.parametrize(("mode", "second"), [("async", "callback"), ("realtime", "forward")])
+def test_the_log_of_an_endpoint_is_that_of_its_containers_and_functions(
+    emulated: Emulators, mode: str, second: str
+) -> None:
+    desk = a_desk(emulated, f"log{mode}", kind="endpoint", mode=mode)
+    for number, source in enumerate(("endpoint", "dispatch", "guard", second)):
+        write(desk, source, "main/i-7", {50 - number: told(f"of_{source}", job=JOB)})
+    lines = list(read_logs(desk.ctx, since=time.time() - 3600, job=JOB))
+    assert [(line.source, line.event) for line in lines] == [
+        ("endpoint", "of_endpoint"),
+        ("dispatch", "of_dispatch"),
+        ("guard", "of_guard"),
+        (second, f"of_{second}"),
+    ]
+    assert [line.machine for line in lines] == ["main/i-7", "", "", ""]
 
 
 @pytest.mark.parametrize("message", ["", "  \n", "START RequestId: 5 Version: $LATEST", "END RequestId: 5"])

@@ -132,6 +132,27 @@ def test_why_it_waits_is_told_in_the_guards_words(
     assert all(reason.startswith(start) for reason, start in zip(reasons, told_as, strict=True))
 
 
+MAIN = {"name": "main", "instance_type": "ml.m5.xlarge", "current": 0, "desired": 1, "weight": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told_as"),
+    [
+        ({"status": "InService", "variants": [MAIN]}, "Waiting for the endpoint's first instance; from zero"),
+        ({"status": "InService", "variants": [{**MAIN, "current": 1}]}, "Waiting for the endpoint to take a shard."),
+        ({"status": "Creating", "name": "x", "variants": []}, "Endpoint x is Creating; a new one takes"),
+        ({"status": "Failed", "name": "x", "failure": "No quota."}, "Endpoint x is Failed: No quota."),
+    ],
+)
+def test_why_an_endpoint_does_not_begin_is_told(desk: Desk, endpoint: dict[str, Any], told_as: str) -> None:
+    desk.ctx.ledger.open_job(record(JOB, state=JobState.PENDING), [ShardRecord(job=JOB, number=0, items=5)])
+    desk.ctx.ledger.put_guard_status("segment", {"at": time.time(), "waiting": [], "endpoint": endpoint})
+    view = observe(desk.ctx, JOB)
+    (reason,) = view.waiting
+    assert reason.startswith(told_as)
+    assert view.guard["endpoint"]["status"] == endpoint["status"]
+
+
 def test_a_silent_guard_is_told(desk: Desk) -> None:
     desk.ctx.ledger.open_job(record(JOB, state=JobState.PENDING), [ShardRecord(job=JOB, number=0, items=5)])
     guard_says(desk, at=time.time() - 600)

@@ -196,7 +196,7 @@ def _variant(variant: Mapping[str, Any], *, is_alone: bool) -> str:
     current, desired = int(variant.get("current") or 0), int(variant.get("desired") or 0)
     count = f"{current} of {desired}" if desired != current else plural(current, "instance")
     weight = "" if is_alone else f", weight {float(variant.get('weight') or 0):g}"
-    return f"{variant.get('name', '')}: {count} {variant.get('instance_type', '')}{weight}".rstrip()
+    return f"{variant.get('name', '')}: {count} {variant.get('instance_type', '')}".rstrip() + weight
 
 
 def _cost(view: JobView, is_local: bool) -> str:

@@ -49,8 +49,13 @@ def redrive(ctx: JobsContext) -> int:
     """Send everything again; how many shards and events. Killed half-way, the guard finds the shards that are open
     and have no message, and the same call does the rest. Raises AwsError, NotDeployedError."""
     found = _look(ctx, LIMIT)
+    sent = ctx.has_work_queue  # else the guard sends what says that nobody has
     with ctx.at_ledger():
-        revived = [shard for shard in found.dead if ctx.ledger.revive_shard(shard.job, shard.number, shard.generation)]
+        revived = [
+            shard
+            for shard in found.dead
+            if ctx.ledger.revive_shard(shard.job, shard.number, shard.generation, sent=sent)
+        ]
     if not ctx.has_work_queue:
         if found.events:
             _move_back(ctx, ctx.undelivered_queue_url)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config
-from gpupipe.errors import JobError
+from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.draft import DRAFT_LIVES_S
 from gpuworker.contract import JOBS, ContractError, JobSpec, Manifest, cancelled_key, job_key, manifest_key
@@ -103,7 +103,13 @@ def undispatched(ctx: JobsContext) -> list[JobSummary]:
     oldest = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() - DRAFT_LIVES_S - 86_400))
     with ctx.at_ledger():
         known = {record.job for record in itertools.takewhile(lambda one: one.job > oldest, ctx.ledger.jobs())}
-    names = [name for name in ctx.folders(JOBS, after=f"{JOBS}{oldest}") if name[:1].isdigit() and name not in known]
+    try:
+        folders = list(ctx.folders(JOBS, after=f"{JOBS}{oldest}"))
+    except AwsError as error:
+        if error.code != "NoSuchBucket":
+            raise
+        return []  # a pipeline of gpupipe.toml that no `up` has made yet; the others have jobs all the same
+    names = [name for name in folders if name[:1].isdigit() and name not in known]
     return [job for name in names if (job := summary_in_bucket(ctx, name)) is not None]
 
 
