@@ -32,11 +32,11 @@ class Plan:
     """What is written in each room; "" where nothing is."""
 
 
-def make_plan(seed: int) -> Plan:
-    """The plan of a seed."""
+def make_plan(seed: int, *, clean: bool = False) -> Plan:
+    """The plan of a seed; `clean`: as it was drawn and turned, without a scanner's noise and light."""
     random = np.random.default_rng(seed)
     layout = lay_out(random)
     ink, names = draw(layout, random)
-    rgb, matrix = photographed(ink, random)
+    rgb, matrix = photographed(ink, random, clean=clean)
     rooms = tuple(np.asarray(room, np.float64) @ matrix[:, :2].T + matrix[:, 2] for room in layout.rooms)
     return Plan(rgb=rgb, rooms=rooms, names=names)

@@ -245,11 +245,8 @@ def _door(one: _Edge, other: _Edge, start: int, end: int, random: np.random.Gene
 
 def _meets(one: Gap, other: Gap) -> bool:
     """Doors in one wall keep some wall between them."""
-    return (
-        one.along == other.along
-        and one.near == other.near
-        and one.start < other.end + 14 > 0 < one.end + 14 - other.start
-    )
+    apart = one.start >= other.end + 14 or other.start >= one.end + 14
+    return one.along == other.along and one.near == other.near and not apart
 
 
 def _cut(layout: Layout, gap: Gap) -> None:

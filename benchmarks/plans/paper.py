@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def photographed(ink: NDArray[np.uint8], random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """H×W drawing (255 is paper) -> H×W×3 RGB, and the 2×3 matrix that moved its points."""
+def photographed(
+    ink: NDArray[np.uint8], random: np.random.Generator, *, clean: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """H×W drawing (255 is paper) -> H×W×3 RGB, and the 2×3 matrix that moved its points; `clean`: only turned."""
     height, width = ink.shape
     angle = float(random.uniform(-2, 2)) if random.random() < 0.8 else 0.0
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
@@ -16,6 +18,8 @@ def photographed(ink: NDArray[np.uint8], random: np.random.Generator) -> tuple[N
     centres = matrix.copy()
     centres[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     turned = cv2.warpAffine(ink, centres, (width, height), flags=cv2.INTER_LINEAR, borderValue=255)
+    if clean:
+        return cv2.cvtColor(turned, cv2.COLOR_GRAY2RGB), np.asarray(matrix, np.float64)
     soft = cv2.GaussianBlur(turned, (0, 0), float(random.uniform(0.3, 0.9))).astype(np.float32)
     black, white = float(random.uniform(10, 70)), float(random.uniform(215, 252))
     grey = black + soft / 255 * (white - black)

@@ -29,7 +29,7 @@ from gpuworker.rooms.walls import walls_of
 
 VERSION = "1"
 ENOUGH_PX = 2000
-"""A long side at which walls of a whole sheet are told from lines; larger pictures are reduced to twice that at most."""
+"""A long side at which the walls of a whole sheet are told from lines; pictures are reduced to less than twice that."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -34,9 +34,8 @@ def _unevenness(points: NDArray[np.float32], angle_deg: float) -> float:
     angle = np.deg2rad(angle_deg)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along, across = points[0] * cos + points[1] * sin, points[1] * cos - points[0] * sin
-    return float(
-        sum((np.bincount((a - a.min()).astype(np.int32)).astype(np.float64) ** 2).sum() for a in (along, across))
-    )
+    profiles = (np.bincount((on_axis - on_axis.min()).astype(np.int32)) for on_axis in (along, across))
+    return float(sum((profile.astype(np.float64) ** 2).sum() for profile in profiles))
 
 
 def straightening(height: int, width: int, skew_deg: float) -> tuple[NDArray[np.float64], tuple[int, int]]:

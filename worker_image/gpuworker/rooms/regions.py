@@ -61,12 +61,12 @@ def regions_of(
         if reason:
             rejected[reason] += 1
             continue
-        outline = _outline(crop)
-        corners = _simplified(outline, epsilon_factor) + (left - 1, top - 1)
+        outline = _outline(crop) + np.array([left - 1, top - 1], np.int32)
+        corners = _simplified(outline, epsilon_factor)
         if len(corners) < 3:
             rejected["too_thin"] += 1
             continue
-        regions.append(Region(corners=corners, enclosed=_enclosed(walls, outline + (left - 1, top - 1))))
+        regions.append(Region(corners=corners, enclosed=_enclosed(walls, outline)))
     return Found(regions=regions, rejected=+rejected)
 
 
