@@ -12,6 +12,7 @@ from typing import Any
 from gpupipe.aws import Aws
 from gpupipe.errors import TargetError
 from gpupipe.local import emulators, processes
+from gpupipe.local.container import Container, end_strays, read_all
 from gpupipe.local.host import Host, announce_interruption
 from gpupipe.local.machine_room import running_machines
 from gpupipe.local.processes import ProcessName
@@ -75,6 +76,7 @@ def status(config_path: Path, *, stack_id: str) -> dict[str, Any]:
         "environment": shell_environment(target) if target else {},
         "processes": [_described(name, process, record.ports) for name, process in _processes(record)],
         "machines": [_machine(disk, folder) for disk in _disks(folder)],
+        "containers": [_container(one) for one in read_all(folder.containers, logs=folder.logs)],
         "logs": str(folder.logs),
         "notices": list(folder.notices(take=False)),
     }
@@ -164,6 +166,12 @@ def _end_orphans(folder: Folder) -> None:
         time.sleep(0.1)
     for host in hosts:
         host.forget_run()
+    containers = read_all(folder.containers, logs=folder.logs)
+    while [container for container in containers if not container.ask_end(at_once=True)]:  # ends: as above
+        time.sleep(0.1)
+    for container in containers:
+        container.remove()
+    end_strays(folder.containers)
     processes.end(*processes.running_modules(PACKAGE, folder.path), grace_s=emulators.STOP_GRACE_S)
     if stubborn := processes.running_modules(PACKAGE, folder.path):
         pids = ", ".join(str(process.pid) for process in stubborn)
@@ -193,3 +201,17 @@ def _disks(folder: Folder) -> list[Path]:
 def _machine(disk: Path, folder: Folder) -> dict[str, Any]:
     host = Host(disk, log=folder.logs / f"{disk.name}.log")
     return {"instance_id": disk.name, "state": host.state.value, "pid": host.pid, "log": str(host.log)}
+
+
+def _container(container: Container) -> dict[str, Any]:
+    """An instance of an emulated endpoint."""
+    state = ("ready" if container.was_ready else "starting") if container.alive else "ended"
+    return {
+        "endpoint": container.identity.endpoint,
+        "variant": container.identity.variant,
+        "instance": container.name,
+        "state": state,
+        "pid": container.pid,
+        "url": container.instance.url,
+        "log": str(container.log),
+    }

@@ -15,6 +15,7 @@ from gpupipe.local import processes
 from gpupipe.local.gate import READY_PATH
 from gpupipe.local.processes import ProcessName
 
+RUNTIME = "runtime"  # the port of sagemaker-runtime, where there is an endpoint room
 NAMES = ("moto", "ministack")  # in the order of starting: ministack's Lambda functions are given moto's address
 
 # What moto serves; ministack serves everything else. Decided by trying both (ministack 1.5.33, moto 5.2.5).
@@ -31,7 +32,7 @@ MOTO_SERVICES: Mapping[str, str] = {
     "ecs": "ECS",  # ministack would start Docker containers
     "elbv2": "ELASTIC_LOAD_BALANCING_V2",  # must see the VPC and subnets of moto's EC2
     "sagemaker": "SAGEMAKER",  # not in ministack
-    "sagemaker-runtime": "SAGEMAKER_RUNTIME",
+    "sagemaker-runtime": "SAGEMAKER_RUNTIME",  # until an endpoint room is there, which really asks containers
 }
 # In neither, so that callers must take a refusal for "cannot be seen": Service Quotas for EC2, Pricing, Free Tier.
 
@@ -81,9 +82,10 @@ class Emulators:
 
 
 def endpoints(ports: Mapping[str, int]) -> dict[str, str]:
-    """The address of each service: moto's for its own, ministack's as `default`."""
+    """Where each service is: moto's for its own, the endpoint room's if there is one, ministack's by `default`."""
     moto, ministack = (f"http://127.0.0.1:{ports[name]}" for name in ("moto", "ministack"))
-    return {"default": ministack} | dict.fromkeys(MOTO_SERVICES, moto)
+    runtime = {"sagemaker-runtime": f"http://127.0.0.1:{ports[RUNTIME]}"} if RUNTIME in ports else {}
+    return {"default": ministack} | dict.fromkeys(MOTO_SERVICES, moto) | runtime
 
 
 def client_environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -166,19 +168,21 @@ def start(
 ) -> tuple[int, ProcessName]:
     """Start one emulator (without waiting for it) on `wanted_port` if that is free; returns its port and process.
 
-    `ports` holds those of the emulators already started, so that Lambda functions find them. `with_parent` makes it
-    end when the process that started it does.
+    `ports` holds those of the emulators already started, so that Lambda functions find them; with `RUNTIME` among
+    them an endpoint is in service when its room says so. `with_parent` makes it end when the process that started it
+    does.
     """
     with bound_socket(wanted_port) as listener:
         port = int(listener.getsockname()[1])
         known = {**dict.fromkeys(NAMES, port), **ports, name: port}
         state = folder / name
         (state / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
+        hosted = {"GPUPIPE_HOSTED_ENDPOINTS": "1"} if RUNTIME in ports else {}
         arguments = [name, "--fd", str(listener.fileno()), "--state", str(state)]
         process = processes.spawn(
             processes.python_module("gpupipe.local.emulator", *arguments, *(["--with-parent"] if with_parent else [])),
             # TMPDIR: ministack unpacks Lambda code there; in our folder it goes when the stack goes.
-            environment=environment(account, endpoints(known)) | {"TMPDIR": str(state / "tmp")},
+            environment=environment(account, endpoints(known)) | hosted | {"TMPDIR": str(state / "tmp")},
             folder=state,
             log=log_file(folder, name),
             pass_fds=(listener.fileno(),),

@@ -123,9 +123,9 @@ class Machine:
                 return PowerOff.now("failed", f"the worker cannot be started: {error}")
             if exit_code == 0:
                 return PowerOff.now("idle", "the worker ended by itself", 0)
-            self._say(f"the worker ended: {_told(exit_code)}")
+            self._say(f"the worker ended: {told(exit_code)}")
             if self._failed_too_often():
-                detail = f"the worker failed {self._patience.max_failures} times: {_told(exit_code)}"
+                detail = f"the worker failed {self._patience.max_failures} times: {told(exit_code)}"
                 return PowerOff.now("failed", detail, exit_code)
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, self._patience.restart_max_s)
@@ -179,7 +179,7 @@ def write_run(folder: Path, *, worker_pid: int | None = None, off: PowerOff | No
     draft.replace(folder / RUN_FILE)
 
 
-def _told(exit_code: int) -> str:
+def told(exit_code: int) -> str:
     """An exit code in words."""
     if exit_code >= 0:
         return f"exit code {exit_code}"

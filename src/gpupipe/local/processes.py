@@ -22,8 +22,9 @@ _SAME_START_S = 2.0
 
 _LOG_BYTES = 5 * 2**20
 
-# What this process has started, kept so that the ended ones are reaped.
+# What this process has started, kept so that the ended ones are reaped, and how they ended.
 _children: list[subprocess.Popen[bytes]] = []
+_exits: dict[int, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def spawn(
     command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path, pass_fds: Iterable[int] = ()
 ) -> ProcessName:
     """Start a process in its own session (Ctrl-C of a command does not reach it), its output appended to `log`."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    _reap()
     with _opened(log) as output:
         child = subprocess.Popen(
             list(command),
@@ -81,8 +82,23 @@ def spawn(
             start_new_session=True,
             pass_fds=tuple(pass_fds),
         )
+    _exits.pop(child.pid, None)
     _children.append(child)
     return ProcessName.of(child.pid)
+
+
+def exit_code(name: ProcessName) -> int | None:
+    """How a process that this one has started ended; None for others, and while it runs."""
+    _reap()
+    return _exits.get(name.pid)
+
+
+def _reap() -> None:
+    for child in list(_children):
+        code = child.poll()
+        if code is not None:
+            _exits[child.pid] = code
+            _children.remove(child)
 
 
 def running_modules(package: str, folder: Path) -> list[ProcessName]:

@@ -9,6 +9,8 @@ start.lock         held by a command that starts or stops the target
 supervisor.lock    held by the supervisor for as long as it lives
 logs/              of supervisor, emulators and machines
 machines/<id>/     the disk of an emulated machine
+endpoints/<e>/<i>/ the disk of instance <i> of the emulated endpoint <e>
+requests/<e>/      asynchronous requests to endpoint <e> that have no result yet
 ministack/ moto/   what the emulators keep
 """
 
@@ -64,7 +66,7 @@ class Record:
     supervisor: ProcessName | None = None
     emulators: Mapping[str, ProcessName] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
-    """Of moto, ministack and the instance metadata service; kept over restarts."""
+    """Of moto, ministack, sagemaker-runtime and the instance metadata service; kept over restarts."""
     must_apply: bool = False
     """An emulator was started since the configuration was last applied, and may have forgotten what that made."""
     problem: str = ""
@@ -83,6 +85,8 @@ class Folder:
         self.endpoint_file = path / "endpoint.json"
         self.applied_file = path / "applied.toml"
         self.machines = path / "machines"
+        self.containers = path / "endpoints"
+        self.requests = path / "requests"
         self.logs = path / "logs"
         self.supervisor_log = self.logs / "supervisor.log"
         self._record_file = path / "record.json"

@@ -24,11 +24,14 @@ from gpupipe.aws import Aws
 from gpupipe.errors import GpupipeError, LockedError
 from gpupipe.local import apply
 from gpupipe.local.configuration import Configuration
-from gpupipe.local.emulators import Account, bound_socket, environment
+from gpupipe.local.emulators import RUNTIME, Account, bound_socket, environment
+from gpupipe.local.hosting import HostedEndpoints
 from gpupipe.local.machine_room import MachineRoom
 from gpupipe.local.metadata import MetadataService
 from gpupipe.local.pair import EmulatorPair
 from gpupipe.local.processes import ProcessName
+from gpupipe.local.rooms import Room
+from gpupipe.local.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder, Target
 
 STEP_S = 0.5
@@ -80,7 +83,8 @@ class Supervisor:
         self._next_apply = 0.0
         self._pair: EmulatorPair | None = None
         self._imds: MetadataService | None = None
-        self._room: MachineRoom | None = None
+        self._runtime: RuntimeServer | None = None
+        self._rooms: tuple[Room, ...] = ()
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,7 +105,11 @@ class Supervisor:
 
     def _start(self) -> None:
         self._account = self._folder.account(self._configuration.get().stack.region)
-        ports = {name: port for name, port in self._record.ports.items() if name != METADATA}
+        known = self._record.ports
+        # Before the emulators: functions are told its address when ministack starts.
+        listener = bound_socket(known.get(RUNTIME, 0))
+        runtime = self._runtime = RuntimeServer(listener, access_key=self._account.access_key)
+        ports = {name: port for name, port in known.items() if name != METADATA} | {RUNTIME: runtime.port}
         pair = self._pair = EmulatorPair(
             self._folder.path,
             self._account,
@@ -113,10 +121,13 @@ class Supervisor:
         )
         if self._crashed:
             self._folder.add_notice(RESUMED)
-        self._bring_up(pair, killed=self._crashed and not pair.runs("ministack"))
+        killed = self._crashed and not pair.runs("ministack")
+        if known.get(RUNTIME) != runtime.port:
+            pair.end("ministack")
+        self._bring_up(pair, killed=killed)
         imds = self._imds = MetadataService(bound_socket(self._record.ports.get(METADATA, 0)))
-        self._note(ports={**self._record.ports, METADATA: imds.port})
-        self._room = self._furnished(pair, imds)
+        self._note(ports={**self._record.ports, RUNTIME: runtime.port, METADATA: imds.port})
+        self._rooms = self._furnished(pair, imds, runtime)
         self._report_ready(pair)
 
     def _bring_up(self, pair: EmulatorPair, *, killed: bool) -> None:
@@ -148,14 +159,17 @@ class Supervisor:
         stack = self._configuration.stack(self._account.account_id)
         return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys)
 
-    def _furnished(self, pair: EmulatorPair, imds: MetadataService) -> MachineRoom:
-        return MachineRoom(
-            stack_id=self._configuration.get().stack.id,
-            folder=self._folder,
-            client=impatient_client(self._account, pair.endpoints),
-            environment=environment(self._account, pair.endpoints),
-            metadata=imds,
-            settings=self._configuration.room,
+    def _furnished(self, pair: EmulatorPair, imds: MetadataService, runtime: RuntimeServer) -> tuple[Room, ...]:
+        shared: dict[str, Any] = {
+            "stack_id": self._configuration.get().stack.id,
+            "folder": self._folder,
+            "client": impatient_client(self._account, pair.endpoints),
+            "environment": environment(self._account, pair.endpoints),
+            "settings": self._configuration.room,
+        }
+        return (
+            MachineRoom(**shared, metadata=imds),
+            HostedEndpoints(**shared, account=self._account, endpoints=pair.endpoints, server=runtime),
         )
 
     def _report_ready(self, pair: EmulatorPair) -> None:
@@ -178,7 +192,6 @@ class Supervisor:
 
     def _work(self) -> None:
         assert self._pair is not None
-        assert self._room is not None
         while not self._stop.wait(STEP_S):
             if not self._folder.endpoint_file.exists():
                 log.info("the folder was removed")
@@ -188,11 +201,12 @@ class Supervisor:
                 self._recover(self._pair)
             elif time.monotonic() >= self._next_apply:
                 self._apply_again(self._pair)
-            try:
-                self._room.step()
-            except Exception:
-                # An emulator that has just died, or a mistake of ours: neither may end the daemon.
-                log.exception("the machine room could not do its work; it tries again")
+            for room in self._rooms:
+                try:
+                    room.step()
+                except Exception:
+                    # An emulator that has just died, or a mistake of ours: neither may end the daemon.
+                    log.exception("%s could not do its work; it tries again", type(room).__name__)
 
     def _recover(self, pair: EmulatorPair) -> None:
         dead, endpoints = pair.dead, pair.endpoints
@@ -201,23 +215,29 @@ class Supervisor:
         self._note(phase="starting")
         self._folder.add_notice(f"The local target's {' and '.join(dead)} ended unexpectedly and was started again.")
         self._bring_up(pair, killed="ministack" in dead)
-        if pair.endpoints != endpoints and self._room and self._imds:
-            self._room.close()  # the machines know the old addresses: they are booted again
-            self._room = self._furnished(pair, self._imds)
+        if pair.endpoints != endpoints and self._imds and self._runtime:
+            self._close_rooms()  # the machines know the old addresses: they are booted again
+            self._rooms = self._furnished(pair, self._imds, self._runtime)
         self._report_ready(pair)
 
     # --- ending -------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
-        if self._room:
-            self._room.close()
+        self._close_rooms()
         if self._imds:
             self._imds.close()
+        if self._runtime:
+            self._runtime.close()
         if self._pair:
             self._pair.end_all()
         self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
+
+    def _close_rooms(self) -> None:
+        for room in self._rooms:
+            room.close()
+        self._rooms = ()
 
     def _note(self, **changes: Any) -> None:
         """Change the record and write it, unless a person has removed the folder."""

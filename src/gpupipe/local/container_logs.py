@@ -1,0 +1,83 @@
+"""Ships what containers print to their endpoint's log group, as SageMaker does; the group must be there."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from gpupipe.local.container import Container
+from gpupipe.local.state import read_json, write_json
+
+GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
+SHIPPED_FILE = "shipped.json"
+_PAUSE_S = 1.0
+_PAUSE_WITHOUT_GROUP_S = 10.0
+_MAX_EVENTS = 1000
+_MAX_BYTES = 512 * 1024  # PutLogEvents takes 1 MiB with 26 bytes an event
+
+
+def stream_name(variant: str, instance: str) -> str:
+    """As SageMaker names the log stream of an instance."""
+    return f"{variant}/{instance}"
+
+
+class ContainerLogs:
+    """Reads the log files on, from where it was."""
+
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        self._client = client
+        self._streams: set[tuple[str, str]] = set()
+        self._next_at: dict[str, float] = {}
+
+    def ship(self, containers: Iterable[Container]) -> None:
+        """Put the lines that have come since the last time."""
+        now = time.monotonic()
+        for container in containers:
+            if now >= self._next_at.get(container.name, 0.0) and container.log.exists():
+                self._next_at[container.name] = now + (_PAUSE_S if self._ship(container) else _PAUSE_WITHOUT_GROUP_S)
+
+    def _ship(self, container: Container) -> bool:
+        """False if there is no log group."""
+        noted = container.folder / SHIPPED_FILE
+        start = int((read_json(noted) or {}).get("bytes", 0))
+        lines, end = _complete_lines(container.log, start)
+        if not lines:
+            return True
+        group = f"{GROUP_PREFIX}{container.identity.endpoint}"
+        if not self._put(group, stream_name(container.identity.variant, container.name), lines):
+            return False
+        write_json(noted, {"bytes": end})
+        return True
+
+    def _put(self, group: str, stream: str, lines: list[str]) -> bool:
+        logs = self._client("logs")
+        now_ms = int(time.time() * 1000)
+        events = [{"timestamp": now_ms, "message": line} for line in lines]
+        try:
+            self._make_stream(logs, group, stream)
+            logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+        except logs.exceptions.ResourceNotFoundException:
+            self._streams.discard((group, stream))
+            return False
+        return True
+
+    def _make_stream(self, logs: Any, group: str, stream: str) -> None:
+        if (group, stream) in self._streams:
+            return
+        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+            logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        self._streams.add((group, stream))
+
+
+def _complete_lines(log: Path, start: int) -> tuple[list[str], int]:
+    """The lines from byte `start` on, as many as one call takes, and where the next begins."""
+    if log.stat().st_size < start:
+        start = 0  # the file was begun anew
+    with log.open("rb") as stream:
+        stream.seek(start)
+        content = stream.read(_MAX_BYTES)
+    cut = content.rfind(b"\n") + 1 or (len(content) if len(content) == _MAX_BYTES else 0)
+    kept = content[:cut].splitlines(keepends=True)[:_MAX_EVENTS]
+    texts = [line.decode(errors="replace").rstrip("\r\n") for line in kept]
+    return [text for text in texts if text], start + sum(len(line) for line in kept)
