@@ -13,6 +13,7 @@ class DetectRoomsOptions(TaskOptions):
     """What `detect-rooms` can be told; lengths and areas are in pixels of the pictures as they are sent."""
 
     input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+    finds: ClassVar[tuple[str, str]] = ("room", "rooms")
 
     min_area: float = Field(1_000.0, ge=1.0, description="Smaller regions are no rooms, in pixels.")
     max_area: float = Field(1_000_000.0, ge=1.0, description="Larger regions are no rooms, in pixels.")
