@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupipe.config import load
+from gpupipe.config import KINDS, load
 from gpupipe.config_file import default_name, render, write_new
 from gpupipe.errors import UsageError
 
@@ -30,6 +30,35 @@ def test_uncommenting_everything_changes_nothing(tmp_path: Path) -> None:
     long.write_text(uncommented(text))
     assert len(uncommented(text)) < len(text)
     assert load(short).model_dump(serialize_as_any=True) == load(long).model_dump(serialize_as_any=True)
+
+
+def test_the_reference_holds_both_kinds_in_one_stack() -> None:
+    config = load(ROOT / "gpupipe.toml")
+
+    assert {name: (one.kind, one.task) for name, one in config.pipelines.items()} == {
+        "segment": ("queue", "segment"),
+        "rooms": ("endpoint", "detect-rooms"),
+    }
+    assert config.stack.target == "local"
+
+
+def test_what_is_set_in_shows_variants_that_are_valid(tmp_path: Path) -> None:
+    text = render(kinds=["endpoint"], name="demo", target="local")
+    path = tmp_path / "gpupipe.toml"
+    path.write_text(re.sub(r"^#   ", "", text, flags=re.MULTILINE))
+
+    (variant,) = load(path).pipelines["rooms"].model_dump()["variants"]
+    assert (variant["name"], variant["weight"]) == ("new", 1.0)
+    assert all(f"#   {key} = " in text for key in variant)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_new_file_of_each_kind_is_valid(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "gpupipe.toml"
+    write_new(path, kind=kind, name="demo", target="local")
+
+    (pipeline,) = load(path).pipelines.values()
+    assert pipeline.kind == kind
 
 
 def test_every_line_with_a_key_is_explained() -> None:

@@ -101,7 +101,6 @@ class PipelineSettings(Frozen):
     task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
     task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
     retention: Retention = Retention()
-    network: Network = Network()
     budget: Budget = Budget()
 
     @model_validator(mode="after")
@@ -282,7 +281,8 @@ def _shown(value: Any) -> str:
 
 def _hint_for(where: str) -> str:
     table, _, key = where.rpartition(".")
-    return _nearest(key, _known_keys(table.split(".")))
+    known = _known_keys(table.split("."))
+    return f"; {key!r} is for other kinds of pipelines or tasks" if key in known else _nearest(key, known)
 
 
 def _known_keys(table: list[str]) -> list[str]:

@@ -76,7 +76,7 @@ def test_real_time_has_defaults_that_it_can_keep() -> None:
             'mode = "realtime"\nkeep_warm = { start = "0 8 ? * MON *", end = "0 9 ? * MON *", min_instances = 3 }',
             "keep_warm: min_instances must be above",
         ),
-        ('network = { vpc_id = "vpc-1", subnet_ids = ["subnet-1"] }', "rooms.network: an endpoint runs in SageMaker's"),
+        ('network = { vpc_id = "vpc-1" }', "rooms.network: unknown key; 'network' is for other kinds of pipelines"),
         ('variants = [{ name = "a" }, { name = "a" }]', "variants: both are called 'a'"),
         ('variants = [{ name = "a", weight = 0 }]', "variants: one needs a weight above 0"),
         ('variants = [{ name = "a" }, { name = "b" }, { name = "c" }]', "rooms.variants: "),

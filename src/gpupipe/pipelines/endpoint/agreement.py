@@ -35,8 +35,6 @@ def mistakes(settings: EndpointPipeline) -> Iterator[str]:
     compute = settings.compute
     if compute.min_instances > compute.max_instances:
         yield "compute: min_instances is above max_instances"
-    if settings.network.vpc_id or settings.network.subnet_ids:
-        yield "network: an endpoint runs in SageMaker's own network; leave vpc_id and subnet_ids out"
     yield from _of_realtime(settings) if settings.mode == "realtime" else _of_async(settings)
     yield from _of_variants(settings)
     yield from _of_time(settings)

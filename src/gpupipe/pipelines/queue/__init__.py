@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gpupipe.config import Frozen, PipelineSettings
+from gpupipe.config import Frozen, Network, PipelineSettings
 from gpuworker.contract import shard_size
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class QueuePipeline(PipelineSettings):
     """`[pipelines.<name>]` with kind = "queue"."""
 
     kind: Literal["queue"] = Field(description="Shape: S3 -> queue -> GPU machines that start on demand -> S3.")
+    network: Network = Network()
     compute: Compute = Compute()
     ssh: Ssh = Ssh()
     min_images_to_start: int = Field(10, ge=1, description="Drop-ins that wait until a machine starts …")
