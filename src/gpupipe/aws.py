@@ -36,6 +36,7 @@ ABSENT_BY_SERVICE: Mapping[str, frozenset[str]] = {
     "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
     "ssm": frozenset({"ParameterNotFound"}),
     "sns": frozenset({"NotFound", "NotFoundException"}),
+    "application-autoscaling": frozenset({"ObjectNotFoundException"}),
     "ec2": frozenset(
         {
             *("InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"),
@@ -47,6 +48,8 @@ ABSENT_BY_SERVICE: Mapping[str, frozenset[str]] = {
 }
 ABSENT = frozenset[str]().union(*ABSENT_BY_SERVICE.values())
 """Error codes that mean "it is not there", over all services used."""
+ABSENT_MESSAGES = ("Could not find", "No scalable target found", "No scaling policy found")
+"""What SageMaker says with the code of every mistake, "ValidationException"."""
 
 # (code, part of the message) of refusals that pass once AWS has caught up with itself.
 PROPAGATING = (
@@ -56,6 +59,12 @@ PROPAGATING = (
     ("InvalidParameterValue", "Invalid IAM Instance Profile"),
     ("ValidationException", "Could not assume role"),
     ("ValidationException", "unable to assume"),
+    # SageMaker: a role or its right to the image made just now; a model or configuration made just now.
+    ("ValidationException", "trust relationship policy allows the action"),
+    ("ValidationException", "does not have BatchGetImage permission"),
+    ("ValidationException", "Could not find model"),
+    ("ValidationException", "Could not find endpoint configuration"),
+    ("ObjectNotFoundException", "No scalable target"),
     ("ValidationException", "must allow AWS EventBridge Scheduler to assume"),
     ("MalformedPolicyDocument", "Invalid principal in policy"),
     ("InvalidArgument", "Unable to validate the following destination configurations"),
@@ -184,7 +193,8 @@ def is_mutation(operation: str) -> bool:
 
 def is_absent(error: BaseException) -> bool:
     """Does this error say that the thing is not there?"""
-    return error_code(error) in ABSENT
+    code = error_code(error)
+    return code in ABSENT or (code == "ValidationException" and any(part in str(error) for part in ABSENT_MESSAGES))
 
 
 def absent_ok(call: Callable[..., T], **arguments: Any) -> T | None:

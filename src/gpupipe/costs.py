@@ -53,10 +53,33 @@ INSTANCE_USD_PER_HOUR: Mapping[str, float] = {
     "g6e.16xlarge": 7.57719,
     "g6e.24xlarge": 15.06559,
     "g6e.48xlarge": 30.13118,
+    # SageMaker real-time and asynchronous inference; on-demand only, its own price list.
+    "ml.m5.large": 0.115,
     "ml.m5.xlarge": 0.23,
+    "ml.m5.2xlarge": 0.461,
+    "ml.m5.4xlarge": 0.922,
+    "ml.m5.12xlarge": 2.765,
+    "ml.m5.24xlarge": 5.53,
+    "ml.c5.large": 0.102,
+    "ml.c5.xlarge": 0.204,
+    "ml.c5.2xlarge": 0.408,
+    "ml.c5.4xlarge": 0.816,
+    "ml.c5.9xlarge": 1.836,
+    "ml.c5.18xlarge": 3.672,
     "ml.g4dn.xlarge": 0.736,
+    "ml.g4dn.2xlarge": 0.94,
+    "ml.g4dn.4xlarge": 1.505,
+    "ml.g4dn.8xlarge": 2.72,
+    "ml.g4dn.12xlarge": 4.89,
+    "ml.g4dn.16xlarge": 5.44,
     "ml.g5.xlarge": 1.408,
     "ml.g5.2xlarge": 1.515,
+    "ml.g5.4xlarge": 2.03,
+    "ml.g5.8xlarge": 3.06,
+    "ml.g5.12xlarge": 7.09,
+    "ml.g5.16xlarge": 5.12,
+    "ml.g5.24xlarge": 10.18,
+    "ml.g5.48xlarge": 20.36,
     "ml.g6.xlarge": 1.1267,
     "ml.g6e.xlarge": 2.61,
     "ml.g6e.2xlarge": 2.80,
@@ -113,17 +136,31 @@ _STANDING: Mapping[str, Cost] = {
     "event source": Cost(usd_per_month=0.26, usage="$0.40 a million messages"),
     "function": Cost(usage="$0.20 a million calls, and $0.0000167 a GB second"),
     "log group": Cost(usage="$0.50 a GB written, $0.03 a GB kept a month"),
+    "metric alarm": Cost(usd_per_month=0.10),
     "queue": Cost(usage="$0.40 a million requests"),
     # The guard each minute: 43,800 calls of half a second with 256 MB.
     "schedule": Cost(usd_per_month=0.10),
     "state bucket": Cost(usd_per_month=0.01),
     "table": Cost(usage="$0.625 a million writes, $0.25 a GB a month"),
+    "topic": Cost(usage="$0.50 a million messages"),
 }
 
 
 def standing_cost(kind: str, fields: Mapping[str, Any] | None = None) -> Cost:
     """What a resource of `kind` costs while it stands, used or not; `fields` where the price depends on them."""
+    if kind == "scalable target":
+        return _least_instances(fields or {})
     return _STANDING.get(kind, FREE)
+
+
+def _least_instances(fields: Mapping[str, Any]) -> Cost:
+    """The instances of an endpoint that run day and night, whether anybody calls them or not."""
+    instance_type, region = str(fields.get("instance_type", "")), str(fields.get("region", HOME))
+    hour = price_usd_per_hour(instance_type, region=region)
+    if not hour:
+        return Cost(usage=f"the price of {instance_type} is not known") if instance_type else FREE
+    idle = round(int(fields.get("instances", 0)) * hour * HOURS_PER_MONTH, 2)
+    return Cost(usd_per_month=idle, usage=f"{usd(hour)} an hour for each {instance_type}")
 
 
 def instance_price(instance_type: str, *, market: Market = "on-demand", region: str = HOME) -> Price:

@@ -65,6 +65,48 @@ _REMEDIES = {
     "ConnectionError|ConnectTimeout|ReadTimeout|ProxyConnection|SSLError|ConnectionClosed": "Check the network, a "
     "proxy (HTTPS_PROXY) and the region, and run the command again.",
 }
+_QUOTA = (
+    "The account may run too few of this instance type: ask for more in the Service Quotas console (Amazon SageMaker, "
+    "'<type> for endpoint usage'), or choose another type under compute.instance_types. New accounts often have 0."
+)
+_CAPACITY = (
+    "AWS has none of this instance type free just now: name further types under compute.instance_types, or try again "
+    "later."
+)
+_CONTAINER = (
+    "Start the image by hand with `docker run IMAGE serve` and ask it GET /ping on port 8080; `gpupipe logs` shows "
+    "what it wrote."
+)
+_IMAGE = (
+    "Check the image's URI and tag in gpupipe.toml, that it was pushed to ECR in this region, and that it is built "
+    "for linux/amd64."
+)
+# By what SageMaker says: it has one code for every mistake, and reasons of failure have none at all.
+_SAGEMAKER: tuple[tuple[str, str], ...] = (
+    ("for endpoint usage|account-level service limit", _QUOTA),
+    ("InsufficientInstanceCapacity|insufficient capacity|Unable to provision requested ML compute", _CAPACITY),
+    ("CannotStartContainer|ping health check|exec format|invoked with 'docker run", _CONTAINER),
+    ("image.*(not found|does not exist)|[Nn]ot find.*image|Requested image|RepositoryNotFound|ImageNotFound", _IMAGE),
+    (
+        "BatchGetImage|access denied.*(repository|registry)|ecr:",
+        "The endpoint's role may not read the image: an image of another account needs a repository policy there.",
+    ),
+    (
+        "[Cc]ould not assume role|trust relationship|unable to assume",
+        "AWS does not know the role yet, or it was changed by hand: run `gpupipe up` again in a minute.",
+    ),
+    (
+        "alarm",
+        "A rollback alarm went off during the update: see `gpupipe logs`, mend the new image, and run `gpupipe up` "
+        "again.",
+    ),
+    ("in-progress endpoint", "It is being changed by AWS or by autoscaling: run the command again in a few minutes."),
+    (
+        "registered as a scalable target|configured for auto ?scaling",
+        "Something else has put it under autoscaling: deregister that scalable target, and run the command again.",
+    ),
+    ("[Ff]ailed to download|S3.*(denied|403)", "Check that the model's objects exist and that the role may read them."),
+)
 AGAIN = "Run the same command again: what was done is kept, and the rest is tried again."
 
 
@@ -125,8 +167,21 @@ def _denied(what: str, error: BaseException) -> PermissionDeniedError:
     return PermissionDeniedError(f"could not {what}: {code}.", hint=f"{remedy}.", action=action, code=code)
 
 
+def endpoint_remedy(reason: str) -> str:
+    """What to do about an endpoint that failed, or was rolled back, for this reason."""
+    return (
+        _sagemaker_remedy(reason) or "Mend what is named and run `gpupipe up` again: it makes a failed endpoint anew."
+    )
+
+
+def _sagemaker_remedy(text: str) -> str:
+    return next((remedy for pattern, remedy in _SAGEMAKER if re.search(pattern, text)), "")
+
+
 def _remedy(error: BaseException) -> str:
     code = error_code(error) or type(error).__name__
+    if code in {"ValidationException", "ResourceLimitExceeded"} and (told := _sagemaker_remedy(str(error))):
+        return told
     return next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, code)), AGAIN)
 
 

@@ -68,7 +68,7 @@ class Step:
     @property
     def cost(self) -> Cost:
         """What it costs while it stands, used or not."""
-        return FREE if self.action is Action.DELETE else standing_cost(self.kind, self.resource.desired())
+        return FREE if self.action is Action.DELETE else standing_cost(self.kind, self.resource.priced_by)
 
     @property
     def usd_per_hour(self) -> float:

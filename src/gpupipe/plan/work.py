@@ -12,6 +12,7 @@ from gpupipe.plan.decide import observe
 from gpupipe.plan.execute import Gate, Outcome, Report, Run, Work
 from gpupipe.plan.steps import Action, Event, Failure, Receipt, Step
 from gpupipe.resources import Found, Progress, Resource
+from gpupipe.resources.waiting import telling
 
 Listener = Callable[[Event], None]
 
@@ -109,7 +110,7 @@ def work_of(step: Step, aws: Aws) -> Work:
     """What does `step`."""
 
     def work(progress: Progress) -> None:
-        with explained(f"{step.action} {step.what}"):
+        with explained(f"{step.action} {step.what}"), telling(progress):
             _perform(step, aws, progress)
 
     return work

@@ -29,19 +29,28 @@ KINDS: Mapping[str, str] = {
     "alarm": "gpupipe.resources.alarm:Alarm",
     "bucket": "gpupipe.resources.bucket:Bucket",
     "bucket notification": "gpupipe.resources.bucket_notification:BucketNotification",
+    "endpoint": "gpupipe.resources.endpoint:Endpoint",
+    "endpoint config": "gpupipe.resources.endpoint_config:EndpointConfig",
     "event source": "gpupipe.resources.event_source:EventSource",
     "function": "gpupipe.resources.function:Function",
     "instance profile": "gpupipe.resources.instance_profile:InstanceProfile",
     "launch template": "gpupipe.resources.launch_template:LaunchTemplate",
     "log group": "gpupipe.resources.log_group:LogGroup",
     "machine": "gpupipe.resources.machine:Machine",
+    "metric alarm": "gpupipe.resources.metric_alarm:MetricAlarm",
+    "model": "gpupipe.resources.model:Model",
     "queue": "gpupipe.resources.queue:Queue",
     "queue policy": "gpupipe.resources.queue_policy:QueuePolicy",
     "role": "gpupipe.resources.role:Role",
+    "scalable target": "gpupipe.resources.scalable_target:ScalableTarget",
+    "scaling policy": "gpupipe.resources.scaling_policy:ScalingPolicy",
     "schedule": "gpupipe.resources.schedule:Schedule",
+    "scheduled action": "gpupipe.resources.scheduled_action:ScheduledAction",
     "security group": "gpupipe.resources.security_group:SecurityGroup",
     "state bucket": "gpupipe.resources.state_bucket:StateBucket",
+    "subscription": "gpupipe.resources.subscription:Subscription",
     "table": "gpupipe.resources.table:Table",
+    "topic": "gpupipe.resources.topic:Topic",
 }
 """Kind -> "module:Class": what `down` searches the account for. A new kind is one file and one line here."""
 
@@ -137,6 +146,11 @@ class Resource(ABC):
     def tags_of(self, found: Mapping[str, str]) -> dict[str, str]:
         """Those of the `found` tags that are wanted here; foreign ones are nobody's business."""
         return {key: value for key, value in found.items() if key in self.tags}
+
+    @property
+    def priced_by(self) -> Fields:
+        """What its standing cost depends on, beside its kind."""
+        return self.desired()
 
     def requires(self) -> tuple[Resource, ...]:
         """What must exist before this is created, and outlive it."""

@@ -11,6 +11,7 @@ from gpupipe.aws import Aws, absent_ok, together
 from gpupipe.errors import GpupipeError
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
+from gpupipe.resources.metric_alarm import is_planned
 from gpupipe.resources.ownership import found, is_stacks, ours, pipeline_of, tag_map
 
 
@@ -56,7 +57,7 @@ class Alarm(Resource):
             for one in page["MetricAlarms"]
         ]
         for alarm, tags in zip(alarms, together(*(partial(one._tags, aws) for one in alarms)), strict=True):
-            if is_stacks(tags, stack):
+            if is_stacks(tags, stack) and not is_planned(tags):
                 yield found(cls(stack=stack, name=alarm.name, pipeline=pipeline_of(tags)), tags={})
 
     def _tags(self, aws: Aws) -> dict[str, str]:

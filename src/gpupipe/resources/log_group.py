@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, together
-from gpupipe.names import TAG_STACK
+from gpupipe.names import TAG_STACK, Stack
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of
 
@@ -71,7 +71,7 @@ class LogGroup(Resource):
         pages = logs.get_paginator("describe_log_groups")
         names = [
             group["logGroupName"]
-            for prefix in (f"/gpupipe/{stack.id}/", stack.function_log_group(f"{stack.id}-"))
+            for prefix in _prefixes(stack)
             for page in pages.paginate(logGroupNamePrefix=prefix)
             for group in page["logGroups"]
         ]
@@ -87,3 +87,8 @@ class LogGroup(Resource):
             logs.put_retention_policy(logGroupName=self.name, retentionInDays=self.retention_days)
         else:
             logs.delete_retention_policy(logGroupName=self.name)
+
+
+def _prefixes(stack: Stack) -> tuple[str, ...]:
+    """Where a stack's log groups are: its own, and those whose names are Lambda's and SageMaker's choice."""
+    return (f"/gpupipe/{stack.id}/", stack.function_log_group(f"{stack.id}-"), f"/aws/sagemaker/Endpoints/{stack.id}-")

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 from gpupipe.errors import AwsError
 
 MAX_PAUSE_S = 5.0
+
+
+def _to_nobody(text: str) -> None:
+    """Hears nothing."""
+
+
+_listener: ContextVar[Callable[[str], None]] = ContextVar("listener", default=_to_nobody)
+
+
+def tell(text: str) -> None:
+    """Say how far a long wait is, to whoever listens."""
+    _listener.get()(text)
+
+
+@contextlib.contextmanager
+def telling(listener: Callable[[str], None]) -> Iterator[None]:
+    """Within, in this thread, `listener` hears what is told."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def until(done: Callable[[], bool], *, what: str, within_s: float, pause_s: float = 0.25) -> None:
