@@ -57,7 +57,7 @@ def test_no_room_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_anything_else_is_shown_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     told = shown(capsys, an_answer({"annotations": [1, 2]}))
     assert json.loads(told[: told.rindex("}") + 1]) == {"annotations": [1, 2]}
-    assert told.endswith("plan.png: answered, in 0.46 s by variant main\n")
+    assert told.endswith("plan.png: 2 annotations, in 0.46 s by variant main\n")
 
 
 def test_bytes_are_not_poured_over_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

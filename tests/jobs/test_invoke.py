@@ -28,7 +28,12 @@ from gpupipe.jobs.invoke import REALTIME_BYTES_MAX, Answer, InvokeProgress, invo
 from gpupipe.local.emulators import Emulators
 
 _numbers = itertools.count(1)
-RECORD = {"status": "success", "room_count": 1, "rooms": [{"label": "KITCHEN", "area": 12}], "variant": VARIANT}
+RECORD = {"room_count": 1, "rooms": [{"label": "KITCHEN", "area": 12}], "info": {"variant": VARIANT}}
+    "status": "success",
+    "room_count": 1,
+    "rooms": [{"label": "KITCHEN", "area": 12}],
+    "info": {"variant": VARIANT},
+}
 UNREADABLE = json.dumps({"error": {"code": "unreadable", "message": "it is no JPEG."}})
 
 

@@ -87,19 +87,23 @@ def a_failure(path: str, code: str = "truncated", message: str = "it ends early"
     return Outcome(commit=COMMIT, failure=failure)
 
 
-def summary_of(outcomes: Sequence[Outcome]) -> Summary:
+def summary_of(outcomes: Sequence[Outcome], commits: Sequence[Commit] = (COMMIT,)) -> Summary:
     summary = Summary()
-    if outcomes:
-        summary.add_commit(COMMIT)
+    for commit in commits if outcomes else ():
+        summary.add_commit(commit)
     for outcome in outcomes:
         summary.add(outcome, f"items/{outcome.output}")
     return summary
 
 
 def written(
-    folder: Path, outcomes: Sequence[Outcome], about: About = ABOUT, pictures: dict[str, Path] | None = None
+    folder: Path,
+    outcomes: Sequence[Outcome],
+    about: About = ABOUT,
+    pictures: dict[str, Path] | None = None,
+    commits: Sequence[Commit] = (COMMIT,),
 ) -> tuple[str, Page]:
-    summary = summary_of(outcomes)
+    summary = summary_of(outcomes, commits)
     write_report(folder / "report.html", summary, about, gallery=summary.gallery(), pictures=pictures or {})
     text = (folder / "report.html").read_text(encoding="utf-8")
     return text, Page(text)
@@ -185,6 +189,22 @@ def test_it_tells_job_counts_engine_and_what_to_do(tmp_path: Path) -> None:
         "max_bytes 2,000,000",
     ):
         assert words in text, words
+
+
+def test_rooms_are_called_rooms_and_variants_are_compared(tmp_path: Path) -> None:
+    # given plans that an endpoint's two variants worked on
+    commits = [replace(COMMIT, machine=f"{variant}/i-{n}", items=n) for n, variant in enumerate(("main", "next"), 1)]
+    annotations = [{"category_id": 1, "score": score} for score in (0.9, 0.5)]
+    plan = a_result("plan.png", fragment={"image": {"width": 640, "height": 480}, "annotations": annotations})
+    outcomes = [replace(plan, commit=replace(COMMIT, header=a_header(["room"])))]
+    about = replace(ABOUT, pipeline="rooms", task="detect-rooms", notice="")
+    _, page = written(tmp_path, outcomes, about, commits=commits)
+    text = " ".join(page.text.split())
+    for words in ("2 rooms found 2.0 an image", "Variants next (2 images), main (1 image)", "rooms, detect-rooms"):
+        assert words in text, words
+    # and a pipeline of machines has no variants
+    _, page = written(tmp_path, [a_result("a.jpg")], ABOUT)
+    assert "Variants" not in page.text
 
 
 def test_every_picture_has_words_and_links_lead_to_its_files(tmp_path: Path) -> None:

@@ -149,7 +149,10 @@ def _text(answer: Answer, out: Path | None) -> str:
 
 def _found(answer: Answer) -> str:
     count = _count(answer.result)
-    return "answered" if count is None else plural(count, "room")
+    if count is not None:
+        return plural(count, "room")
+    annotations = answer.result.get("annotations") if isinstance(answer.result, Mapping) else None
+    return plural(len(annotations), "annotation") if isinstance(annotations, list) else "answered"
 
 
 def _count(result: Any) -> int | None:

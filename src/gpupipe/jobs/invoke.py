@@ -302,14 +302,13 @@ def _read(ctx: JobsContext, location: str) -> bytes | None:
 
 
 def _variant_in(body: bytes) -> str:
-    """The variant that a record names: SageMaker tells it of realtime answers only."""
+    """The variant that the answer names: SageMaker tells it of realtime answers only."""
     try:
         found = json.loads(body)
     except ValueError:
         return ""
-    engine = found.get("engine") if isinstance(found, Mapping) else None
-    told = found.get("variant") if isinstance(found, Mapping) else ""
-    return str(told or (engine.get("variant") if isinstance(engine, Mapping) else "") or "")
+    info = found.get("info") if isinstance(found, Mapping) else None
+    return str(info.get("variant") or "") if isinstance(info, Mapping) else ""
 
 
 # --- what goes wrong ---

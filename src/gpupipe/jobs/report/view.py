@@ -303,9 +303,20 @@ def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
         ("Engine", engine),
         ("About the engine", str(summary.engine.get("notes", ""))),
         ("Submitted by", about.submitter),
+        ("Variants", ", ".join(f"{name} ({plural(number, 'image')})" for name, number in _variants(summary))),
         ("Machines", ", ".join(machines)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _variants(summary: Summary) -> list[tuple[str, int]]:
+    """How many images each variant of an endpoint did: its instances are called `<variant>/<instance>`."""
+    images: Counter[str] = Counter()
+    for machine, number in summary.machines.items():
+        variant, slash, _ = machine.partition("/")
+        if slash:
+            images[variant] += number
+    return images.most_common()
 
 
 def _options(about: About) -> list[tuple[str, str]]:
