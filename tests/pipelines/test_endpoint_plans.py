@@ -1,4 +1,4 @@
-"""`up` and `down` of endpoint pipelines in an emulated account: what is made, kept, changed and deleted, and when."""
+"""`up` and `down` of endpoint pipelines in the emulators: what is made, kept, changed and deleted, and when."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from tests.account import Account
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config
 from gpupipe.plan import Action, Plan
 from gpupipe.provision import down, plan_down, plan_up, up
 
-ENDPOINT = "demo-dev-rooms-endpoint"
 TWO = [{"name": "old", "weight": 9, "image": "rooms:1"}, {"name": "new", "weight": 1, "image": "rooms:2"}]
 
 
-def both(**settings: Any) -> Config:
+QUEUE = {"kind": "queue", "task": "segment"}
+
+
+def config(aws: Aws, **pipelines: Any) -> Config:
+    stack = {"name": aws.stack.name, "environment": "test", "region": aws.stack.region}
+    return Config(stack=stack, pipelines=pipelines)  # type: ignore[arg-type]
+
+
+def rooms(aws: Aws, **settings: Any) -> Config:
+    return config(aws, rooms={"kind": "endpoint", "task": "segment", "image": "rooms:1", **settings})
+
+
+def both(aws: Aws, **settings: Any) -> Config:
     """A queue and an endpoint in one stack."""
-    rooms = {"kind": "endpoint", "task": "segment", "image": "rooms:1", **settings}
-    return stack(segment={"kind": "queue", "task": "segment"}, rooms=rooms)
-
-
-def rooms(**settings: Any) -> Config:
-    return stack(rooms={"kind": "endpoint", "task": "segment", "image": "rooms:1", **settings})
-
-
-def stack(**pipelines: Any) -> Config:
-    return Config(stack={"name": "demo", "region": "us-east-1"}, pipelines=pipelines)  # type: ignore[arg-type]
+    return config(aws, segment=QUEUE, rooms=rooms(aws, **settings).pipelines["rooms"])
 
 
 def changes(plan: Plan) -> dict[str, Action]:
@@ -37,7 +40,7 @@ def changes(plan: Plan) -> dict[str, Action]:
 
 def live(aws: Aws) -> tuple[dict[str, Any], dict[str, Any]]:
     """The endpoint and the configuration it runs."""
-    endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=ENDPOINT)
+    endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=aws.stack.endpoint("rooms"))
     config = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     return endpoint, config
 
@@ -50,42 +53,48 @@ def images(aws: Aws) -> list[str]:
 
 
 def left(aws: Aws) -> dict[str, int]:
-    """How many of what SageMaker, SNS and scaling know there are."""
+    """How many of what SageMaker, scaling, SNS and CloudWatch hold are the stack's."""
     sagemaker, scaling = aws.client("sagemaker"), aws.client("application-autoscaling")
     of_sagemaker = {"ServiceNamespace": "sagemaker"}
-    return {
-        "models": len(sagemaker.list_models()["Models"]),
-        "configs": len(sagemaker.list_endpoint_configs()["EndpointConfigs"]),
-        "endpoints": len(sagemaker.list_endpoints()["Endpoints"]),
-        "targets": len(scaling.describe_scalable_targets(**of_sagemaker)["ScalableTargets"]),
-        "policies": len(scaling.describe_scaling_policies(**of_sagemaker)["ScalingPolicies"]),
-        "actions": len(scaling.describe_scheduled_actions(**of_sagemaker)["ScheduledActions"]),
-        "topics": len(aws.client("sns").list_topics()["Topics"]),
-        "alarms": len(aws.client("cloudwatch").describe_alarms()["MetricAlarms"]),
+    lists = {
+        "models": sagemaker.list_models()["Models"],
+        "configs": sagemaker.list_endpoint_configs()["EndpointConfigs"],
+        "endpoints": sagemaker.list_endpoints()["Endpoints"],
+        "targets": scaling.describe_scalable_targets(**of_sagemaker)["ScalableTargets"],
+        "policies": scaling.describe_scaling_policies(**of_sagemaker)["ScalingPolicies"],
+        "actions": scaling.describe_scheduled_actions(**of_sagemaker)["ScheduledActions"],
+        "topics": aws.client("sns").list_topics()["Topics"],
+        "alarms": aws.client("cloudwatch").describe_alarms()["MetricAlarms"],
     }
+    return {what: sum(f"{aws.stack.id}-rooms" in str(one) for one in found) for what, found in lists.items()}
+
+
+@pytest.fixture
+def aws(account: Account) -> Aws:
+    return account.aws
 
 
 @pytest.fixture
 def deployed(aws: Aws) -> Aws:
-    up(rooms(), aws)
+    up(rooms(aws), aws)
     return aws
 
 
 def test_the_first_up_makes_both_kinds_and_the_second_changes_nothing(aws: Aws) -> None:
-    planned = plan_up(both(), aws)
+    planned = plan_up(both(aws), aws)
 
     assert {step.action for step in planned.steps} == {Action.CREATE}
-    assert len(up(both(), aws, plan=planned).created) == len(planned.steps)
+    assert len(up(both(aws), aws, plan=planned).created) == len(planned.steps)
     endpoint, config = live(aws)
     assert endpoint["EndpointStatus"] == "InService"
     assert config["AsyncInferenceConfig"]["ClientConfig"]["MaxConcurrentInvocationsPerInstance"] == 4
-    again = plan_up(both(), aws)
+    again = plan_up(both(aws), aws)
     assert again.is_empty, changes(again)
 
 
 def test_a_realtime_endpoint_is_made_once_too(aws: Aws) -> None:
     warm = {"start": "0 8 ? * MON-FRI *", "end": "0 18 ? * MON-FRI *"}
-    config = rooms(mode="realtime", keep_warm=warm, variants=TWO)
+    config = rooms(aws, mode="realtime", keep_warm=warm, variants=TWO)
 
     up(config, aws)
 
@@ -96,21 +105,21 @@ def test_a_realtime_endpoint_is_made_once_too(aws: Aws) -> None:
 
 def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(deployed: Aws) -> None:
     before = live(deployed)[0]["EndpointConfigName"]
-    planned = plan_up(rooms(image="rooms:2"), deployed)
+    planned = plan_up(rooms(deployed, image="rooms:2"), deployed)
 
     kinds = Counter((step.kind, step.action) for step in planned.changes)
     assert kinds["model", Action.CREATE] + kinds["model", Action.REPLACE] == 1
     assert kinds["endpoint", Action.UPDATE] == 1
     assert ("endpoint", Action.REPLACE) not in kinds
-    up(rooms(image="rooms:2"), deployed, plan=planned)
+    up(rooms(deployed, image="rooms:2"), deployed, plan=planned)
     assert images(deployed) == ["rooms:2"]
     assert live(deployed)[0]["EndpointConfigName"] != before
     assert (left(deployed)["models"], left(deployed)["configs"]) == (1, 1)
-    assert plan_up(rooms(image="rooms:2"), deployed).is_empty
+    assert plan_up(rooms(deployed, image="rooms:2"), deployed).is_empty
 
 
 def test_another_instance_type_keeps_the_model(deployed: Aws) -> None:
-    larger = rooms(compute={"instance_types": ["ml.m5.2xlarge", "ml.m5.4xlarge"]})
+    larger = rooms(deployed, compute={"instance_types": ["ml.m5.2xlarge", "ml.m5.4xlarge"]})
     planned = plan_up(larger, deployed)
 
     assert "model" not in {step.kind for step in planned.changes}
@@ -122,9 +131,9 @@ def test_another_instance_type_keeps_the_model(deployed: Aws) -> None:
 
 
 def test_other_weights_are_no_new_deployment(aws: Aws) -> None:
-    up(rooms(variants=TWO), aws)
+    up(rooms(aws, variants=TWO), aws)
     config = live(aws)[0]["EndpointConfigName"]
-    even = rooms(variants=[{**TWO[0], "weight": 1}, TWO[1]])
+    even = rooms(aws, variants=[{**TWO[0], "weight": 1}, TWO[1]])
 
     planned = plan_up(even, aws)
 
@@ -137,35 +146,35 @@ def test_other_weights_are_no_new_deployment(aws: Aws) -> None:
 
 
 def test_more_instances_move_the_limits_only(deployed: Aws) -> None:
-    planned = plan_up(rooms(compute={"max_instances": 9}), deployed)
+    planned = plan_up(rooms(deployed, compute={"max_instances": 9}), deployed)
 
     assert {step.kind for step in planned.changes} == {"scalable target", "function"}
 
 
 def test_a_second_variant_and_back(deployed: Aws) -> None:
-    up(rooms(variants=TWO), deployed)
+    up(rooms(deployed, variants=TWO), deployed)
 
     assert images(deployed) == ["rooms:1", "rooms:2"]
     assert left(deployed)["targets"] == 2
-    up(rooms(), deployed)
+    up(rooms(deployed), deployed)
     assert images(deployed) == ["rooms:1"]
     assert (left(deployed)["targets"], left(deployed)["models"], left(deployed)["configs"]) == (1, 1, 1)
-    assert plan_up(rooms(), deployed).is_empty
+    assert plan_up(rooms(deployed), deployed).is_empty
 
 
 def test_async_becomes_realtime_by_another_endpoint_of_the_same_name(deployed: Aws) -> None:
-    planned = plan_up(rooms(mode="realtime"), deployed)
+    planned = plan_up(rooms(deployed, mode="realtime"), deployed)
 
     assert {step.action for step in planned.changes if step.kind == "endpoint"} == {Action.REPLACE}
-    up(rooms(mode="realtime"), deployed, plan=planned)
+    up(rooms(deployed, mode="realtime"), deployed, plan=planned)
     assert "AsyncInferenceConfig" not in live(deployed)[1]
     assert left(deployed)["topics"] == 0
-    assert plan_up(rooms(mode="realtime"), deployed).is_empty
+    assert plan_up(rooms(deployed, mode="realtime"), deployed).is_empty
 
 
 def test_a_pipeline_that_left_takes_its_endpoint_with_it_and_leaves_its_data(aws: Aws) -> None:
-    up(both(), aws)
-    only_queue = stack(segment={"kind": "queue", "task": "segment"})
+    up(both(aws), aws)
+    only_queue = config(aws, segment=QUEUE)
 
     receipt = up(only_queue, aws)
 
@@ -173,22 +182,23 @@ def test_a_pipeline_that_left_takes_its_endpoint_with_it_and_leaves_its_data(aws
     assert set(left(aws).values()) == {0}, left(aws)
     assert not [name for name in receipt.deleted if "-segment-" in name]
     groups = aws.client("logs").describe_log_groups()["logGroups"]
-    assert not [group for group in groups if "rooms" in group["logGroupName"]]
+    assert not [group for group in groups if f"{aws.stack.id}-rooms" in group["logGroupName"]]
 
 
 @pytest.mark.parametrize("settings", [{}, {"mode": "realtime"}, {"variants": TWO}])
 def test_down_deletes_everything_and_finds_nothing_left(aws: Aws, settings: dict[str, Any]) -> None:
-    up(both(**settings), aws)
+    up(both(aws, **settings), aws)
 
-    receipt = down(both(**settings), aws)
+    receipt = down(both(aws, **settings), aws)
 
     assert (receipt.leftovers, receipt.kept, receipt.searched) == ((), (), True)
     assert set(left(aws).values()) == {0}, left(aws)
-    assert plan_down(both(**settings), aws).steps == ()
+    assert plan_down(both(aws, **settings), aws).steps == ()
 
 
 def test_down_goes_from_scaling_to_the_endpoint_to_its_model_to_the_role(deployed: Aws) -> None:
-    deleted = down(rooms(), deployed).deleted
+    deleted = down(rooms(deployed), deployed).deleted
+    print(deleted)
     kinds = [name.split(f" {deployed.stack.id}")[0] for name in deleted]
 
     def last(kind: str) -> int:
@@ -196,11 +206,11 @@ def test_down_goes_from_scaling_to_the_endpoint_to_its_model_to_the_role(deploye
 
     order = ["scalable target", "endpoint", "endpoint config", "model"]
     assert sorted(order, key=last) == order
-    role = next(place for place, name in enumerate(deleted) if name == f"role {ENDPOINT}")
+    role = deleted.index(f"role {deployed.stack.endpoint('rooms')}")
     assert last("model") < role
 
 
 def test_the_plan_shows_what_realtime_costs_at_rest(aws: Aws) -> None:
-    planned = plan_up(rooms(mode="realtime"), aws)
+    planned = plan_up(rooms(aws, mode="realtime"), aws)
 
     assert "1 instance always runs: $168 a month" in " ".join(planned.notes)
