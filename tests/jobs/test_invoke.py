@@ -29,11 +29,6 @@ from gpupipe.local.emulators import Emulators
 
 _numbers = itertools.count(1)
 RECORD = {"room_count": 1, "rooms": [{"label": "KITCHEN", "area": 12}], "info": {"variant": VARIANT}}
-    "status": "success",
-    "room_count": 1,
-    "rooms": [{"label": "KITCHEN", "area": 12}],
-    "info": {"variant": VARIANT},
-}
 UNREADABLE = json.dumps({"error": {"code": "unreadable", "message": "it is no JPEG."}})
 
 

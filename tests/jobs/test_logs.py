@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 from tests.jobs.desk import Desk, a_desk
 
+from gpupipe.config import Config
 from gpupipe.errors import UsageError
+from gpupipe.jobs import JobsContext
 from gpupipe.jobs.logs import LogLine, follow_logs, parse_line, parse_since, read_logs, sources
 from gpupipe.local.emulators import Emulators
 
@@ -141,6 +143,22 @@ def test_the_log_of_an_endpoint_is_that_of_its_containers_and_functions(
         (second, f"of_{second}"),
     ]
     assert [line.machine for line in lines] == ["main/i-7", "", "", ""]
+
+
+def test_several_pipelines_share_the_time_line(emulated: Emulators) -> None:
+    desk = a_desk(emulated, "logtwo")
+    one = desk.ctx.config
+    table = {"kind": "endpoint", "task": "segment"}
+    both = Config(stack=one.stack, pipelines={"segment": one.pipelines["segment"], "rooms": table})
+    rooms = JobsContext.of(desk.ctx.aws, both, "rooms")
+    write(desk, "guard", "x", {20: told("look")})
+    write(Desk(ctx=rooms), "guard", "x", {20.0001: told("look"), 10: told("later")})
+    lines = read_logs(desk.ctx, rooms, since=time.time() - 60)
+    assert sorted((line.pipeline, line.event) for line in lines) == [
+        ("rooms", "later"),
+        ("rooms", "look"),
+        ("segment", "look"),
+    ]
 
 
 @pytest.mark.parametrize("message", ["", "  \n", "START RequestId: 5 Version: $LATEST", "END RequestId: 5"])

@@ -29,7 +29,7 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="10m, 2h, 1d, or a time.")] = "1h",
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only lines that name this job.")] = None,
-    pipeline: Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")] = None,
+    pipeline: Annotated[str | None, typer.Option("--pipeline", help="Only this one's.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = LINES,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document; with -f a JSON line each.")] = False,
 ) -> None:
@@ -38,34 +38,36 @@ def logs(
     Example: gpupipe logs -f --since 10m
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.jobs.listing import choose_job
+    from gpupipe.jobs.listing import choose_job, contexts
     from gpupipe.jobs.logs import follow_logs, parse_since, read_logs
 
     screen = Screen(as_json=as_json)
     start = parse_since(since, now=time.time())
     opened = open_stack(context.obj, screen)
-    ctx, chosen = opened.context(pipeline), ""
+    within, chosen = contexts(opened.aws, opened.config, pipeline), ""
     if job:
         ctx, chosen = choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
+        within = [ctx]
+    labels = len(within) > 1
     if follow:
-        _stream(follow_logs(ctx, since=start, job=chosen), screen)
+        _stream(follow_logs(*within, since=start, job=chosen), screen, with_pipeline=labels)
         return
-    lines = deque(read_logs(ctx, since=start, job=chosen), maxlen=limit)
+    lines = deque(read_logs(*within, since=start, job=chosen), maxlen=limit)
     if not as_json:
-        _stream(iter(lines), screen)
+        _stream(iter(lines), screen, with_pipeline=labels)
     if as_json or not lines:
         screen.answer([document(line) for line in lines])
         screen.say("" if lines else f"Nothing was logged since {since} ago; --since 1d looks further back.")
 
 
-def _stream(lines: Iterator[LogLine], screen: Screen) -> None:
+def _stream(lines: Iterator[LogLine], screen: Screen, *, with_pipeline: bool) -> None:
     out = screen.out
     for line in lines:
         if screen.as_json:
             sys.stdout.write(json.dumps(document(line), ensure_ascii=False, default=str) + "\n")
             sys.stdout.flush()
         else:
-            out.print(styled(line), soft_wrap=True)
+            out.print(styled(line, with_pipeline=with_pipeline), soft_wrap=True)
 
 
 def document(line: LogLine) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def document(line: LogLine) -> dict[str, Any]:
     return {**vars(line), "fields": dict(line.fields)}
 
 
-def styled(line: LogLine, *, is_brief: bool = False) -> Text:
+def styled(line: LogLine, *, is_brief: bool = False, with_pipeline: bool = False) -> Text:
     """Local time, source, level where it is not `info`, event, key=value; a traceback on lines of its own.
 
     `is_brief` is for the tail below a job: neither date nor job nor machine.
@@ -82,6 +84,8 @@ def styled(line: LogLine, *, is_brief: bool = False) -> Text:
 
     when = time.strftime("%m-%d %H:%M:%S" if not is_brief else "%H:%M:%S", time.localtime(line.at))
     text = Text(f"{when}  ", style="dim")
+    if with_pipeline:
+        text.append(f"{line.pipeline} ", style="cyan")
     text.append(f"{line.source:<8}  ", style="cyan")
     if line.level != "info":
         text.append(f"{line.level.upper()}: ", style=STYLES.get(line.level, ""))

@@ -44,6 +44,7 @@ class LogLine:
     """Unix time in seconds."""
     source: str
     """What wrote it: worker or endpoint, dispatch, guard, callback, forward."""
+    pipeline: str = ""
     level: str
     event: str
     """The event's name, or the text of a line that is not JSON."""
@@ -73,25 +74,28 @@ def sources(ctx: JobsContext) -> Mapping[str, str]:
 
 
 def read_logs(
-    ctx: JobsContext,
-    *,
+    *within: JobsContext,
     since: float,
     job: str = "",
     only: Sequence[str] = (),
     seen: dict[str, float] | None = None,
 ) -> Iterator[LogLine]:
-    """Lines from `since` (Unix time) until now, by time; those that mention `job`, and of the sources in `only`.
+    """Lines of these pipelines from `since` (Unix time) until now, by time; those that mention `job`, and of the
+    sources in `only`.
 
     `seen` (event id -> its time) holds what is to be left out; what is read is added to it.
     """
-    groups = {source: group for source, group in sources(ctx).items() if source in only or not only}
-    streams = [_lines(ctx, source, group, since, job, seen) for source, group in groups.items()]
+    streams = [
+        _lines(ctx, source, group, since, job, seen)
+        for ctx in within
+        for source, group in sources(ctx).items()
+        if source in only or not only
+    ]
     return heapq.merge(*streams, key=lambda line: line.at)
 
 
 def follow_logs(
-    ctx: JobsContext,
-    *,
+    *within: JobsContext,
     since: float,
     job: str = "",
     only: Sequence[str] = (),
@@ -105,14 +109,14 @@ def follow_logs(
     """
     seen: dict[str, float] = {}
     is_last = is_over()
-    yield from read_logs(ctx, since=since, job=job, only=only, seen=seen)
+    yield from read_logs(*within, since=since, job=job, only=only, seen=seen)
     held: list[LogLine] = []
     while not is_last:
         time.sleep(pause_s)
         is_last = is_over()
         since = max([since, *(at - OVERLAP_S for at in seen.values())])
         seen = {event: at for event, at in seen.items() if at >= since}
-        found = list(read_logs(ctx, since=since, job=job, only=only, seen=seen))
+        found = list(read_logs(*within, since=since, job=job, only=only, seen=seen))
         ripe_at = held[-1].at if held else 0.0
         both = sorted([*held, *found], key=lambda line: line.at)
         held = [] if is_last else [line for line in both if line.at > ripe_at]
@@ -129,7 +133,8 @@ def _lines(
             if identity in seen:
                 continue
             seen[identity] = at
-        line = parse_line(event["message"], source=source, at=at, stream=event.get("logStreamName", ""))
+        stream = event.get("logStreamName", "")
+        line = parse_line(event["message"], source=source, at=at, stream=stream, pipeline=ctx.pipeline)
         if line is not None and job in event["message"]:
             yield line
 
@@ -139,7 +144,7 @@ def _events(ctx: JobsContext, group: str, since: float, job: str) -> Iterator[tu
     start, told = int(since * 1000), set[str]()
     while True:
         count, last_at, of_last = 0, start, set[str]()
-        for identity, event in _identified(_page(ctx, group, start, job)):
+        for identity, event in _identified(_page(ctx, group, start, job), group):
             count += 1
             if event["timestamp"] != last_at:
                 last_at, of_last = event["timestamp"], set()
@@ -167,16 +172,16 @@ def _page(ctx: JobsContext, group: str, start_ms: int, job: str) -> Iterator[Map
                 raise
 
 
-def _identified(events: Iterator[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Events with their id or, where there is none (the emulator's functions), their place in their stream."""
+def _identified(events: Iterator[Mapping[str, Any]], group: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Events with their id or, where there is none (the emulator's functions), their place in their group's stream."""
     places: Counter[tuple[str, int]] = Counter()
     for event in events:
         place = event.get("logStreamName", ""), event["timestamp"]
         places[place] += 1
-        yield event.get("eventId") or f"{place[0]} {place[1]} {places[place]}", event
+        yield event.get("eventId") or f"{group} {place[0]} {place[1]} {places[place]}", event
 
 
-def parse_line(message: str, *, source: str, at: float, stream: str = "") -> LogLine | None:
+def parse_line(message: str, *, source: str, at: float, stream: str = "", pipeline: str = "") -> LogLine | None:
     """A line of the log; None for what Lambda itself says of each invocation that went well."""
     text = message.rstrip()
     is_function = source not in _MACHINES
@@ -185,10 +190,12 @@ def parse_line(message: str, *, source: str, at: float, stream: str = "") -> Log
     machine = "" if is_function else _machine(stream)
     told = _json(text)
     if told is None:
-        return LogLine(at=at, source=source, level=_level_of(text), event=text, machine=machine)
+        level = _level_of(text)
+        return LogLine(at=at, source=source, pipeline=pipeline, level=level, event=text, machine=machine)
     return LogLine(
         at=at,
         source=source,
+        pipeline=pipeline,
         level=str(told.get("level", "info")),
         event=str(told.get("event", "")),
         machine=str(told.get("machine") or machine),

@@ -1,11 +1,11 @@
 """Bring the ledger in line with S3, where the truth is: after the local emulator was killed, or a table was lost.
 
-Read are each job's documents: what was asked for, its manifests, its commits and the mark of a cancelled one. What
-the ledger lacks is written, rows of shards first and the job's last, as dispatch does; a row that is as new stays as
-it is, so rebuilding twice, or beside dispatch and workers, changes nothing. Nothing is sent: an unfinished shard is
-made to look as if nobody had said a word of it for long, and the guard, which counts the queue's messages, sends as
-many as are missing. Not in S3, and so not brought back: which shards were given up (they are tried again), that a held
-job was started by hand, and what machines cost.
+Read are each job's documents: what was asked for, its manifests, its commits and the mark of a cancelled one. What the
+ledger lacks is written, rows of shards first and the job's last, as dispatch does; a row that is as new stays as it is,
+so rebuilding twice, or beside dispatch and workers, changes nothing. Nothing is sent: an unfinished shard is made to
+look as if nobody had said a word of it for long, nor sent it, and the guard sends what is missing: by the count of the
+queue's messages, or each shard of an asynchronous endpoint that nobody has sent. Not in S3, and so not brought back:
+which shards were given up (they are tried again), that a held job was started by hand, and what machines cost.
 """
 
 from __future__ import annotations
