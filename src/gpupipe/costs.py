@@ -81,8 +81,20 @@ INSTANCE_USD_PER_HOUR: Mapping[str, float] = {
     "ml.g5.24xlarge": 10.18,
     "ml.g5.48xlarge": 20.36,
     "ml.g6.xlarge": 1.1267,
+    "ml.g6.2xlarge": 1.222,
+    "ml.g6.4xlarge": 1.654,
+    "ml.g6.8xlarge": 2.518,
+    "ml.g6.12xlarge": 5.752,
+    "ml.g6.16xlarge": 4.246,
+    "ml.g6.24xlarge": 8.344,
+    "ml.g6.48xlarge": 16.688,
     "ml.g6e.xlarge": 2.61,
     "ml.g6e.2xlarge": 2.80,
+    "ml.g6e.4xlarge": 3.755,
+    "ml.g6e.8xlarge": 5.661,
+    "ml.g6e.12xlarge": 13.116,
+    "ml.g6e.24xlarge": 18.832,
+    "ml.g6e.48xlarge": 37.664,
 }
 
 REGION_FACTOR: Mapping[str, float] = {

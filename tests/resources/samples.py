@@ -11,17 +11,26 @@ from gpupipe.names import Stack
 from gpupipe.resources import Resource
 from gpupipe.resources.bucket import Bucket, LifecycleRule
 from gpupipe.resources.bucket_notification import BucketNotification, NotificationRule
+from gpupipe.resources.endpoint import Endpoint
+from gpupipe.resources.endpoint_config import Async, EndpointConfig, Variant
 from gpupipe.resources.event_source import EventSource
 from gpupipe.resources.function import Function
 from gpupipe.resources.instance_profile import InstanceProfile
 from gpupipe.resources.launch_template import LaunchTemplate
 from gpupipe.resources.log_group import LogGroup
+from gpupipe.resources.metric_alarm import MetricAlarm
+from gpupipe.resources.model import Model
 from gpupipe.resources.queue import Queue
 from gpupipe.resources.queue_policy import QueuePolicy
 from gpupipe.resources.role import Role, Statement
+from gpupipe.resources.scalable_target import ScalableTarget
+from gpupipe.resources.scaling_policy import ScalingPolicy, Steps, Tracking
 from gpupipe.resources.schedule import Schedule, group_arn
+from gpupipe.resources.scheduled_action import ScheduledAction
 from gpupipe.resources.security_group import Ingress, SecurityGroup
+from gpupipe.resources.subscription import Subscription
 from gpupipe.resources.table import Table
+from gpupipe.resources.topic import Topic
 
 PIPELINE = "segment"
 # The only image parameter that moto and ministack both answer.
@@ -162,6 +171,122 @@ class Samples:
             machine_tags={"team": "fields"},
         )
 
+    def topic(self, name: str = "errors") -> Topic:
+        return Topic(stack=self.stack, name=self.names.part(PIPELINE, name), pipeline=PIPELINE)
+
+    def subscription(self) -> Subscription:
+        topic = self.topic()
+        return Subscription(stack=self.stack, name=topic.name, pipeline=PIPELINE, topic=topic, function=self.function())
+
+    def model(self) -> Model:
+        name = self.names.part(PIPELINE, "model")
+        # Of one name whoever made it, so that what is another's can be in the way.
+        return Model(
+            stack=self.stack,
+            name=name,
+            pipeline=PIPELINE,
+            image=f"{self.stack.account}.dkr.ecr.{self.stack.region}.amazonaws.com/rooms:1",
+            role=replace(self.role(), name=name, service="sagemaker.amazonaws.com"),
+            environment={"GPUPIPE_WORKER": '{"version": 1}'},
+            exact_name=f"{name}-11111111",
+        )
+
+    def endpoint_config(self) -> EndpointConfig:
+        name = self.names.endpoint(PIPELINE)
+        bucket = f"s3://{self.names.data_bucket(PIPELINE)}"
+        return EndpointConfig(
+            stack=self.stack,
+            name=name,
+            pipeline=PIPELINE,
+            variants=(
+                Variant(name="main", model=self.model(), instance_types=("ml.g5.xlarge", "ml.g6.xlarge"), weight=3.0),
+                Variant(name="other", model=self.model(), instance_types=("ml.m5.xlarge",)),
+            ),
+            asynchronous=Async(
+                output_path=f"{bucket}/responses/",
+                failure_path=f"{bucket}/errors/",
+                success_topic=self.topic("success"),
+                error_topic=self.topic(),
+            ),
+            exact_name=f"{name}-11111111",
+        )
+
+    def endpoint(self) -> Endpoint:
+        name = self.names.endpoint(PIPELINE)
+        group = LogGroup(stack=self.stack, name=self.names.endpoint_log_group(PIPELINE), pipeline=PIPELINE)
+        return Endpoint(stack=self.stack, name=name, pipeline=PIPELINE, config=self.endpoint_config(), log_group=group)
+
+    def scalable_target(self) -> ScalableTarget:
+        return ScalableTarget(
+            stack=self.stack,
+            name="main",
+            pipeline=PIPELINE,
+            endpoint=self.endpoint(),
+            variant="main",
+            min_instances=0,
+            max_instances=2,
+        )
+
+    def scaling_policy(self) -> ScalingPolicy:
+        measure = Tracking(
+            value=4.0,
+            metric="ApproximateBacklogSizePerInstance",
+            dimensions={"EndpointName": self.names.endpoint(PIPELINE)},
+            scale_in_cooldown_s=900,
+        )
+        name = self.names.part(PIPELINE, "track-main")
+        return ScalingPolicy(stack=self.stack, name=name, pipeline=PIPELINE, target=self.scalable_target(), how=measure)
+
+    def step_policy(self) -> ScalingPolicy:
+        return replace(self.scaling_policy(), name=self.names.part(PIPELINE, "wake-main"), how=Steps())
+
+    def metric_alarm(self) -> MetricAlarm:
+        return MetricAlarm(
+            stack=self.stack,
+            name=self.names.part(PIPELINE, "wake-main"),
+            pipeline=PIPELINE,
+            namespace="AWS/SageMaker",
+            metric="HasBacklogWithoutCapacity",
+            dimensions={"EndpointName": self.names.endpoint(PIPELINE)},
+            threshold=1.0,
+            policy=self.step_policy(),
+        )
+
+    def scheduled_action(self) -> ScheduledAction:
+        return ScheduledAction(
+            stack=self.stack,
+            name=self.names.part(PIPELINE, "warm-main"),
+            pipeline=PIPELINE,
+            target=self.scalable_target(),
+            schedule="cron(0 8 ? * MON-FRI *)",
+            min_instances=1,
+            max_instances=2,
+            timezone="Europe/Berlin",
+        )
+
+
+def _retagged(resource: Resource) -> Resource:
+    return replace(resource, stack=replace(resource.stack, extra_tags=(("team", "others"),)))
+
+
+def _other_config(samples: Samples) -> Endpoint:
+    endpoint = samples.endpoint()
+    main, other = endpoint.config.variants
+    changed = (replace(main, weight=1.0), replace(other, instance_types=("ml.c5.xlarge",)))
+    config = replace(endpoint.config, variants=changed, exact_name=f"{endpoint.config.name}-22222222")
+    return replace(endpoint, config=config)
+
+
+def _other_policy(samples: Samples) -> ScalingPolicy:
+    policy = samples.scaling_policy()
+    assert isinstance(policy.how, Tracking)
+    return replace(policy, how=replace(policy.how, value=8.0, scale_out_cooldown_s=60))
+
+
+def _other_function(samples: Samples) -> Subscription:
+    function = samples.function()
+    return replace(samples.subscription(), function=replace(function, name=samples.names.callback_function(PIPELINE)))
+
 
 def _other_queue(samples: Samples) -> QueuePolicy:
     policy = samples.queue_policy()
@@ -204,6 +329,18 @@ SAMPLES: Mapping[str, tuple[Callable[[Samples], Resource], Callable[[Samples], R
     "instance profile": (Samples.instance_profile, _other_role),
     "function": (Samples.function, _other_code),
     "event source": (Samples.event_source, lambda s: replace(s.event_source(), batch_size=50, max_concurrency=5)),
+    "topic": (Samples.topic, lambda s: _retagged(s.topic())),
+    "subscription": (Samples.subscription, _other_function),
+    "model": (Samples.model, lambda s: _retagged(s.model())),
+    "endpoint config": (Samples.endpoint_config, lambda s: _retagged(s.endpoint_config())),
+    "endpoint": (Samples.endpoint, _other_config),
+    "scalable target": (Samples.scalable_target, lambda s: replace(s.scalable_target(), max_instances=4)),
+    "scaling policy": (Samples.scaling_policy, _other_policy),
+    "metric alarm": (Samples.metric_alarm, lambda s: replace(s.metric_alarm(), periods=2, policy=None)),
+    "scheduled action": (
+        Samples.scheduled_action,
+        lambda s: replace(s.scheduled_action(), schedule="cron(0 9 * * ? *)", timezone="UTC"),
+    ),
     "schedule": (Samples.schedule, lambda s: replace(s.schedule(), every_minutes=5)),
     "security group": (
         Samples.security_group,

@@ -11,17 +11,26 @@ from gpupipe.aws import Aws
 READS = {
     "bucket": 7,  # each setting has a call of its own, and there is no other
     "bucket notification": 1,
+    "endpoint": 2,  # tags by a call of their own
+    "endpoint config": 2,
     "event source": 1,
     "function": 2,  # the second for how asynchronous calls are tried again
     "instance profile": 1,
     "launch template": 3,  # its group's id and the newest image beside it
     "log group": 2,  # tags by a call of their own
+    "metric alarm": 3,  # its policy's ARN is AWS's choice
+    "model": 2,  # tags by a call of their own
     "queue": 2,  # tags by a call of their own
     "queue policy": 1,
     "role": 2,  # its policy by a call of its own
+    "scalable target": 2,  # and whether its endpoint stays
+    "scaling policy": 2,
     "schedule": 1,
+    "scheduled action": 2,
     "security group": 1,
+    "subscription": 2,  # both its ends
     "table": 4,  # tags, expiry and backups by calls of their own
+    "topic": 2,  # tags by a call of their own
 }
 
 

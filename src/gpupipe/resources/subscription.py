@@ -28,15 +28,15 @@ class Subscription(Resource):
         return (self.topic, self.function)
 
     def desired(self) -> Fields:
-        return {"subscribed": True, "permitted": True}
+        return {"function": self.function.name, "permitted": True}
 
     def observe(self, aws: Aws) -> Observed | None:
         """Two reads, at once: SNS knows the one end, Lambda the other."""
-        arn, statement = together(partial(self._arn, aws), partial(self._statement, aws))
-        if not arn and not statement:
+        called, statement = together(partial(self._called, aws), partial(self._statement, aws))
+        if not called and not statement:
             return None
         permitted = self.topic.arn in str(statement) and self.stack.account in str(statement.get("Condition"))
-        return Observed(owner=self.stack.id, fields={"subscribed": bool(arn), "permitted": permitted})
+        return Observed(owner=self.stack.id, fields={"function": ", ".join(sorted(called)), "permitted": permitted})
 
     def create(self, aws: Aws) -> None:
         self._check_ends(aws)
@@ -49,18 +49,15 @@ class Subscription(Resource):
 
     def delete(self, aws: Aws) -> None:
         self._check_ends(aws)
-        arn = self._arn(aws)
-        if arn:
+        for arn in self._called(aws).values():
             absent_ok(aws.client("sns").unsubscribe, SubscriptionArn=arn)
-        if self._statement(aws):
-            absent_ok(aws.client("lambda").remove_permission, FunctionName=self.function.name, StatementId=self._sid)
+        self._forbid(aws, self.function.name)
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
         for topic, _ in topics_of(aws):
-            for one in _subscriptions(aws, topic):
-                name = one["Endpoint"].rpartition(":function:")[2].partition(":")[0]
-                if one["Protocol"] == "lambda" and name.startswith(f"{aws.stack.id}-"):
+            for name in map(_function_name, _subscriptions(aws, topic)):
+                if name.startswith(f"{aws.stack.id}-"):
                     function = Function.named(aws, name)
                     met = cls(stack=aws.stack, name=topic.name, pipeline=topic.pipeline, topic=topic, function=function)
                     yield found(met, {})
@@ -74,31 +71,43 @@ class Subscription(Resource):
         ours(self.function, aws)
 
     def _put(self, aws: Aws, changed: frozenset[str]) -> None:
-        """The permission first: SNS may call at once."""
+        """The permission first: SNS may call at once. Then the new subscription, and last the end of others."""
+        sns, function = aws.client("sns"), self.function
         if "permitted" in changed:
-            client, function = aws.client("lambda"), self.function.name
-            if self._statement(aws):
-                absent_ok(client.remove_permission, FunctionName=function, StatementId=self._sid)
-            client.add_permission(
-                FunctionName=function,
+            self._forbid(aws, function.name)
+            aws.client("lambda").add_permission(
+                FunctionName=function.name,
                 StatementId=self._sid,
                 Action="lambda:InvokeFunction",
                 Principal="sns.amazonaws.com",
                 SourceArn=self.topic.arn,
                 SourceAccount=self.stack.account,
             )
-        if "subscribed" in changed:
-            aws.client("sns").subscribe(TopicArn=self.topic.arn, Protocol="lambda", Endpoint=self.function.arn)
+        if "function" in changed:
+            sns.subscribe(TopicArn=self.topic.arn, Protocol="lambda", Endpoint=function.arn)
+            for name, arn in self._called(aws).items():
+                if name != function.name:
+                    absent_ok(sns.unsubscribe, SubscriptionArn=arn)
+                    self._forbid(aws, name)
 
-    def _arn(self, aws: Aws) -> str:
-        """The subscription's ARN, "" without one."""
-        found = (one for one in _subscriptions(aws, self.topic) if one["Endpoint"] == self.function.arn)
-        return next((str(one["SubscriptionArn"]) for one in found), "")
+    def _forbid(self, aws: Aws, function: str) -> None:
+        absent_ok(aws.client("lambda").remove_permission, FunctionName=function, StatementId=self._sid)
+
+    def _called(self, aws: Aws) -> dict[str, str]:
+        """The stack's functions that the topic calls, each with the ARN of its subscription."""
+        names = {_function_name(one): str(one["SubscriptionArn"]) for one in _subscriptions(aws, self.topic)}
+        mine = (self.function.name, f"{self.stack.id}-")
+        return {name: arn for name, arn in names.items() if name and name.startswith(mine)}
 
     def _statement(self, aws: Aws) -> dict[str, Any]:
         """What the function's policy lets the topic do; empty where nothing."""
         answer = absent_ok(aws.client("lambda").get_policy, FunctionName=self.function.name)
         return policy.statement((answer or {}).get("Policy"), self._sid)
+
+
+def _function_name(subscription: Mapping[str, Any]) -> str:
+    """The function at its other end; "" where that is no function."""
+    return str(subscription["Endpoint"]).partition(":function:")[2].partition(":")[0]
 
 
 def _subscriptions(aws: Aws, topic: Topic) -> list[Mapping[str, Any]]:
