@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -198,16 +199,15 @@ def test_down_deletes_everything_and_finds_nothing_left(aws: Aws, settings: dict
 
 def test_down_goes_from_scaling_to_the_endpoint_to_its_model_to_the_role(deployed: Aws) -> None:
     deleted = down(rooms(deployed), deployed).deleted
-    print(deleted)
-    kinds = [name.split(f" {deployed.stack.id}")[0] for name in deleted]
 
     def last(kind: str) -> int:
-        return max(place for place, found in enumerate(kinds) if found == kind)
+        """The place of the last one of this kind and no other whose word begins alike."""
+        return max(
+            place for place, name in enumerate(deleted) if re.match(rf"{kind} (endpoint/)?{deployed.stack.id}", name)
+        )
 
-    order = ["scalable target", "endpoint", "endpoint config", "model"]
+    order = ["scaling policy", "scalable target", "endpoint", "endpoint config", "model", "role"]
     assert sorted(order, key=last) == order
-    role = deleted.index(f"role {deployed.stack.endpoint('rooms')}")
-    assert last("model") < role
 
 
 def test_the_plan_shows_what_realtime_costs_at_rest(aws: Aws) -> None:
