@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
-from tests.functions.conftest import BUCKET, Runtime, World, made, settings
+from tests.functions.conftest import BUCKET, NOW, Runtime, World, made, settings
 
 from gpupipe.functions.callback import callback
 from gpupipe.functions.dispatch import dispatch
@@ -31,10 +31,110 @@ TIME_IS_UP = 'Received server error (503) from primary with message "{"error": {
 CRASHED = 'Received server error (500) from primary with message "". The container closed the connection.'
 
 
+@dataclass
+class Hosting:
+    """SageMaker's control plane, as far as it is used: one endpoint."""
+
+    desired: dict[str, int] = field(default_factory=lambda: {"main": 0})
+    current: dict[str, int] = field(default_factory=dict)
+    status: str | None = "InService"
+    """None: there is no endpoint."""
+    failure: str = ""
+    refusal: Exception | None = None
+    at: float = NOW
+
+    def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:  # noqa: N803
+        if self.status is None:
+            raise refused("ValidationException", f'Could not find endpoint "{EndpointName}".')
+        variants = [
+            {
+                "VariantName": name,
+                "CurrentInstanceCount": self.current.get(name, 0),
+                "DesiredInstanceCount": count,
+                "CurrentWeight": 1.0,
+            }
+            for name, count in self.desired.items()
+        ]
+        moment = datetime.fromtimestamp(self.at, UTC)
+        told = {"EndpointName": EndpointName, "EndpointStatus": self.status, "EndpointConfigName": "c1"}
+        failure = {"FailureReason": self.failure} if self.failure else {}
+        return {**told, **failure, "CreationTime": moment, "LastModifiedTime": moment, "ProductionVariants": variants}
+
+    def update_endpoint_weights_and_capacities(
+        self,
+        *,
+        EndpointName: str,  # noqa: N803
+        DesiredWeightsAndCapacities: list[dict[str, Any]],  # noqa: N803
+    ) -> None:
+        assert EndpointName == ENDPOINT
+        assert self.status == "InService"
+        if self.refusal is not None:
+            raise self.refusal
+        self.desired |= {one["VariantName"]: one["DesiredInstanceCount"] for one in DesiredWeightsAndCapacities}
+
+    def arrive(self) -> None:
+        """What was asked for is there."""
+        self.current = dict(self.desired)
+
+
+@dataclass
+class Autoscaling:
+    """Application Auto Scaling's scalable targets, as far as they are used."""
+
+    suspended: bool = False
+    least: list[int] = field(default_factory=list)
+
+    def describe_scalable_targets(self, *, ServiceNamespace: str, ResourceIds: list[str]) -> dict[str, Any]:  # noqa: N803
+        assert ServiceNamespace == "sagemaker"
+        state = {"DynamicScalingOutSuspended": self.suspended}
+        return {"ScalableTargets": [{"ResourceId": one, "SuspendedState": state} for one in ResourceIds]}
+
+    def register_scalable_target(self, **request: Any) -> None:
+        assert request["ResourceId"] == f"endpoint/{ENDPOINT}/variant/main"
+        assert request["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
+        self.suspended = request["SuspendedState"]["DynamicScalingOutSuspended"]
+        self.least += [request["MinCapacity"]] if "MinCapacity" in request else []
+
+
+@dataclass
+class Metrics:
+    """CloudWatch, as far as it is used: the backlog."""
+
+    backlog: int | None = None
+
+    def get_metric_statistics(self, **request: Any) -> dict[str, Any]:
+        assert request["Dimensions"] == [{"Name": "EndpointName", "Value": ENDPOINT}]
+        return {"Datapoints": [] if self.backlog is None else [{"Maximum": float(self.backlog)}, {"Maximum": 0.0}]}
+
+
+@dataclass
+class Service:
+    """Everything of SageMaker that an endpoint's functions see."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    hosting: Hosting = field(default_factory=Hosting)
+    autoscaling: Autoscaling = field(default_factory=Autoscaling)
+    metrics: Metrics = field(default_factory=Metrics)
+
+
 def asynchronous(world: World, **changes: Any) -> tuple[World, Runtime]:
     """The world of an asynchronous endpoint, and what takes its requests."""
-    runtime = Runtime()
-    return replace(world, around=replace(world.around, settings=settings(**ASYNC, **changes), runtime=runtime)), runtime
+    world, service = hosted(world, **changes)
+    return world, service.runtime
+
+
+def hosted(world: World, **changes: Any) -> tuple[World, Service]:
+    """The world of an endpoint, and its SageMaker."""
+    service = Service()
+    around = replace(
+        world.around,
+        settings=settings(**{**ASYNC, **changes}),
+        runtime=service.runtime,
+        hosting=service.hosting,
+        autoscaling=service.autoscaling,
+        alarms=service.metrics,
+    )
+    return replace(world, around=around), service
 
 
 def submit(world: World, shards: dict[int, int], job: str = "j1", **changes: Any) -> None:

@@ -12,19 +12,16 @@ from gpupipe.functions.actions import (
     BuryShard,
     CloseDropin,
     FinishJob,
-    LaunchMachines,
     NoteRunning,
     ResendShard,
+    SendShards,
     StallJob,
-    StartMachine,
-    StopMachines,
-    TerminateMachines,
     Waiting,
 )
 from gpupipe.functions.capacity import Capacity
 from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.commits import bury
-from gpupipe.functions.sending import send
+from gpupipe.functions.sending import send, send_shards, way_of
 from gpupipe.functions.surroundings import Surroundings
 from gpupipe.functions.view import View
 from gpuworker.contract import Message
@@ -43,9 +40,9 @@ class Acting:
 
     def carry_out(self, actions: Sequence[Action]) -> None:
         """Do what was decided; what fails is logged, told, and decided again at the next look."""
-        lost = [action.shard for action in actions if isinstance(action, ResendShard)]
-        if lost:
-            self._attempt("ResendShard", partial(_send_again, self._around, lost))
+        again = [action.shard for action in actions if isinstance(action, ResendShard)]
+        if again:
+            self._attempt("ResendShard", partial(_send_again, self._around, again))
         for action in actions:
             if not isinstance(action, ResendShard):
                 self._attempt(type(action).__name__, partial(self._act, action))
@@ -73,12 +70,18 @@ class Acting:
                 self._ledger.set_job_state(job, JobState.STALLED, reason=reason, only_from=moving)
             case BuryShard(shard=shard, reason=reason):
                 bury(self._around, shard, reason)
-            case StopMachines() | TerminateMachines() | StartMachine() | LaunchMachines():
+            case SendShards(shards=shards):
+                log.info("shards_sent", of=len(shards), sent=send_shards(self._around, shards))
+            case ResendShard(shard=shard):
+                _send_again(self._around, [shard])
+            case _:
                 self._capacity.act(action, self._view)
 
 
 def _send_again(around: Surroundings, shards: Sequence[ShardRecord]) -> None:
-    still_lost = [shard for shard in shards if around.ledger.requeue_shard(shard)]
+    begins_work = way_of(around.settings).begins_work
+    still_lost = [shard for shard in shards if around.ledger.requeue_shard(shard, sent=not begins_work)]
     named = [(shard.job, shard.number) for shard in still_lost[:20]]
     log.warning("shards_sent_again", shards=named, of=len(still_lost))
-    send(around, [Message(job=s.job, number=s.number, generation=s.generation) for s in still_lost])
+    if not begins_work:  # else they are unsent now, and sent when there is room for them
+        send(around, [Message(job=s.job, number=s.number, generation=s.generation) for s in still_lost])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gpuworker.ledger import JobRecord, ShardRecord
@@ -83,8 +83,31 @@ class LaunchMachines:
     count: int
 
 
-JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | BuryShard
-MachineAction = StopMachines | TerminateMachines | StartMachine | LaunchMachines
+@dataclass(frozen=True, kw_only=True)
+class SendShards:
+    """They were registered or given back, and nobody has sent them yet."""
+
+    shards: Sequence[ShardRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleVariants:
+    """Ask for so many instances of an endpoint's variants."""
+
+    instances: Mapping[str, int]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspendScaling:
+    """Forbid or allow that instances are added to an endpoint's variants by themselves."""
+
+    variants: Sequence[str]
+    suspended: bool
+
+
+JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | BuryShard | SendShards
+MachineAction = StopMachines | TerminateMachines | StartMachine | LaunchMachines | ScaleVariants | SuspendScaling
 Action = JobAction | MachineAction
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gpupipe.functions.actions import Decision, StallJob, Waiting
+from gpupipe.functions.hosted_scale import hosted_scaling
 from gpupipe.functions.scale import Scaling, scaling
 from gpupipe.functions.upkeep import job_actions
 from gpupipe.functions.view import View
@@ -17,7 +18,7 @@ class Scale(Protocol):
     def __call__(self, view: View, *, stalled: frozenset[str]) -> Scaling: ...
 
 
-SCALES: Mapping[str, Scale] = {"queue": scaling}
+SCALES: Mapping[str, Scale] = {"queue": scaling, "endpoint": hosted_scaling}
 """By kind of pipeline."""
 
 

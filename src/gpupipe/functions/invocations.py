@@ -10,29 +10,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gpupipe.functions import log
-from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import TARGET_SHARD_S, Message, inference_id
+from gpuworker.contract import Message, inference_id
 
 SENDERS = 16
 PATIENCE_S = 60.0
 """So long a function sends; the guard sends the rest."""
-AHEAD_S = 3 * 3600.0
-"""Work that SageMaker is given in advance: a request that waits for six hours expires."""
-AHEAD_MIN = 100
 BACKLOG_WINDOW_S = 300
-
-
-def ahead_max(settings: FunctionSettings) -> int:
-    """How many shards may be sent and not finished; the guard sends others as these are done."""
-    at_once = max(1, settings.max_instances) * settings.max_concurrency * max(1, len(settings.variants))
-    return max(AHEAD_MIN, math.ceil(AHEAD_S / TARGET_SHARD_S) * at_once)
 
 
 def invoke(around: Surroundings, messages: Iterable[Message]) -> list[Message]:
     """Request the work on these shards; those that SageMaker took. The others remain to be sent by the guard."""
     sending = _Sending(around)
-    wanted = list(messages)[: ahead_max(around.settings)]
+    wanted = list(messages)[: around.settings.requests_ahead]
     if len(wanted) == 1:
         return [message for message in wanted if sending.take(message)]
     with ThreadPoolExecutor(SENDERS, thread_name_prefix="invoke") as pool:

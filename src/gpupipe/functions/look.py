@@ -13,6 +13,7 @@ from gpupipe.functions.books import keep_books
 from gpupipe.functions.capacity import Capacity
 from gpupipe.functions.decide import decide
 from gpupipe.functions.fleet import Fleet
+from gpupipe.functions.hosted import Hosted
 from gpupipe.functions.otherwise import or_else
 from gpupipe.functions.sending import way_of
 from gpupipe.functions.surroundings import Surroundings
@@ -20,7 +21,7 @@ from gpupipe.functions.view import Instance, JobView, View
 
 REFUSALS_KEPT_S = 3600.0
 REFUSALS_MAX = 50
-CAPACITIES: Mapping[str, Callable[[Surroundings], Capacity]] = {"queue": Fleet}
+CAPACITIES: Mapping[str, Callable[[Surroundings], Capacity]] = {"queue": Fleet, "endpoint": Hosted}
 """By kind of pipeline."""
 
 

@@ -50,7 +50,7 @@ def scaling(view: View, *, stalled: frozenset[str]) -> Scaling:
     _enforce_limit(view, result)
     jobs = [job for job in view.jobs if job.record.job not in stalled]
     result.wanted = _wanted(view, jobs, result)
-    _report_held_back(view, stalled, result)
+    report_held_back(view, stalled, result)
     if result.wanted > view.existing:
         _add(view, result.wanted - view.existing, result)
     _report_machines(view, result)
@@ -108,9 +108,9 @@ def _wanted(view: View, jobs: Sequence[JobView], result: Scaling) -> int:
     if dropins and (due or view.live or _is_due(view, dropins, result)):
         due += dropins
     shards = sum(len(job.open_shards) for job in due)
-    work_s = sum(_seconds_left(view, job) for job in due)
+    work_s = sum(seconds_left(view, job) for job in due)
     by_work = max(1, math.ceil(work_s / REASONABLE_S)) if shards else 0
-    return max(min(view.settings.max_instances, shards, by_work), int(_is_asked_for(view)))
+    return max(min(view.settings.max_instances, shards, by_work), int(is_asked_for(view)))
 
 
 def _is_due(view: View, dropins: Sequence[JobView], result: Scaling) -> bool:
@@ -124,12 +124,12 @@ def _is_due(view: View, dropins: Sequence[JobView], result: Scaling) -> bool:
     things = "1 image waits" if pending == 1 else f"{pending} images wait"
     result.wait(
         "threshold",
-        f"{things}; a machine starts when there are {view.settings.min_images_to_start}, or in {_duration(left_s)}.",
+        f"{things}; a machine starts when there are {view.settings.min_images_to_start}, or in {duration(left_s)}.",
     )
     return False
 
 
-def _seconds_left(view: View, job: JobView) -> float:
+def seconds_left(view: View, job: JobView) -> float:
     """Work left in a job, by what its items took so far or else by how its shards were sized."""
     totals = job.totals
     finished = totals.done + totals.failed
@@ -140,7 +140,7 @@ def _seconds_left(view: View, job: JobView) -> float:
     return (totals.running + totals.pending) * each_s
 
 
-def _is_asked_for(view: View) -> bool:
+def is_asked_for(view: View) -> bool:
     """Did a person ask for a machine, and none has begun to run since?"""
     asked = view.start_asked_at
     begun = [record.run_started_at for record in view.records.values()]
@@ -178,7 +178,7 @@ def _is_as_wanted(view: View, instance: Instance) -> bool:
 # --- what to tell ---
 
 
-def _report_held_back(view: View, stalled: frozenset[str], result: Scaling) -> None:
+def report_held_back(view: View, stalled: frozenset[str], result: Scaling) -> None:
     for job in view.jobs:
         record = job.record
         if not job.open_shards:
@@ -198,14 +198,14 @@ def _report_machines(view: View, result: Scaling) -> None:
         what = f"Machine {one.machine} ({one.instance_type}, {one.zone})"
         if silent_s > UNSEEN_S:
             result.wait(
-                "stalled", f"{what} runs but has not been heard of for {_duration(silent_s)}; see `gpupipe logs`."
+                "stalled", f"{what} runs but has not been heard of for {duration(silent_s)}; see `gpupipe logs`."
             )
         elif seen_at is None:
-            result.wait("launching", f"{what} has been starting for {_duration(silent_s)}.")
+            result.wait("launching", f"{what} has been starting for {duration(silent_s)}.")
     for record in view.launching:
         result.wait("launching", f"Machine {record.machine} ({record.instance_type}, {record.zone}) was just launched.")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes = math.ceil(seconds / 60)
     return f"{math.ceil(seconds)} s" if seconds < 90 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

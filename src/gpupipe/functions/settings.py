@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpuworker.contract import Document
+from gpuworker.contract import TARGET_SHARD_S, Document
 
 VARIABLE = "GPUPIPE_FUNCTION"
+AHEAD_S = 3 * 3600.0
+"""Work that SageMaker is given in advance: a request that waits for six hours expires."""
+AHEAD_MIN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,12 @@ class FunctionSettings(Document):
     """By instance type, of the market in use; for budget and cost records."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of every machine and volume the guard launches."""
+
+    @property
+    def requests_ahead(self) -> int:
+        """How many shards SageMaker may have been given; the guard sends others as these are done."""
+        at_once = max(1, self.max_instances) * self.max_concurrency * max(1, len(self.variants))
+        return max(AHEAD_MIN, math.ceil(AHEAD_S / TARGET_SHARD_S) * at_once)
 
     @classmethod
     def from_environment(cls) -> FunctionSettings:

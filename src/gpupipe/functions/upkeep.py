@@ -11,22 +11,23 @@ from gpupipe.functions.actions import (
     JobAction,
     NoteRunning,
     ResendShard,
+    SendShards,
     StallJob,
 )
+from gpupipe.functions.lost import is_hopeless, lost, shows_no_life, unsent
 from gpupipe.functions.view import JobView, View
 from gpuworker.ledger import Intake, JobState, MachineRecord, Run, ShardRecord, ShardState
 
-RESENDS_A_LOOK = 500
-SIGN_MARGIN_S = 30.0
-"""Beyond the visibility timeout before a shard counts as without progress: clocks differ, counts lag."""
 FRUITLESS_RUNS = 3
 """Machine runs in a row that finish no shard until the job is stalled."""
 
 
 def job_actions(view: View) -> list[JobAction]:
     """Everything that the unfinished jobs need."""
-    lost = set(_lost(view))
-    return [action for job in view.jobs for action in (*_of_job(view, job), *_of_shards(view, job, lost))]
+    to_resend = {(shard.job, shard.number) for shard in lost(view)}
+    actions = [action for job in view.jobs for action in (*_of_job(view, job), *_of_shards(view, job, to_resend))]
+    to_send = unsent(view)
+    return [*actions, SendShards(shards=to_send)] if to_send else actions
 
 
 # --- jobs ---
@@ -56,7 +57,7 @@ def _is_quiet(view: View, job: JobView) -> bool:
 
 
 def _is_alive(view: View, shard: ShardRecord) -> bool:
-    return shard.state is ShardState.RUNNING and not _shows_no_life(view, shard)
+    return shard.state is ShardState.RUNNING and not shows_no_life(view, shard)
 
 
 def _stalled_by(view: View, job: JobView) -> str:
@@ -94,35 +95,11 @@ def _gave_up_after(fruitless: list[tuple[MachineRecord, Run]]) -> str:
 # --- shards ---
 
 
-def _of_shards(view: View, job: JobView, lost: set[tuple[str, int]]) -> Iterator[JobAction]:
+def _of_shards(view: View, job: JobView, to_resend: set[tuple[str, int]]) -> Iterator[JobAction]:
     for shard in job.open_shards:
-        if _is_hopeless(view, shard):
+        if is_hopeless(view, shard):
             times = f"{shard.started} times" if shard.started > 1 else "once"
             reason = f"a worker began it {times} and none came back; last on {shard.machine or 'an unknown machine'}"
             yield BuryShard(shard=shard, reason=reason)
-        elif (shard.job, shard.number) in lost:
+        elif (shard.job, shard.number) in to_resend:
             yield ResendShard(shard=shard)
-
-
-def _shows_no_life(view: View, shard: ShardRecord) -> bool:
-    return view.now - shard.last_sign_at > view.settings.visibility_timeout_s + SIGN_MARGIN_S
-
-
-def _is_hopeless(view: View, shard: ShardRecord) -> bool:
-    return _shows_no_life(view, shard) and shard.started >= view.settings.max_receives
-
-
-def _lost(view: View) -> list[tuple[str, int]]:
-    """Open shards whose messages cannot be in the queue: as many of the oldest as messages are missing there.
-
-    Most shards of a large job show no life for hours because their messages wait. Which messages are missing nobody
-    can tell, but how many: the queue counts them. Messages come roughly in order, so the oldest are the likely ones;
-    a wrong guess makes a duplicate, which a worker drops.
-    """
-    open_shards = [shard for job in view.jobs for shard in job.open_shards]
-    missing = 0 if view.queue_messages is None else len(open_shards) - view.queue_messages
-    if missing <= 0:
-        return []
-    silent = [s for s in open_shards if _shows_no_life(view, s) and not _is_hopeless(view, s)]
-    silent.sort(key=lambda shard: (shard.last_sign_at, shard.job, shard.number))
-    return [(shard.job, shard.number) for shard in silent[: min(missing, RESENDS_A_LOOK)]]

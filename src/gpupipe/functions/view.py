@@ -13,6 +13,7 @@ from gpuworker.ledger.records import month_of
 DESCRIBE_LAG_S = 180.0
 """A machine just launched may be missing from DescribeInstances for a moment; longer than this, and it is gone."""
 LIVE = frozenset({"pending", "running"})
+TAKES_REQUESTS = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 GONE = frozenset({"shutting-down", "terminated"})
 
 
@@ -41,6 +42,53 @@ class Instance:
     @property
     def is_gone(self) -> bool:
         return self.state in GONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One production variant of an endpoint."""
+
+    name: str
+    instance_type: str
+    """The one that it prefers."""
+    instance_types: Sequence[str] = ()
+    """Of each instance that is there."""
+    desired: int = 0
+    weight: float = 1.0
+    message: str = ""
+    """SageMaker's words for what it is doing with it."""
+
+    @property
+    def current(self) -> int:
+        """Instances that are there."""
+        return len(self.instance_types)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A SageMaker endpoint, as SageMaker describes it."""
+
+    name: str
+    status: str
+    """InService, Creating, Updating, SystemUpdating, RollingBack, UpdateRollbackFailed, OutOfService, Deleting or
+    Failed."""
+    failure: str = ""
+    config: str = ""
+    created_at: float = 0.0
+    changed_at: float = 0.0
+    variants: Sequence[Variant] = ()
+
+    @property
+    def takes_requests(self) -> bool:
+        return self.status in TAKES_REQUESTS
+
+    @property
+    def current(self) -> int:
+        return sum(variant.current for variant in self.variants)
+
+    @property
+    def desired(self) -> int:
+        return sum(variant.desired for variant in self.variants)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +143,12 @@ class View:
     """Of machines by id, those long gone included."""
     template: str = ""
     """Fingerprint of the launch template as it is now; "" where it was not looked up."""
+    endpoint: Endpoint | None = None
+    """Of kind `endpoint`; None where there is none."""
+    suspended: frozenset[str] = frozenset()
+    """Variants that Application Auto Scaling may not add instances to now."""
+    busy_at: float = 0.0
+    """When an endpoint last had something to do, as far as looks saw."""
     paused: bool = False
     start_asked_at: float = 0.0
     """When a person last asked for a machine."""

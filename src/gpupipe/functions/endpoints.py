@@ -1,0 +1,123 @@
+"""SageMaker's endpoint as the guard handles it: described, scaled, and its own scaling suspended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpupipe.functions import log
+from gpupipe.functions.actions import Refusal
+from gpupipe.functions.surroundings import Surroundings
+from gpupipe.functions.view import Endpoint, Variant
+
+DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+QUOTA_CODES = frozenset({"ResourceLimitExceeded", "ResourceLimitExceededException"})
+
+
+# --- what there is ---
+
+
+def endpoint(around: Surroundings) -> Endpoint | None:
+    """As SageMaker describes it; None where there is none."""
+    try:
+        told = around.hosting.describe_endpoint(EndpointName=around.settings.endpoint)
+    except Exception as error:
+        if "Could not find" not in str(error):
+            raise
+        return None
+    return Endpoint(
+        name=told["EndpointName"],
+        status=told["EndpointStatus"],
+        failure=told.get("FailureReason", ""),
+        config=told.get("EndpointConfigName", ""),
+        created_at=told["CreationTime"].timestamp(),
+        changed_at=told["LastModifiedTime"].timestamp(),
+        variants=tuple(_variant(one, around.settings.variants) for one in told.get("ProductionVariants", ())),
+    )
+
+
+def _variant(told: Mapping[str, Any], preferred: Mapping[str, str]) -> Variant:
+    name, current = told["VariantName"], int(told.get("CurrentInstanceCount") or 0)
+    pools = [
+        (pool["InstanceType"], int(pool.get("CurrentInstanceCount") or 0)) for pool in told.get("InstancePools", ())
+    ]
+    by_pool = [instance_type for instance_type, count in pools for _ in range(count)]
+    usual = preferred.get(name, "")
+    return Variant(
+        name=name,
+        instance_type=usual,
+        instance_types=tuple([*by_pool, *[usual] * current][:current]),
+        desired=int(told.get("DesiredInstanceCount") or 0),
+        weight=float(told.get("CurrentWeight") or 0.0),
+        message="; ".join(
+            one.get("StatusMessage", "") for one in told.get("VariantStatus", ()) if one.get("StatusMessage")
+        ),
+    )
+
+
+def suspended(around: Surroundings) -> frozenset[str]:
+    """Variants that Application Auto Scaling may not add instances to now."""
+    answer = around.autoscaling.describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[_resource(around, variant) for variant in around.settings.variants]
+    )
+    held = {
+        target["ResourceId"]
+        for target in answer["ScalableTargets"]
+        if target.get("SuspendedState", {}).get("DynamicScalingOutSuspended")
+    }
+    return frozenset(variant for variant in around.settings.variants if _resource(around, variant) in held)
+
+
+def _resource(around: Surroundings, variant: str) -> str:
+    return f"endpoint/{around.settings.endpoint}/variant/{variant}"
+
+
+# --- changing it ---
+
+
+def suspend(around: Surroundings, variant: str, suspended: bool) -> None:
+    """Forbid or allow that instances are added; taking them away is always allowed."""
+    least = {"MinCapacity": 0 if suspended else around.settings.min_instances} if around.settings.min_instances else {}
+    around.autoscaling.register_scalable_target(
+        ServiceNamespace="sagemaker",
+        ResourceId=_resource(around, variant),
+        ScalableDimension=DIMENSION,
+        **least,
+        SuspendedState={
+            "DynamicScalingInSuspended": False,
+            "DynamicScalingOutSuspended": suspended,
+            "ScheduledScalingSuspended": suspended,
+        },
+    )
+    log.info("scaling_suspended" if suspended else "scaling_resumed", variant=variant)
+
+
+def scale(around: Surroundings, instances: Mapping[str, int]) -> Refusal | None:
+    """Ask for so many instances of each variant; what SageMaker says where it refuses."""
+    wanted = [{"VariantName": variant, "DesiredInstanceCount": count} for variant, count in instances.items()]
+    try:
+        around.hosting.update_endpoint_weights_and_capacities(
+            EndpointName=around.settings.endpoint, DesiredWeightsAndCapacities=wanted
+        )
+    except Exception as error:
+        code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+        if not code:
+            raise
+        types = ", ".join(sorted({around.settings.variants.get(variant, variant) for variant in instances}))
+        return Refusal(instance_type=types, zone="", code=code, message=_message(error), at=around.clock())
+    return None
+
+
+def _message(error: BaseException) -> str:
+    return str(getattr(error, "response", {}).get("Error", {}).get("Message", error))
+
+
+def waiting_for(refusal: Refusal) -> tuple[str, str]:
+    """Why no instance came, as (code, plain words)."""
+    if refusal.code in QUOTA_CODES:
+        return "quota", (
+            f"The account's limit of {refusal.instance_type} instances for endpoints is reached: ask for more of "
+            f'"{refusal.instance_type} for endpoint usage" in the Service Quotas console (Amazon SageMaker); '
+            "until then it is tried again every minute."
+        )
+    return "error", f"SageMaker refused to scale the endpoint: {refusal.code}: {refusal.message}"
