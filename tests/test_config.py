@@ -1,6 +1,7 @@
 """gpupipe.toml: what it accepts, how it tells mistakes, and what replaces what."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,26 @@ def test_the_schema_knows_kinds_tasks_and_every_key() -> None:
     text = json.dumps(schema())
     for key in ("max_processing_hours", "score_threshold", "allowed_cidrs", "worker_python"):
         assert f'"{key}"' in text
+
+
+def test_each_kind_has_its_own_tables_in_the_schema() -> None:
+    whole = schema()
+    (shapes,) = whole["properties"]["pipelines"]["patternProperties"].values()
+    compute = {}
+    for shape in shapes["oneOf"]:
+        name = shape["properties"]["compute"]["$ref"].removeprefix("#/$defs/")
+        compute[shape["properties"]["kind"]["const"]] = set(whole["$defs"][name]["properties"])
+
+    assert "volume_gb" in compute["queue"] - compute["endpoint"]
+    assert "backlog_per_instance" in compute["endpoint"] - compute["queue"]
+
+
+def test_every_reference_of_the_schema_leads_somewhere() -> None:
+    whole = schema()
+    references = set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', json.dumps(whole)))
+
+    assert references <= set(whole["$defs"])
+    assert {"endpoint.Variant", "queue.Ssh"} <= references
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=3) | st.none(), max_size=4))

@@ -24,7 +24,7 @@ stacks = st.builds(
 pipelines = exactly(PIPELINE_NAME)
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-PARTS = ("dispatch", "guard", "worker", "schedule")
+PARTS = ("dispatch", "guard", "callback", "forward", "endpoint", "worker", "schedule")
 
 
 @given(stacks, pipelines)
@@ -38,6 +38,11 @@ def test_names_fit_their_services(stack: Stack, pipeline: str) -> None:
         assert re.fullmatch(r"[\w-]{1,80}", queue(pipeline))
     assert re.fullmatch(r"[\w.-]{3,255}", stack.table)
     assert len(stack.worker_log_group(pipeline)) <= 512
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", stack.endpoint(pipeline))
+    assert stack.endpoint(pipeline) == stack.endpoint(pipeline).lower()  # as SageMaker writes it in ARNs
+    for topic in (stack.success_topic(pipeline), stack.error_topic(pipeline)):
+        assert re.fullmatch(r"[\w-]{1,256}", topic)
+    assert len(stack.endpoint_log_group(pipeline)) <= 512
 
 
 @given(stacks, pipelines, pipelines)

@@ -319,8 +319,10 @@ def schema() -> dict[str, Any]:
     kinds = []
     for kind in KINDS:
         for task in TASKS:
-            one = pipeline_class(kind).model_json_schema(ref_template="#/$defs/{model}")
-            whole.setdefault("$defs", {}).update(one.pop("$defs", {}))
+            # Kinds have tables of the same name (`compute`) with other keys.
+            one = pipeline_class(kind).model_json_schema(ref_template=f"#/$defs/{kind}.{{model}}")
+            own = {f"{kind}.{name}": table for name, table in one.pop("$defs", {}).items()}
+            whole.setdefault("$defs", {}).update(own)
             one["properties"]["kind"] = {"const": kind}
             one["properties"]["task"] = {"const": task}
             one["properties"]["task_options"] = options_class(task).model_json_schema()

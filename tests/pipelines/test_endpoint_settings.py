@@ -60,6 +60,7 @@ def test_real_time_has_defaults_that_it_can_keep() -> None:
         ("compute = { requests_per_instance = 2 }", 'requests_per_instance is for mode = "realtime"'),
         ("compute = { min_instances = 3 }", "min_instances is above max_instances"),
         ('compute = { instance_types = ["m5.xlarge"] }', "rooms.compute.instance_types.0"),
+        ("compute = { idle_minutes = 30 }", "rooms.compute.idle_minutes: "),
         ("invocation_timeout_s = 7200", "rooms.invocation_timeout_s: "),
         ("invocation_timeout_s = 5", "rooms.invocation_timeout_s: "),
         ('keep_warm = { start = "0 8 ? * MON *", end = "0 9 ? * MON *" }', 'keep_warm: is for mode = "realtime"'),

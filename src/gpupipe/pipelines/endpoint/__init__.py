@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gpupipe.resources.table import Table
 
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+AWS_SCALES_IN_MINUTES = 15
+"""Target tracking takes instances off after so long with little to do; none can be told to wait longer."""
 SHARES_MAX = 64
 """Of a small job: more would be shards of one item for nothing."""
 SHARD_SHARE_OF_TIMEOUT = 0.4
@@ -39,7 +41,7 @@ class Compute(Frozen):
         3.0, gt=0, description="realtime: scaling aims at so many running requests an instance."
     )
     idle_minutes: float = Field(
-        15.0, gt=0, le=24 * 60, description="async: minutes without work until instances go, down to min_instances."
+        15.0, gt=0, le=AWS_SCALES_IN_MINUTES, description="async: minutes without work until instances go."
     )
 
 
