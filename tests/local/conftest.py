@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from tests.local.clients import Client, client_of
+from tests.local.containers import write_container_python
+from tests.local.rooms import Room
 from tests.local.stacks import Stack
 from tests.local.stand_in import write_config, write_worker_python
 
 from gpupipe.local import emulators
-from gpupipe.local.emulators import Emulators
+from gpupipe.local.emulators import RUNTIME, Account, Emulators, bound_socket
+from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.state import Folder
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +59,26 @@ def running(shared: Stack) -> Stack:
     """A target that runs, with whatever earlier tests left in it."""
     shared.up()
     return shared
+
+
+@pytest.fixture(scope="session")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RuntimeServer, Emulators]]:
+    """Emulators whose endpoints are in service when a room says so, and sagemaker-runtime."""
+    account = Account.new("us-east-1")
+    server = RuntimeServer(bound_socket(0), access_key=account.access_key)
+    folder = tmp_path_factory.mktemp("hosted")
+    with emulators.running(folder, account=account, ports={RUNTIME: server.port}) as running:
+        yield server, running
+    server.close()
+
+
+@pytest.fixture
+def endpoint_room(tmp_path: Path, hosted: tuple[RuntimeServer, Emulators]) -> Iterator[Room]:
+    """An endpoint room on a disk of its own."""
+    server, running = hosted
+    folder = Folder(tmp_path / "stack")
+    folder.create()
+    room = Room(running, server, folder, write_container_python(tmp_path))
+    yield room
+    room.forget_endpoints()
+    room.room.close()

@@ -116,7 +116,6 @@ def make_config(
     environment: dict[str, str] | None = None,
     instances: int = 1,
     asynchronous: dict[str, Any] | None = None,
-    startup_timeout_s: int = 60,
 ) -> str:
     """An endpoint configuration with a model a variant (name -> weight; one called `main` if not said)."""
     productions = [
@@ -126,7 +125,6 @@ def make_config(
             "InitialInstanceCount": instances,
             "InstanceType": "ml.m5.xlarge",
             "InitialVariantWeight": weight,
-            "ContainerStartupHealthCheckTimeoutInSeconds": startup_timeout_s,
         }
         for variant, weight in (variants or {"main": 1.0}).items()
     ]

@@ -22,16 +22,30 @@ from gpupipe.local.state import read_json, write_json
 
 CONTAINER_FILE = "container.json"
 MODULE = "gpuworker.serve"
-DRAIN_S = 10.0
-"""How long requests in work keep a container that gets no new ones from being told to end."""
-TERM_GRACE_S = 30.0
-"""From SIGTERM to SIGKILL, as SageMaker gives its containers."""
-_PING_TIMEOUT_S = 2.0
-_PING_STARTING_S = 0.2
-_PING_READY_S = 5.0
-_DEAF_PINGS = 4
-"""So many unanswered pings in a row, and a container counts as hung and is started again."""
-_RESTART_MAX_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long the room waits for its containers; the defaults are SageMaker's, where it has any."""
+
+    ping_timeout_s: float = 2.0
+    ping_pause_starting_s: float = 0.2
+    ping_pause_s: float = 5.0
+    deaf_pings: int = 4
+    """So many unanswered pings in a row, and a container counts as hung and is started again."""
+    drain_s: float = 10.0
+    """How long requests in work keep a container that gets no new ones from being told to end."""
+    term_grace_s: float = 30.0
+    """From SIGTERM to SIGKILL."""
+    restart_s: float = 1.0
+    """Doubled after each end …"""
+    restart_max_s: float = 30.0
+    """… up to this."""
+    startup_timeout_s: float = 480.0
+    """Until the first good answer to /ping, where the endpoint configuration does not say."""
+
+
+USUAL = Patience()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +61,8 @@ class Identity:
 class Container:
     """The folder `endpoints/<endpoint>/<instance>` and the process that runs in it."""
 
-    def __init__(self, folder: Path, identity: Identity, *, log: Path) -> None:
+    def __init__(self, folder: Path, identity: Identity, *, log: Path, patience: Patience = USUAL) -> None:
+        self._patience = patience
         self.folder = folder
         self.identity = identity
         self.log = log
@@ -63,18 +78,18 @@ class Container:
         self._next_ping = 0.0
         self._ping: Future[None] | None = None
         self._restart_at = 0.0
-        self._restart_pause_s = 1.0
+        self._restart_pause_s = patience.restart_s
         self._leaving_at: float | None = None
         self._told_at: float | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def read(cls, folder: Path, *, log: Path) -> "Container | None":
+    def read(cls, folder: Path, *, log: Path, patience: Patience = USUAL) -> "Container | None":
         """The container that an earlier supervisor had put here, or None."""
         noted = read_json(folder / CONTAINER_FILE)
         if noted is None:
             return None
-        container = cls(folder, Identity(**noted["identity"]), log=log)
+        container = cls(folder, Identity(**noted["identity"]), log=log, patience=patience)
         container._process = ProcessName.from_json(noted["process"])
         container._started_at = noted["started_at"]
         container.failures = noted["failures"]
@@ -122,7 +137,7 @@ class Container:
         self._healthy = False
         self.failures += not self.was_ready
         self._restart_at = now + self._restart_pause_s
-        self._restart_pause_s = min(self._restart_pause_s * 2, _RESTART_MAX_S)
+        self._restart_pause_s = min(self._restart_pause_s * 2, self._patience.restart_max_s)
 
     def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         port = _free_port()
@@ -143,22 +158,25 @@ class Container:
         self.note()
 
     def _look(self, pings: Executor, now: float) -> None:
-        if self._deaf >= _DEAF_PINGS and self.was_ready and self._process:
+        patience = self._patience
+        if self._deaf >= patience.deaf_pings and self.was_ready and self._process:
             processes.end(self._process, grace_s=0.0)
         elif now >= self._next_ping and (self._ping is None or self._ping.done()):
-            self._next_ping = now + (_PING_READY_S if self._healthy else _PING_STARTING_S)
+            self._next_ping = now + (patience.ping_pause_s if self._healthy else patience.ping_pause_starting_s)
             self._ping = pings.submit(self._ask_health)
 
     def _ask_health(self) -> None:
-        answered = ping(self.instance.url)
+        answered = ping(self.instance.url, timeout_s=self._patience.ping_timeout_s)
         with self._lock:
             first = answered and not self.was_ready
             # A busy container may be late once; one that says 503 gets nothing new from now on.
             self._deaf = self._deaf + 1 if answered is None else 0
-            self._healthy = bool(answered) or (answered is None and self._healthy and self._deaf < _DEAF_PINGS)
+            self._healthy = bool(answered) or (
+                answered is None and self._healthy and self._deaf < self._patience.deaf_pings
+            )
             self.was_ready = self.was_ready or bool(answered)
         if answered:
-            self._restart_pause_s = 1.0
+            self._restart_pause_s = self._patience.restart_s
         if first:
             self.note()
 
@@ -170,11 +188,11 @@ class Container:
         now = time.monotonic()
         self._leaving_at = self._leaving_at or now
         if self._told_at is None:
-            if at_once or not self.instance.in_flight or now - self._leaving_at > DRAIN_S:
+            if at_once or not self.instance.in_flight or now - self._leaving_at > self._patience.drain_s:
                 self._told_at = now
                 with contextlib.suppress(psutil.Error):
                     process.terminate()
-        elif now - self._told_at > TERM_GRACE_S and self._process:
+        elif now - self._told_at > self._patience.term_grace_s and self._process:
             processes.end(self._process, grace_s=0.0)
         return False
 
@@ -197,9 +215,9 @@ class Container:
         write_json(self.folder / CONTAINER_FILE, document)
 
 
-def ping(url: str) -> bool | None:
+def ping(url: str, *, timeout_s: float) -> bool | None:
     """Whether the container says that it is ready; None if nobody answers."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=_PING_TIMEOUT_S)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=timeout_s)
     try:
         connection.request("GET", "/ping")
         return connection.getresponse().status == 200
@@ -220,10 +238,10 @@ def end_strays(folder: Path) -> None:
                     processes.end(ProcessName.of(process.pid), grace_s=0.0)
 
 
-def read_all(folder: Path, *, logs: Path) -> list[Container]:
+def read_all(folder: Path, *, logs: Path, patience: Patience = USUAL) -> list[Container]:
     """All containers noted below `folder` (`<endpoint>/<instance>`), with their logs in `logs`."""
     files = sorted(folder.glob(f"*/*/{CONTAINER_FILE}"))
-    found = (Container.read(file.parent, log=log_file(logs, file.parent)) for file in files)
+    found = (Container.read(file.parent, log=log_file(logs, file.parent), patience=patience) for file in files)
     return [container for container in found if container]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpupipe.local.container import Container, Identity, log_file
+from gpupipe.local.container import USUAL, Container, Identity, Patience, log_file
 from gpupipe.local.processes import last_lines
 
 MAX_FAILED_STARTS = 3
@@ -75,7 +75,17 @@ class Report:
 class Deployment:
     """The containers of one endpoint."""
 
-    def __init__(self, endpoint: str, folder: Path, *, logs: Path, found: list[Container], pings: Executor) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        folder: Path,
+        *,
+        logs: Path,
+        found: list[Container],
+        pings: Executor,
+        patience: Patience = USUAL,
+    ) -> None:
+        self._patience = patience
         self._endpoint = endpoint
         self._folder = folder
         self._logs = logs
@@ -138,7 +148,7 @@ class Deployment:
 
     def _add(self, identity: Identity) -> None:
         folder = self._folder / f"i-{secrets.token_hex(4)}"
-        self._containers.append(Container(folder, identity, log=log_file(self._logs, folder)))
+        self._containers.append(Container(folder, identity, log=log_file(self._logs, folder), patience=self._patience))
 
     def _report(self, wanted: Wanted) -> Report:
         """How the endpoint is: still in change, changed, changed back, or failed."""

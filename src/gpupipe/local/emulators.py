@@ -124,16 +124,20 @@ def environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, region: str = "us-east-1") -> Iterator[Emulators]:
-    """Both emulators for the length of a `with` block, without supervisor or machine room.
+def running(
+    folder: Path, *, region: str = "us-east-1", account: Account | None = None, ports: Mapping[str, int] | None = None
+) -> Iterator[Emulators]:
+    """Both emulators for the length of a `with` block, without supervisor or rooms.
+
+    `ports` may name sagemaker-runtime's (`RUNTIME`) if somebody plays it; then `account` is the one that it lets in.
 
     with emulators.running(tmp_path) as local:
         s3 = boto3.client("s3", endpoint_url=local.endpoints["default"], ...)
         subprocess.run(..., env=local.environment)
     """
     require_installed()
-    account = Account.new(region)
-    ports: dict[str, int] = {}
+    account = account or Account.new(region)
+    ports = dict(ports or {})
     started: dict[str, ProcessName] = {}
     try:
         for name in NAMES:

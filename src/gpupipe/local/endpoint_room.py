@@ -14,7 +14,7 @@ from typing import Any
 from gpupipe.local.async_requests import AsyncRequests
 from gpupipe.local.autoscaler import Autoscaler
 from gpupipe.local.configuration import RoomSettings
-from gpupipe.local.container import Container, end_strays, read_all
+from gpupipe.local.container import USUAL, Container, Patience, end_strays, read_all
 from gpupipe.local.container_logs import ContainerLogs
 from gpupipe.local.deployment import Deployment, Fleet, FleetVariant, Report, Wanted
 from gpupipe.local.endpoint_metrics import EndpointMetrics, Load
@@ -22,8 +22,6 @@ from gpupipe.local.routing import AsyncSettings, Directory, Hosted, RoutedVarian
 from gpupipe.local.state import Folder
 from gpupipe.names import TAG_STACK
 
-STARTUP_TIMEOUT_S = 480.0
-"""SageMaker's own, where a configuration does not say how long a container may take."""
 FORGET_REQUESTS_S = 60.0
 """How long requests outlive their endpoint: an emulator that was restarted does not know it for a moment."""
 
@@ -44,6 +42,7 @@ class EndpointRoom:
         directory: Directory,
         requests: AsyncRequests,
         tell: Callable[[Mapping[str, Any]], None],
+        patience: Patience = USUAL,
     ) -> None:
         self._stack_id = stack_id
         self._folder = folder
@@ -53,10 +52,11 @@ class EndpointRoom:
         self._directory = directory
         self._requests = requests
         self._tell = tell
+        self._patience = patience
         self._pings = ThreadPoolExecutor(4, thread_name_prefix="ping")
         end_strays(folder.containers)
         self._deployments: dict[str, Deployment] = {}
-        for container in read_all(folder.containers, logs=folder.logs):
+        for container in read_all(folder.containers, logs=folder.logs, patience=patience):
             self._adopt(container)
         self._ours: dict[tuple[str, Any], bool] = {}
         self._configs: dict[str, dict[str, Any]] = {}
@@ -134,7 +134,9 @@ class EndpointRoom:
             variants[name] = FleetVariant(
                 count=counts.get(name, initial),
                 environment=one["Environment"],
-                startup_timeout_s=float(one.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_TIMEOUT_S)),
+                startup_timeout_s=float(
+                    one.get("ContainerStartupHealthCheckTimeoutInSeconds", self._patience.startup_timeout_s)
+                ),
             )
         return Fleet(config=config_name, variants=variants)
 
@@ -206,7 +208,8 @@ class EndpointRoom:
 
     def _new_deployment(self, name: str, found: list[Container]) -> Deployment:
         folder = self._folder.containers / name
-        return Deployment(name, folder, logs=self._folder.logs, found=found, pings=self._pings)
+        shared: dict[str, Any] = {"logs": self._folder.logs, "pings": self._pings, "patience": self._patience}
+        return Deployment(name, folder, found=found, **shared)
 
     def _take_away(self, name: str) -> None:
         """End the containers of an endpoint that is gone."""

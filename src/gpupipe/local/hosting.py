@@ -6,6 +6,7 @@ from typing import Any
 from gpupipe.local.async_delivery import AsyncDelivery
 from gpupipe.local.async_requests import AsyncRequests
 from gpupipe.local.configuration import RoomSettings
+from gpupipe.local.container import USUAL, Patience
 from gpupipe.local.emulators import Account
 from gpupipe.local.endpoint_reports import EndpointReports
 from gpupipe.local.endpoint_room import EndpointRoom
@@ -29,6 +30,7 @@ class HostedEndpoints:
         environment: Mapping[str, str],
         settings: Callable[[], RoomSettings],
         server: RuntimeServer,
+        patience: Patience = USUAL,
     ) -> None:
         directory = Directory()
         requests = AsyncRequests(folder.requests)
@@ -42,6 +44,7 @@ class HostedEndpoints:
             directory=directory,
             requests=requests,
             tell=EndpointReports(account, endpoints["sagemaker"]),
+            patience=patience,
         )
         self._delivery = AsyncDelivery(account=account, client=client, directory=directory, requests=requests)
         server.operations = RuntimeOperations(account=account, directory=directory, requests=requests).table
