@@ -41,7 +41,7 @@ class Waiter:
 
     def settled(self) -> Description | None:
         """How it is once nothing is in progress, None when it is gone. Raises AwsError when that takes too long."""
-        begun, told, pause_s = time.monotonic(), 0.0, 0.25
+        begun, told, pause_s = time.monotonic(), -TELL_EVERY_S, 0.25
         while (found := self.describe()) is not None and found["EndpointStatus"] in IN_PROGRESS:
             waited_s = time.monotonic() - begun
             if waited_s + pause_s > self.within_s:

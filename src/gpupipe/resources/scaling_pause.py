@@ -102,4 +102,4 @@ def _point_alarms(aws: Aws, before: str, after: str) -> None:
 
 
 def _only(document: Document, *names: str) -> dict[str, Any]:
-    return {name: document[name] for name in names if document.get(name) is not None}
+    return {name: document[name] for name in names if document.get(name) not in (None, [], {}, "")}

@@ -64,6 +64,8 @@ class Steps:
     adjustment: int = 1
     cooldown_s: int = 300
     exact: bool = False
+    below: bool = False
+    """Is it an alarm for what falls below its threshold? A step reaches from the threshold to one side only."""
 
     @property
     def content(self) -> dict[str, Any]:
@@ -72,15 +74,17 @@ class Steps:
             "adjustment": self.adjustment,
             "cooldown_s": self.cooldown_s,
             "exact": self.exact,
+            "below": self.below,
         }
 
     def document(self) -> dict[str, Any]:
-        """As Application Auto Scaling takes it: one step, from the alarm's threshold upwards."""
+        """As Application Auto Scaling takes it: one step, from the alarm's threshold to one side."""
+        bound = "MetricIntervalUpperBound" if self.below else "MetricIntervalLowerBound"
         configuration = {
             "AdjustmentType": "ExactCapacity" if self.exact else "ChangeInCapacity",
             "MetricAggregationType": "Average",
             "Cooldown": self.cooldown_s,
-            "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": self.adjustment}],
+            "StepAdjustments": [{bound: 0.0, "ScalingAdjustment": self.adjustment}],
         }
         return {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": configuration}
 
@@ -165,6 +169,7 @@ def _steps(configuration: Mapping[str, Any]) -> dict[str, Any]:
         "adjustment": steps[0]["ScalingAdjustment"] if len(steps) == 1 else 0,
         "cooldown_s": configuration.get("Cooldown", 0),
         "exact": configuration.get("AdjustmentType") == "ExactCapacity",
+        "below": any("MetricIntervalUpperBound" in step for step in steps),
     }
 
 

@@ -72,7 +72,9 @@ def _by_backlog(parts: Parts, endpoint: Endpoint, variant: str) -> Iterator[Reso
     if compute.min_instances == 0:
         wake = _policy(parts, target, "wake", Steps(adjustment=1, cooldown_s=WAKE_COOLDOWN_S))
         yield from (wake, _waiting(parts, endpoint, wake, variant))
-    rest = _policy(parts, target, "rest", Steps(adjustment=compute.min_instances, exact=True, cooldown_s=60))
+    rest = _policy(
+        parts, target, "rest", Steps(adjustment=compute.min_instances, exact=True, below=True, cooldown_s=60)
+    )
     yield from (rest, _idle(parts, endpoint, rest, variant))
 
 
