@@ -102,6 +102,13 @@ def test_why_it_takes_so_long_is_told_when_it_changes_and_now_and_then(capsys: p
     ]
 
 
+def test_nothing_is_said_of_a_short_wait_for_an_instance_that_works(capsys: pytest.CaptureFixture[str]) -> None:
+    with telling(Screen()) as tell:
+        tell(waiting(0, current=1))
+        tell(waiting(10, current=1))
+    assert capsys.readouterr().err == ""
+
+
 def test_an_image_is_needed(types: Types) -> None:
     assert types("invoke").code == 2
     assert types("invoke", "plan.png", "--accept", "xml").code == 2

@@ -77,7 +77,7 @@ ENDPOINT = {
 
 def test_an_endpoint_is_told_with_its_instances() -> None:
     seen = drawn(view(guard={"endpoint": ENDPOINT}))
-    assert "endpoint   InService; main: 1 of 2 ml.m5.xlarge; 3 requests queued or in work" in seen
+    assert "endpoint   InService; main: 1 of 2 ml.m5.xlarge; up to 3 requests queued or in work lately" in seen
     assert "instances  i-0abc" in seen
     assert document(view(guard={"endpoint": ENDPOINT}))["endpoint"] == ENDPOINT
     assert document(view())["endpoint"] is None
@@ -86,8 +86,8 @@ def test_an_endpoint_is_told_with_its_instances() -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({}, "InService; main: 1 of 2 ml.m5.xlarge; 3 requests queued or in work"),
-        ({"backlog": 1}, "InService; main: 1 of 2 ml.m5.xlarge; 1 request queued or in work"),
+        ({}, "InService; main: 1 of 2 ml.m5.xlarge; up to 3 requests queued or in work lately"),
+        ({"backlog": 1}, "InService; main: 1 of 2 ml.m5.xlarge; up to 1 request queued or in work lately"),
         ({"status": "Failed", "failure": "No quota.", "variants": [], "backlog": 0}, "Failed; FAILED: No quota"),
         (
             {"backlog": None, "variants": [{"name": "a", "weight": 9}, {"name": "b", "current": 1, "desired": 1}]},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gpupipe.jobs.invoke import Answer, InvokeProgress
 
 SAY_EVERY_S = 30.0
-"""Seconds between two plain lines that say the same."""
+"""Seconds between two plain lines that say the same, and until one says that all is as it should be."""
 
 
 class Format(StrEnum):
@@ -73,14 +73,19 @@ def telling(screen: Screen) -> Iterator[Callable[[InvokeProgress], None]]:
         yield _Plain(screen).show
 
 
+_AS_IT_SHOULD_BE = "an instance is at work"
+
+
 class _Plain:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._told: object = None
+        self._told: object = _AS_IT_SHOULD_BE
         self._told_at = 0.0
 
     def show(self, now: InvokeProgress) -> None:
-        kind = (now.is_paused, now.endpoint)
+        state = now.endpoint
+        is_usual = state is not None and state.status == "InService" and state.current > 0 and not now.is_paused
+        kind = _AS_IT_SHOULD_BE if is_usual else (now.is_paused, state)
         if now.step == "wait" and (kind != self._told or now.waited_s - self._told_at >= SAY_EVERY_S):
             self._told, self._told_at = kind, now.waited_s
             self._screen.say(_told(now))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpupipe.cli.screen import Screen, add_row, new_table
+from gpupipe.cli.screen import Screen, add_row, duration, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,7 +107,10 @@ def _bill(document: Mapping[str, Any]) -> list[str]:
     running = {one["machine"]: one for one in document["running"]}
     # Instances of an endpoint are in the ledger alone: EC2 does not show them.
     names = dict.fromkeys([*document["machines"], *running])
-    lines = [f"endpoint of {one['pipeline']}: {endpoint_text(one)}" for one in document["endpoints"]]
+    lines = [
+        f"endpoint of {one['pipeline']}: {endpoint_text(one)} ({duration(max(0.0, time.time() - one['seen_at']))} ago)"
+        for one in document["endpoints"]
+    ]
     lines.append(f"machines: {len(names) or 'none'}")
     for name in names:
         one = running.get(name)

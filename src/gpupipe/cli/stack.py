@@ -136,6 +136,7 @@ def _at_work(opened: Opened) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     for ctx in map(opened.context, opened.config.pipelines):
         with contextlib.suppress(NotDeployedError), ctx.at_ledger():
             running += [machine_document(machine) for machine in ctx.ledger.machines(ctx.pipeline) if machine.is_up]
-            if endpoint := ctx.ledger.guard_status(ctx.pipeline).get("endpoint"):
-                endpoints.append({"pipeline": ctx.pipeline, **endpoint})
+            seen = ctx.ledger.guard_status(ctx.pipeline)
+            if endpoint := seen.get("endpoint"):
+                endpoints.append({"pipeline": ctx.pipeline, "seen_at": float(seen.get("at") or 0.0), **endpoint})
     return running, endpoints

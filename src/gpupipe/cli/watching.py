@@ -59,7 +59,7 @@ class _Plain:
         self._told_at = 0.0
 
     def show(self, view: JobView) -> None:
-        endpoint = endpoint_text(view.guard.get("endpoint"))
+        endpoint = "" if view.is_over else endpoint_text(view.guard.get("endpoint"))
         now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines), endpoint)
         if kind != self._told or now - self._told_at >= EVERY_S:
             self._told, self._told_at = kind, now
@@ -180,13 +180,13 @@ def _machine(machine: MachineRecord) -> str:
 
 
 def endpoint_text(endpoint: Mapping[str, Any] | None) -> str:
-    """`InService; main 1 of 2 ml.m5.xlarge; 3 requests wait`, as the guard saw it; "" where there is none."""
+    """`InService; main: 1 of 2 ml.m5.xlarge`, and how much waits, as the guard saw it; "" where there is none."""
     if not endpoint:
         return ""
     variants = endpoint.get("variants", ())
     parts = [str(endpoint.get("status", "")), *(_variant(one, is_alone=len(variants) == 1) for one in variants)]
     if backlog := int(endpoint.get("backlog") or 0):
-        parts.append(f"{plural(backlog, 'request')} queued or in work")
+        parts.append(f"up to {plural(backlog, 'request')} queued or in work lately")
     if failure := str(endpoint.get("failure") or "").rstrip(". "):
         parts.append(f"FAILED: {failure}")
     return "; ".join(part for part in parts if part)

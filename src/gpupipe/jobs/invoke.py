@@ -137,7 +137,7 @@ def _usable(ctx: JobsContext, image: str) -> LocalFile:
         found = path.stat()
     except OSError as error:
         raise InputError(f"cannot read {shown(image)}: {error.strerror}.", hint="Check its name.") from error
-    file = LocalFile(str(path.parent), path.name, found.st_size, found.st_mtime_ns)
+    file = LocalFile(*os.path.split(path), found.st_size, found.st_mtime_ns)
     require_image(file)
     _require_small_enough(ctx, file, run)
     return file
