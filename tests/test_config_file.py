@@ -7,7 +7,7 @@ import pytest
 
 from gpupipe.config import KINDS, load
 from gpupipe.config_file import default_name, render, write_new
-from gpupipe.errors import UsageError
+from gpupipe.errors import ConfigError, UsageError
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,6 +59,18 @@ def test_a_new_file_of_each_kind_is_valid(tmp_path: Path, kind: str) -> None:
 
     (pipeline,) = load(path).pipelines.values()
     assert pipeline.kind == kind
+
+
+def test_what_aws_needs_is_there_to_be_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "gpupipe.toml"
+    write_new(path, kind="endpoint", name="demo", target="aws")
+    with pytest.raises(ConfigError, match=r"pipelines\.rooms\.image: is missing"):
+        load(path)
+
+    image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/rooms:1"
+    path.write_text(path.read_text().replace('\nimage = ""', f'\nimage = "{image}"'))
+
+    assert load(path).pipelines["rooms"].model_dump()["image"] == image
 
 
 def test_every_line_with_a_key_is_explained() -> None:

@@ -25,6 +25,9 @@ _EXAMPLE = "new"
 FIRST_OF_KIND: Mapping[str, tuple[str, str]] = {"queue": ("segment", "segment"), "endpoint": ("rooms", "detect-rooms")}
 """The name and the task of the pipeline that a new configuration of each kind begins with."""
 
+NEEDED_ON_AWS = ("image",)
+"""Keys without a default that works there: shown as something to fill in."""
+
 
 def render(*, kinds: Sequence[str], name: str, target: str) -> str:
     """The text of a new gpupipe.toml with one pipeline of each of `kinds`."""
@@ -32,15 +35,16 @@ def render(*, kinds: Sequence[str], name: str, target: str) -> str:
         HEADER,
         *_table("stack", StackSettings, {"name": name, "target": target}),
         *_table("local", LocalSettings),
-        *(line for kind in kinds for line in _pipeline(kind)),
+        *(line for kind in kinds for line in _pipeline(kind, target)),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _pipeline(kind: str) -> Iterator[str]:
+def _pipeline(kind: str, target: str) -> Iterator[str]:
     name, task = FIRST_OF_KIND[kind]
     pipeline, table = pipeline_class(kind), f"pipelines.{name}"
-    yield from _table(table, pipeline, {"kind": kind, "task": task})
+    to_fill_in = {key: "" for key in NEEDED_ON_AWS if key in pipeline.model_fields and target == "aws"}
+    yield from _table(table, pipeline, {"kind": kind, "task": task, **to_fill_in})
     yield from _table(f"{table}.task_options", options_class(task))
     for key, field in pipeline.model_fields.items():
         model = table_of(field)

@@ -132,9 +132,9 @@ def test_another_instance_type_keeps_the_model(deployed: Aws) -> None:
 
 
 def test_other_weights_are_no_new_deployment(aws: Aws) -> None:
-    up(rooms(aws, variants=TWO), aws)
+    up(rooms(aws, mode="realtime", variants=TWO), aws)
     config = live(aws)[0]["EndpointConfigName"]
-    even = rooms(aws, variants=[{**TWO[0], "weight": 1}, TWO[1]])
+    even = rooms(aws, mode="realtime", variants=[{**TWO[0], "weight": 1}, TWO[1]])
 
     planned = plan_up(even, aws)
 
@@ -152,15 +152,18 @@ def test_more_instances_move_the_limits_only(deployed: Aws) -> None:
     assert {step.kind for step in planned.changes} == {"scalable target", "function"}
 
 
-def test_a_second_variant_and_back(deployed: Aws) -> None:
-    up(rooms(deployed, variants=TWO), deployed)
+def test_a_second_variant_and_back(aws: Aws) -> None:
+    one, two = rooms(aws, mode="realtime"), rooms(aws, mode="realtime", variants=TWO)
+    up(one, aws)
 
-    assert images(deployed) == ["rooms:1", "rooms:2"]
-    assert left(deployed)["targets"] == 2
-    up(rooms(deployed), deployed)
-    assert images(deployed) == ["rooms:1"]
-    assert (left(deployed)["targets"], left(deployed)["models"], left(deployed)["configs"]) == (1, 1, 1)
-    assert plan_up(rooms(deployed), deployed).is_empty
+    up(two, aws)
+
+    assert images(aws) == ["rooms:1", "rooms:2"]
+    assert left(aws)["targets"] == 2
+    up(one, aws)
+    assert images(aws) == ["rooms:1"]
+    assert (left(aws)["targets"], left(aws)["models"], left(aws)["configs"]) == (1, 1, 1)
+    assert plan_up(one, aws).is_empty
 
 
 def test_async_becomes_realtime_by_another_endpoint_of_the_same_name(deployed: Aws) -> None:
@@ -186,7 +189,7 @@ def test_a_pipeline_that_left_takes_its_endpoint_with_it_and_leaves_its_data(aws
     assert not [group for group in groups if f"{aws.stack.id}-rooms" in group["logGroupName"]]
 
 
-@pytest.mark.parametrize("settings", [{}, {"mode": "realtime"}, {"variants": TWO}])
+@pytest.mark.parametrize("settings", [{}, {"mode": "realtime", "variants": TWO}])
 def test_down_deletes_everything_and_finds_nothing_left(aws: Aws, settings: dict[str, Any]) -> None:
     up(both(aws, **settings), aws)
 

@@ -134,7 +134,8 @@ def test_an_emulated_image_is_pulled_from_nowhere() -> None:
 
 def test_two_variants_pull_both_images() -> None:
     variants = [{"name": "old"}, {"name": "new", "image": IMAGE.replace("rooms:1", "rooms2@sha256:0")}]
-    container = only(wanted("rooms", kind="endpoint", image=IMAGE, variants=variants), Role, "rooms-endpoint")
+    resources = wanted("rooms", kind="endpoint", mode="realtime", image=IMAGE, variants=variants)
+    container = only(resources, Role, "rooms-endpoint")
 
     assert allows(container, "ecr:BatchGetImage", f"{REPOSITORY}/group/rooms")
     assert allows(container, "ecr:BatchGetImage", f"{REPOSITORY}/group/rooms2")

@@ -13,7 +13,7 @@ from gpupipe.errors import ConfigError
 from gpupipe.pipelines.endpoint import EndpointPipeline
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/rooms:1"
-TWO = '[[pipelines.rooms.variants]]\nname = "old"\nweight = 9\n[[pipelines.rooms.variants]]\nname = "new"\n'
+TWO = 'mode = "realtime"\nvariants = [{ name = "old", weight = 9 }, { name = "new" }]'
 
 
 def read(folder: Path, text: str = "", *, stack: str = "", task: str = "segment") -> Config:
@@ -78,6 +78,10 @@ def test_real_time_has_defaults_that_it_can_keep() -> None:
             "keep_warm: min_instances must be above",
         ),
         ('network = { vpc_id = "vpc-1" }', "rooms.network: unknown key; 'network' is for other kinds of pipelines"),
+        (
+            'variants = [{ name = "a" }, { name = "b" }]',
+            'variants: an asynchronous endpoint takes one; mode = "realtime"',
+        ),
         ('variants = [{ name = "a" }, { name = "a" }]', "variants: both are called 'a'"),
         ('variants = [{ name = "a", weight = 0 }]', "variants: one needs a weight above 0"),
         ('variants = [{ name = "a" }, { name = "b" }, { name = "c" }]', "rooms.variants: "),
@@ -122,6 +126,7 @@ def test_an_image_of_ecr_is_taken(tmp_path: Path, image: str) -> None:
 
 def test_variants_have_what_the_pipeline_says_where_they_say_nothing() -> None:
     settings = rooms(
+        mode="realtime",
         image="one",
         task_options={"score_threshold": 0.3},
         variants=[{"name": "old"}, {"name": "new", "image": "two", "task_options": {"nms_iou": 0.7}}],

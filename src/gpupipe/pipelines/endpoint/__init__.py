@@ -46,7 +46,7 @@ class Compute(Frozen):
 
 
 class Variant(Frozen):
-    """`variants`: at most two, which share the requests by weight; none is one called "main"."""
+    """`variants`: in realtime two may share the requests by weight; none is one called "main"."""
 
     name: str = Field(pattern=VARIANT_NAME, description="Written into each result.")
     weight: float = Field(1.0, ge=0, description="Share of the requests; changed without a new deployment.")

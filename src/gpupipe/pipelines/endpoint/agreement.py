@@ -70,6 +70,9 @@ def _of_realtime(settings: EndpointPipeline) -> Iterator[str]:
 def _of_async(settings: EndpointPipeline) -> Iterator[str]:
     if _is_changed(settings.compute, "requests_per_instance"):
         yield 'compute: requests_per_instance is for mode = "realtime"'
+    if len(settings.variants) > 1:
+        # Not in AWS's documents: the CDK's authors met it, https://github.com/aws/aws-cdk-rfcs/pull/433.
+        yield 'variants: an asynchronous endpoint takes one; mode = "realtime" can compare two'
     if settings.keep_warm.start or settings.keep_warm.end:
         yield 'keep_warm: is for mode = "realtime"; set compute.min_instances to keep an async endpoint up'
 
