@@ -11,11 +11,11 @@ from gpupipe.pipelines.endpoint.roles import (
     callback_role,
     forward_role,
     invokes_async,
-    queues_shards,
     scales_endpoint,
     sees_endpoint,
 )
 from gpupipe.pipelines.intake.functions import dispatch_and_guard, told, with_log_and_role
+from gpupipe.pipelines.intake.statements import looks_after_queue, queues_shards
 from gpupipe.resources import Resource
 from gpupipe.resources.event_source import EventSource
 from gpupipe.resources.function import Function
@@ -34,9 +34,9 @@ def functions_of(parts: Parts) -> tuple[Resource, ...]:
     """All functions with their logs, roles and triggers."""
     environment = _told(parts)
     if parts.work is not None:
-        sends = (queues_shards(parts.work),)
+        acting = (looks_after_queue(parts.work), sees_endpoint(parts))
         return (
-            *dispatch_and_guard(parts, environment, sending=sends, acting=(*sends, sees_endpoint(parts))),
+            *dispatch_and_guard(parts, environment, sending=(queues_shards(parts.work),), acting=acting),
             *_forward(parts, environment, parts.work),
         )
     sends = (invokes_async(parts),)

@@ -6,11 +6,11 @@ import re
 
 from gpupipe.pipelines.endpoint.parts import Parts
 from gpupipe.pipelines.intake.statements import (
-    RECEIVE_ACTIONS,
     below,
     function_role,
     lists,
     reads_inputs,
+    takes_shards,
     uses_ledger,
     writes_log,
     writes_results,
@@ -86,11 +86,6 @@ def invokes_async(parts: Parts) -> Statement:
     return Statement(sid="SendShards", actions=("sagemaker:InvokeEndpointAsync",), resources=(parts.endpoint_arn,))
 
 
-def queues_shards(work: Queue) -> Statement:
-    """Sending a shard to the forward function."""
-    return Statement(sid="SendShards", actions=("sqs:GetQueueAttributes", "sqs:SendMessage"), resources=(work.arn,))
-
-
 def scales_endpoint(parts: Parts) -> tuple[Statement, ...]:
     """Of the guard: it wakes an asynchronous endpoint and sends it to rest, and holds its scaling back."""
     return (
@@ -133,7 +128,7 @@ def forward_role(parts: Parts, log: LogGroup, work: Queue) -> Role:
         parts,
         parts.stack.forward_function(parts.pipeline),
         *_looks_at_shards(parts, log),
-        Statement(sid="TakeShards", actions=(*RECEIVE_ACTIONS, "sqs:SendMessage"), resources=(work.arn,)),
+        takes_shards(work),
         Statement(sid="Invoke", actions=("sagemaker:InvokeEndpoint",), resources=(parts.endpoint_arn,)),
     )
 

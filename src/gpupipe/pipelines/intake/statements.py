@@ -6,6 +6,7 @@ from gpupipe.names import Stack
 from gpupipe.pipelines.intake.parts import Intake
 from gpupipe.resources.bucket import Bucket
 from gpupipe.resources.log_group import LogGroup
+from gpupipe.resources.queue import Queue
 from gpupipe.resources.role import Role, Statement
 from gpupipe.resources.schedule import group_arn
 from gpupipe.resources.table import Table
@@ -92,6 +93,21 @@ def lists(bucket: Bucket) -> Statement:
 def wakes_guard(stack: Stack, pipeline: str) -> Statement:
     guard = stack.arn("lambda", f"function:{stack.guard_function(pipeline)}")
     return Statement(sid="WakeGuard", actions=("lambda:InvokeFunction",), resources=(guard,))
+
+
+def queues_shards(work: Queue) -> Statement:
+    """Of dispatch, where shards go through a queue."""
+    return Statement(sid="SendShards", actions=("sqs:SendMessage",), resources=(work.arn,))
+
+
+def looks_after_queue(work: Queue) -> Statement:
+    """Of the guard, which also sees how many wait."""
+    return Statement(sid="SendShards", actions=("sqs:GetQueueAttributes", "sqs:SendMessage"), resources=(work.arn,))
+
+
+def takes_shards(work: Queue) -> Statement:
+    """Of whoever works; a shard that is given back early is sent again."""
+    return Statement(sid="TakeShards", actions=(*RECEIVE_ACTIONS, "sqs:SendMessage"), resources=(work.arn,))
 
 
 def reads_inputs(bucket: Bucket) -> Statement:

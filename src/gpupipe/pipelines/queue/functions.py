@@ -1,12 +1,13 @@
-"""The functions of a `queue` pipeline: what they are told of its machines, and what they may do with them."""
+"""The functions of a `queue` pipeline: what they are told of its machines and may do with them."""
 
 from __future__ import annotations
 
 from gpupipe.costs import price_usd_per_hour
 from gpupipe.pipelines.intake.functions import dispatch_and_guard, told
+from gpupipe.pipelines.intake.statements import looks_after_queue, queues_shards
 from gpupipe.pipelines.queue.machines import Machines, machine_tags
 from gpupipe.pipelines.queue.parts import Parts
-from gpupipe.pipelines.queue.roles import launches_machines, looks_after_shards, sends_shards
+from gpupipe.pipelines.queue.roles import launches_machines
 from gpupipe.resources import Resource
 from gpupipe.resources.launch_template import LaunchTemplate
 from gpuworker import contract
@@ -17,9 +18,9 @@ def functions_of(parts: Parts, machines: Machines) -> tuple[Resource, ...]:
     return dispatch_and_guard(
         parts,
         _told(parts, machines.template),
-        sending=(sends_shards(parts.work),),
+        sending=(queues_shards(parts.work),),
         acting=(
-            looks_after_shards(parts.work),
+            looks_after_queue(parts.work),
             *launches_machines(parts.stack, parts.pipeline, machines.template.profile.role),
         ),
     )

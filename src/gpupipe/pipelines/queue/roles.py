@@ -1,12 +1,12 @@
-"""What the machines of a `queue` pipeline may do, and what its functions may do with them and with the work queue."""
+"""What the machines of a `queue` pipeline may do, and what its functions may do with them."""
 
 from __future__ import annotations
 
 from gpupipe.names import TAG_PIPELINE, TAG_STACK, Stack
 from gpupipe.pipelines.intake.statements import (
-    RECEIVE_ACTIONS,
     lists,
     reads_inputs,
+    takes_shards,
     uses_ledger,
     writes_log,
     writes_results,
@@ -16,16 +16,6 @@ from gpupipe.resources.log_group import LogGroup
 from gpupipe.resources.queue import Queue
 from gpupipe.resources.role import Role, Statement
 from gpupipe.resources.table import Table
-
-
-def sends_shards(work: Queue) -> Statement:
-    """Of dispatch."""
-    return Statement(sid="SendShards", actions=("sqs:SendMessage",), resources=(work.arn,))
-
-
-def looks_after_shards(work: Queue) -> Statement:
-    """Of the guard, which also sees how many wait."""
-    return Statement(sid="SendShards", actions=("sqs:GetQueueAttributes", "sqs:SendMessage"), resources=(work.arn,))
 
 
 def launches_machines(stack: Stack, pipeline: str, worker: Role) -> tuple[Statement, ...]:
@@ -42,8 +32,7 @@ def worker_role(stack: Stack, pipeline: str, *, bucket: Bucket, work: Queue, tab
     statements = (
         writes_log(log),
         uses_ledger(table),
-        # A shard that is given back early is sent again.
-        Statement(sid="TakeShards", actions=(*RECEIVE_ACTIONS, "sqs:SendMessage"), resources=(work.arn,)),
+        takes_shards(work),
         reads_inputs(bucket),
         writes_results(bucket),
         lists(bucket),
