@@ -9,7 +9,7 @@ from tests.gpuworker.station import Station, until
 
 from gpuworker.contract import Message, Shard, shard_key
 from gpuworker.handling import Handling, bury_foreign
-from gpuworker.ledger import JobState, ShardState
+from gpuworker.ledger import JobState, Ledger, ShardState
 from gpuworker.runner import Workshop
 from gpuworker.storage import Storage
 
@@ -139,6 +139,27 @@ def test_failure_on_the_last_receive_ends_the_wait(station: Station) -> None:
     assert state(station, shard) == (ShardState.DEAD, JobState.FINISHED)
     assert "failed 3 times" in station.row(shard).reason
     assert station.messages()["waiting"] == 1, "SQS moves it to the dead-letter queue at the next receive"
+
+
+class Uncounting(Ledger):
+    """A ledger that cannot be told of commits."""
+
+    def commit_shard(self, *_: Any, **__: Any) -> bool:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "TransactWriteItems")
+
+
+def test_what_is_committed_is_not_called_dead_on_the_last_receive(station: Station) -> None:
+    # given a shard on its last receive, all of which is written but the ledger's row
+    [shard] = station.job(["tree"])
+    for _ in range(station.max_receives - 1):
+        until(lambda: station.queue().receive(wait_s=1)).give_back()
+    workshop = station.workshop()
+    uncounting = Uncounting(station.client("dynamodb"), station.name)
+    assert handling(station, type(workshop)(**{**vars(workshop), "ledger": uncounting})).run() is None
+    # then its result stands, and it is left for the guard to count
+    assert station.commit(shard) is not None
+    assert state(station, shard)[0] is ShardState.PENDING
+    assert (station.row(shard).reason, station.row(shard).started) == ("", 0)
 
 
 def test_shard_cancelled_in_the_middle_stops(station: Station) -> None:
