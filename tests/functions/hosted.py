@@ -84,10 +84,10 @@ class Autoscaling:
     suspended: bool = False
     least: list[int] = field(default_factory=list)
 
-    def describe_scalable_targets(self, *, ServiceNamespace: str, ResourceIds: list[str]) -> dict[str, Any]:  # noqa: N803
-        assert ServiceNamespace == "sagemaker"
+    def describe_scalable_targets(self, **request: Any) -> dict[str, Any]:
+        assert request["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
         state = {"DynamicScalingOutSuspended": self.suspended}
-        return {"ScalableTargets": [{"ResourceId": one, "SuspendedState": state} for one in ResourceIds]}
+        return {"ScalableTargets": [{"ResourceId": one, "SuspendedState": state} for one in request["ResourceIds"]]}
 
     def register_scalable_target(self, **request: Any) -> None:
         assert request["ResourceId"] == f"endpoint/{ENDPOINT}/variant/main"

@@ -61,5 +61,5 @@ def test_what_never_began_waits_for_the_guard(world: World, reason: str) -> None
     runtime.taken()
     tell(world, reason)
     row = row_of(world)
-    assert (row.is_unsent, row.unbegun) == (True, 1)
+    assert (row.is_unsent, row.failures) == (True, 1)
     assert runtime.taken() == []

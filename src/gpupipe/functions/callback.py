@@ -18,11 +18,13 @@ from gpuworker.ledger import ShardRecord, ShardState
 
 ROUNDS = 5
 """How often a row is looked at again because it moved meanwhile."""
-UNBEGUN_MAX = 10
-"""Failures in a row before any worker began the shard; the guard sends it again once a minute."""
+FAILURES_MAX = 10
+"""With no worker to blame: it never began, or storage failed it. The guard sends it again, ever later, for an hour."""
 CLOCKS_DIFFER_S = 2.0
-BLAMELESS = frozenset({"time_is_up", "draining", "starting", "overloaded"})
-"""Answers of a container that say nothing about the shard."""
+GIVEN_BACK = frozenset({"time_is_up", "draining"})
+"""Answers of a container that worked on the shard, and wrote down itself whether that was to no purpose."""
+BLAMELESS = frozenset({*GIVEN_BACK, "starting", "overloaded"})
+"""Answers that say nothing about the shard."""
 
 
 class ContendedError(Exception):
@@ -83,15 +85,15 @@ def _is_with_another(row: ShardRecord, failure: ShardFailed) -> bool:
 def _settled(around: Surroundings, row: ShardRecord, failure: ShardFailed) -> bool:
     """Give it up or back; False where the row moved meanwhile."""
     place = {"job": row.job, "shard": row.number, "generation": row.generation}
-    began = row.state is ShardState.RUNNING or failure.code == "time_is_up"
+    began = row.state is ShardState.RUNNING or failure.code in GIVEN_BACK
+    counts = not (began or failure.expired or failure.code in BLAMELESS)
     if row.started >= around.settings.max_receives:
         bury(around, row, f"tried {row.started} times, last: {failure.reason}")
         return True
-    blameless = failure.expired or failure.code in BLAMELESS
-    if not began and not blameless and row.unbegun + 1 >= UNBEGUN_MAX:
-        bury(around, row, f"it failed {UNBEGUN_MAX} times before it was begun, last: {failure.reason}")
+    if counts and row.failures + 1 >= FAILURES_MAX:
+        bury(around, row, f"its request failed {FAILURES_MAX} times, last: {failure.reason}")
         return True
-    if not around.ledger.return_shard(row, failure.notice, reason=failure.reason, began=began or blameless):
+    if not around.ledger.return_shard(row, failure.notice, reason=failure.reason, counts=counts):
         return False
     again = around.ledger.shard(row.job, row.number) if began else None
     sent = send_shards(around, [again]) if again is not None and again.is_unsent else 0

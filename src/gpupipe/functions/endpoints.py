@@ -11,6 +11,8 @@ from gpupipe.functions.surroundings import Surroundings
 from gpupipe.functions.view import Endpoint, Variant
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+NOT_NOW = "Cannot update in-progress endpoint"
+"""A change of one variant keeps SageMaker from another for minutes; the next look tries again."""
 QUOTA_CODES = frozenset({"ResourceLimitExceeded", "ResourceLimitExceededException"})
 
 
@@ -55,17 +57,16 @@ def _variant(told: Mapping[str, Any], preferred: Mapping[str, str]) -> Variant:
     )
 
 
-def suspended(around: Surroundings) -> frozenset[str]:
-    """Variants that Application Auto Scaling may not add instances to now."""
+def suspended(around: Surroundings) -> dict[str, bool]:
+    """Of the variants that Application Auto Scaling scales: may it add no instances now?"""
+    by_resource = {_resource(around, variant): variant for variant in around.settings.variants}
     answer = around.autoscaling.describe_scalable_targets(
-        ServiceNamespace="sagemaker", ResourceIds=[_resource(around, variant) for variant in around.settings.variants]
+        ServiceNamespace="sagemaker", ResourceIds=list(by_resource), ScalableDimension=DIMENSION
     )
-    held = {
-        target["ResourceId"]
+    return {
+        by_resource[target["ResourceId"]]: bool(target.get("SuspendedState", {}).get("DynamicScalingOutSuspended"))
         for target in answer["ScalableTargets"]
-        if target.get("SuspendedState", {}).get("DynamicScalingOutSuspended")
     }
-    return frozenset(variant for variant in around.settings.variants if _resource(around, variant) in held)
 
 
 def _resource(around: Surroundings, variant: str) -> str:
@@ -92,19 +93,22 @@ def suspend(around: Surroundings, variant: str, suspended: bool) -> None:
     log.info("scaling_suspended" if suspended else "scaling_resumed", variant=variant)
 
 
-def scale(around: Surroundings, instances: Mapping[str, int]) -> Refusal | None:
-    """Ask for so many instances of each variant; what SageMaker says where it refuses."""
-    wanted = [{"VariantName": variant, "DesiredInstanceCount": count} for variant, count in instances.items()]
+def scale(around: Surroundings, variant: str, count: int) -> Refusal | None:
+    """Ask for so many instances of a variant; what SageMaker says where it refuses."""
     try:
         around.hosting.update_endpoint_weights_and_capacities(
-            EndpointName=around.settings.endpoint, DesiredWeightsAndCapacities=wanted
+            EndpointName=around.settings.endpoint,
+            DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": count}],
         )
     except Exception as error:
         code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
         if not code:
             raise
-        types = ", ".join(sorted({around.settings.variants.get(variant, variant) for variant in instances}))
-        return Refusal(instance_type=types, zone="", code=code, message=_message(error), at=around.clock())
+        if NOT_NOW in str(error):
+            log.info("endpoint_busy", variant=variant, wanted=count)
+            return None
+        instance_type = around.settings.variants.get(variant, variant)
+        return Refusal(instance_type=instance_type, zone="", code=code, message=_message(error), at=around.clock())
     return None
 
 

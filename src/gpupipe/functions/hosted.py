@@ -38,8 +38,8 @@ class Hosted:
 
     def completed(self, view: View) -> View:
         """With the endpoint, whether its own scaling is suspended, and since when it has had nothing to do."""
-        nobody: frozenset[str] = frozenset()
-        suspended = or_else(nobody, lambda: endpoints.suspended(self._around)) if self._endpoint else nobody
+        nothing: Mapping[str, bool] = {}
+        suspended = or_else(nothing, lambda: endpoints.suspended(self._around)) if self._endpoint else nothing
         before = self._around.ledger.guard_status(self._around.settings.pipeline).get("endpoint", {})
         backlog = view.queue_messages
         if not view.jobs:  # the look asked only where there are jobs; third parties may keep it busy as well
@@ -77,11 +77,12 @@ class Hosted:
 
     def _scale(self, instances: Mapping[str, int], reason: str) -> None:
         log.info("scale", instances=dict(instances), reason=reason)
-        refusal = endpoints.scale(self._around, instances)
-        if refusal is not None:
-            self.refusals.append(refusal)
-            code, message = endpoints.waiting_for(refusal)
-            self.waiting.append(Waiting(code=code, message=message))
+        for variant, count in instances.items():
+            refusal = endpoints.scale(self._around, variant, count)
+            if refusal is not None:
+                self.refusals.append(refusal)
+                code, message = endpoints.waiting_for(refusal)
+                self.waiting.append(Waiting(code=code, message=message))
 
 
 def _there(endpoint: Endpoint | None, now: float) -> Iterator[Instance]:

@@ -45,15 +45,16 @@ def _hold(view: View, result: Scaling) -> None:
     else:
         reason = "the month's budget is spent"
         result.wait("budget", f"{_spent(view)}: the endpoint is not woken until next month.")
-    free = [variant for variant in view.settings.variants if variant not in view.suspended]
-    if free and view.endpoint:
+    free = sorted(variant for variant, suspended in view.suspended.items() if not suspended)
+    if free:
         result.actions.append(SuspendScaling(variants=free, suspended=True))
     _scale_to(view, {variant.name: 0 for variant in _variants(view) if variant.desired}, reason, result)
 
 
 def _let_go(view: View, result: Scaling) -> None:
-    if view.suspended and view.endpoint:
-        result.actions.append(SuspendScaling(variants=sorted(view.suspended), suspended=False))
+    held = sorted(variant for variant, suspended in view.suspended.items() if suspended)
+    if held:
+        result.actions.append(SuspendScaling(variants=held, suspended=False))
 
 
 def _tell_that_it_stays(view: View, result: Scaling) -> None:
@@ -83,15 +84,15 @@ def _wanted(view: View, jobs: Sequence[JobView]) -> int:
 
 def _wake(view: View, result: Scaling) -> None:
     """From none only: how many instances work needs for long is for its own scaling to find out."""
-    endpoint = view.endpoint
-    if not result.wanted or endpoint is None or endpoint.desired or endpoint.current:
+    serving = [variant for variant in _variants(view) if variant.weight > 0] or _variants(view)
+    asleep = [variant for variant in serving if not variant.desired and not variant.current]
+    if not result.wanted or not asleep:
         return
-    serving = [variant for variant in endpoint.variants if variant.weight > 0] or list(endpoint.variants)
     weights = sum(variant.weight for variant in serving) or 1.0
     most = view.settings.max_instances
-    counts = {one.name: min(most, max(1, round(result.wanted * one.weight / weights))) for one in serving}
+    counts = {one.name: min(most, max(1, round(result.wanted * one.weight / weights))) for one in asleep}
     if _scale_to(view, counts, "there is work", result):
-        types = ", ".join(sorted({variant.instance_type for variant in serving}))
+        types = ", ".join(sorted({variant.instance_type for variant in asleep}))
         result.wait(
             "launching",
             f"The endpoint was asked for {sum(counts.values())} x {types}; from none this takes 4 to 8 minutes.",
@@ -124,13 +125,11 @@ def _variants(view: View) -> Sequence[Variant]:
 
 
 def _report(view: View, jobs: Sequence[JobView], result: Scaling) -> None:
-    failing = [shard for job in jobs for shard in job.open_shards if shard.unbegun]
+    failing = [shard for job in jobs for shard in job.open_shards if shard.is_unsent and shard.failures]
     if failing:
         shard = max(failing, key=lambda one: one.returned_at)
         things = "1 shard" if len(failing) == 1 else f"{len(failing)} shards"
-        result.wait(
-            "error", f"Requests of {things} fail before any work begins and are tried again; last: {shard.reason}"
-        )
+        result.wait("error", f"Requests of {things} failed and are made again in a few minutes; last: {shard.reason}")
     for code, message in _endpoint_troubles(view, bool(jobs)):
         result.wait(code, message)
 

@@ -15,8 +15,8 @@ SIGN_MARGIN_S = 30.0
 REQUEST_MISSING_S = 600.0
 """CloudWatch's figures are minutes late: a younger request is not missed."""
 EXPIRY_MARGIN_S = 300.0
-RETURNED_PAUSE_S = 45.0
-"""What failed before it began is not sent again in the same minute."""
+FAILED_PAUSE_S, FAILED_PAUSE_MAX_S = 45.0, 600.0
+"""What failed is not sent again in the same minute, and ever later if it goes on failing."""
 SENDING_S = 60.0
 """So long dispatch may take to send what it has just registered."""
 RETRY_S = 600.0
@@ -99,9 +99,13 @@ def _due(view: View, job: JobView) -> Iterator[ShardRecord]:
     if job.record.state in (JobState.HELD, JobState.STALLED):
         return
     for shard in job.open_shards:
-        since = max(shard.returned_at + RETURNED_PAUSE_S, shard.created_at + _head_start_s(job, shard))
+        since = max(shard.returned_at + _pause_s(shard), shard.created_at + _head_start_s(job, shard))
         if shard.is_unsent and view.now >= since and not is_hopeless(view, shard):
             yield shard
+
+
+def _pause_s(shard: ShardRecord) -> float:
+    return min(FAILED_PAUSE_MAX_S, FAILED_PAUSE_S * 2.0 ** max(0, shard.failures - 1))
 
 
 def _head_start_s(job: JobView, shard: ShardRecord) -> float:

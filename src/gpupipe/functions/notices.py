@@ -67,14 +67,15 @@ def _notice(sns: Mapping[str, Any], bucket: str, now: float) -> Notice:
         job, number, generation = parse_shard_key(location.removeprefix(f"s3://{bucket}/"))
     except ContractError:
         return other
+    code = code_in(reason)
     return ShardFailed(
         notice=sns["MessageId"],
         job=job,
         number=number,
         generation=generation,
         at=_moment(sns.get("Timestamp"), _moment(told.get("eventTime"), now)),
-        expired=status.lower() == "expired" or "expired" in reason.lower(),
-        code=code_in(reason),
+        expired=status.lower() == "expired" or (not code and "expired" in reason.lower()),
+        code=code,
         reason=brief(reason) or f"its invocation ended as {status or 'failed'}",
     )
 

@@ -145,8 +145,8 @@ class View:
     """Fingerprint of the launch template as it is now; "" where it was not looked up."""
     endpoint: Endpoint | None = None
     """Of kind `endpoint`; None where there is none."""
-    suspended: frozenset[str] = frozenset()
-    """Variants that Application Auto Scaling may not add instances to now."""
+    suspended: Mapping[str, bool] = field(default_factory=dict)
+    """Of variants that Application Auto Scaling scales: may it add no instances now?"""
     busy_at: float = 0.0
     """When an endpoint last had something to do, as far as looks saw."""
     paused: bool = False

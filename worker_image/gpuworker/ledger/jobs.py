@@ -122,7 +122,7 @@ class Jobs(Shards):
         if record is None or record.state is JobState.CANCELLED:
             return False
         fields: dict[str, Any] = {"state": ShardState.PENDING, "started": 0, "progress": 0, "machine": "", "reason": ""}
-        fields |= {"sent_at": now if sent else 0.0, "created_at": now, "unbegun": 0}
+        fields |= {"sent_at": now if sent else 0.0, "created_at": now, "failures": 0}
         shard = Write(
             key=shard_row_key(job, number),
             update=setting(fields, "REMOVE #finished_at"),

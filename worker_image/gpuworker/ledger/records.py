@@ -114,8 +114,8 @@ class ShardRecord:
     """`Shard.carried` of this generation."""
     reason: str = ""
     """Why it is dead, or was last given back."""
-    unbegun: int = 0
-    """Times in a row that an endpoint failed it before a worker began it."""
+    failures: int = 0
+    """Times that its request failed with neither a worker nor the time to blame."""
     returned_at: float = 0.0
     """When the failure of its request was last noted; it is PENDING and unsent since then, or was sent again."""
     returned_by: Sequence[str] = ()

@@ -117,7 +117,7 @@ class Shards(Table):
         machine gave a sign of life within the last `alive_s` seconds and this message is a second copy.
         """
         now = self._clock()
-        fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0, "unbegun": 0}
+        fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0}
         fields |= {"started_at": now, "heartbeat_at": now}
         row = self._write(
             Write(
@@ -153,8 +153,9 @@ class Shards(Table):
         fields = {"sent_at": self._clock() if sent else 0.0}
         return self._put_back(shard, fields)
 
-    def return_shard(self, shard: ShardRecord, by: str, *, reason: str, began: bool) -> bool:
-        """A notification `by` tells that the request for `shard`, as it was seen, failed: PENDING and unsent.
+    def return_shard(self, shard: ShardRecord, by: str, *, reason: str, counts: bool) -> bool:
+        """A notification `by` tells that the request for `shard`, as it was seen, failed: PENDING and unsent; what
+        `counts` is one of its `failures`.
 
         False where it moved meanwhile. Whether the notification is known already says `shard.returned_by`.
         """
@@ -162,7 +163,7 @@ class Shards(Table):
             "sent_at": 0.0,
             "returned_at": self._clock(),
             "returned_by": [*shard.returned_by, by][-RETURNS_KEPT:],
-            "unbegun": 0 if began else shard.unbegun + 1,
+            "failures": shard.failures + int(counts),
             "reason": reason,
         }
         return self._put_back(shard, fields)
