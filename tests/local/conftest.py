@@ -72,13 +72,25 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RuntimeSe
     server.close()
 
 
+@pytest.fixture(scope="session")
+def hosted_client(hosted: tuple[RuntimeServer, Emulators]) -> Client:
+    """service -> boto3 client of those emulators; a refusal is seen, not waited out."""
+    local = hosted[1]
+
+    @functools.cache
+    def make(service: str) -> Any:
+        return client_of(local.account, local.endpoints, service, attempts=1)
+
+    return make
+
+
 @pytest.fixture
-def endpoint_room(tmp_path: Path, hosted: tuple[RuntimeServer, Emulators]) -> Iterator[Room]:
+def endpoint_room(tmp_path: Path, hosted: tuple[RuntimeServer, Emulators], hosted_client: Client) -> Iterator[Room]:
     """An endpoint room on a disk of its own."""
     server, running = hosted
     folder = Folder(tmp_path / "stack")
     folder.create()
-    room = Room(running, server, folder, write_container_python(tmp_path))
+    room = Room(running, server, folder, write_container_python(tmp_path), hosted_client)
     yield room
     room.forget_endpoints()
     room.room.close()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.local.clients import client_of
 from tests.local.waiting import until
 
 from gpupipe.local.configuration import RoomSettings
@@ -29,14 +28,16 @@ def unique(word: str) -> str:
 class Room:
     """A room on a disk of its own with the emulated SageMaker it watches; a step is taken with every look."""
 
-    def __init__(self, local: Emulators, server: RuntimeServer, folder: Folder, python: Path) -> None:
+    def __init__(
+        self, local: Emulators, server: RuntimeServer, folder: Folder, python: Path, client: Callable[[str], Any]
+    ) -> None:
         self.folder = folder
         self.account = local.account
         self.endpoints = local.endpoints
         self.environment = local.environment
         self.server = server
         self._python = python
-        self._clients: dict[str, Any] = {}
+        self.client = client
         self.room = self.open()
 
     def open(self, patience: Patience = QUICK) -> HostedEndpoints:
@@ -89,6 +90,10 @@ class Room:
         except unavailable:
             return False
 
+    def backlog(self, name: str) -> int:
+        """Requests that have no result yet."""
+        return len(list(self.folder.requests.glob(f"{name}/*.json")))
+
     def containers(self, name: str) -> list[Container]:
         found = read_all(self.folder.containers, logs=self.folder.logs)
         return [one for one in found if one.identity.endpoint == name]
@@ -96,12 +101,6 @@ class Room:
     def pids(self, name: str) -> set[int]:
         """Of the processes that run for an endpoint."""
         return {container.pid for container in self.containers(name) if container.alive and container.pid}
-
-    def client(self, service: str) -> Any:
-        if service not in self._clients:
-            # A refusal is to be seen, not to be waited out.
-            self._clients[service] = client_of(self.account, self.endpoints, service, attempts=1)
-        return self._clients[service]
 
     def forget_endpoints(self) -> None:
         """Leave nothing to the next test."""

@@ -17,13 +17,17 @@ READ_AGAIN_S = 2.0
 MINUTE_S = 60.0
 BACKLOG_METRIC = "ApproximateBacklogSizePerInstance"
 INVOCATIONS_METRIC = "SageMakerVariantInvocationsPerInstance"
+CONCURRENCY_METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+CONCURRENCY_PERIOD_S = 10.0
 
 log = logging.getLogger(__name__)
+Samples = tuple[tuple[float, int], ...]
+"""(when, how many)"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A scaling policy: target tracking of a metric, or one step when there is a backlog and no instance."""
+    """A scaling policy: target tracking of a metric, or one step up when there is a backlog and no instance."""
 
     metric: str = ""
     """What is tracked; empty for step scaling."""
@@ -55,7 +59,9 @@ class Memory:
     justified_at: float
     """When its instances were last all wanted: scale-in waits from then on."""
     scaled_out_at: float = -math.inf
-    invocations: tuple[tuple[float, int], ...] = ()
+    invocations: Samples = ()
+    """How many there had been until then."""
+    in_flight: Samples = ()
 
 
 class Autoscaler:
@@ -99,7 +105,8 @@ class Autoscaler:
 def decide(target: ScaledVariant, load: Load, memory: Memory, now: float) -> int:
     """How many instances a variant should have now; notes in `memory` when all of them were wanted."""
     current = load.desired[target.variant]
-    memory.invocations = _last_minute(memory.invocations, load.invocations.get(target.variant, 0), now)
+    memory.invocations = _recent(memory.invocations, load.invocations.get(target.variant, 0), now, MINUTE_S)
+    memory.in_flight = _recent(memory.in_flight, load.in_flight.get(target.variant, 0), now, CONCURRENCY_PERIOD_S)
     wishes = [_wish(policy, load, memory, current) for policy in target.policies]
     wanted = min(max((wish for wish in wishes if wish is not None), default=current), target.maximum)
     if wanted >= current:
@@ -127,6 +134,9 @@ def _wish(policy: Policy, load: Load, memory: Memory, current: int) -> int | Non
         return math.ceil(current * (load.backlog / total) / policy.target)
     if policy.metric == INVOCATIONS_METRIC:
         return math.ceil((memory.invocations[-1][1] - memory.invocations[0][1]) / policy.target)
+    if policy.metric == CONCURRENCY_METRIC:
+        average = sum(count for _, count in memory.in_flight) / len(memory.in_flight)
+        return math.ceil(average / policy.target)
     return None
 
 
@@ -135,8 +145,8 @@ def _cools_down(target: ScaledVariant, memory: Memory, current: int, now: float)
     return current > 0 and now - memory.scaled_out_at < cooldown_s
 
 
-def _last_minute(counts: tuple[tuple[float, int], ...], count: int, now: float) -> tuple[tuple[float, int], ...]:
-    kept = tuple(pair for pair in counts if now - pair[0] <= MINUTE_S)
+def _recent(samples: Samples, count: int, now: float, period_s: float) -> Samples:
+    kept = tuple(pair for pair in samples if now - pair[0] <= period_s)
     return (*kept, (now, count))
 
 
@@ -172,5 +182,7 @@ def _policy(document: Mapping[str, Any]) -> Policy:
             may_scale_in=not tracking.get("DisableScaleIn", False),
         )
     steps = document.get("StepScalingPolicyConfiguration", {})
-    adjustments = [int(step["ScalingAdjustment"]) for step in steps.get("StepAdjustments", ())]
-    return Policy(adjustment=max(adjustments, default=0), is_exact=steps.get("AdjustmentType") == "ExactCapacity")
+    # A step from the threshold down belongs to an alarm that nothing is there to do: tracking sees to that here.
+    above = [step for step in steps.get("StepAdjustments", ()) if step.get("MetricIntervalUpperBound", math.inf) > 0]
+    adjustment = max((int(step["ScalingAdjustment"]) for step in above), default=0)
+    return Policy(adjustment=adjustment, is_exact=bool(above) and steps.get("AdjustmentType") == "ExactCapacity")

@@ -41,6 +41,8 @@ class Patience:
     """Doubled after each end …"""
     restart_max_s: float = 30.0
     """… up to this."""
+    invocation_s: float = 60.0
+    """Of InvokeEndpoint."""
     startup_timeout_s: float = 480.0
     """Until the first good answer to /ping, where the endpoint configuration does not say."""
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 NAMESPACE = "AWS/SageMaker"
@@ -24,6 +24,8 @@ class Load:
     ready: Mapping[str, int]
     invocations: Mapping[str, int]
     """Requests given to each variant since the room was opened."""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """Requests that each variant works on."""
 
     @property
     def instances(self) -> int:

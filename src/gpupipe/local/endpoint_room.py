@@ -194,6 +194,7 @@ class EndpointRoom:
             desired=desired,
             ready={one.name: len(one.instances) for one in hosted.variants},
             invocations=given,
+            in_flight={one.name: sum(instance.in_flight for instance in one.instances) for one in hosted.variants},
         )
 
     def _deployment(self, name: str) -> Deployment:

@@ -47,7 +47,10 @@ class HostedEndpoints:
             patience=patience,
         )
         self._delivery = AsyncDelivery(account=account, client=client, directory=directory, requests=requests)
-        server.operations = RuntimeOperations(account=account, directory=directory, requests=requests).table
+        operations = RuntimeOperations(
+            account=account, directory=directory, requests=requests, realtime_timeout_s=patience.invocation_s
+        )
+        server.operations = operations.table
 
     def step(self) -> None:
         """See `EndpointRoom.step`."""

@@ -21,7 +21,6 @@ from gpupipe.local.invocations import ask as ask_container
 from gpupipe.local.routing import AsyncSettings, Directory, Hosted, Instance
 from gpupipe.local.runtime_server import Answer, Call, Operation, refusal, service_unavailable
 
-REALTIME_TIMEOUT_S = 60.0
 INLINE_BODY_MAX_BYTES = 128_000
 TTL_DEFAULT_S, TTL_MIN_S, TTL_MAX_S = 21_600, 60, 21_600
 TIMEOUT_DEFAULT_S, TIMEOUT_MIN_S, TIMEOUT_MAX_S = 900, 1, 3600
@@ -45,7 +44,7 @@ class RuntimeOperations:
         account: Account,
         directory: Directory,
         requests: AsyncRequests,
-        realtime_timeout_s: float = REALTIME_TIMEOUT_S,
+        realtime_timeout_s: float,
     ) -> None:
         self._account = account
         self._directory = directory
