@@ -18,7 +18,7 @@ READS = {
     "instance profile": 1,
     "launch template": 3,  # its group's id and the newest image beside it
     "log group": 2,  # tags by a call of their own
-    "metric alarm": 3,  # its policy's ARN is AWS's choice
+    "metric alarm": 4,  # its policy's ARN is AWS's choice, and goes with its endpoint
     "model": 2,  # tags by a call of their own
     "queue": 2,  # tags by a call of their own
     "queue policy": 1,

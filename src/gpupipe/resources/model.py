@@ -18,7 +18,8 @@ class Model(Resource):
     """A model of one container."""
 
     kind: ClassVar[str] = "model"
-    phase: ClassVar[Phase] = Phase.NETWORK
+    phase: ClassVar[Phase] = Phase.ROLES
+    """After the configurations that name it, and before the role that it names."""
 
     image: str
     """URI in ECR: `123456789012.dkr.ecr.us-east-1.amazonaws.com/rooms:1a2b3c4d`."""

@@ -143,6 +143,10 @@ class ScalingPolicy(Resource):
         """What an alarm names to trigger it; "" where it is not there. AWS makes it up, so it is looked up."""
         return str((self._policy(aws) or {}).get("PolicyARN", ""))
 
+    def lasting_arn(self, aws: Aws) -> str:
+        """Its ARN; "" where the endpoint is made anew, and the policy with it, under another."""
+        return self.arn(aws) if self.target.endpoint.stays(aws) else ""
+
     def _policy(self, aws: Aws) -> Mapping[str, Any] | None:
         answer = aws.client("application-autoscaling").describe_scaling_policies(
             PolicyNames=[self.name], **self.target.address
