@@ -146,7 +146,7 @@ class _Page:
 
     def bed(self, x: int, y: int, w: int, h: int) -> None:
         self.box(x, y, x + w, y + h)
-        self.box(x + 4, y + 4, x + w // 4, y + h - 4)
+        self.box(x + 8, y + 8, x + w // 3, y + h - 8)
 
     def table(self, x: int, y: int, w: int, h: int) -> None:
         self.box(x, y + 8, x + w, y + h - 8)

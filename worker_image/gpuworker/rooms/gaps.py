@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,10 @@ _RUNS_AT_MOST = 400_000
 _DRIFT_PX = 2
 """How far the ends of a run may move from one row to the next and still belong to one block."""
 _RAGGED_PX = 3
+_ALIKE = 1.4
+_PIER = 0.6
+_SMALL_WALLS = 5
+_PIER_LEAST = 1.25
 _STRONG = 1.3
 """An end is a wall's own when the wall goes on behind it by this many times the hole's thickness."""
 
@@ -25,10 +29,17 @@ _STRONG = 1.3
 class Gap:
     """A rectangle that closes a hole; right and bottom are outside it."""
 
+    along: str
+    """"x" where the wall runs along rows, "y" along columns."""
     left: int
     top: int
     right: int
     bottom: int
+
+    @property
+    def across(self) -> tuple[int, int]:
+        """Where it lies through the wall."""
+        return (self.top, self.bottom) if self.along == "x" else (self.left, self.right)
 
 
 def max_gap_px(walls: Walls, asked_px: float) -> float:
@@ -37,11 +48,54 @@ def max_gap_px(walls: Walls, asked_px: float) -> float:
 
 
 def gaps_of(walls: Walls, max_gap: float) -> list[Gap]:
-    """Holes along rows and along columns, top to bottom."""
-    across = [_gap(block) for block in _holes(walls, walls.mask, max_gap)]
-    mask = np.ascontiguousarray(walls.mask.T)
-    down = [_turned(_gap(block)) for block in _holes(walls, mask, max_gap)]
-    return sorted({*across, *down}, key=lambda gap: (gap.top, gap.left, gap.bottom, gap.right))
+    """Holes along rows and along columns, in the order in which they were found."""
+    found = _round(walls, max_gap)
+    # A door beside a junction may face another door; that one is wall by now.
+    closed = replace(walls, mask=bridged(walls.mask, found))
+    return [*found, *_round(closed, max_gap)]
+
+
+def _round(walls: Walls, max_gap: float) -> list[Gap]:
+    across = [_gap(block, along="x") for block in _holes(walls, walls.mask, max_gap)]
+    down = [_gap(block, along="y") for block in _holes(walls, np.ascontiguousarray(walls.mask.T), max_gap)]
+    return _without_loose_ends(walls, [*across, *down])
+
+
+def _without_loose_ends(walls: Walls, gaps: list[Gap]) -> list[Gap]:
+    """The gaps without those that end at a small thing and lead no further: a letter, a column, a piece of furniture.
+
+    A pier between two windows is as small, but its wall goes on behind it.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(walls.mask, connectivity=8, ltype=cv2.CV_32S)
+    small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) < _SMALL_WALLS * walls.usual_px
+    small[0] = False
+    held = [(gap, _end_labels(gap, labels)) for gap in gaps]
+    while True:
+        at: dict[int, list[tuple[Gap, str]]] = {}
+        for gap, (first, last) in held:
+            at.setdefault(first, []).append((gap, "first"))
+            at.setdefault(last, []).append((gap, "last"))
+        loose = {label for label, led_to in at.items() if small[label] and not _goes_on(led_to, _PIER_LEAST * walls.least_px)}
+        if not loose:
+            return [gap for gap, _ in held]
+        held = [(gap, ends) for gap, ends in held if not loose & {*ends}]
+
+
+def _goes_on(led_to: list[tuple[Gap, str]], least_px: float) -> bool:
+    """Whether a small part is a pier, with a gap of its thickness on either side, or a corner between two gaps."""
+    led_to = [(gap, end) for gap, end in led_to if gap.across[1] - gap.across[0] >= least_px]
+    if {gap.along for gap, _ in led_to} == {"x", "y"}:
+        return True
+    before = [gap.across for gap, end in led_to if end == "last"]
+    after = [gap.across for gap, end in led_to if end == "first"]
+    return any(abs(a[0] - b[0]) <= 3 and abs(a[1] - b[1]) <= 3 for a in before for b in after)
+
+
+def _end_labels(gap: Gap, labels: NDArray[np.int32]) -> tuple[int, int]:
+    """Which parts of the wall a gap lies between; an end overlaps its gap by `_RAGGED_PX`."""
+    y, x = (gap.top + gap.bottom) // 2, (gap.left + gap.right) // 2
+    line, start, end = (labels[y], gap.left, gap.right) if gap.along == "x" else (labels[:, x], gap.top, gap.bottom)
+    return int(line[max(0, start - 1) : start + _RAGGED_PX].max()), int(line[end - _RAGGED_PX : end + 1].max())
 
 
 def bridged(walls: NDArray[np.uint8], gaps: list[Gap]) -> NDArray[np.uint8]:
@@ -62,17 +116,16 @@ class _Block:
     bottom: int
 
 
-def _gap(block: _Block) -> Gap:
-    # Into the ragged ends, which are wall anyway.
-    return Gap(left=max(0, block.left - _RAGGED_PX), top=block.top, right=block.right + _RAGGED_PX, bottom=block.bottom)
-
-
-def _turned(gap: Gap) -> Gap:
-    return Gap(left=gap.top, top=gap.left, right=gap.bottom, bottom=gap.right)
+def _gap(block: _Block, *, along: str) -> Gap:
+    """Into the ragged ends, which are wall anyway; blocks along "y" are those of the mask turned over its diagonal."""
+    start, end = max(0, block.left - _RAGGED_PX), block.right + _RAGGED_PX
+    if along == "x":
+        return Gap(along=along, left=start, top=block.top, right=end, bottom=block.bottom)
+    return Gap(along=along, left=block.top, top=start, right=block.bottom, bottom=end)
 
 
 def _holes(walls: Walls, mask: NDArray[np.uint8], max_gap: float) -> Iterator[_Block]:
-    thinnest, thickest = 0.6 * walls.least_px, 1.5 * walls.most_px + 2
+    thinnest, thickest = 0.8 * walls.least_px, 1.2 * walls.most_px + 2
     for block in _blocks(mask, max_gap):
         if thinnest <= block.bottom - block.top <= thickest and _is_hole(mask, block):
             yield block
@@ -138,18 +191,28 @@ def _free_runs(
 
 
 def _is_hole(mask: NDArray[np.uint8], block: _Block) -> bool:
-    """Whether it lies free on both sides, between ends of which at least one is a wall's own."""
-    thickness = block.bottom - block.top
+    """Whether it lies free on both sides, between two ends of one wall, or an end and the face of a wall across."""
     if not (_lies_free(mask, block, block.top - 3) and _lies_free(mask, block, block.bottom + 2)):
         return False
-    ends = [_depth(mask, block, towards) for towards in (-1, 1)]
-    strong = [depth >= _STRONG * thickness for depth in ends]
-    if all(strong):
-        return True
-    if not any(strong):
-        return False
-    weak = 0 if strong[1] else 1
-    return ends[weak] >= 0.6 * thickness or _goes_on(mask, block, -1 if weak == 0 else 1)
+    thickness = block.bottom - block.top
+    across = [_thickness_behind(mask, block, towards) for towards in (-1, 1)]
+    own = [behind <= _ALIKE * thickness + 3 for behind in across]
+    deep = [_depth(mask, block, towards) / thickness for towards in (-1, 1)]
+    if all(own):
+        return min(deep) >= _PIER and max(deep) >= 1.0
+    return any(is_own and depth >= _STRONG for is_own, depth in zip(own, deep, strict=True))
+
+
+def _thickness_behind(mask: NDArray[np.uint8], block: _Block, towards: int) -> int:
+    """How thick the wall is just behind an end, measured through it: far more than the hole where it runs across."""
+    column = block.left - _RAGGED_PX - 1 if towards < 0 else block.right + _RAGGED_PX
+    reach = 2 * (block.bottom - block.top) + 8
+    middle = (block.top + block.bottom) // 2
+    if not 0 <= column < mask.shape[1]:
+        return 0
+    below = mask[middle : middle + reach, column]
+    above = mask[max(0, middle - reach) : middle, column][::-1]
+    return int(np.minimum.accumulate(below).sum()) + int(np.minimum.accumulate(above).sum())
 
 
 def _lies_free(mask: NDArray[np.uint8], block: _Block, row: int) -> bool:
@@ -169,16 +232,6 @@ def _depth(mask: NDArray[np.uint8], block: _Block, towards: int) -> float:
         behind = mask[rows, block.right + _RAGGED_PX : block.right + _RAGGED_PX + reach]
     solid = np.minimum.accumulate(behind, axis=1).sum(1)
     return float(np.median(solid)) + _RAGGED_PX if len(solid) else 0.0
-
-
-def _goes_on(mask: NDArray[np.uint8], block: _Block, towards: int) -> bool:
-    """Whether the end is the face of a wall that crosses: it goes on above or below the hole."""
-    thickness = block.bottom - block.top
-    column = block.left - _RAGGED_PX if towards < 0 else block.right + _RAGGED_PX - 1
-    column = min(max(column, 0), mask.shape[1] - 1)
-    above = mask[max(0, block.top - thickness) : block.top, column]
-    below = mask[block.bottom : block.bottom + thickness, column]
-    return bool(len(above) and above.mean() > 0.8) or bool(len(below) and below.mean() > 0.8)
 
 
 def mask_of(gaps: list[Gap], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -8,11 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.rooms.binarise import without_small
 
 _WIDEST_PX = 400
 _LINE_AT_MOST_PX = 4
 """A plan whose ink is nowhere broader than this is drawn in lines alone; then those are its walls."""
+_LINE_OF_USUAL = 0.22
+_FEW = 0.003
+_TEXT_WALLS = (2.5, 10.0)
+_TEXT_THICK, _TEXT_PIECE = 0.6, 0.8
+_LONG_WALLS, _SOLID = 10, 0.45
 _LEAST_OF_USUAL = 0.45
 """Inner walls have at least this share of the usual wall's thickness, by area; lines have less."""
 
@@ -34,19 +38,47 @@ def walls_of(ink: NDArray[np.uint8]) -> Walls | None:
         return None
     usual = _quantile(histogram, 0.75)
     least = _valley(histogram, usual) if usual > _LINE_AT_MOST_PX else 1
-    mask = _broad(ink, least) if least > 1 else ink
+    mask = _broad(ink, least, usual) if least > 1 else ink
     if not mask.any():
         return None
     of_walls = np.where(np.arange(len(histogram)) >= least, histogram, 0)
-    return Walls(mask=mask, least_px=least, usual_px=_quantile(of_walls, 0.5), most_px=_quantile(of_walls, 0.97))
+    of_usual = _quantile(of_walls, 0.5)
+    return Walls(mask=mask, least_px=least, usual_px=of_usual, most_px=min(_quantile(of_walls, 0.95), 2.5 * of_usual))
 
 
-def _broad(ink: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
-    """Strokes into which a disc of this diameter fits; corners, which it rounds off, come back within the ink."""
+def _broad(ink: NDArray[np.uint8], least: int, usual_px: float) -> NDArray[np.uint8]:
+    """Strokes into which an upright square of this side fits, which keeps corners, or a disc, for oblique walls."""
+    square = np.ones((least, least), np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (least, least))
-    thick = cv2.morphologyEx(ink, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    grown = cv2.dilate(thick, np.ones((3, 3), np.uint8)) & ink
-    return without_small(grown, 1.5 * least * least)
+    by_square, by_disc = (
+        cv2.morphologyEx(ink, cv2.MORPH_OPEN, shape, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        for shape in (square, disc)
+    )
+    thick = by_square | by_disc
+    return _wall_like(thick & _not_text(ink, thick, usual_px), least)
+
+
+def _not_text(ink: NDArray[np.uint8], thick: NDArray[np.uint8], usual_px: float) -> NDArray[np.uint8]:
+    """1 but where a small thing stands alone of which most is thin: letters and words, however bold."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)
+    sides = np.sort(stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]], axis=1)
+    small = (sides[:, 0] < _TEXT_WALLS[0] * usual_px) & (sides[:, 1] < _TEXT_WALLS[1] * usual_px)
+    left = np.bincount(labels[thick > 0], minlength=len(stats))
+    text = small & (left < _TEXT_THICK * stats[:, cv2.CC_STAT_AREA]) & (left < _TEXT_PIECE * usual_px**2)
+    kept: NDArray[np.uint8] = (~text).astype(np.uint8)[labels]
+    return kept
+
+
+def _wall_like(mask: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """The mask's parts that are long, or solid as a pier between two windows is; letters are neither."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
+    long = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1)
+    area = stats[:, cv2.CC_STAT_AREA]
+    solid = area >= _SOLID * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
+    keep = (long >= _LONG_WALLS * least) | (solid & (area >= 3 * least * least))
+    keep[0] = False
+    kept: NDArray[np.uint8] = keep.astype(np.uint8)[labels]
+    return kept
 
 
 def stroke_widths(ink: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -79,7 +111,10 @@ def _quantile(histogram: NDArray[np.int64], share: float) -> float:
 
 def _valley(histogram: NDArray[np.int64], usual_px: float) -> int:
     """The least width of walls: where, between lines and the usual wall, there is the least ink."""
-    most = max(4, round(_LEAST_OF_USUAL * usual_px))
+    first = max(4 if usual_px >= 2 * _LINE_AT_MOST_PX else 3, round(_LINE_OF_USUAL * usual_px))
+    last = max(first + 1, round(_LEAST_OF_USUAL * usual_px))
     # A window in proportion to the width makes a valley of a fine drawing that of the same drawing at any size.
-    scores = [histogram[width - max(1, width // 6) : width + max(1, width // 6)].sum() for width in range(3, most + 1)]
-    return 3 + int(np.argmin(scores))
+    scores = [histogram[width - max(1, width // 6) : width + max(1, width // 6)].sum() for width in range(first, last + 1)]
+    low = [score <= max(2 * min(scores), _FEW * int(histogram.sum())) for score in scores] + [False]
+    begin = low.index(True)
+    return first + (begin + low.index(False, begin) - 1) // 2
