@@ -28,6 +28,7 @@ class FakeTask:
     def load(self, device: str, options: Mapping[str, Any]) -> None:
         if options.get("cannot_load"):
             raise RuntimeError("there is no such model")
+        time.sleep(options.get("load_s", 0))
 
     def engine_info(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"name": "fake", "version": "1", "notes": ""}

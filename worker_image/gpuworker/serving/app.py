@@ -36,8 +36,9 @@ _LINGER_S = 1.0
 class App:
     """One process's application. Its calls run in one event loop."""
 
-    def __init__(self, service: Service, *, memory_bytes: int | None = None) -> None:
-        self._service = service
+    def __init__(self, service: Service, *, local_only: bool = False, memory_bytes: int | None = None) -> None:
+        """`local_only` refuses what a web page in this machine's browser could send."""
+        self._service, self._local_only = service, local_only
         self._bodies = Bodies((memory_bytes or budget_bytes()) // 2)
         self._buckets: Buckets | None = None
 
@@ -67,6 +68,8 @@ class App:
     async def _answer(self, head: Head, receive: Receive) -> Answer:
         """What to answer. Raises Disconnected; every other exception is a bug and becomes a 500."""
         try:
+            if self._local_only and head.is_from_elsewhere:
+                raise refused(403, "forbidden", "only programs of this machine may call this address")
             _require_known(head)
             if head.path == "/ping":
                 return self._service.not_ready() or Answer.of({"status": "ready"})
@@ -133,9 +136,10 @@ class App:
                 loop.call_soon_threadsafe(_set, answered, answer)
 
         feed = service.start_image(image, form, on_answer)
-        if await _first(answered, receive, timeout_s=SHARE_OF_TIMEOUT * service.settings.invocation_timeout_s):
-            return answered.result()
-        feed.give_up(problem(503, "time_is_up", "the invocation's time was over before the image was done; try again"))
+        try:
+            await _first(answered, receive, timeout_s=SHARE_OF_TIMEOUT * service.settings.invocation_timeout_s)
+        finally:  # whoever is told nothing any more, or that it took too long, needs no result
+            feed.give_up(problem(503, "time_is_up", "the invocation's time was over before the image was done"))
         return await answered
 
     # --- a shard ---
@@ -195,14 +199,13 @@ def _set(future: asyncio.Future[Answer], answer: Answer) -> None:
         future.set_result(answer)
 
 
-async def _first(answered: asyncio.Future[Answer], receive: Receive, *, timeout_s: float | None) -> bool:
-    """Wait for an answer while its client waits as well; False when time is up. Raises Disconnected."""
+async def _first(answered: asyncio.Future[Answer], receive: Receive, *, timeout_s: float | None) -> None:
+    """Wait for an answer, or for its time to be up, while its client waits as well. Raises Disconnected."""
     gone = asyncio.ensure_future(receive())  # after the body there comes nothing but a disconnect
     try:
         await asyncio.wait((answered, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if gone.done() and not answered.done():
             raise Disconnected
-        return answered.done()
     finally:
         gone.cancel()
 

@@ -19,6 +19,9 @@ from gpuworker.storage import Storage
 from gpuworker.tasks import Task
 
 DEFAULT_WORK_DIR = "/tmp/gpupipe"
+ITEM_SHARE = 0.6
+"""Of the invocation's time, for one item at most: one that takes longer has to fail by itself while the shard it came
+with can still be committed."""
 
 
 def opened(
@@ -33,7 +36,8 @@ def opened(
     for left in [one for one in journal.left_behind if one.job == JOB]:  # its request is gone with its process
         journal.forget(left)
     options = task_options(Path(environment.get("GPUPIPE_MODEL_DIR") or DEFAULT_MODEL_DIR), settings.task_options)
-    settings = replace(settings, task_options=options)
+    item_timeout_s = min(settings.item_timeout_s, ITEM_SHARE * settings.invocation_timeout_s)
+    settings = replace(settings, task_options=options, item_timeout_s=item_timeout_s)
     session = wait_for_credentials(settings, log)
     storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
     machine = str(log.fields["machine"])

@@ -44,6 +44,14 @@ class Head:
         return self.headers.get(INFERENCE_ID, "")[:200]
 
     @property
+    def is_from_elsewhere(self) -> bool:
+        """Did a web page send it, or somebody who knows this machine by another name (DNS rebinding)?"""
+        host = self.headers.get("host", "").lower()
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        page = "origin" in self.headers or self.headers.get("sec-fetch-site", "none") != "none"
+        return page or name not in ("127.0.0.1", "localhost")
+
+    @property
     def content_length(self) -> int | None:
         """Bytes of the body, where it was said."""
         text = self.headers.get("content-length", "")

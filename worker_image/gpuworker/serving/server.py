@@ -93,7 +93,8 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
     signal.signal(signal.SIGINT, told_to_end)
     share_interpreter_finely()
     host = environment.get("GPUPIPE_BIND_HOST") or "0.0.0.0"
-    listener = Listener(App(service), host=host, port=int(environment.get("SAGEMAKER_BIND_TO_PORT") or DEFAULT_PORT))
+    port = int(environment.get("SAGEMAKER_BIND_TO_PORT") or DEFAULT_PORT)
+    listener = Listener(App(service, local_only=host.startswith("127.")), host=host, port=port)
     listener.start()
     service.log.info("listening", port=listener.port, pid=os.getpid())
     try:
