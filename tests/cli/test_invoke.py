@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Types
+from tests.jobs.desk import a_photo
+from tests.jobs.runtime import Runtime, Told, model_error, serving
 
 from gpupipe.cli.invoke import SAY_EVERY_S, show, telling
 from gpupipe.cli.screen import Screen
 from gpupipe.jobs.endpoints import EndpointState
 from gpupipe.jobs.invoke import Answer, InvokeProgress
+from gpupipe.local.emulators import Emulators
 
 ROOMS = {
     "status": "success",
@@ -107,6 +111,64 @@ def test_nothing_is_said_of_a_short_wait_for_an_instance_that_works(capsys: pyte
         tell(waiting(0, current=1))
         tell(waiting(10, current=1))
     assert capsys.readouterr().err == ""
+
+
+CONFIG = """
+[stack]
+name = "typed"
+target = "aws"
+[pipelines.photos]
+kind = "queue"
+task = "segment"
+[pipelines.rooms]
+kind = "endpoint"
+task = "detect-rooms"
+mode = "realtime"
+image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/rooms:1"
+"""
+
+
+@pytest.fixture
+def runtime(folder: Path, emulated: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """Somebody in a folder with two pipelines, whose account is the emulators'."""
+    (folder / "gpupipe.toml").write_text(CONFIG)
+    a_photo(folder / "plan.jpg")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", emulated.account.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", emulated.account.secret_key)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", emulated.endpoints["default"])
+    with serving() as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", running.url)
+        yield running
+
+
+def test_the_only_endpoint_answers(types: Types, runtime: Runtime) -> None:
+    headers = {"x-Amzn-Invoked-Production-Variant": "main"}
+    runtime.answers = lambda asked: Told(body=json.dumps(ROOMS).encode(), headers=headers)
+    shown = types("invoke", "plan.jpg")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.splitlines()[-1].startswith("plan.jpg: 2 rooms, in ")
+    document = types("invoke", "plan.jpg", "--pipeline", "rooms", "--json", "-o", "answer.json").document
+    assert (document["pipeline"], document["variant"], document["result"]) == ("rooms", "main", ROOMS)
+    assert json.loads(Path("answer.json").read_text()) == ROOMS
+
+
+def test_a_refusal_is_told_in_plain_words(types: Types, runtime: Runtime) -> None:
+    body = json.dumps({"error": {"code": "truncated", "message": "the JPEG ends early"}})
+    runtime.answers = lambda asked: model_error(400, body)
+    shown = types("invoke", "plan.jpg")
+    assert (shown.code, shown.out) == (1, "")
+    assert "plan.jpg: the JPEG ends early (truncated)." in shown.err
+    assert "copy it from its source again" in shown.err
+    told = types("invoke", "plan.jpg", "--json").document["error"]
+    assert told["type"] == "InvocationError"
+
+
+def test_a_queue_has_nobody_to_ask(types: Types, runtime: Runtime) -> None:
+    shown = types("invoke", "plan.jpg", "--pipeline", "photos")
+    assert shown.code == 2
+    assert "gpupipe run IMAGE --project NAME --pipeline photos" in shown.err
+    assert "`--pipeline rooms` has one" in shown.err
+    assert runtime.asked == []
 
 
 def test_an_image_is_needed(types: Types) -> None:
