@@ -81,14 +81,23 @@ class Runtime:
     requests: list[dict[str, Any]] = field(default_factory=list)
     refusal: Exception | None = None
     """What it answers instead of taking a request."""
-    takes: int = 10**9
+    takes: int = 0
     """Requests that it takes before it refuses."""
+    answers: list[Exception | None] = field(default_factory=list)
+    """To realtime invocations, in order; then all go well."""
 
     def invoke_endpoint_async(self, **request: Any) -> dict[str, Any]:
         if self.refusal is not None and len(self.requests) >= self.takes:
             raise self.refusal
         self.requests.append(request)
         return {"InferenceId": request["InferenceId"]}
+
+    def invoke_endpoint(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        return {"Body": None, "ContentType": "application/json"}
 
     def taken(self) -> list[tuple[str, int, int]]:
         """The shards requested since the last call, in order."""

@@ -117,6 +117,12 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
 
 
+def realtime(world: World) -> tuple[World, Service]:
+    """The world of a realtime endpoint, whose shards wait in the work queue."""
+    url = world.around.settings.work_queue_url
+    return hosted(world, mode="realtime", work_queue_url=url, min_instances=1, invocation_timeout_s=60.0)
+
+
 def asynchronous(world: World, **changes: Any) -> tuple[World, Runtime]:
     """The world of an asynchronous endpoint, and what takes its requests."""
     world, service = hosted(world, **changes)

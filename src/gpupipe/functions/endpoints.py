@@ -101,7 +101,7 @@ def scale(around: Surroundings, variant: str, count: int) -> Refusal | None:
             DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": count}],
         )
     except Exception as error:
-        code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+        code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
         if not code:
             raise
         if NOT_NOW in str(error):
@@ -113,7 +113,7 @@ def scale(around: Surroundings, variant: str, count: int) -> Refusal | None:
 
 
 def _message(error: BaseException) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Message", error))
+    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", error))
 
 
 def waiting_for(refusal: Refusal) -> tuple[str, str]:

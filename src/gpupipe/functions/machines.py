@@ -221,13 +221,13 @@ def stop(around: Surroundings, machine: str, *, terminate: bool) -> None:
 
 
 def _refusal_of(error: BaseException, instance_type: str, zone: str, now: float) -> Refusal:
-    message = str(getattr(error, "response", {}).get("Error", {}).get("Message", error))
+    message = str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", error))
     return Refusal(instance_type=instance_type, zone=zone, code=_code(error), message=message, at=now)
 
 
 def _code(error: BaseException) -> str:
     """The service's error code of a botocore ClientError, else ""."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
 def waiting_for(refusals: Sequence[Refusal], market: str) -> Iterator[tuple[str, str]]:
