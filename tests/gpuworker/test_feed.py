@@ -54,3 +54,23 @@ def test_items_await_the_model_until_they_reach_it_or_end_before() -> None:
 def test_equal_options_share_batches_whatever_their_order() -> None:
     assert feed(a=1, b=[2]).batch_key == feed(b=[2], a=1).batch_key
     assert feed(a=1).batch_key != feed(a=2).batch_key
+
+
+def test_whoever_waits_without_a_thread_is_told() -> None:
+    told: list[str] = []
+    shard = feed(items=1).shard
+    done = Feed(shard, on_over=lambda: told.append("done"))
+    done.settle(0, failure("0"))
+    cancelled = Feed(shard, on_over=lambda: told.append("cancelled"))
+    cancelled.cancel()
+    failed = Feed(shard, on_over=lambda: told.append("failed"))
+    failed.fail(OSError())
+    assert told == ["done", "cancelled", "failed"]
+
+
+def test_what_an_earlier_run_left_is_not_finished_here() -> None:
+    one = feed()
+    one.settle(0, failure("0"))
+    one.taken_over = one.progress
+    one.settle(1, failure("1"))
+    assert (one.progress, one.finished_here) == (2, 1)

@@ -357,6 +357,23 @@ def test_caller_that_goes_away_has_its_shard_given_back(serve: Serve, station: S
     assert service.in_work == 0
 
 
+def test_shard_whose_time_is_over_is_given_back(serve: Serve, station: Station) -> None:
+    app, service, _ = serve(invocation_timeout_s=2.0)
+    [shard] = station.job(["tree"] * 100, send=False, sleep_s=0.05)
+
+    async def ticking() -> Reply:
+        request = asyncio.create_task(send(app, shard.to_json().encode(), JSON))
+        while not request.done():
+            service.tick()
+            await asyncio.sleep(0.02)
+        return await request
+
+    reply = asyncio.run(asyncio.wait_for(ticking(), 20))
+    assert (reply.status, reply.code) == (503, "time_is_up")
+    assert reply.body.index(b"time_is_up") < 100, "callers are shown the beginning only"
+    assert station.row(shard).state is ShardState.PENDING
+
+
 def test_give_up_answers_what_is_left(serve: Serve, station: Station) -> None:
     app, service, _ = serve(options={"sleep_s": 0.5})
     [shard] = station.job(["tree"] * 40, send=False, sleep_s=0.05)

@@ -39,7 +39,7 @@ class Form:
     """For COCO: what all documents share; None gives the task's own record."""
     variant: str = ""
     metadata: Mapping[str, Any] | None = None
-    """Given back with the result."""
+    """Given back with the result, beside what the task says there itself."""
 
     def body(self, encoded: Encoded) -> bytes:
         """The answer's bytes."""
@@ -48,10 +48,9 @@ class Form:
             fragment = encoded.fragment
             document = {**self.header, "images": [fragment["image"]], "annotations": fragment["annotations"]}
         if self.metadata is not None:
-            document["metadata"] = self.metadata
+            document["metadata"] = _with(document.get("metadata"), self.metadata)
         if self.variant:
-            info = document.get("info")
-            document["info"] = {**(info if isinstance(info, Mapping) else {}), "variant": self.variant}
+            document["info"] = _with(document.get("info"), {"variant": self.variant})
         return to_json(document)
 
 
@@ -95,6 +94,10 @@ class DirectFeed(Feed):
     def _answer(self, answer: Answer) -> None:
         if self._answering.acquire(blocking=False):
             self._on_answer(answer)
+
+
+def _with(section: Any, more: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**(section if isinstance(section, Mapping) else {}), **more}
 
 
 def _stem(name: str) -> str:
