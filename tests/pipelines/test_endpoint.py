@@ -231,9 +231,13 @@ def test_an_async_endpoint_follows_its_backlog_wakes_and_goes_to_rest() -> None:
     assert (track.metric, track.value, track.dimensions) == ("ApproximateBacklogSizePerInstance", 3, of_endpoint)
     assert track.scale_in_cooldown_s == 7 * 60
     assert (waiting.metric, waiting.threshold, waiting.periods) == ("HasBacklogWithoutCapacity", 1, 1)
-    assert (steps(waiting.policy).adjustment, steps(waiting.policy).exact) == (1, False)
+    assert (steps(waiting.policy).adjustment, steps(waiting.policy).exact, steps(waiting.policy).below) == (
+        1,
+        False,
+        False,
+    )
     assert (idle.metric, idle.periods, idle.threshold, idle.dimensions) == ("ApproximateBacklogSize", 7, 0, of_endpoint)
-    assert (steps(idle.policy).adjustment, steps(idle.policy).exact) == (0, True)
+    assert (steps(idle.policy).adjustment, steps(idle.policy).exact, steps(idle.policy).below) == (0, True, True)
 
 
 def test_an_async_endpoint_that_never_rests_is_not_woken() -> None:

@@ -7,10 +7,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.account import Account
+from tests.account import Account, KilledError
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config
+from gpupipe.errors import ApplyError
 from gpupipe.plan import Action, Plan
 from gpupipe.provision import down, plan_down, plan_up, up
 
@@ -104,7 +105,7 @@ def test_a_realtime_endpoint_is_made_once_too(aws: Aws) -> None:
     assert left(aws)["actions"] == 4
 
 
-def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(deployed: Aws) -> None:
+def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(deployed: Aws, account: Account) -> None:
     before = live(deployed)[0]["EndpointConfigName"]
     planned = plan_up(rooms(deployed, image="rooms:2"), deployed)
 
@@ -112,7 +113,11 @@ def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(de
     assert kinds["model", Action.CREATE] + kinds["model", Action.REPLACE] == 1
     assert kinds["endpoint", Action.UPDATE] == 1
     assert ("endpoint", Action.REPLACE) not in kinds
+    account.calls.forget()
     up(rooms(deployed, image="rooms:2"), deployed, plan=planned)
+    calls = [operation for service, operation in account.calls.changes if service == "sagemaker"]
+    order = ["CreateModel", "CreateEndpointConfig", "UpdateEndpoint", "DeleteEndpointConfig", "DeleteModel"]
+    assert [call for call in calls if call in order] == order
     assert images(deployed) == ["rooms:2"]
     assert live(deployed)[0]["EndpointConfigName"] != before
     assert (left(deployed)["models"], left(deployed)["configs"]) == (1, 1)
@@ -150,6 +155,17 @@ def test_more_instances_move_the_limits_only(deployed: Aws) -> None:
     planned = plan_up(rooms(deployed, compute={"max_instances": 9}), deployed)
 
     assert {step.kind for step in planned.changes} == {"scalable target", "function"}
+
+
+def test_another_idle_time_moves_what_takes_instances_away(deployed: Aws) -> None:
+    shorter = rooms(deployed, compute={"idle_minutes": 5})
+
+    planned = plan_up(shorter, deployed)
+
+    changed = {step.resource.name.removeprefix(f"{deployed.stack.id}-rooms-") for step in planned.changes}
+    assert changed == {"track-main", "idle-main", "dispatch", "guard", "callback"}
+    up(shorter, deployed, plan=planned)
+    assert plan_up(shorter, deployed).is_empty
 
 
 def test_a_second_variant_and_back(aws: Aws) -> None:
@@ -217,3 +233,23 @@ def test_the_plan_shows_what_realtime_costs_at_rest(aws: Aws) -> None:
     planned = plan_up(rooms(aws, mode="realtime"), aws)
 
     assert "1 instance always runs: $168 a month" in " ".join(planned.notes)
+    assert 168 < sum(step.usd_per_month for step in planned.steps) < 169
+    assert sum(step.usd_per_month for step in plan_up(rooms(aws), aws).steps) < 1
+
+
+@pytest.mark.parametrize("die_after", [3, 6])
+def test_a_deployment_that_was_killed_is_finished_by_the_next_up(account: Account, die_after: int) -> None:
+    aws, better = account.aws, rooms(account.aws, image="rooms:2")
+    up(rooms(aws), aws)
+    account.calls.forget()
+    account.calls.die_after = die_after
+    with pytest.raises((KilledError, ApplyError)):
+        up(better, aws)
+    account.calls.forget()
+    account.expire_lock()
+
+    up(better, account.again().aws)
+
+    assert images(aws) == ["rooms:2"]
+    assert (left(aws)["models"], left(aws)["configs"]) == (1, 1)
+    assert plan_up(better, aws).is_empty

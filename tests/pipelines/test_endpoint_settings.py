@@ -50,6 +50,18 @@ def test_real_time_has_defaults_that_it_can_keep() -> None:
     assert settings.invocation_timeout_s == 60
 
 
+def test_the_environment_makes_a_realtime_endpoint_of_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUPIPE_PIPELINES__ROOMS__MODE", "realtime")
+
+    settings = read(tmp_path).pipelines["rooms"].model_dump(serialize_as_any=True)
+
+    assert (settings["mode"], settings["compute"]["min_instances"], settings["invocation_timeout_s"]) == (
+        "realtime",
+        1,
+        60,
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
