@@ -55,6 +55,14 @@ ABSENCES = [
     ("ec2", "terminate_instances", {"InstanceIds": ["i"]}, "InvalidInstanceID.NotFound", 400),
     ("cloudwatch", "delete_alarms", {"AlarmNames": ["a"]}, "ResourceNotFound", 404),
     ("ssm", "get_parameter", {"Name": "n"}, "ParameterNotFound", 400),
+    ("sns", "get_topic_attributes", {"TopicArn": "t"}, "NotFound", 404),
+    (
+        "application-autoscaling",
+        "deregister_scalable_target",
+        {"ServiceNamespace": "sagemaker", "ResourceId": "r", "ScalableDimension": "d"},
+        "ObjectNotFoundException",
+        400,
+    ),
 ]
 
 
@@ -72,7 +80,18 @@ def test_absence_is_an_answer(service: str, operation: str, arguments: dict[str,
 def test_every_known_absence_is_tried_on_some_service() -> None:
     services = {name for names in ABSENT_BY_SERVICE for name in names.split(", ")}
 
-    assert services - {row[0] for row in ABSENCES} == {"events", "sns"}
+    assert services - {row[0] for row in ABSENCES} == {"events"}
+
+
+def test_sagemaker_says_absence_in_words_only() -> None:
+    sagemaker = client("sagemaker")
+    with Stubber(sagemaker) as stub:
+        stub.add_client_error("describe_model", "ValidationException", 'Could not find model "arn:…".')
+        stub.add_client_error("describe_model", "ValidationException", "1 validation error detected")
+
+        assert absent_ok(sagemaker.describe_model, ModelName="m") is None
+        with pytest.raises(ClientError, match="1 validation error"):
+            absent_ok(sagemaker.describe_model, ModelName="m")
 
 
 def test_other_refusals_are_no_absence() -> None:
@@ -96,6 +115,9 @@ PASSING = [
         "Value (demo) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
     ),
     ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure that the role exists"),
+    ("ValidationException", 'its trust relationship policy allows the action "sts:AssumeRole" for SageMaker'),
+    ("ValidationException", 'Could not find model "arn:aws:sagemaker:us-east-1:1:model/x".'),
+    ("ObjectNotFoundException", "No scalable target registered for service namespace: sagemaker"),
     ("MalformedPolicyDocument", 'Invalid principal in policy: "AWS"'),
     ("InvalidArgument", "Unable to validate the following destination configurations"),
     (

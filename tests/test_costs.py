@@ -57,9 +57,17 @@ def test_a_disk_costs_while_its_machine_is_stopped() -> None:
 def test_most_of_a_stack_at_rest_is_free() -> None:
     dear = {kind: standing_cost(kind).usd_per_month for kind in KINDS if standing_cost(kind).usd_per_month}
 
-    assert dear == {"alarm": 0.1, "event source": 0.26, "schedule": 0.1, "state bucket": 0.01}
+    assert dear == {"alarm": 0.1, "event source": 0.26, "metric alarm": 0.1, "schedule": 0.1, "state bucket": 0.01}
     assert standing_cost("something new") == FREE
     assert standing_cost("schedule").usd_per_hour == pytest.approx(0.1 / 730)
+
+
+def test_an_endpoint_costs_what_must_always_run() -> None:
+    kept = {"instance_type": "ml.m5.xlarge", "instances": 2, "region": "us-east-1"}
+
+    assert standing_cost("scalable target", kept).usd_per_hour == pytest.approx(0.46, rel=0.001)
+    assert standing_cost("scalable target", {**kept, "instances": 0}).usd_per_month == 0
+    assert "not known" in standing_cost("scalable target", {**kept, "instance_type": "ml.x9.large"}).usage
 
 
 @pytest.mark.parametrize(

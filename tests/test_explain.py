@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from gpupipe.aws import connect
 from gpupipe.errors import AwsError, CredentialsError, PermissionDeniedError
-from gpupipe.explain import explain, explained
+from gpupipe.explain import endpoint_remedy, explain, explained
 
 
 def refusal(code: str, message: str = "", operation: str = "CreateQueue") -> ClientError:
@@ -147,3 +147,38 @@ def test_a_misspelled_region_is_found(bare_home: pytest.MonkeyPatch) -> None:
         connect("demo", "dev", "us-esat-1")
 
     assert "Check the network" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0 Instances", "Service Quotas"),
+        ("Could not assume role arn:aws:iam::1:role/x. Please ensure that the role exists", "again in a minute"),
+        ("Requested image 1.dkr.ecr.us-east-1.amazonaws.com/rooms:1 not found.", "pushed to ECR"),
+        ('Cannot update in-progress endpoint "arn:aws:sagemaker:us-east-1:1:endpoint/x".', "in a few minutes"),
+        ("The role 'x' does not have BatchGetImage permission for the image", "repository policy"),
+    ],
+)
+def test_sagemaker_has_one_code_for_every_mistake(message: str, remedy: str) -> None:
+    code = "ResourceLimitExceeded" if "limit" in message else "ValidationException"
+
+    error = explain("create endpoint demo", refusal(code, message, "CreateEndpoint"))
+
+    assert remedy in error.hint
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        (
+            "Unable to provision requested ML compute capacity: InsufficientInstanceCapacity.",
+            "further types",
+        ),
+        ("The primary container for production variant main did not pass the ping health check.", "docker run IMAGE"),
+        ("CannotStartContainerError. Please ensure the model container starts correctly", "docker run IMAGE"),
+        ("One or more configured alarm(s) went into ALARM state during deployment: [failing]", "rollback alarm"),
+        ("Request to service failed.", "Mend what is named"),
+    ],
+)
+def test_an_endpoint_that_failed_says_what_to_do(reason: str, remedy: str) -> None:
+    assert remedy in endpoint_remedy(reason)

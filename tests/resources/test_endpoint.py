@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -98,7 +99,7 @@ def test_a_failed_creation_tells_reason_log_and_remedy(aws: Aws, endpoint: Endpo
     ready(aws, endpoint)
     logs, group = aws.client("logs"), endpoint.log_group.name
     logs.create_log_stream(logGroupName=group, logStreamName="main/i-1")
-    event = {"timestamp": 1_800_000_000_000, "message": "ImportError: libGL.so.1"}
+    event = {"timestamp": int(time.time() * 1000), "message": "ImportError: libGL.so.1"}
     logs.put_log_events(logGroupName=group, logStreamName="main/i-1", logEvents=[event])
     reason = "The primary container for production variant main did not pass the ping health check."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -363,7 +364,7 @@ def report(aws: Aws, wanted: Wanted, **state: str) -> None:
 def write_log(aws: Aws, wanted: Wanted, *lines: str) -> None:
     logs, group = aws.client("logs"), wanted.endpoint.log_group.name
     logs.create_log_stream(logGroupName=group, logStreamName="main/i-1")
-    events = [{"timestamp": 1_800_000_000_000 + number, "message": line} for number, line in enumerate(lines)]
+    events = [{"timestamp": int(time.time() * 1000) + number, "message": line} for number, line in enumerate(lines)]
     logs.put_log_events(logGroupName=group, logStreamName="main/i-1", logEvents=events)
 
 
