@@ -12,7 +12,7 @@ from tests.account import Account, KilledError
 from gpupipe.aws import Aws
 from gpupipe.config import Config
 from gpupipe.errors import ApplyError
-from gpupipe.plan import Action, Plan
+from gpupipe.plan import Action
 from gpupipe.provision import down, plan_down, plan_up, up
 
 TWO = [{"name": "old", "weight": 9, "image": "rooms:1"}, {"name": "new", "weight": 1, "image": "rooms:2"}]
@@ -33,11 +33,6 @@ def rooms(aws: Aws, **settings: Any) -> Config:
 def both(aws: Aws, **settings: Any) -> Config:
     """A queue and an endpoint in one stack."""
     return config(aws, segment=QUEUE, rooms=rooms(aws, **settings).pipelines["rooms"])
-
-
-def changes(plan: Plan) -> dict[str, Action]:
-    """What is not kept: kind and the last word of the name -> action."""
-    return {f"{step.kind} {step.resource.name.rpartition('-')[2]}": step.action for step in plan.changes}
 
 
 def live(aws: Aws) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,27 +77,36 @@ def deployed(aws: Aws) -> Aws:
     return aws
 
 
-def test_the_first_up_makes_both_kinds_and_the_second_changes_nothing(aws: Aws) -> None:
-    planned = plan_up(both(aws), aws)
+def test_both_kinds_are_made_once_and_deleted_without_a_trace(aws: Aws) -> None:
+    wanted = both(aws)
+    planned = plan_up(wanted, aws)
 
     assert {step.action for step in planned.steps} == {Action.CREATE}
-    assert len(up(both(aws), aws, plan=planned).created) == len(planned.steps)
+    assert len(up(wanted, aws, plan=planned).created) == len(planned.steps)
     endpoint, config = live(aws)
     assert endpoint["EndpointStatus"] == "InService"
     assert config["AsyncInferenceConfig"]["ClientConfig"]["MaxConcurrentInvocationsPerInstance"] == 4
-    again = plan_up(both(aws), aws)
-    assert again.is_empty, changes(again)
+    again = plan_up(wanted, aws)
+    assert again.is_empty, again.changes
+
+    receipt = down(wanted, aws)
+
+    assert (receipt.leftovers, receipt.kept, receipt.searched) == ((), (), True)
+    assert set(left(aws).values()) == {0}, left(aws)
+    assert plan_down(wanted, aws).steps == ()
 
 
-def test_a_realtime_endpoint_is_made_once_too(aws: Aws) -> None:
+def test_a_realtime_endpoint_is_made_once_and_deleted_without_a_trace(aws: Aws) -> None:
     warm = {"start": "0 8 ? * MON-FRI *", "end": "0 18 ? * MON-FRI *"}
-    config = rooms(aws, mode="realtime", keep_warm=warm, variants=TWO)
+    wanted = rooms(aws, mode="realtime", keep_warm=warm, variants=TWO)
 
-    up(config, aws)
+    up(wanted, aws)
 
     assert "AsyncInferenceConfig" not in live(aws)[1]
-    assert plan_up(config, aws).is_empty
+    assert plan_up(wanted, aws).is_empty
     assert left(aws)["actions"] == 4
+    assert down(wanted, aws).leftovers == ()
+    assert set(left(aws).values()) == {0}, left(aws)
 
 
 def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(deployed: Aws, account: Account) -> None:
@@ -203,17 +207,6 @@ def test_a_pipeline_that_left_takes_its_endpoint_with_it_and_leaves_its_data(aws
     assert not [name for name in receipt.deleted if "-segment-" in name]
     groups = aws.client("logs").describe_log_groups()["logGroups"]
     assert not [group for group in groups if f"{aws.stack.id}-rooms" in group["logGroupName"]]
-
-
-@pytest.mark.parametrize("settings", [{}, {"mode": "realtime", "variants": TWO}])
-def test_down_deletes_everything_and_finds_nothing_left(aws: Aws, settings: dict[str, Any]) -> None:
-    up(both(aws, **settings), aws)
-
-    receipt = down(both(aws, **settings), aws)
-
-    assert (receipt.leftovers, receipt.kept, receipt.searched) == ((), (), True)
-    assert set(left(aws).values()) == {0}, left(aws)
-    assert plan_down(both(aws, **settings), aws).steps == ()
 
 
 def test_down_goes_from_scaling_to_the_endpoint_to_its_model_to_the_role(deployed: Aws) -> None:
