@@ -1,4 +1,7 @@
-"""Pipeline kinds, one a file: the kind's settings, and the resources that they describe."""
+"""Pipeline kinds, one a folder: the kind's settings, and the resources that they describe.
+
+Beside them, `intake` is what all those kinds share that take their jobs from a bucket.
+"""
 
 from __future__ import annotations
 
