@@ -34,7 +34,7 @@ def functions_of(parts: Parts) -> tuple[Resource, ...]:
     """All functions with their logs, roles and triggers."""
     environment = _told(parts)
     if parts.work is not None:
-        acting = (looks_after_queue(parts.work), sees_endpoint(parts))
+        acting = (looks_after_queue(parts.work), *sees_endpoint(parts))
         return (
             *dispatch_and_guard(parts, environment, sending=(queues_shards(parts.work),), acting=acting),
             *_forward(parts, environment, parts.work),

@@ -94,10 +94,9 @@ def scales_endpoint(parts: Parts) -> tuple[Statement, ...]:
             actions=("sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"),
             resources=(parts.endpoint_arn,),
         ),
-        # Neither knows a narrower resource that is known before it is made.
-        Statement(sid="SeeScaling", actions=("application-autoscaling:DescribeScalableTargets",), resources=("*",)),
+        _sees_scaling(),
         Statement(
-            sid="HoldScalingBack",
+            sid="HoldScalingBack",  # the target's ARN has an id that nobody knows before it is made
             actions=("application-autoscaling:RegisterScalableTarget",),
             resources=("*",),
             conditions={
@@ -111,9 +110,15 @@ def scales_endpoint(parts: Parts) -> tuple[Statement, ...]:
     )
 
 
-def sees_endpoint(parts: Parts) -> Statement:
+def sees_endpoint(parts: Parts) -> tuple[Statement, ...]:
     """Of the guard of a realtime endpoint, which it has nothing to do with but look."""
-    return Statement(sid="SeeEndpoint", actions=("sagemaker:DescribeEndpoint",), resources=(parts.endpoint_arn,))
+    sees = Statement(sid="SeeEndpoint", actions=("sagemaker:DescribeEndpoint",), resources=(parts.endpoint_arn,))
+    return (sees, _sees_scaling())
+
+
+def _sees_scaling() -> Statement:
+    # AWS knows no narrower resource for this one.
+    return Statement(sid="SeeScaling", actions=("application-autoscaling:DescribeScalableTargets",), resources=("*",))
 
 
 def callback_role(parts: Parts, log: LogGroup) -> Role:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gpupipe.config import Frozen, Network, PipelineSettings
+from gpupipe.config import DisagreementError, Frozen, Network, PipelineSettings
 from gpuworker.contract import shard_size
 
 if TYPE_CHECKING:
@@ -58,18 +58,20 @@ class QueuePipeline(PipelineSettings):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> QueuePipeline:
+        if found := list(self._mistakes()):
+            raise DisagreementError(found)
+        return self
+
+    def _mistakes(self) -> Iterator[str]:
         compute = self.compute
         if compute.on_idle == "stop" and compute.max_instances > 1:
-            raise ValueError(
-                'compute: on_idle = "stop" keeps one machine; with max_instances > 1 set on_idle = "terminate"'
-            )
+            yield 'compute: on_idle = "stop" keeps one machine; with max_instances > 1 set on_idle = "terminate"'
         if compute.on_idle == "stop" and compute.market == "spot":
-            raise ValueError('compute: a spot machine cannot be stopped and kept; set on_idle = "terminate"')
+            yield 'compute: a spot machine cannot be stopped and kept; set on_idle = "terminate"'
         if bool(self.ssh.key_name) != bool(self.ssh.allowed_cidrs):
-            raise ValueError("ssh: key_name and allowed_cidrs go together; leave both out to keep SSH off")
+            yield "ssh: key_name and allowed_cidrs go together; leave both out to keep SSH off"
         if bool(self.network.vpc_id) != bool(self.network.subnet_ids):
-            raise ValueError("network: vpc_id and subnet_ids go together; leave both out for the default VPC")
-        return self
+            yield "network: vpc_id and subnet_ids go together; leave both out for the default VPC"
 
     def resources(
         self, stack: Stack, pipeline: str, *, table: Table, endpoints: Mapping[str, str]
