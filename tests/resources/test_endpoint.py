@@ -217,3 +217,22 @@ def parameters(aws: Aws) -> Iterator[list[dict[str, Any]]]:
     events.register(name, note)
     yield seen
     events.unregister(name, note)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "note"),
+    [
+        ("InService", "", ""),
+        ("InService", "no ping", "an update was rolled back: no ping"),
+        ("Failed", "no capacity", "Failed: no capacity"),
+        ("Updating", "", "Updating"),
+    ],
+)
+def test_what_a_person_should_know_is_noted(aws: Aws, endpoint: Endpoint, status: str, reason: str, note: str) -> None:
+    made(aws, endpoint)
+
+    with answering(aws, "sagemaker", describes(endpoint, status, FailureReason=reason)):
+        observed = endpoint.observe(aws)
+
+    assert observed is not None
+    assert observed.note == note

@@ -73,7 +73,7 @@ class Endpoint(Resource):
         status, reason = described["EndpointStatus"], str(described.get("FailureReason") or "")
         return Observed(
             owner=tags.get(TAG_STACK, ""),
-            note=": ".join(part for part in (status if status != "InService" else "", reason) if part),
+            note=_note(status, reason),
             fields={
                 "tags": self.tags_of(tags),
                 "config": endpoint_state.pending_config(described) or described.get("EndpointConfigName", ""),
@@ -220,6 +220,12 @@ class Endpoint(Resource):
                     raise
             self._waiter(aws).settled()
         raise AssertionError("unreachable")
+
+
+def _note(status: str, reason: str) -> str:
+    """`Updating`, `Failed: no capacity`, `an update was rolled back: …`; "" where all is well."""
+    doing = status if status != "InService" else "an update was rolled back" if reason else ""
+    return f"{doing}: {reason}" if reason else doing
 
 
 def _weights(described: Description) -> dict[str, float]:

@@ -57,10 +57,16 @@ def lifted(aws: Aws, endpoint: str, variants: Collection[str]) -> Iterator[None]
     try:
         yield
     finally:
-        answer = absent_ok(aws.client("sagemaker").describe_endpoint, EndpointName=endpoint) if taken else None
-        left = {one["VariantName"] for one in (answer or {}).get("ProductionVariants", [])}
-        for name in taken.keys() & left:
+        left = _variants_of(aws, endpoint) if taken else frozenset()
+        for name in sorted(taken.keys() & left):
             _put_back(aws, address(endpoint, name), taken[name])
+
+
+def _variants_of(aws: Aws, endpoint: str) -> frozenset[str]:
+    """What can be scaled: nothing of an endpoint that failed, which is to be made anew."""
+    answer = absent_ok(aws.client("sagemaker").describe_endpoint, EndpointName=endpoint) or {}
+    variants = [] if answer.get("EndpointStatus") == "Failed" else answer.get("ProductionVariants", [])
+    return frozenset(one["VariantName"] for one in variants)
 
 
 def _take_off(aws: Aws, where: Mapping[str, Any]) -> _Lifted | None:
