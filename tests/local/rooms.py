@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Room:
         self.server = server
         self._python = python
         self.client = client
+        self._resting = threading.Event()
         self.room = self.open()
 
     def open(self, patience: Patience = QUICK) -> HostedEndpoints:
@@ -55,6 +57,20 @@ class Room:
             patience=patience,
         )
         return self.room
+
+    def keep_stepping(self) -> None:
+        """Work in the background, as under a supervisor, for clients that wait by themselves."""
+        self._resting.clear()
+        self._thread = threading.Thread(target=self._step_on, daemon=True)
+        self._thread.start()
+
+    def stop_stepping(self) -> None:
+        self._resting.set()
+        self._thread.join(timeout=20)
+
+    def _step_on(self) -> None:
+        while not self._resting.wait(0.1):
+            self.room.step()
 
     def step_until(self, look: Callable[[], Any]) -> Any:
         def stepped() -> Any:

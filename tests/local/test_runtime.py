@@ -189,6 +189,15 @@ class TestInvokeEndpointAsync:
         assert told["echo"] == '{"here": 1}'
         assert told["inference_id"] == answer["InferenceId"]
 
+    def test_body_is_of_the_type_that_s3_knows_where_nobody_says_another(self, endpoint_room: Room) -> None:
+        bucket = endpoint_room.bucket()
+        name = started(endpoint_room, asynchronous=asynchronous(bucket))
+        endpoint_room.client("s3").put_object(Bucket=bucket, Key="one", Body=b"x", ContentType="image/tiff")
+        answer = endpoint_room.client("sagemaker-runtime").invoke_endpoint_async(
+            EndpointName=name, InputLocation=f"s3://{bucket}/one"
+        )
+        assert json.loads(until(lambda: endpoint_room.read(answer["OutputLocation"])))["type"] == "image/tiff"
+
     @pytest.mark.parametrize(
         ("wish", "more", "reason"),
         [

@@ -26,6 +26,8 @@ _EXPIRY_LOOK_S = 1.0
 _RETRY_S = 2.0
 """After an emulator has not answered."""
 
+OCTETS = "application/octet-stream"
+
 log = logging.getLogger(__name__)
 
 
@@ -77,12 +79,12 @@ class AsyncDelivery(threading.Thread):
             hosted = self._directory.get(endpoint)
             settings = hosted.asynchronous if hosted else None
             while settings and not self._ended.is_set():
-                instance = self._directory.acquire(endpoint, limit=settings.max_concurrency)
-                if instance is None:
-                    break
                 request = self._requests.take(endpoint)
                 if request is None:
-                    self._directory.release(instance)
+                    break
+                instance = self._directory.acquire(endpoint, limit=settings.max_concurrency)
+                if instance is None:
+                    self._requests.give_back(request)
                     break
                 self._pool.submit(self._deliver, settings, instance, request)
 
@@ -117,9 +119,10 @@ class AsyncDelivery(threading.Thread):
 
     def _invoke(self, instance: Instance, request: AsyncRequest) -> Reply:
         """Raises FailedError, or whatever makes another try worth while."""
+        body, stored_type = self._input(request)
         asked = Asked(
-            body=self._input(request),
-            content_type=request.content_type,
+            body=body,
+            content_type=request.content_type or stored_type,
             accept=request.accept,
             custom_attributes=request.custom_attributes,
             inference_id=request.inference_id,
@@ -132,13 +135,14 @@ class AsyncDelivery(threading.Thread):
             raise FailedError(self._sentence(reply.text, reply.status, request), body=reply.body)
         return reply
 
-    def _input(self, request: AsyncRequest) -> bytes:
+    def _input(self, request: AsyncRequest) -> tuple[bytes, str]:
+        """The body and its type as S3 has it, which counts where the caller said nothing (SageMaker's SDK does not)."""
         if not request.input_location:
-            return self._requests.body(request)
+            return self._requests.body(request), OCTETS
         bucket, _, key = request.input_location.removeprefix("s3://").partition("/")
         try:
-            body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            return body
+            found = self._s3.get_object(Bucket=bucket, Key=key)
+            return found["Body"].read(), found.get("ContentType") or OCTETS
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise

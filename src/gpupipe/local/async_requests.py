@@ -22,6 +22,7 @@ class AsyncRequest:
     input_location: str
     """`s3://…`; empty when the body came with the request."""
     content_type: str
+    """Empty: that of the object at the input location."""
     accept: str
     custom_attributes: str
     received_at: float

@@ -154,7 +154,7 @@ class RuntimeOperations:
             endpoint=call.endpoint,
             inference_id=inference_id,
             input_location=location,
-            content_type=call.header("X-Amzn-SageMaker-Content-Type") or "application/octet-stream",
+            content_type=call.header("X-Amzn-SageMaker-Content-Type"),
             accept=call.header("X-Amzn-SageMaker-Accept"),
             custom_attributes=call.header(ATTRIBUTES),
             received_at=now,
