@@ -12,6 +12,8 @@ from gpupipe.resources import Resource
 
 R = TypeVar("R", bound=Resource)
 
+TWO = [{"name": "old", "weight": 9, "image": "rooms:1"}, {"name": "new", "weight": 1, "image": "rooms:2"}]
+"""Variants of an endpoint."""
 STACK = Stack(name="demo", environment="dev", account="123456789012", region="eu-west-1")
 
 
@@ -25,6 +27,16 @@ def config(*names: str, tags: dict[str, str] | None = None, **settings: Any) -> 
 def wanted(*names: str, endpoints: dict[str, str] | None = None, **settings: Any) -> tuple[Resource, ...]:
     """Everything that such a configuration wants."""
     return desired(config(*names, **settings), Aws(stack=STACK, endpoints=endpoints or {}))
+
+
+def rooms(**settings: Any) -> tuple[Resource, ...]:
+    """Everything that an `endpoint` pipeline of that name wants."""
+    return wanted("rooms", **{"kind": "endpoint", **settings})
+
+
+def names(resources: tuple[Resource, ...], kind: type[Resource]) -> set[str]:
+    """What those of `kind` are called in the pipeline `rooms`."""
+    return {one.name.removeprefix("demo-dev-rooms-") for one in resources if isinstance(one, kind)}
 
 
 def only(resources: tuple[Resource, ...], kind: type[R], ending: str = "") -> R:

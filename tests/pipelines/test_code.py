@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from tests.pipelines.settings import wanted
 
@@ -50,7 +51,7 @@ def test_it_holds_what_functions_may_import_and_nothing_else() -> None:
 
 def test_the_handlers_of_every_kind_load_with_nothing_but_the_zip(tmp_path: Path) -> None:
     """As Lambda loads them: the zip's folders and boto3, none of gpupipe's other files or libraries."""
-    kinds: list[dict[str, str]] = [{"kind": "queue"}, {"kind": "endpoint"}, {"kind": "endpoint", "mode": "realtime"}]
+    kinds: list[dict[str, Any]] = [{"kind": "queue"}, {"kind": "endpoint"}, {"kind": "endpoint", "mode": "realtime"}]
     functions = [one for settings in kinds for one in wanted("one", **settings) if isinstance(one, Function)]
     handlers = sorted({function.handler for function in functions})
     zipfile.ZipFile(io.BytesIO(function_code())).extractall(tmp_path)

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 from tests.account import Account, KilledError
+from tests.pipelines.settings import TWO
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config
 from gpupipe.errors import ApplyError
 from gpupipe.plan import Action
 from gpupipe.provision import down, plan_down, plan_up, up
-
-TWO = [{"name": "old", "weight": 9, "image": "rooms:1"}, {"name": "new", "weight": 1, "image": "rooms:2"}]
-
 
 QUEUE = {"kind": "queue", "task": "segment"}
 
