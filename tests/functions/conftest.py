@@ -132,6 +132,7 @@ class World:
             functions=Mortal(around.functions, fate),
             ec2=Mortal(around.ec2, fate),
             alarms=Mortal(around.alarms, fate),
+            runtime=Mortal(around.runtime, fate),
             ledger=Ledger(Mortal(around.ledger._client, fate), TABLE, around.clock),
         )
 

@@ -1,0 +1,123 @@
+"""Jobs sent to an asynchronous endpoint: all of it, some of it, or later."""
+
+from __future__ import annotations
+
+from tests.functions.conftest import Killed, World, made
+from tests.functions.hosted import ENDPOINT, asynchronous, hosted, refused, row_of, submit
+from tests.functions.looks import codes, look
+
+from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.invocations import invoke
+from gpuworker.contract import Message, manifest_key
+from gpuworker.ledger import ShardState
+
+
+def unsent(world: World, job: str = "j1") -> list[int]:
+    return [row.number for row in world.ledger.shards(job) if row.is_unsent]
+
+
+def test_a_shard_is_a_request(world: World) -> None:
+    world, runtime = asynchronous(world)
+    submit(world, {0: 2})
+    assert runtime.requests == [
+        {
+            "EndpointName": ENDPOINT,
+            "ContentType": "application/json",
+            "Accept": "application/json",
+            "InputLocation": "s3://demo-dev-segment/jobs/j1/shards/00000.json",
+            "InferenceId": "j1.0.0",
+            "InvocationTimeoutSeconds": 900,
+            "RequestTTLSeconds": 21600,
+        }
+    ]
+    assert row_of(world).sent_at == world.now[0]
+
+
+def test_thousands_are_requested_at_once(world: World) -> None:
+    world, runtime = asynchronous(world, max_instances=10)
+    messages = [Message(job="j1", number=number, generation=0) for number in range(4000)]
+    assert invoke(world.around, messages) == messages
+    assert len(runtime.taken()) == 4000
+
+
+def test_what_is_too_much_at_once_is_left_to_the_guard(world: World) -> None:
+    world, runtime = asynchronous(world, max_instances=1, max_concurrency=1)
+    submit(world, dict.fromkeys(range(130), 2))
+    assert len(runtime.taken()) == 120
+    for number in range(50):
+        world.ledger.start_shard("j1", number, 0, "main/i")
+        world.ledger.commit_shard("j1", number, 0, done=2, failed=0, counts={}, seconds={}, machine="main/i")
+    look(world)
+    assert [number for _, number, _ in runtime.taken()] == list(range(120, 130))
+
+
+def test_throttling_half_way_loses_nothing_and_repeats_nothing(world: World) -> None:
+    world, runtime = asynchronous(world)
+    runtime.refusal, runtime.takes = refused("ThrottlingException", "Rate exceeded"), 3
+    submit(world, dict.fromkeys(range(40), 2))
+    first = runtime.taken()
+    assert 3 <= len(first) < 40
+    assert len(unsent(world)) == 40 - len(first)
+    runtime.refusal = None
+    look(world)
+    assert sorted([*first, *runtime.taken()]) == [("j1", number, 0) for number in range(40)]
+    assert unsent(world) == []
+
+
+def test_a_job_waits_for_an_endpoint_that_is_not_there_yet(world: World) -> None:
+    world, service = hosted(world)
+    service.hosting.status = None
+    service.runtime.refusal = refused("ValidationError", "Endpoint demo-dev-segment of account 1 not found.")
+    submit(world, {0: 2})
+    assert unsent(world) == [0]
+    status = look(world)
+    assert (codes(status), "gpupipe up" in status["waiting"][0]["message"]) == (["error"], True)
+    service.hosting.status = "Creating"
+    world.now[0] += 60
+    assert codes(look(world)) == ["launching"]
+    assert service.runtime.taken() == []
+    service.hosting.status, service.runtime.refusal = "InService", None
+    world.now[0] += 60
+    look(world)
+    assert service.runtime.taken() == [("j1", 0, 0)]
+
+
+def test_killed_anywhere_a_redelivered_manifest_sends_the_rest(world: World) -> None:
+    world, runtime = asynchronous(world)
+    calls = 0
+    while True:
+        job = f"j{calls}"
+        world.put_job({0: 2, 1: 2}, job=job)
+        try:
+            dispatch(world.mortal(calls), [made(manifest_key(job))], lambda: 900_000)
+            killed = False
+        except Killed:
+            killed = True
+            assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
+        assert set(runtime.taken()) == {(job, 0, 0), (job, 1, 0)}
+        assert unsent(world, job) == []
+        if not killed:
+            break
+        calls += 1
+    assert calls > 8
+
+
+def test_dropins_are_sent_at_once_and_need_no_threshold(world: World) -> None:
+    world, service = hosted(world)
+    dispatch(world.around, [made("incoming/field7/a.jpg")], lambda: 900_000)
+    assert len(service.runtime.taken()) == 1
+    assert codes(look(world)) == ["launching"]
+    assert service.hosting.desired == {"main": 1}
+
+
+def test_nothing_is_sent_while_paused(world: World) -> None:
+    world, runtime = asynchronous(world)
+    look(world, "stop")
+    submit(world, {0: 2})
+    assert runtime.taken() == []
+    world.now[0] += 60
+    look(world)
+    assert runtime.taken() == []
+    look(world, "start")
+    assert runtime.taken() == [("j1", 0, 0)]
+    assert row_of(world).state is ShardState.PENDING
