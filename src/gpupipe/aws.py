@@ -64,7 +64,10 @@ PROPAGATING = (
     ("ValidationException", "does not have BatchGetImage permission"),
     ("ValidationException", "Could not find model"),
     ("ValidationException", "Could not find endpoint configuration"),
-    ("ObjectNotFoundException", "No scalable target"),
+    # Application Auto Scaling: its own role and target made just now; two changes of one target at once.
+    ("ObjectNotFoundException", "No scalable target registered"),
+    ("ValidationException", "Unable to assume IAM role"),
+    ("ConcurrentUpdateException", ""),
     ("ValidationException", "must allow AWS EventBridge Scheduler to assume"),
     ("MalformedPolicyDocument", "Invalid principal in policy"),
     ("InvalidArgument", "Unable to validate the following destination configurations"),

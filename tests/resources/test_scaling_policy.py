@@ -70,10 +70,18 @@ def test_a_step_reaches_to_one_side(
     assert_as_wanted(aws, stepping)
 
 
-def test_a_target_made_just_now_is_waited_for(aws: Aws, policy: ScalingPolicy) -> None:
-    message = "No scalable target registered for service namespace: sagemaker"
-
-    with refusing(aws, "application-autoscaling", "PutScalingPolicy", "ObjectNotFoundException", message) as calls:
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ObjectNotFoundException", "No scalable target registered for service namespace: sagemaker"),
+        ("ConcurrentUpdateException", "You already have a pending update to an Application Auto Scaling resource."),
+    ],
+)
+def test_a_target_that_is_new_or_busy_is_waited_for(aws: Aws, policy: ScalingPolicy, code: str, message: str) -> None:
+    with refusing(aws, "application-autoscaling", "PutScalingPolicy", code, message) as calls:
         made(aws, policy)
+    with refusing(aws, "application-autoscaling", "DeleteScalingPolicy", "ConcurrentUpdateException") as deletions:
+        policy.delete(aws)
 
-    assert len(calls) == 2
+    assert (len(calls), len(deletions)) == (2, 2)
+    assert policy.observe(aws) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, propagated
@@ -80,7 +81,8 @@ class ScalableTarget(Resource):
         """Its policies and scheduled actions go with it."""
         ours(self.endpoint, aws)
         if self._target(aws) is not None:
-            absent_ok(aws.client("application-autoscaling").deregister_scalable_target, **self.address)
+            deregister = partial(propagated, aws.client("application-autoscaling").deregister_scalable_target)
+            absent_ok(deregister, **self.address)
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gpupipe.aws import Aws, absent_ok, propagated
@@ -83,13 +84,13 @@ def _take_off(aws: Aws, where: Mapping[str, Any]) -> _Lifted | None:
         policies=tuple(one for one in policies if one["ResourceId"] == where["ResourceId"]),
         actions=tuple(actions),
     )
-    absent_ok(scaling.deregister_scalable_target, **where)
+    absent_ok(partial(propagated, scaling.deregister_scalable_target), **where)
     return found
 
 
 def _put_back(aws: Aws, where: Mapping[str, Any], found: _Lifted) -> None:
     scaling = aws.client("application-autoscaling")
-    scaling.register_scalable_target(**where, **_only(found.target, *TARGET))
+    propagated(scaling.register_scalable_target, **where, **_only(found.target, *TARGET))
     for policy in found.policies:
         answer = propagated(scaling.put_scaling_policy, **where, **_only(policy, *POLICY))
         _point_alarms(aws, policy["PolicyARN"], answer["PolicyARN"])

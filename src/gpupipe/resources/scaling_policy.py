@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, propagated
@@ -124,7 +125,7 @@ class ScalingPolicy(Resource):
     def delete(self, aws: Aws) -> None:
         ours(self.target.endpoint, aws)
         if self._policy(aws) is not None:
-            delete = aws.client("application-autoscaling").delete_scaling_policy
+            delete = partial(propagated, aws.client("application-autoscaling").delete_scaling_policy)
             absent_ok(delete, PolicyName=self.name, **self.target.address)
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, propagated
@@ -66,7 +67,7 @@ class ScheduledAction(Resource):
     def delete(self, aws: Aws) -> None:
         ours(self.target.endpoint, aws)
         if self._action(aws) is not None:
-            delete = aws.client("application-autoscaling").delete_scheduled_action
+            delete = partial(propagated, aws.client("application-autoscaling").delete_scheduled_action)
             absent_ok(delete, ScheduledActionName=self.name, **self.target.address)
 
     @classmethod
