@@ -72,12 +72,12 @@ class _Page:
             for angle in turn
         ]
         self.line(arc, pen=1)
-        self.line([_at(gap, hinge, face), arc[0]], pen=self.pen)
-        if self.random.random() < 0.3:
-            beside = hinge + towards * 4
-            self.line(
-                [_at(gap, hinge, face), _at(gap, beside, face), _at(gap, beside, face + gap.side * radius)], pen=1
-            )
+        leaf = [_at(gap, hinge, face), arc[0]]
+        if self.random.random() < 0.3 and gap.far - gap.near >= 9:
+            beside = hinge + towards * 3
+            self.line([*leaf, _at(gap, beside, face + gap.side * radius), _at(gap, beside, face)], pen=1)
+        else:
+            self.line(leaf)
 
     def _window(self, gap: Gap) -> None:
         """Two to four panes' lines along the wall, closed at its ends or not."""
@@ -123,7 +123,7 @@ class _Page:
             spot = self._spot(free, *size)
             if spot is not None:
                 thing(*spot, *size)
-                free[spot[1] - 4 : spot[1] + size[1] + 5, spot[0] - 4 : spot[0] + size[0] + 5] = 0
+                free[max(0, spot[1] - 8) : spot[1] + size[1] + 9, max(0, spot[0] - 8) : spot[0] + size[0] + 9] = 0
         if self.random.random() < 0.15:
             return ""
         name = NAMES[int(self.random.integers(len(NAMES)))]
@@ -146,7 +146,7 @@ class _Page:
 
     def bed(self, x: int, y: int, w: int, h: int) -> None:
         self.box(x, y, x + w, y + h)
-        self.box(x + 8, y + 8, x + w // 3, y + h - 8)
+        self.box(x + 8, y + 8, x + 18, y + h - 8)
 
     def table(self, x: int, y: int, w: int, h: int) -> None:
         self.box(x, y + 8, x + w, y + h - 8)

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from gpuworker.rooms.walls import Walls
 
 _AUTO_GAP_PX = 125.0
-_AUTO_GAP_WALLS = 12.5
+_AUTO_GAP_WALLS = 7.0
 _RUNS_AT_MOST = 400_000
 _DRIFT_PX = 2
 """How far the ends of a run may move from one row to the next and still belong to one block."""
 _RAGGED_PX = 3
-_ALIKE = 1.4
+_ALIKE = 1.2
 _PIER = 0.6
 _SMALL_WALLS = 5
 _PIER_LEAST = 1.25
+_TINY_LEASTS = 2.5
+_COLUMN, _BROADER = 0.85, 1.4
 _STRONG = 1.3
 """An end is a wall's own when the wall goes on behind it by this many times the hole's thickness."""
 
@@ -40,6 +42,10 @@ class Gap:
     def across(self) -> tuple[int, int]:
         """Where it lies through the wall."""
         return (self.top, self.bottom) if self.along == "x" else (self.left, self.right)
+
+    @property
+    def thickness(self) -> int:
+        return self.across[1] - self.across[0]
 
 
 def max_gap_px(walls: Walls, asked_px: float) -> float:
@@ -67,23 +73,36 @@ def _without_loose_ends(walls: Walls, gaps: list[Gap]) -> list[Gap]:
     A pier between two windows is as small, but its wall goes on behind it.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(walls.mask, connectivity=8, ltype=cv2.CV_32S)
-    small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) < _SMALL_WALLS * walls.usual_px
-    small[0] = False
     held = [(gap, _end_labels(gap, labels)) for gap in gaps]
     while True:
         at: dict[int, list[tuple[Gap, str]]] = {}
         for gap, (first, last) in held:
             at.setdefault(first, []).append((gap, "first"))
             at.setdefault(last, []).append((gap, "last"))
-        loose = {label for label, led_to in at.items() if small[label] and not _goes_on(led_to, _PIER_LEAST * walls.least_px)}
+        loose = {label for label, led_to in at.items() if _is_loose(stats[label].tolist(), led_to, walls)}
         if not loose:
             return [gap for gap, _ in held]
         held = [(gap, ends) for gap, ends in held if not loose & {*ends}]
 
 
-def _goes_on(led_to: list[tuple[Gap, str]], least_px: float) -> bool:
-    """Whether a small part is a pier, with a gap of its thickness on either side, or a corner between two gaps."""
-    led_to = [(gap, end) for gap, end in led_to if gap.across[1] - gap.across[0] >= least_px]
+def _is_loose(part: list[int], led_to: list[tuple[Gap, str]], walls: Walls) -> bool:
+    """Whether a part of the walls (its box and area) is small and no pier or corner between two gaps."""
+    _, _, width, height, area = part
+    if max(width, height) >= _SMALL_WALLS * walls.usual_px:
+        return False
+    if max(width, height) < _TINY_LEASTS * walls.least_px:
+        return True
+    thick = [(gap, end) for gap, end in led_to if gap.thickness >= _PIER_LEAST * walls.least_px]
+    if area >= _COLUMN * width * height:
+        # A column is broader than the wall that it happens to stand in line with.
+        thick = [
+            (gap, end) for gap, end in thick if (height if gap.along == "x" else width) <= _BROADER * gap.thickness + 3
+        ]
+    return not _leads_on(thick)
+
+
+def _leads_on(led_to: list[tuple[Gap, str]]) -> bool:
+    """Whether there is a gap of the same thickness on either side, or one along and one across."""
     if {gap.along for gap, _ in led_to} == {"x", "y"}:
         return True
     before = [gap.across for gap, end in led_to if end == "last"]
@@ -204,15 +223,18 @@ def _is_hole(mask: NDArray[np.uint8], block: _Block) -> bool:
 
 
 def _thickness_behind(mask: NDArray[np.uint8], block: _Block, towards: int) -> int:
-    """How thick the wall is just behind an end, measured through it: far more than the hole where it runs across."""
-    column = block.left - _RAGGED_PX - 1 if towards < 0 else block.right + _RAGGED_PX
-    reach = 2 * (block.bottom - block.top) + 8
-    middle = (block.top + block.bottom) // 2
-    if not 0 <= column < mask.shape[1]:
-        return 0
-    below = mask[middle : middle + reach, column]
-    above = mask[max(0, middle - reach) : middle, column][::-1]
-    return int(np.minimum.accumulate(below).sum()) + int(np.minimum.accumulate(above).sum())
+    """How thick the wall is behind an end, measured through it: far more than the hole where it runs across.
+
+    The least of some columns, since a door's leaf may stand just at the end.
+    """
+    thickness = block.bottom - block.top
+    reach, middle = 2 * thickness + 8, (block.top + block.bottom) // 2
+    near = block.left - _RAGGED_PX - 1 if towards < 0 else block.right + _RAGGED_PX
+    columns = np.clip(near + towards * np.arange(0, thickness + 1, 2), 0, mask.shape[1] - 1)
+    below = mask[middle : middle + reach, columns]
+    above = mask[max(0, middle - reach) : middle, columns][::-1]
+    through = np.minimum.accumulate(below, axis=0).sum(0) + np.minimum.accumulate(above, axis=0).sum(0)
+    return int(through[through > 0].min()) if through.any() else 0
 
 
 def _lies_free(mask: NDArray[np.uint8], block: _Block, row: int) -> bool:
@@ -222,7 +244,7 @@ def _lies_free(mask: NDArray[np.uint8], block: _Block, row: int) -> bool:
 
 
 def _depth(mask: NDArray[np.uint8], block: _Block, towards: int) -> float:
-    """For how many pixels the wall goes on behind an end, in most of the hole's rows."""
+    """For how many pixels the wall goes on behind an end, in four of five of the hole's rows."""
     reach = 4 * (block.bottom - block.top)
     rows = slice(block.top, block.bottom)
     # An end is ragged by some pixels; behind those it counts.
@@ -231,7 +253,7 @@ def _depth(mask: NDArray[np.uint8], block: _Block, towards: int) -> float:
     else:
         behind = mask[rows, block.right + _RAGGED_PX : block.right + _RAGGED_PX + reach]
     solid = np.minimum.accumulate(behind, axis=1).sum(1)
-    return float(np.median(solid)) + _RAGGED_PX if len(solid) else 0.0
+    return float(np.quantile(solid, 0.2)) + _RAGGED_PX if len(solid) else 0.0
 
 
 def mask_of(gaps: list[Gap], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-
 _WIDEST_PX = 400
 _LINE_AT_MOST_PX = 4
 """A plan whose ink is nowhere broader than this is drawn in lines alone; then those are its walls."""
@@ -16,7 +15,7 @@ _LINE_OF_USUAL = 0.22
 _FEW = 0.003
 _TEXT_WALLS = (2.5, 10.0)
 _TEXT_THICK, _TEXT_PIECE = 0.6, 0.8
-_LONG_WALLS, _SOLID = 10, 0.45
+_LONG_WALLS, _SOLID = 7, 0.35
 _LEAST_OF_USUAL = 0.45
 """Inner walls have at least this share of the usual wall's thickness, by area; lines have less."""
 
@@ -114,7 +113,9 @@ def _valley(histogram: NDArray[np.int64], usual_px: float) -> int:
     first = max(4 if usual_px >= 2 * _LINE_AT_MOST_PX else 3, round(_LINE_OF_USUAL * usual_px))
     last = max(first + 1, round(_LEAST_OF_USUAL * usual_px))
     # A window in proportion to the width makes a valley of a fine drawing that of the same drawing at any size.
-    scores = [histogram[width - max(1, width // 6) : width + max(1, width // 6)].sum() for width in range(first, last + 1)]
+    scores = [
+        histogram[width - max(1, width // 6) : width + max(1, width // 6)].sum() for width in range(first, last + 1)
+    ]
     low = [score <= max(2 * min(scores), _FEW * int(histogram.sum())) for score in scores] + [False]
     begin = low.index(True)
     return first + (begin + low.index(False, begin) - 1) // 2
