@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +16,8 @@ from tests.resources.samples import PIPELINE, Samples
 
 from gpupipe.aws import Aws
 from gpupipe.errors import ApplyError
+from gpupipe.local import emulators
+from gpupipe.local.endpoint_reports import EndpointReports
 from gpupipe.names import Stack
 from gpupipe.plan import Action, Plan, apply, plan, plan_deletion, tear_down
 from gpupipe.resources import Resource
@@ -347,18 +347,10 @@ def test_everything_goes_that_only_a_search_finds(aws: Aws, wanted: Wanted) -> N
 
 def report(aws: Aws, wanted: Wanted, **state: str) -> None:
     """What the host of its containers says of the endpoint."""
-    url = aws.endpoint("sagemaker")
+    url, keys = aws.endpoint("sagemaker"), aws.session.get_credentials()
+    account = emulators.Account(account_id=aws.stack.account, secret_key=keys.secret_key, region=aws.stack.region)
     assert url is not None
-    credential = f"Credential={aws.stack.account}/20260101/{aws.stack.region}/sagemaker/aws4_request"
-    headers = {
-        "X-Amz-Target": "SageMaker.ReportEndpoint",
-        "Content-Type": "application/x-amz-json-1.1",
-        "Authorization": f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0",
-    }
-    document = json.dumps({"EndpointName": wanted.endpoint.name, **state}).encode()
-    request = urllib.request.Request(url, data=document, headers=headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-        assert answer.status == 200
+    EndpointReports(account, url)({"EndpointName": wanted.endpoint.name, **state})
 
 
 def write_log(aws: Aws, wanted: Wanted, *lines: str) -> None:
