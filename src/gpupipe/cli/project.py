@@ -14,7 +14,7 @@ config = typer.Typer(name="config", no_args_is_help=True, rich_markup_mode=None)
 
 def init(
     context: typer.Context,
-    kind: Annotated[str, typer.Option("--kind", help="Kind of the first pipeline.")] = "queue",
+    kind: Annotated[str, typer.Option("--kind", help="Kind of the first pipeline: queue or endpoint.")] = "queue",
     target: Annotated[str, typer.Option("--target", help="local or aws.")] = "local",
     name: Annotated[str | None, typer.Option("--name", help="Name of the stack; default: the folder's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
