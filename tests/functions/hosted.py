@@ -41,6 +41,7 @@ class Hosting:
     """None: there is no endpoint."""
     failure: str = ""
     refusal: Exception | None = None
+    busy_after_update: bool = False
     at: float = NOW
 
     def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:  # noqa: N803
@@ -67,10 +68,12 @@ class Hosting:
         DesiredWeightsAndCapacities: list[dict[str, Any]],  # noqa: N803
     ) -> None:
         assert EndpointName == ENDPOINT
-        assert self.status == "InService"
+        if self.status != "InService":
+            raise refused("ValidationException", "Cannot update in-progress endpoint")
         if self.refusal is not None:
             raise self.refusal
         self.desired |= {one["VariantName"]: one["DesiredInstanceCount"] for one in DesiredWeightsAndCapacities}
+        self.status = "Updating" if self.busy_after_update else self.status
 
     def arrive(self) -> None:
         """What was asked for is there."""
@@ -90,7 +93,7 @@ class Autoscaling:
         return {"ScalableTargets": [{"ResourceId": one, "SuspendedState": state} for one in request["ResourceIds"]]}
 
     def register_scalable_target(self, **request: Any) -> None:
-        assert request["ResourceId"] == f"endpoint/{ENDPOINT}/variant/main"
+        assert request["ResourceId"].startswith(f"endpoint/{ENDPOINT}/variant/")
         assert request["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
         self.suspended = request["SuspendedState"]["DynamicScalingOutSuspended"]
         self.least += [request["MinCapacity"]] if "MinCapacity" in request else []

@@ -66,7 +66,7 @@ def test_the_guards_answer_is_its_status_and_plain_json(deployed: World) -> None
 
 def test_a_function_loads_nothing_that_does_not_ship_with_it() -> None:
     code = (
-        "import sys, gpupipe.functions.dispatch, gpupipe.functions.guard\n"
+        "from gpupipe.functions import callback, dispatch, forward, guard\nimport sys\n"
         "ours = {n for n in sys.modules if n.startswith(('gpupipe', 'gpuworker'))}\n"
         "shipped = ('gpupipe.functions', 'gpuworker.ledger', 'gpuworker.contract')\n"
         "print(sorted(n for n in ours if '.' in n and not n.startswith(shipped)))\n"

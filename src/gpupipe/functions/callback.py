@@ -68,7 +68,8 @@ def _is_history(row: ShardRecord, failure: ShardFailed) -> bool:
     """Has what it tells of been dealt with, or does the shard not need another try?"""
     if row.generation != failure.generation or not row.is_open or failure.notice in row.returned_by:
         return True
-    return row.state is ShardState.PENDING and row.sent_at > failure.at + CLOCKS_DIFFER_S
+    settled_at = max(row.sent_at, row.returned_at)  # of an earlier request, whose place another has taken or will
+    return row.state is ShardState.PENDING and settled_at > failure.at + CLOCKS_DIFFER_S
 
 
 def _is_with_another(row: ShardRecord, failure: ShardFailed) -> bool:
