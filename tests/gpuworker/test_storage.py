@@ -186,3 +186,19 @@ def test_impossible_name_is_refused_for_good(answering: Any) -> None:
     with pytest.raises(RefusedError, match="KeyTooLongError"):
         storage.put("x" * 1100, b"x")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("key", ["k", "odd//k"])
+def test_object_of_unknown_size_is_read_up_to_a_limit(station: Station, key: str) -> None:
+    station.storage.put(key, b"twelve bytes")
+    assert station.storage.get(key, at_most=12).data == b"twelve bytes"
+    with pytest.raises(ItemError) as caught:
+        station.storage.get(key, at_most=11)
+    assert caught.value.code == "too_large"
+
+
+def test_sibling_reads_another_bucket_with_the_same_credentials(station: Station) -> None:
+    other = f"{station.name}-sibling"
+    station.client("s3").create_bucket(Bucket=other)
+    station.client("s3").put_object(Bucket=other, Key="k", Body=b"theirs")
+    assert station.storage.sibling(other, retry_for_s=1.0).get("k").data == b"theirs"

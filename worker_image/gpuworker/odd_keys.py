@@ -10,6 +10,8 @@ from typing import Any
 
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 
+from gpuworker.tasks import ItemError
+
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
 _NOT_FOR_OBSTORE = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
 _ERRORS: Mapping[int, type[Exception]] = {
@@ -18,6 +20,12 @@ _ERRORS: Mapping[int, type[Exception]] = {
     409: AlreadyExistsError,
     412: PreconditionError,
 }
+
+
+def require_at_most(key: str, size: int, at_most: int | None) -> None:
+    """Raises ItemError for an object that has more bytes than may be read."""
+    if at_most is not None and size > at_most:
+        raise ItemError("too_large", f"{key} has {size:,} bytes; the limit is {at_most:,}")
 
 
 def needs_slow_way(key: str) -> bool:
@@ -35,11 +43,12 @@ class SlowWay:
         self._made: Any = None
         self._making = threading.Lock()
 
-    def get(self, key: str, *, if_match: str, version_id: str) -> dict[str, Any]:
-        """`data`, `etag` and `version_id` of an object."""
+    def get(self, key: str, *, if_match: str, version_id: str, at_most: int | None = None) -> dict[str, Any]:
+        """`data`, `etag` and `version_id` of an object. Raises ItemError where it has more than `at_most` bytes."""
         pins = {name: value for name, value in (("IfMatch", if_match), ("VersionId", version_id)) if value}
         with _errors_of_obstore():
             answer = self._client().get_object(Bucket=self._bucket, Key=key, **pins, **self._owner)
+            require_at_most(key, answer["ContentLength"], at_most)
             return {
                 "data": answer["Body"].read(),
                 "etag": answer.get("ETag", ""),

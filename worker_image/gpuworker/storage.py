@@ -23,7 +23,7 @@ from obstore.exceptions import PermissionDeniedError as DeniedError
 from obstore.store import S3Store
 
 from gpuworker.contract import Artifact
-from gpuworker.odd_keys import SlowWay, needs_slow_way
+from gpuworker.odd_keys import SlowWay, needs_slow_way, require_at_most
 from gpuworker.tasks import ItemError
 
 T = TypeVar("T")
@@ -151,7 +151,8 @@ class Storage:
         options = {name: value for name, value in (("if_match", _quoted(etag)), ("version", version_id)) if value}
         try:
             if needs_slow_way(key):
-                return Object(**self._slow_way.get(key, if_match=_quoted(etag), version_id=version_id))
+                found = self._slow_way.get(key, if_match=_quoted(etag), version_id=version_id, at_most=at_most)
+                return Object(**found)
             if size > RANGE_BYTES:
                 return self._get_ranges(key, options, size)
             return self._get_one(key, options, at_most)
@@ -171,8 +172,7 @@ class Storage:
     def _get_one(self, key: str, options: Mapping[str, Any], at_most: int | None = None) -> Object:
         answer = obstore.get(self._store, key, options=options or None)  # type: ignore[arg-type]
         meta = answer.meta
-        if at_most is not None and meta["size"] > at_most:  # its bytes have not been read yet
-            raise ItemError("too_large", f"{key} has {meta['size']:,} bytes; the limit is {at_most:,}")
+        require_at_most(key, meta["size"], at_most)  # its bytes have not been read yet
         data = answer.bytes().to_bytes()
         return Object(data=data, etag=meta["e_tag"] or "", version_id=meta["version"] or "")
 

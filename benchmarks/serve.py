@@ -1,0 +1,306 @@
+"""What it costs to have a task behind HTTP: cold start, overhead at one client, throughput at sixteen, beside a peer.
+
+    python -m benchmarks.serve [--task segment] [--image FILE] [--seconds 6] [--rounds 3]
+
+The server is the real one (`python -m gpuworker.serve`, a process of its own) and so is the task. "Bare" is a loop over
+decode, run, encode and JSON of the same image and options: in one thread for the overhead, in as many as there are
+cores for the throughput. The clients are threads of this process and take their CPU from the same cores.
+
+The peer is litserve (`pip install litserve`, which brings torch) serving the same task with a worker process a core. It
+is left out with a word where it is not installed. Rounds of everything alternate; medians count.
+
+Bars: first 200 on /ping 1.5 s after the process was started; overhead 5 ms a request; throughput 0.95 of the bare loop;
+ratio to the peer 1.0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpuworker.contract import WorkerSettings
+from gpuworker.tasks import Source, Task, make_task
+from gpuworker.turns import share_interpreter_finely
+
+COLD_BAR_S, OVERHEAD_BAR_MS, THROUGHPUT_BAR, PEER_BAR = 1.5, 5.0, 0.95, 1.0
+COLD_ROUNDS = 5
+CLIENTS = 16
+EXAMPLES = Path(__file__).parents[1] / "src/gpupipe/examples"
+IMAGES = {"segment": EXAMPLES / "photos/cat.jpg", "detect-rooms": EXAMPLES / "plans"}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"segment": {"masks": "none", "overlays": False, "thumbnails": False}}
+"""Only the record is sent back, so that the other files need not be made, in any of the loops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One task and one image."""
+
+    task: str
+    image: Path
+
+
+def options_of(task: str) -> Mapping[str, Any]:
+    """With which every loop and server runs it."""
+    return OPTIONS.get(task, {})
+
+
+def once(name: str, task: Task, data: bytes) -> bytes:
+    """What every loop does with one image."""
+    options = options_of(name)
+    decoded = task.decode(data, Source(output="image", file_name="image"), options)
+    [result] = task.run([decoded], options)
+    return json.dumps(dict(task.encode(decoded, result, options).record)).encode()
+
+
+# --- servers ---
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A process that serves the case's task."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    body: bytes
+    content_type: str
+    path: str
+    ready_s: float = 0.0
+
+    def wait(self, health: str, *, within_s: float) -> None:
+        """Until it answers 200."""
+        started = time.perf_counter()
+        while self._status(health) != 200:
+            if self.process.poll() is not None or time.perf_counter() - started > within_s:
+                raise RuntimeError(f"the server on port {self.port} did not get ready")
+            time.sleep(0.002)
+        self.ready_s = time.perf_counter() - started
+
+    def _status(self, path: str) -> int:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def client(self) -> Callable[[], bytes]:
+        """One client with a connection of its own: each call is a request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        headers = {"Content-Type": self.content_type}
+
+        def asked() -> http.client.HTTPResponse:
+            connection.request("POST", self.path, body=self.body, headers=headers)
+            return connection.getresponse()
+
+        def call() -> bytes:
+            try:
+                answer = asked()
+            except (ConnectionError, http.client.RemoteDisconnected):  # it was idle for longer than the server keeps it
+                connection.close()
+                answer = asked()
+            body = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"answered {answer.status}: {body[:300]!r}")
+            return body
+
+        return call
+
+
+@contextlib.contextmanager
+def ours(case: Case) -> Iterator[Server]:
+    """`python -m gpuworker.serve`."""
+    settings = WorkerSettings(
+        stack="bench",
+        pipeline="bench",
+        region="us-east-1",
+        account="",
+        bucket="bench",
+        queue_url="",
+        table="bench",
+        log_group="",
+        task=case.task,
+        task_options=options_of(case.task),
+    )
+    media = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}.get(case.image.suffix, "image/tiff")
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            **settings.to_environment(),
+            "GPUPIPE_BIND_HOST": "127.0.0.1",
+            "GPUPIPE_WORK_DIR": folder,
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        }
+        with _started(lambda _: ["-m", "gpuworker.serve", "serve"], environment) as (port, process):
+            body = case.image.read_bytes()
+            server = Server(port=port, process=process, body=body, content_type=media, path="/invocations")
+            server.wait("/ping", within_s=60)
+            yield server
+
+
+@contextlib.contextmanager
+def litserve(case: Case) -> Iterator[Server]:
+    """The peer."""
+    body = json.dumps({"image": base64.b64encode(case.image.read_bytes()).decode()}).encode()
+    with _started(lambda port: ["-m", "benchmarks.peer_litserve", case.task, str(port)], {}) as (port, process):
+        server = Server(port=port, process=process, body=body, content_type="application/json", path="/predict")
+        server.wait("/health", within_s=120)
+        yield server
+
+
+@contextlib.contextmanager
+def _started(
+    command: Callable[[int], list[str]], environment: Mapping[str, str]
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen(
+        [sys.executable, *command(port)],
+        env={**os.environ, **environment, "SAGEMAKER_BIND_TO_PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield port, process
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+# --- measuring ---
+
+
+def latency_ms(call: Callable[[], object], seconds: float) -> float:
+    """Median of single calls, one after the other."""
+    times = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        begin = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - begin) * 1e3)
+    return statistics.median(times)
+
+
+def per_second(calls: list[Callable[[], object]], seconds: float) -> float:
+    """How many calls all of them together finish in a second, each in a thread of its own."""
+    counts = [0] * len(calls)
+    start = threading.Barrier(len(calls) + 1)
+    ends = [0.0]
+
+    def loop(i: int) -> None:
+        try:
+            calls[i]()
+        except BaseException:
+            start.abort()
+            raise
+        start.wait(60)
+        while time.perf_counter() < ends[0]:
+            calls[i]()
+            counts[i] += 1
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        running = [threads.submit(loop, i) for i in range(len(calls))]
+        ends[0] = time.perf_counter() + 3600
+        with contextlib.suppress(threading.BrokenBarrierError):
+            start.wait(60)
+        begin = time.perf_counter()
+        ends[0] = begin + seconds
+        for one in running:
+            one.result()
+    return sum(counts) / (time.perf_counter() - begin)
+
+
+def cold_starts(case: Case) -> list[float]:
+    """Seconds from the process's start to its first 200 on /ping."""
+    seconds = []
+    for _ in range(COLD_ROUNDS):
+        with ours(case) as server:
+            seconds.append(server.ready_s)
+    return seconds
+
+
+def shown(what: str, value: str, bar: str, ok: bool) -> bool:
+    """Print one line; whether its bar was missed."""
+    print(f"{what:<58}{value:>14}   bar {bar:<8}{'ok' if ok else 'MISSED'}", flush=True)
+    return not ok
+
+
+def compare(case: Case, *, seconds: float, rounds: int) -> int:
+    """Measure and print; how many bars were missed."""
+    missed = 0
+    cold = statistics.median(cold_starts(case))
+    missed += shown("cold start to the first 200 on /ping", f"{cold:.2f} s", f"{COLD_BAR_S} s", cold <= COLD_BAR_S)
+    task, data, cores = make_task(case.task), case.image.read_bytes(), os.cpu_count() or 1
+    task.load("cpu", options_of(case.task))
+    bare = lambda: once(case.task, task, data)  # noqa: E731
+    has_peer = importlib.util.find_spec("litserve") is not None
+    figures: dict[str, list[float]] = {name: [] for name in ("overhead", "bare", "ours", "ratio", "peer", "to peer")}
+    with contextlib.ExitStack() as servers:
+        server = servers.enter_context(ours(case))
+        peer = servers.enter_context(litserve(case)) if has_peer else None
+        for _ in range(rounds):
+            alone = latency_ms(bare, seconds / 2)
+            figures["overhead"].append(latency_ms(server.client(), seconds / 2) - alone)
+            figures["bare"].append(per_second([bare] * cores, seconds))
+            figures["ours"].append(per_second([server.client() for _ in range(CLIENTS)], seconds))
+            figures["ratio"].append(figures["ours"][-1] / figures["bare"][-1])
+            if peer is not None:
+                figures["peer"].append(per_second([peer.client() for _ in range(CLIENTS)], seconds))
+                figures["to peer"].append(figures["ours"][-1] / figures["peer"][-1])
+    middle = {name: statistics.median(values) for name, values in figures.items() if values}
+    over, ratio = middle["overhead"], middle["ratio"]
+    missed += shown("overhead at one client", f"{over:.2f} ms", f"{OVERHEAD_BAR_MS} ms", over <= OVERHEAD_BAR_MS)
+    what = f"throughput, {CLIENTS} clients: {middle['ours']:.1f}/s of {middle['bare']:.1f}/s bare"
+    missed += shown(what, f"{ratio:.3f}", f"{THROUGHPUT_BAR}", ratio >= THROUGHPUT_BAR)
+    if "to peer" in middle:
+        to_peer = middle["to peer"]
+        what = f"to litserve, {cores} workers: {middle['peer']:.1f}/s"
+        missed += shown(what, f"{to_peer:.3f}", f"{PEER_BAR}", to_peer >= PEER_BAR)
+    else:
+        print("litserve is not installed: no comparison with it (pip install litserve; it brings torch)")
+    return missed
+
+
+def main() -> int:
+    """Exit status 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--task", default="segment")
+    parser.add_argument("--image", type=Path, help="default: an example that fits the task")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    image: Path = given.image or IMAGES[given.task]
+    if image.is_dir():
+        image = min(path for path in image.iterdir() if path.suffix in (".jpg", ".png", ".tif"))
+    case = Case(task=given.task, image=image)
+    share_interpreter_finely()
+    print(f"{case.task}, {image.name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    return 1 if compare(case, seconds=given.seconds, rounds=given.rounds) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
