@@ -63,7 +63,6 @@ class Cloud:
             return
         job, number, generation = request.place
         item = ItemResult(output="a", key="k", etag="e", artifacts={}, fragment={}, counts={"annotations": 3})
-        times = {"started_at": 1.0, "finished_at": 2.0}
         result = ShardResult(
             job=job,
             number=number,
@@ -73,7 +72,8 @@ class Cloud:
             header={},
             items=[item],
             failures=[],
-            **times,
+            started_at=1.0,
+            finished_at=2.0,
         )
         key = result_key(*request.place)
         if key not in self.world.keys(key):
@@ -103,7 +103,7 @@ class Cloud:
     def fail(self, request: Request, reason: str) -> None:
         job, number, generation = request.place
         self.open.remove(request)
-        about = {"job": job, "number": number, "generation": generation}
+        about: dict[str, Any] = {"job": job, "number": number, "generation": generation}
         self.told.append(failed(self.world, reason, notice=f"n{len(self.told)}", **about))
 
     def lose(self, request: Request) -> None:
