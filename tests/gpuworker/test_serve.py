@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from tests.gpuworker.serving.container import Container, Reply
 from tests.gpuworker.station import Station, until
@@ -283,3 +285,18 @@ def test_real_images_are_segmented(container: Container) -> None:
     assert coco == replies[0].json
     assert container.invoke(tiff, "image/tiff").status == 200
     assert (container.invoke(cat[:5000], "image/jpeg").status, container.invoke(b"text").status) == (400, 422)
+
+
+def test_rooms_of_a_floor_plan_are_found(container: Container) -> None:
+    # given a plan of two rooms
+    plan = np.full((400, 700), 255, np.uint8)
+    for left in (40, 340):
+        cv2.rectangle(plan, (left, 40), (left + 300, 360), 0, 10)
+    png = cv2.imencode(".png", plan)[1].tobytes()
+    container.start("serve", module=ENTRY, task="detect-rooms", task_options={"labels": "off"})
+    # when
+    rooms, coco = container.invoke(png), container.invoke(png, accept="application/json; format=coco")
+    # then
+    assert (rooms.status, rooms.json["room_count"], rooms.json["image_shape"][:2]) == (200, 2, [400, 700])
+    assert [one["bbox"] for one in coco.json["annotations"]] == [room["bbox"] for room in rooms.json["rooms"]]
+    assert (coco.json["categories"][0]["name"], coco.json["info"]["variant"]) == ("room", "main")
