@@ -129,6 +129,8 @@ def status_text(document: Mapping[str, Any]) -> str:
     lines += [f"not in gpupipe.toml any more: {name}" for name in document["unwanted"]]
     if local := document.get("local"):
         lines.append(f"local target: {local['phase']}, files in {local['folder']}")
-        lines += [f"  {one['name']:<11} pid {one['pid']:<7} {one['url']}" for one in local["processes"]]
+        lines += [f"  {one['name']:<11} pid {one['pid']:<7} {one['url']}".rstrip() for one in local["processes"]]
+        for one in local.get("containers", ()):
+            lines.append(f"  container   pid {one['pid']:<7} {one['variant']}/{one['instance']}, {one['state']}")
         lines.append('  for the AWS CLI: eval "$(gpupipe local env)"; aws s3 ls')
     return "\n".join(lines)
