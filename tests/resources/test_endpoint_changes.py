@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -39,7 +39,6 @@ class Wanted:
     weights: tuple[tuple[str, float], ...] = (("main", 1.0), ("other", 1.0))
     asynchronous: bool = True
     initial: int = 1
-    tags: tuple[tuple[str, str], ...] = field(default=())
 
     @property
     def samples(self) -> Samples:
@@ -319,6 +318,25 @@ def test_a_rollback_is_told_and_keeps_the_old(aws: Aws, wanted: Wanted) -> None:
     assert set(before) < set(configs(aws))
     assert scaling(aws) == SCALED
     assert ("update", "endpoint") in steps(planned(aws, changed))
+
+
+def test_what_a_killed_update_left_unscaled_is_scaled_again(aws: Aws, wanted: Wanted) -> None:
+    up(aws, wanted)
+    targets = [one for one in wanted.resources if isinstance(one, ScalableTarget)]
+    for target in targets:
+        aws.client("application-autoscaling").deregister_scalable_target(**target.address)
+
+    made = planned(aws, wanted)
+    assert {kind for action, kind in steps(made) if action == "create"} == {
+        "scalable target",
+        "scaling policy",
+        "scheduled action",
+    }
+    assert {kind for action, kind in steps(made) if action == "update"} == {"metric alarm"}
+    apply(made, aws)
+
+    assert scaling(aws) == SCALED
+    assert planned(aws, wanted).is_empty
 
 
 def test_everything_goes(aws: Aws, wanted: Wanted) -> None:
