@@ -32,6 +32,8 @@ def test_from_submit_to_none_again(world: World) -> None:
         world.ledger.commit_shard("j1", number, 0, done=10, failed=0, counts={}, seconds={}, machine="main/i")
     world.now[0] += 3600
     look(world)
+    (record,) = world.ledger.machines("segment")
+    assert record.state is MachineState.RUNNING
     service.hosting.desired = service.hosting.current = {"main": 0}  # by its own scaling
     world.now[0] += 60
     assert look(world)["existing"] == 0

@@ -58,8 +58,9 @@ class Hosted:
                 self._scale(instances, reason)
 
     def arm(self, record: MachineRecord) -> None:
-        """Its runs end by scaling, which says nothing about the work."""
-        self._around.ledger.change_machine(record.pipeline, record.machine, excused=True)
+        """SageMaker counts instances that serve; their runs end by scaling, which says nothing about the work."""
+        there = {"state": MachineState.RUNNING, "last_seen_at": self._around.clock(), "excused": True}
+        self._around.ledger.change_machine(record.pipeline, record.machine, **there)
 
     def disarm(self, machine: str) -> None:
         """Nothing watches over single instances."""
