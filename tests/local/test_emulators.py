@@ -192,3 +192,10 @@ def test_start_error_ends_with_the_emulators_own_words(tmp_path: Path) -> None:
     # when it is waited for
     with pytest.raises(TargetError, match="ended while starting"):
         emulators.wait_ready("ministack", tmp_path, process=process, port=port)
+
+
+def test_requests_go_to_the_endpoint_room_where_there_is_one() -> None:
+    ports = {"moto": 1, "ministack": 2}
+    assert emulators.endpoints(ports)["sagemaker-runtime"] == "http://127.0.0.1:1"
+    found = emulators.endpoints({**ports, emulators.RUNTIME: 3})
+    assert (found["sagemaker-runtime"], found["sagemaker"]) == ("http://127.0.0.1:3", "http://127.0.0.1:1")

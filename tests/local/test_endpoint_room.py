@@ -151,6 +151,17 @@ def test_deleted_endpoint_loses_its_containers(endpoint_room: Room) -> None:
     endpoint_room.step_until(lambda: not list((endpoint_room.folder.containers / name).glob("*")))
 
 
+def test_one_endpoint_in_trouble_does_not_concern_the_others(endpoint_room: Room) -> None:
+    # given an endpoint whose configuration was deleted before the room had seen it
+    sagemaker, name = endpoint_room.client("sagemaker"), unique("endpoint")
+    config = make_config(sagemaker, unique("config"))
+    make_endpoint(sagemaker, name, config)
+    sagemaker.delete_endpoint_config(EndpointConfigName=config)
+    # then another is served
+    assert endpoint_room.ask(started(endpoint_room))
+    assert endpoint_room.described(name)["EndpointStatus"] == "Creating"
+
+
 def test_next_supervisor_adopts_what_runs(endpoint_room: Room) -> None:
     # given an endpoint in service whose supervisor was killed: its room is forgotten, not closed
     name = started(endpoint_room)

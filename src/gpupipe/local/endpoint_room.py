@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gpupipe.errors import GpupipeError
 from gpupipe.local.async_requests import AsyncRequests
 from gpupipe.local.autoscaler import Autoscaler
 from gpupipe.local.configuration import RoomSettings
@@ -67,12 +70,13 @@ class EndpointRoom:
 
     def step(self) -> None:
         """Bring the containers in line with SageMaker once."""
-        described = {name: self._described(name) for name in self._endpoints()}
-        hosted = {name: self._keep(name, one) for name, one in described.items() if one}
+        described = {name: one for name in self._endpoints() if (one := self._described(name))}
+        kept = {name: self._keep(name, one) for name, one in described.items()}
+        hosted = {name: one for name, one in kept.items() if one}
         self._directory.publish(hosted)
-        for name in set(self._deployments) - set(hosted):
+        for name in set(self._deployments) - set(described):
             self._take_away(name)
-        self._forget_requests(set(hosted))
+        self._forget_requests(set(described))
         loads = [self._load(described[name], one) for name, one in hosted.items()]
         self._metrics.put(loads)
         self._autoscaler.step(loads)
@@ -109,8 +113,9 @@ class EndpointRoom:
         sagemaker = self._client("sagemaker")
         try:
             found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
-        except sagemaker.exceptions.ClientError:
-            log.info("%s: gone", name)
+        except sagemaker.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationException":
+                raise
             return {}
         return found
 
@@ -152,7 +157,15 @@ class EndpointRoom:
 
     # --- acting on it -------------------------------------------------------------------------------------------
 
-    def _keep(self, name: str, described: Mapping[str, Any]) -> Hosted:
+    def _keep(self, name: str, described: Mapping[str, Any]) -> Hosted | None:
+        """Bring one endpoint in line; what goes wrong with it does not concern the others."""
+        try:
+            return self._kept(name, described)
+        except (BotoCoreError, ClientError, GpupipeError, OSError):
+            log.exception("%s: cannot be brought in line; tried again", name)
+            return None
+
+    def _kept(self, name: str, described: Mapping[str, Any]) -> Hosted:
         deployment = self._deployment(name)
         report = deployment.step(
             self._wanted(described), command=[self._settings().worker_python], environment=self._environment
