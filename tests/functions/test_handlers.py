@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from tests.functions.conftest import World, made
 
-from gpupipe.functions import dispatch, guard
+from gpupipe.functions import callback, dispatch, forward, guard
 from gpupipe.functions.settings import VARIABLE
 from gpupipe.functions.surroundings import surroundings
 
@@ -62,6 +62,19 @@ def test_the_guards_answer_is_its_status_and_plain_json(deployed: World) -> None
     assert json.loads(json.dumps(status)) == status
     assert deployed.ledger.guard_status("segment") == status
     assert deployed.ledger.acquire_lease("segment", "another", 1) is True
+
+
+def test_forward_names_the_message_that_is_to_come_again(deployed: World) -> None:
+    about = {"receiptHandle": "r", "attributes": {"ApproximateReceiveCount": "1"}}
+    answer = forward.handler({"Records": [{"messageId": "m1", "body": "no message", **about}]}, Context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert forward.handler({}, Context()) == {"batchItemFailures": []}
+
+
+def test_callback_leaves_what_is_not_ours(deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
+    callback.handler({"Records": [{"Sns": {"MessageId": "n1", "Message": "hello"}}]}, Context())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["event"] == "foreign_request_failed"
 
 
 def test_a_function_loads_nothing_that_does_not_ship_with_it() -> None:
