@@ -24,7 +24,7 @@ from gpuworker.rooms.binarise import flattened, ink_of
 from gpuworker.rooms.deskew import skew_of, straightening, turned, turned_back
 from gpuworker.rooms.gaps import bridged, gaps_of, max_gap_px
 from gpuworker.rooms.options import Options
-from gpuworker.rooms.regions import regions_of
+from gpuworker.rooms.regions import LEAST_BREADTH_WALLS, Bounds, regions_of
 from gpuworker.rooms.walls import walls_of
 
 VERSION = "1"
@@ -67,13 +67,12 @@ def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) ->
         return Rooms(rooms=[], rejected=Counter(), skew_deg=skew, wall_px=0.0, gaps=0)
     gaps = gaps_of(walls, max_gap_px(walls, options.max_gap * scale))
     page_area = height * width / scale**2
-    found = regions_of(
-        walls.mask,
-        bridged(walls.mask, gaps),
+    bounds = Bounds(
         least_area=options.least_area(page_area) * scale**2,
         most_area=options.most_area(page_area) * scale**2,
-        usual_wall_px=walls.usual_px,
+        least_breadth_px=LEAST_BREADTH_WALLS * walls.usual_px,
         epsilon_factor=options.epsilon_factor,
     )
+    found = regions_of(walls.mask, bridged(walls.mask, gaps), bounds)
     rooms = [Room(corners=turned_back(region.corners, matrix), enclosed=region.enclosed) for region in found.regions]
     return Rooms(rooms=rooms, rejected=found.rejected, skew_deg=skew, wall_px=walls.usual_px, gaps=len(gaps))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,7 +12,8 @@ from gpuworker.rooms.walls import Walls
 
 _AUTO_GAP_PX = 125.0
 _AUTO_GAP_WALLS = 7.0
-_RUNS_AT_MOST = 400_000
+_RUNS_AT_MOST = 200_000
+_HOLES_AT_MOST = 3_000
 _DRIFT_PX = 2
 """How far the ends of a run may move from one row to the next and still belong to one block."""
 _RAGGED_PX = 3
@@ -143,11 +143,11 @@ def _gap(block: _Block, *, along: str) -> Gap:
     return Gap(along=along, left=block.top, top=start, right=block.bottom, bottom=end)
 
 
-def _holes(walls: Walls, mask: NDArray[np.uint8], max_gap: float) -> Iterator[_Block]:
+def _holes(walls: Walls, mask: NDArray[np.uint8], max_gap: float) -> list[_Block]:
+    """The holes of rows; none at all where there are more candidates than any plan has: that is noise."""
     thinnest, thickest = 0.8 * walls.least_px, 1.2 * walls.most_px + 2
-    for block in _blocks(mask, max_gap):
-        if thinnest <= block.bottom - block.top <= thickest and _is_hole(mask, block):
-            yield block
+    candidates = [block for block in _blocks(mask, max_gap) if thinnest <= block.bottom - block.top <= thickest]
+    return [block for block in candidates if _is_hole(mask, block)] if len(candidates) <= _HOLES_AT_MOST else []
 
 
 def _blocks(mask: NDArray[np.uint8], max_gap: float) -> list[_Block]:

@@ -125,7 +125,7 @@ def label_of(corners: NDArray[np.float64], texts: Sequence[Text]) -> str:
     outline = corners.astype(np.float32)
     inside = [one for one in texts if is_name(one.text) and cv2.pointPolygonTest(outline, (one.x, one.y), False) >= 0]
     inside.sort(key=lambda one: (round(one.y / max(1.0, one.height)), one.x))
-    return " ".join(one.text for one in inside)[:_LABEL_AT_MOST].strip()
+    return " ".join(one.text for one in inside)[:_LABEL_AT_MOST].strip(" .,:;-_|")
 
 
 def is_name(text: str) -> bool:

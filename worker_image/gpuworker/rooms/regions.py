@@ -9,8 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST_BREADTH_WALLS = 1.6
+LEAST_BREADTH_WALLS = 1.6
 """A room is broader than this many usual walls; less is the hollow of a double wall or a duct."""
+_LEAST_FILL = 0.05
+
+
+_LEAST_ENCLOSED = 0.3
+"""At least this share of a room's outline is wall; less was made of gaps between things that are none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,51 +34,59 @@ class Found:
     rejected: Counter[str]
 
 
-def regions_of(
-    walls: NDArray[np.uint8],
-    closed: NDArray[np.uint8],
-    *,
-    least_area: float,
-    most_area: float,
-    usual_wall_px: float,
-    epsilon_factor: float,
-) -> Found:
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a room may be: its area in pixels, its breadth, and how much its outline may be simplified."""
+
+    least_area: float
+    most_area: float
+    least_breadth_px: float
+    epsilon_factor: float
+
+
+def regions_of(walls: NDArray[np.uint8], closed: NDArray[np.uint8], bounds: Bounds) -> Found:
     """Rooms among the parts of the paper that `closed` (walls and bridged holes, H×W of 0 and 1) keeps apart."""
-    page = cv2.copyMakeBorder(closed, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    free: NDArray[np.uint8] = (page == 0).view(np.uint8)
+    free: NDArray[np.uint8] = (cv2.copyMakeBorder(closed, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0) == 0).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(free, connectivity=4, ltype=cv2.CV_32S)
+    outside = int(labels[0, 0])
+    broad = _broad(free, labels, count, bounds.least_breadth_px)
     rejected: Counter[str] = Counter()
     regions = []
-    outside = int(labels[0, 0])
     for number in range(1, count):
-        if number == outside:
-            continue
         left, top, width, height, area = (int(value) for value in stats[number])
-        if area < least_area:
-            # Crumbs between strokes are not worth a count.
-            rejected["too_small"] += area >= least_area / 10
+        # Crumbs between strokes are not worth a count.
+        if number == outside or area < bounds.least_area / 10:
             continue
-        if area > most_area:
-            rejected["too_large"] += 1
-            continue
-        crop = (labels[top : top + height, left : left + width] == number).view(np.uint8)
-        reason = _refusal(crop, usual_wall_px)
+        reason = _refusal(area, width * height, bounds, broad=bool(broad[number]))
         if reason:
             rejected[reason] += 1
             continue
+        crop = (labels[top : top + height, left : left + width] == number).view(np.uint8)
         outline = _outline(crop) + np.array([left - 1, top - 1], np.int32)
-        corners = _simplified(outline, epsilon_factor)
-        if len(corners) < 3:
-            rejected["too_thin"] += 1
-            continue
-        regions.append(Region(corners=corners, enclosed=_enclosed(walls, outline)))
-    return Found(regions=regions, rejected=+rejected)
+        corners, enclosed = _simplified(outline, bounds.epsilon_factor), _enclosed(walls, outline)
+        if len(corners) < 3 or enclosed < _LEAST_ENCLOSED:
+            rejected["too_thin" if len(corners) < 3 else "open"] += 1
+        else:
+            regions.append(Region(corners=corners, enclosed=enclosed))
+    return Found(regions=regions, rejected=rejected)
 
 
-def _refusal(crop: NDArray[np.uint8], usual_wall_px: float) -> str:
-    padded = cv2.copyMakeBorder(crop, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    breadth = 2 * float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
-    return "too_thin" if breadth < _LEAST_BREADTH_WALLS * usual_wall_px else ""
+def _broad(
+    free: NDArray[np.uint8], labels: NDArray[np.int32], count: int, least_breadth_px: float
+) -> NDArray[np.bool_]:
+    """For each label whether a disc of that diameter fits in; one pass for all of them."""
+    distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+    return np.bincount(labels[2 * distance >= least_breadth_px], minlength=count) > 0
+
+
+def _refusal(area: int, box_area: int, bounds: Bounds, *, broad: bool) -> str:
+    """Why a region is no room; "" where it may be one."""
+    if area < bounds.least_area:
+        return "too_small"
+    if area > bounds.most_area:
+        return "too_large"
+    # What fills so little of its box is a stripe or a web, and would cost a page's work to trace.
+    return "" if broad and area >= _LEAST_FILL * box_area else "too_thin"
 
 
 def _outline(crop: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -49,12 +49,20 @@ def _broad(ink: NDArray[np.uint8], least: int, usual_px: float) -> NDArray[np.ui
     """Strokes into which an upright square of this side fits, which keeps corners, or a disc, for oblique walls."""
     square = np.ones((least, least), np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (least, least))
-    by_square, by_disc = (
-        cv2.morphologyEx(ink, cv2.MORPH_OPEN, shape, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        for shape in (square, disc)
-    )
+    by_square, by_disc = _opened(ink, square), _opened(ink, disc)
     thick = by_square | by_disc
     return _wall_like(thick & _not_text(ink, thick, usual_px), least)
+
+
+def _opened(ink: NDArray[np.uint8], shape: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Morphological opening; cv2's own moves everything by a pixel where the shape's side is even."""
+    middle = shape.shape[0] // 2
+    back = shape.shape[0] - 1 - middle
+    edge = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+    opened: NDArray[np.uint8] = cv2.dilate(
+        cv2.erode(ink, shape, anchor=(middle, middle), **edge), shape[::-1, ::-1], anchor=(back, back), **edge
+    )
+    return opened
 
 
 def _not_text(ink: NDArray[np.uint8], thick: NDArray[np.uint8], usual_px: float) -> NDArray[np.uint8]:
@@ -113,9 +121,9 @@ def _valley(histogram: NDArray[np.int64], usual_px: float) -> int:
     first = max(4 if usual_px >= 2 * _LINE_AT_MOST_PX else 3, round(_LINE_OF_USUAL * usual_px))
     last = max(first + 1, round(_LEAST_OF_USUAL * usual_px))
     # A window in proportion to the width makes a valley of a fine drawing that of the same drawing at any size.
-    scores = [
-        histogram[width - max(1, width // 6) : width + max(1, width // 6)].sum() for width in range(first, last + 1)
-    ]
-    low = [score <= max(2 * min(scores), _FEW * int(histogram.sum())) for score in scores] + [False]
+    windows = [(width, max(1, width // 6)) for width in range(first, last + 1)]
+    scores = [int(histogram[width - reach : width + reach].sum()) for width, reach in windows]
+    few = max(2 * min(scores), _FEW * int(histogram.sum()))
+    low = [*(score <= few for score in scores), False]
     begin = low.index(True)
     return first + (begin + low.index(False, begin) - 1) // 2
