@@ -1,14 +1,18 @@
-"""Which pipeline has an endpoint, and how that endpoint stands."""
+"""Which pipeline has an endpoint, how that endpoint stands, and what it means where it gives no answer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from gpupipe.aws import Aws, error_code
 from gpupipe.config import Config
 from gpupipe.errors import ConfigError, InvocationError, NotDeployedError, UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
+from gpupipe.jobs.refusals import Refusal, read_refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +78,32 @@ def no_endpoint(ctx: JobsContext, state: EndpointState | None) -> NotDeployedErr
         return InvocationError(f"endpoint {name} has failed: {reason}.", hint=hint)
     hint = "It takes a few minutes: run the same command again once `gpupipe status` says InService."
     return InvocationError(f"endpoint {name} is {state.status}.", hint=hint)
+
+
+@contextmanager
+def at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
+    """Turn what the runtime says inside into errors that name the cause: the model, or the endpoint's state."""
+    from botocore.exceptions import ClientError
+
+    with explained(f"invoke endpoint {ctx.aws.stack.endpoint(ctx.pipeline)}"):
+        try:
+            yield
+        except ClientError as error:
+            code = error_code(error)
+            if code == "ModelError":
+                raise refused(ctx, image, _model_error(error.response)) from error
+            if code in ("ValidationError", "ValidationException", "ModelNotReadyException"):
+                state = describe(ctx)
+                if state is None or state.status not in ("InService", "Updating"):
+                    raise no_endpoint(ctx, state) from error
+            raise
+
+
+def _model_error(response: Mapping[str, Any]) -> Refusal:
+    text = response.get("OriginalMessage") or response.get("Error", {}).get("Message", "")
+    return read_refusal(str(text), int(response.get("OriginalStatusCode") or 0))
+
+
+def refused(ctx: JobsContext, image: str, refusal: Refusal) -> InvocationError:
+    """The error for an image that the model did not take or could not work on."""
+    return InvocationError(f"{image}: {refusal.words}.", hint=refusal.hint(ctx.pipeline))

@@ -19,12 +19,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from gpupipe.aws import absent_ok, error_code
+from gpupipe.aws import absent_ok
 from gpupipe.errors import InputError, InvocationError, StoppedError, UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.endpoints import EndpointState, describe, no_endpoint
-from gpupipe.jobs.refusals import Refusal, read_refusal
+from gpupipe.jobs.endpoints import EndpointState, at_endpoint, describe, no_endpoint, refused
+from gpupipe.jobs.refusals import read_refusal
 from gpupipe.jobs.sources import LocalFile, content_type, require_image, shown
 from gpupipe.jobs.transfer import open_store
 from gpupipe.jobs.upload import Upload, upload_one
@@ -171,7 +171,7 @@ class _Realtime:
             body = opened.read()
         self._on_progress(InvokeProgress(step="send"))
         identity, begun = _new_id(), time.monotonic()
-        with _at_endpoint(self._ctx, str(self._file)):
+        with at_endpoint(self._ctx, str(self._file)):
             told = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint(
                 EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
                 Body=body,
@@ -240,7 +240,7 @@ class _Asynchronous:
 
     def _send(self, location: str) -> Mapping[str, Any]:
         self._on_progress(InvokeProgress(step="send"))
-        with _at_endpoint(self._ctx, str(self._file)):
+        with at_endpoint(self._ctx, str(self._file)):
             answer: Mapping[str, Any] = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint_async(
                 EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
                 InputLocation=location,
@@ -260,7 +260,7 @@ class _Asynchronous:
                 return body
             failed = _read(self._ctx, failure) if failure else None
             if failed is not None:
-                raise _refused(self._ctx, str(self._file), read_refusal(failed.decode(errors="replace")))
+                raise refused(self._ctx, str(self._file), read_refusal(failed.decode(errors="replace")))
             if waited_s - looked_at >= LOOK_EVERY_S:
                 looked_at = waited_s
                 self._look(waited_s)
@@ -327,31 +327,3 @@ def _later(output: str, failure: str) -> str:
     """Where the answer will be."""
     instead = f" (a failure: {failure})" if failure else ""
     return f"Its answer will be at {output}{instead}: `aws s3 cp {output} -` prints it."
-
-
-@contextmanager
-def _at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
-    """Turn what the runtime says inside into errors that name the cause: the model, or the endpoint's state."""
-    from botocore.exceptions import ClientError
-
-    with explained(f"invoke endpoint {ctx.aws.stack.endpoint(ctx.pipeline)}"):
-        try:
-            yield
-        except ClientError as error:
-            code = error_code(error)
-            if code == "ModelError":
-                raise _refused(ctx, image, _model_error(error.response)) from error
-            if code in ("ValidationError", "ValidationException", "ModelNotReadyException"):
-                state = describe(ctx)
-                if state is None or state.status not in ("InService", "Updating"):
-                    raise no_endpoint(ctx, state) from error
-            raise
-
-
-def _model_error(response: Mapping[str, Any]) -> Refusal:
-    text = response.get("OriginalMessage") or response.get("Error", {}).get("Message", "")
-    return read_refusal(str(text), int(response.get("OriginalStatusCode") or 0))
-
-
-def _refused(ctx: JobsContext, image: str, refusal: Refusal) -> InvocationError:
-    return InvocationError(f"{image}: {refusal.words}.", hint=refusal.hint(ctx.pipeline))
