@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.jobs.crew import MACHINE, Crew
-from tests.jobs.desk import PIPELINE, Desk, a_photo
+from tests.jobs.desk import PIPELINE, Desk, a_config, a_photo
 
+from gpupipe.jobs import JobsContext
 from gpupipe.jobs.cancel import cancel
 from gpupipe.jobs.events import announce_manifest, announce_objects
 from gpupipe.jobs.rebuild import Rebuilt, rebuild
@@ -145,6 +146,18 @@ def test_the_guard_sends_what_is_missing_in_the_queue_and_no_more(crew: Crew, tm
     for number in (1, 2):
         crew.commit(job, number)
     assert state_of(crew, job) is JobState.FINISHED
+
+
+def test_of_an_endpoint_what_is_open_comes_back_as_sent_by_nobody(crew: Crew, tmp_path: Path) -> None:
+    # given a job of an asynchronous endpoint, whose requests are in nobody's queue of ours
+    job = a_job(crew, tmp_path)
+    crew.commit(job, 0)
+    crew.forget_everything()
+    ctx = crew.desk.ctx
+    rebuild(JobsContext.of(ctx.aws, a_config(ctx.aws.stack, kind="endpoint")))
+    # then the guard has to send the shards that are open, and those alone
+    assert [row.number for row in crew.ledger.shards(job) if row.is_unsent and row.is_open] == [1, 2]
+    assert crew.totals(job).done == 2
 
 
 def test_where_the_queue_kept_its_messages_none_is_sent_twice(crew: Crew, tmp_path: Path) -> None:
