@@ -18,7 +18,7 @@ from gpupipe.jobs.endpoints import EndpointState
 from gpupipe.jobs.invoke import Answer, InvokeProgress
 from gpupipe.local.emulators import Emulators
 
-ROOMS = {
+ROOMS: dict[str, Any] = {
     "status": "success",
     "room_count": 2,
     "rooms": [
@@ -52,6 +52,13 @@ def test_rooms_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].split() == ["1", "KITCHEN", "51,234", "10", "20", "300", "200", "4"]
     assert lines[3].split() == ["2", "2,000", "400", "20", "50", "40", "3"]
     assert lines[-1] == "plan.png: 2 rooms, in 0.46 s by variant main"
+
+
+def test_without_any_label_there_is_no_column_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    unnamed = {"rooms": [{name: value for name, value in room.items() if name != "label"} for room in ROOMS["rooms"]]}
+    lines = shown(capsys, an_answer(unnamed)).splitlines()
+    assert lines[0].split() == ["room", "area", "x", "y", "width", "height", "corners"]
+    assert lines[2].split() == ["1", "51,234", "10", "20", "300", "200", "4"]
 
 
 def test_no_room_is_said(capsys: pytest.CaptureFixture[str]) -> None:

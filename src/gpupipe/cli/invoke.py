@@ -124,11 +124,13 @@ def _table(result: Any) -> Table | None:
     rooms = result.get("rooms") if isinstance(result, Mapping) else None
     if not isinstance(rooms, list) or not rooms:
         return None
-    table = new_table("room", "label", "area", "x", "y", "width", "height", "corners", right=_NUMBERS)
+    labels = ["label"] if any(room.get("label") for room in rooms) else []  # text is read where there is OCR
+    table = new_table("room", *labels, "area", "x", "y", "width", "height", "corners", right=_NUMBERS)
     for number, room in enumerate(rooms, 1):
         corners = room.get("polygon") or ()
         box = [_number(value) for value in (*(room.get("bbox") or ()), "", "", "", "")[:4]]
-        add_row(table, str(number), str(room.get("label") or ""), _number(room.get("area")), *box, str(len(corners)))
+        label = [str(room.get("label") or "")] * len(labels)
+        add_row(table, str(number), *label, _number(room.get("area")), *box, str(len(corners)))
     return table
 
 
