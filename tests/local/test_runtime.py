@@ -175,7 +175,7 @@ class TestInvokeEndpointAsync:
         assert said["responseParameters"]["outputLocation"] == answer["OutputLocation"]
         assert said["eventSource"] == "aws:sagemaker"
         assert not heard_bad()
-        assert not list(endpoint_room.folder.requests.glob("*/*.json"))
+        until(lambda: endpoint_room.backlog(name) == 0)
 
     def test_request_without_id_gets_one_and_may_carry_its_body(self, endpoint_room: Room) -> None:
         bucket = endpoint_room.bucket()
@@ -223,13 +223,21 @@ class TestInvokeEndpointAsync:
         assert endpoint_room.read(answer["FailureLocation"])
         assert endpoint_room.read(answer["OutputLocation"]) is None
 
-    def test_missing_input_is_a_client_error(self, endpoint_room: Room) -> None:
-        bucket = endpoint_room.bucket()
+    @pytest.mark.parametrize("bucket", ["bucket-of-nobody", "No_Bucket"])
+    def test_missing_input_is_a_client_error(self, endpoint_room: Room, bucket: str) -> None:
         topic, heard = endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket, error=topic))
+        name = started(endpoint_room, asynchronous=asynchronous(endpoint_room.bucket(), error=topic))
         endpoint_room.ask_async(name, f"s3://{bucket}/missing.json")
         (said,) = until(heard)
         assert said["failureReason"].startswith(f'ClientError: Could not access data at "s3://{bucket}/missing.json"')
+        until(lambda: endpoint_room.backlog(name) == 0)
+
+    def test_result_that_cannot_be_written_is_a_failure(self, endpoint_room: Room) -> None:
+        topic, heard = endpoint_room.topic()
+        name = started(endpoint_room, asynchronous=asynchronous("bucket-of-nobody", error=topic))
+        endpoint_room.ask_async(name, endpoint_room.put(endpoint_room.bucket(), {}))
+        (said,) = until(heard)
+        assert 'Could not write to "s3://bucket-of-nobody/responses/' in said["failureReason"]
 
     def test_no_container_gets_more_at_once_than_it_may(self, endpoint_room: Room) -> None:
         # given two instances of two at once each

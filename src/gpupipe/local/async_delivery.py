@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from gpupipe.local.async_requests import AsyncRequest, AsyncRequests
 from gpupipe.local.emulators import Account
@@ -143,8 +143,8 @@ class AsyncDelivery(threading.Thread):
         try:
             found = self._s3.get_object(Bucket=bucket, Key=key)
             return found["Body"].read(), found.get("ContentType") or OCTETS
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        except (ClientError, ParamValidationError) as error:
+            if not _is_final(error):
                 raise
             raise FailedError(f'ClientError: Could not access data at "{request.input_location}": {error}') from error
 
@@ -178,8 +178,8 @@ class AsyncDelivery(threading.Thread):
         try:
             typed = {"ContentType": content_type} if content_type else {}
             self._s3.put_object(Bucket=bucket, Key=key, Body=outcome.body, **typed)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        except (ClientError, ParamValidationError) as error:
+            if not _is_final(error):
                 raise
             log.warning("%s: could not write %s: %s", request.inference_id, location, error)
             return FailedError(f'ClientError: Could not write to "{location}": {error}')
@@ -188,8 +188,8 @@ class AsyncDelivery(threading.Thread):
     def _tell(self, topic: str, document: dict[str, Any]) -> None:
         try:
             self._sns.publish(TopicArn=topic, Message=json.dumps(document))
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        except (ClientError, ParamValidationError) as error:
+            if not _is_final(error):
                 raise
             log.warning("%s was not told of %s: %s", topic, document["inferenceId"], error)
 
@@ -217,6 +217,13 @@ def notification(request: AsyncRequest, outcome: Reply | FailedError, *, region:
         return {**about, "failureReason": str(outcome), **({"responseParameters": where} if where else {})}
     response = {"contentType": outcome.content_type, "outputLocation": request.output_location}
     return {**about, "responseParameters": response}
+
+
+def _is_final(error: ClientError | ParamValidationError) -> bool:
+    """Whether another try would fare no better; an emulator that is being started again answers 5xx or nothing."""
+    if isinstance(error, ParamValidationError):
+        return True
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"]) < 500
 
 
 def _iso(seconds: float) -> str:
