@@ -1,13 +1,15 @@
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.local.clients import Client
 from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.rooms import Room, unique
 
 from gpupipe.local.autoscaler import CONCURRENCY_METRIC, INVOCATIONS_METRIC, Memory, Policy, ScaledVariant, decide
-from gpupipe.local.endpoint_metrics import Load, data
+from gpupipe.local.endpoint_metrics import Load, counts, data
 
 TRACK = Policy(metric="ApproximateBacklogSizePerInstance", target=4.0, in_cooldown_s=60.0, out_cooldown_s=30.0)
 WAKE = Policy(adjustment=1)
@@ -89,6 +91,28 @@ def test_metrics_are_those_of_sagemaker() -> None:
     expected = {"ApproximateBacklogSize": 5, "ApproximateBacklogSizePerInstance": 2.5, "HasBacklogWithoutCapacity": 0}
     assert found == expected
     assert {one["MetricName"]: one["Value"] for one in data(load(0, backlog=1))}["HasBacklogWithoutCapacity"] == 1
+
+
+def test_average_of_the_errors_is_the_share_that_failed(hosted_client: Client) -> None:
+    # given a variant of whose seven requests two have failed
+    before, now = load(1, invocations=3), replace(load(1, invocations=10), errors={"main": 2}, endpoint=unique("e"))
+    # when that is put
+    cloudwatch = hosted_client("cloudwatch")
+    cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=counts(before, now))
+    # then CloudWatch knows the share
+    moment = datetime.now(UTC)
+    dimensions = {"EndpointName": now.endpoint, "VariantName": "main"}
+    (point,) = cloudwatch.get_metric_statistics(
+        Namespace="AWS/SageMaker",
+        MetricName="Invocation5XXErrors",
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+        StartTime=moment - timedelta(minutes=5),
+        EndTime=moment + timedelta(minutes=5),
+        Period=3600,
+        Statistics=["Average", "Sum"],
+    )["Datapoints"]
+    assert (round(point["Average"], 3), point["Sum"]) == (0.286, 2)
+    assert counts(now, now) == []
 
 
 def register(room: Room, name: str, *, idle_s: int, **suspended: Any) -> None:

@@ -130,8 +130,11 @@ class AsyncDelivery(threading.Thread):
         try:
             reply = ask(instance, asked, timeout_s=request.timeout_s)
         except InvocationError as error:
+            self._directory.failed(request.endpoint, instance)
             raise FailedError(self._sentence(str(error), 0, request)) from error
         if not reply.is_good:
+            if reply.status >= 500:
+                self._directory.failed(request.endpoint, instance)
             raise FailedError(self._sentence(reply.text, reply.status, request), body=reply.body)
         return reply
 

@@ -207,6 +207,7 @@ class EndpointRoom:
             desired=desired,
             ready={one.name: len(one.instances) for one in hosted.variants},
             invocations=given,
+            errors={one.name: self._directory.errors(hosted.name, one.name) for one in hosted.variants},
             in_flight={one.name: sum(instance.in_flight for instance in one.instances) for one in hosted.variants},
         )
 

@@ -61,6 +61,7 @@ class Directory:
         self._hosted: Mapping[str, Hosted] = {}
         self._credit: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._invocations: Counter[tuple[str, str]] = Counter()
+        self._errors: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     def publish(self, hosted: Mapping[str, Hosted]) -> None:
@@ -91,6 +92,15 @@ class Directory:
         with self._lock:
             instance.in_flight -= 1
         self.changed()
+
+    def failed(self, endpoint: str, instance: Instance) -> None:
+        """Count an invocation that the container answered with 5xx, or not at all."""
+        with self._lock:
+            self._errors[endpoint, instance.variant] += 1
+
+    def errors(self, endpoint: str, variant: str) -> int:
+        """How many requests to a variant failed by the model's fault so far."""
+        return self._errors[endpoint, variant]
 
     def invocations(self, endpoint: str, variant: str) -> int:
         """How many requests a variant was given so far."""

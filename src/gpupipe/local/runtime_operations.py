@@ -112,6 +112,8 @@ class RuntimeOperations:
 
     def _model_error(self, message: str, status: int, instance: Instance, endpoint: str) -> Answer:
         account = self._account
+        if not 400 <= status < 500:
+            self._directory.failed(endpoint, instance)
         group = f"{GROUP_PREFIX}{endpoint}:log-stream:{stream_name(instance.variant, instance.name)}"
         return refusal(
             424,
