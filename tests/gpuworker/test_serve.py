@@ -281,6 +281,8 @@ def test_real_images_are_segmented(container: Container) -> None:
     for reply in replies:
         names = {category["id"]: category["name"] for category in reply.json["categories"]}
         assert "cat" in {names[one["category_id"]] for one in reply.json["annotations"]}
+    options = replies[0].json["info"]["options"]
+    assert (options["overlays"], options["masks"]) == (False, "none"), "nobody gets these files"
     coco = container.invoke(cat, "image/jpeg", accept="application/json; format=coco").json
     assert coco == replies[0].json
     assert container.invoke(tiff, "image/tiff").status == 200

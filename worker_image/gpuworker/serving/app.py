@@ -90,7 +90,8 @@ class App:
             body = await held.read(head, receive, limit_bytes=limit)
             self._require_room()
             if media_type != requests.JSON:
-                return await self._image(_image_of(body, media_type, self._service.options), wish, receive)
+                options = self._service.answer_options(self._service.options)
+                return await self._image(_image_of(body, media_type, options), wish, receive)
             document = requests.read_document(body)
             if requests.is_shard(document):
                 return await self._shard(document, receive)
@@ -112,7 +113,7 @@ class App:
 
     def _referenced(self, reference: requests.Reference) -> Image:
         try:
-            options = merged(reference.options, self._service.options)
+            options = self._service.answer_options(merged(reference.options, self._service.options))
         except OptionsError as error:
             raise refused(422, "bad_options", str(error)) from error
         if self._buckets is None:

@@ -11,10 +11,11 @@ An item that cannot be processed raises `ItemError` (from decode or encode) or y
 (from run); any other exception is a bug and becomes the failure `internal_error` of that item. Running out of memory
 in `run` halves the batch.
 
-A task may have two more methods, which the stream uses where they are there:
+A task may have more methods, which are used where they are there:
 
     decoded_bytes(data, source, options) -> int   what `decode` will hold, by the header; else it is guessed by size
     run_reduced(decoded, options) -> result       one item that does not fit alone, done frugally (in tiles)
+    answer_options(options) -> options            the same without the files, where only the record is wanted (HTTP)
 """
 
 from __future__ import annotations

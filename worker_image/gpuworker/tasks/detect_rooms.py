@@ -59,6 +59,10 @@ class DetectRooms:
         chosen = Options.of(options)
         return coco.header(engine=self.engine_info(options), options=chosen.as_plain(), names=["room"])
 
+    def answer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same without the files beside the record."""
+        return {**options, "overlays": False, "thumbnails": False}
+
     def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
         return decoding_bytes(data, Options.of(options).limits, enough_px=ENOUGH_PX)

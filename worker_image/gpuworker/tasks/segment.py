@@ -58,6 +58,10 @@ class Segment:
         engine = self._engine(chosen)
         return coco.header(engine=engine.info, options=chosen.as_plain(), names=engine.categories(chosen))
 
+    def answer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same without the files beside the record."""
+        return {**options, "masks": "none", "overlays": False, "thumbnails": False}
+
     def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
         chosen = Options.of(options)
