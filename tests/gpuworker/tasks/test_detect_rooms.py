@@ -1,0 +1,135 @@
+"""The task from bytes to files: record, COCO and pictures agree, and bad input is an ItemError."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from tests.gpuworker import pictures
+from tests.gpuworker.rooms.drawn import house, turned
+
+import gpupipe.examples
+from gpuworker import coco
+from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
+
+PLANS = Path(gpupipe.examples.__file__).parent / "plans"
+ROOMS = {"cottage.png": 7, "house.png": 11, "offices.png": 15}
+
+
+@cache
+def task() -> Task:
+    made = make_task("detect-rooms")
+    made.load("cpu", {"labels": "off"})
+    return made
+
+
+def done(data: bytes, name: str = "plan.png", **options: Any) -> Encoded:
+    source = Source(output=f"house/{name.partition('.')[0]}", file_name=f"house/{name}")
+    options = {"labels": "off", **options}
+    decoded = task().decode(data, source, options)
+    (result,) = task().run([decoded], options)
+    return task().encode(decoded, result, options)
+
+
+class TestResult:
+    @pytest.mark.parametrize("name", sorted(ROOMS))
+    def test_the_example_plans_have_their_rooms(self, name: str) -> None:
+        encoded = done((PLANS / name).read_bytes(), name)
+        assert encoded.record["status"] == "success"
+        assert encoded.record["room_count"] == len(encoded.record["rooms"]) == ROOMS[name]
+        assert encoded.counts == {"annotations": ROOMS[name], "rooms": ROOMS[name]}
+
+    def test_record_and_coco_agree(self, tmp_path: Path) -> None:
+        encoded = done((PLANS / "house.png").read_bytes())
+        path = tmp_path / "coco.json"
+        path.write_text(json.dumps(coco.record(task().shard_header({"labels": "off"}), encoded.fragment)))
+        document = COCO(str(path))
+        assert [category["name"] for category in document.cats.values()] == ["room"]
+        for room, annotation in zip(encoded.record["rooms"], document.loadAnns(document.getAnnIds()), strict=True):
+            assert np.array(room["polygon"]).ravel().tolist() == annotation["segmentation"][0]
+            assert (room["bbox"], room["area"]) == (annotation["bbox"], annotation["area"])
+            mask = document.annToMask(annotation)
+            assert mask.sum() == pytest.approx(room["area"], rel=0.03)
+
+    def test_the_record_says_how_it_was_made(self) -> None:
+        record = done(pictures.png(turned(house(), 2.0))).record
+        assert record["image_shape"] == [400, 600, 3]
+        assert record["metadata"]["file_name"] == "house/plan.png"
+        assert record["metadata"]["engine"]["name"] == "opencv-rooms"
+        assert record["metadata"]["options"]["epsilon_factor"] == 0.01
+        assert record["metadata"]["skew_deg"] == pytest.approx(2.0, abs=0.15)
+        assert record["metadata"]["wall_px"] == pytest.approx(10, abs=1)
+        json.dumps(record)
+
+    def test_refused_regions_are_counted(self) -> None:
+        record = done(pictures.png(house()), min_area=70_000).record
+        assert record["rejected"] == {"too_small": 2}
+        assert record["rooms"] == []
+
+    def test_pictures_have_the_size_of_pictures(self) -> None:
+        files = done(pictures.png(house())).files
+        assert set(files) == {"overlay.jpg", "thumb.jpg"}
+        overlay = cv2.imdecode(np.frombuffer(files["overlay.jpg"].data, np.uint8), cv2.IMREAD_COLOR)
+        assert max(overlay.shape) == 800
+        assert done(pictures.png(house()), overlays=False, thumbnails=False).files == {}
+
+    def test_the_same_bytes_give_the_same_result(self) -> None:
+        first, second = (done((PLANS / "cottage.png").read_bytes()) for _ in range(2))
+        assert first == second
+
+
+class TestSizes:
+    def test_a_large_scan_is_answered_in_its_own_pixels(self) -> None:
+        large = cv2.resize(house(door=(295, 150, 305, 210)), (6000, 4000), interpolation=cv2.INTER_NEAREST)
+        rooms = done(pictures.png(large)).record["rooms"]
+        assert len(rooms) == 2
+        assert rooms[0]["area"] == pytest.approx(100 * 235 * 280, rel=0.02)
+        assert rooms[0]["bbox"] == pytest.approx([600, 600, 2350, 2800], abs=20)
+
+    @pytest.mark.parametrize(
+        "pixels",
+        [house()[:, :, 0], house().astype(np.uint16) * 257, np.dstack([house(), np.full((400, 600), 255, np.uint8)])],
+        ids=["grey", "16 bits", "alpha"],
+    )
+    def test_any_kind_of_pixels(self, pixels: np.ndarray) -> None:
+        assert done(pictures.png(pixels)).record["room_count"] == 2
+
+    def test_an_orientation_is_applied(self) -> None:
+        stored = pictures.stored_as(house(), 6)
+        assert done(pictures.jpeg(stored, orientation=6)).record["image_shape"] == [400, 600, 3]
+
+    def test_one_pixel_has_no_room(self) -> None:
+        assert done(pictures.png(np.zeros((1, 1, 3), np.uint8))).record["room_count"] == 0
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [(b"", "empty"), (b"no image at all", "unsupported"), (pictures.png(house())[:300], "truncated")],
+    )
+    def test_bad_bytes(self, data: bytes, code: str) -> None:
+        with pytest.raises(ItemError) as caught:
+            done(data)
+        assert caught.value.code == code
+
+    def test_too_many_pixels(self) -> None:
+        with pytest.raises(ItemError) as caught:
+            done(pictures.png(house()), max_pixels=1000)
+        assert caught.value.code == "too_large"
+
+    def test_memory_is_told_before_it_is_taken(self) -> None:
+        data, source = pictures.png(house()), Source(output="a", file_name="a.png")
+        assert task().decoded_bytes(data, source, {}) >= 400 * 600 * 3
+        assert task().decode(data, source, {"overlays": False}).cost_bytes >= 400 * 600 * 20
+
+    @pytest.mark.skipif(importlib.util.find_spec("rapidocr") is not None, reason="the OCR package is installed")
+    def test_labels_without_the_package_are_refused_when_loading(self) -> None:
+        with pytest.raises(ValueError, match=r"gpupipe\[ocr\]"):
+            make_task("detect-rooms").load("cpu", {"labels": "on"})
