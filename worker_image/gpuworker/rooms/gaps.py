@@ -17,11 +17,13 @@ _HOLES_AT_MOST = 3_000
 _DRIFT_PX = 2
 """How far the ends of a run may move from one row to the next and still belong to one block."""
 _RAGGED_PX = 3
+_NUB_PX = 8
 _ALIKE = 1.2
 _PIER = 0.6
 _SMALL_WALLS = 5
-_PIER_LEAST = 1.25
-_TINY_LEASTS = 2.5
+_PIER_LEAST = 1.15
+_STUB_LEASTS = 6
+_TINY_LEASTS = 3.0
 _COLUMN, _BROADER = 0.85, 1.4
 _STRONG = 1.3
 """An end is a wall's own when the wall goes on behind it by this many times the hole's thickness."""
@@ -92,7 +94,9 @@ def _is_loose(part: list[int], led_to: list[tuple[Gap, str]], walls: Walls) -> b
         return False
     if max(width, height) < _TINY_LEASTS * walls.least_px:
         return True
-    thick = [(gap, end) for gap, end in led_to if gap.thickness >= _PIER_LEAST * walls.least_px]
+    thick = led_to
+    if max(width, height) < _STUB_LEASTS * walls.least_px:
+        thick = [(gap, end) for gap, end in led_to if gap.thickness >= _PIER_LEAST * walls.least_px]
     if area >= _COLUMN * width * height:
         # A column is broader than the wall that it happens to stand in line with.
         thick = [
@@ -146,8 +150,23 @@ def _gap(block: _Block, *, along: str) -> Gap:
 def _holes(walls: Walls, mask: NDArray[np.uint8], max_gap: float) -> list[_Block]:
     """The holes of rows; none at all where there are more candidates than any plan has: that is noise."""
     thinnest, thickest = 0.8 * walls.least_px, 1.2 * walls.most_px + 2
-    candidates = [block for block in _blocks(mask, max_gap) if thinnest <= block.bottom - block.top <= thickest]
+    blocks = [block for block in _blocks(mask, max_gap) if block.bottom - block.top <= thickest]
+    candidates = [block for block in [*blocks, *_joined(blocks)] if thinnest <= block.bottom - block.top <= thickest]
     return [block for block in candidates if _is_hole(mask, block)] if len(candidates) <= _HOLES_AT_MOST else []
+
+
+def _joined(blocks: list[_Block]) -> list[_Block]:
+    """Blocks one upon the other whose ends differ by a nub, such as the foot of a door's swing, as one."""
+    by_top: dict[int, list[_Block]] = {}
+    for block in blocks:
+        by_top.setdefault(block.top, []).append(block)
+    return [
+        _Block(left=max(a.left, b.left), right=min(a.right, b.right), top=a.top, bottom=b.bottom)
+        for a in blocks
+        for b in by_top.get(a.bottom, ())
+        if abs(a.left - b.left) <= _NUB_PX and abs(a.right - b.right) <= _NUB_PX
+        if max(a.left, b.left) < min(a.right, b.right)
+    ]
 
 
 def _blocks(mask: NDArray[np.uint8], max_gap: float) -> list[_Block]:
@@ -225,7 +244,7 @@ def _is_hole(mask: NDArray[np.uint8], block: _Block) -> bool:
 def _thickness_behind(mask: NDArray[np.uint8], block: _Block, towards: int) -> int:
     """How thick the wall is behind an end, measured through it: far more than the hole where it runs across.
 
-    The least of some columns, since a door's leaf may stand just at the end.
+    The middle of some columns, since a door's leaf may stand just at the end, or a nub before a wall.
     """
     thickness = block.bottom - block.top
     reach, middle = 2 * thickness + 8, (block.top + block.bottom) // 2
@@ -234,7 +253,8 @@ def _thickness_behind(mask: NDArray[np.uint8], block: _Block, towards: int) -> i
     below = mask[middle : middle + reach, columns]
     above = mask[max(0, middle - reach) : middle, columns][::-1]
     through = np.minimum.accumulate(below, axis=0).sum(0) + np.minimum.accumulate(above, axis=0).sum(0)
-    return int(through[through > 0].min()) if through.any() else 0
+    through = np.sort(through[through > 0])
+    return int(through[(len(through) - 1) // 2]) if len(through) else 0
 
 
 def _lies_free(mask: NDArray[np.uint8], block: _Block, row: int) -> bool:

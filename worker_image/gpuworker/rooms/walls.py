@@ -123,7 +123,7 @@ def _valley(histogram: NDArray[np.int64], usual_px: float) -> int:
     # A window in proportion to the width makes a valley of a fine drawing that of the same drawing at any size.
     windows = [(width, max(1, width // 6)) for width in range(first, last + 1)]
     scores = [int(histogram[width - reach : width + reach].sum()) for width, reach in windows]
-    few = max(2 * min(scores), _FEW * int(histogram.sum()))
+    few = max(1.3 * min(scores), _FEW * int(histogram.sum()))
     low = [*(score <= few for score in scores), False]
     begin = low.index(True)
     return first + (begin + low.index(False, begin) - 1) // 2
