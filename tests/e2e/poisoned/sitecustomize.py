@@ -2,4 +2,8 @@
 
 from gpuworker import tasks
 
-tasks.TASKS = {**tasks.TASKS, "segment": "poisoned_task:PoisonedSegment"}
+tasks.TASKS = {
+    **tasks.TASKS,
+    "segment": "poisoned_task:PoisonedSegment",
+    "detect-rooms": "poisoned_rooms:PoisonedRooms",
+}
