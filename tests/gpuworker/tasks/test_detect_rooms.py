@@ -19,6 +19,8 @@ import gpupipe.examples
 from gpuworker import coco
 from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 PLANS = Path(gpupipe.examples.__file__).parent / "plans"
 ROOMS = {"cottage.png": 7, "house.png": 11, "offices.png": 15}
 

@@ -20,6 +20,7 @@ _RAGGED_PX = 3
 _NUB_PX = 8
 _ALIKE = 1.2
 _PIER = 0.6
+_CERTAIN = 2.0
 _SMALL_WALLS = 5
 _PIER_LEAST = 1.15
 _STUB_LEASTS = 6
@@ -237,7 +238,7 @@ def _is_hole(mask: NDArray[np.uint8], block: _Block) -> bool:
     own = [behind <= _ALIKE * thickness + 3 for behind in across]
     deep = [_depth(mask, block, towards) / thickness for towards in (-1, 1)]
     if all(own):
-        return min(deep) >= _PIER and max(deep) >= 1.0
+        return (min(deep) >= _PIER and max(deep) >= 1.0) or max(deep) >= _CERTAIN
     return any(is_own and depth >= _STRONG for is_own, depth in zip(own, deep, strict=True))
 
 
