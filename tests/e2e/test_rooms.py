@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -101,8 +104,6 @@ def test_each_result_names_the_variant_that_made_it(owner: Person) -> None:
     job = next(one["job"] for one in owner.types("jobs", "--json").document if one["project"] == "house")
     s3, bucket = owner.client("s3"), plans_bucket(owner)
     keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=f"jobs/{job}/results/")["Contents"]]
-    import gzip
-
     for key in keys:
         result = json.loads(gzip.decompress(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
         assert result["machine"].startswith("main/")
@@ -201,6 +202,19 @@ def test_a_change_is_planned_as_it_will_happen(owner: Person) -> None:
     owner.types("up", "--yes")
     assert owner.types("plan", "--json").document["changes"] == 0
     report = owner.types("run", str(PLANS), "--pipeline", "rooms", "--project", "changed", "--json").document
+    assert report["done"] == 3
+
+
+def test_it_comes_back_after_the_emulator_was_killed(owner: Person) -> None:
+    # Given an emulator that forgot the endpoint, and nobody who noticed
+    processes = owner.types("status", "--json").document["local"]["processes"]
+    for one in processes:
+        if one["name"] in ("supervisor", "moto"):
+            os.kill(one["pid"], signal.SIGKILL)
+
+    # Then the next command finds all of it, and the next job is done
+    assert owner.types("plan", "--json").document["changes"] == 0
+    report = owner.types("run", str(PLANS), "--pipeline", "rooms", "--project", "after", "--json").document
     assert report["done"] == 3
 
 

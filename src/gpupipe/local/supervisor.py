@@ -128,20 +128,28 @@ class Supervisor:
         imds = self._imds = MetadataService(bound_socket(self._record.ports.get(METADATA, 0)))
         self._note(ports={**self._record.ports, RUNTIME: runtime.port, METADATA: imds.port})
         self._rooms = self._furnished(pair, imds, runtime)
+        self._apply_again(pair)
         self._report_ready(pair)
 
     def _bring_up(self, pair: EmulatorPair, *, killed: bool) -> None:
-        """Emulators running, answering, and holding what was applied."""
+        """Emulators running and answering."""
         pair.bring_up()
         if killed:
             self._folder.add_notice(LOST)
-        self._apply_again(pair)
 
     def _apply_again(self, pair: EmulatorPair) -> None:
-        """Make what `gpupipe up` had made, where an emulator forgot it; a failure is told, not fatal: `up` mends it."""
+        """Make what `gpupipe up` had made, where an emulator forgot it; the rooms work meanwhile, for an endpoint is
+        only there when its containers are."""
         self._next_apply = time.monotonic() + APPLY_AGAIN_S
         if not self._record.must_apply:
             return
+        applying = threading.Thread(target=self._apply, args=(pair,), name="apply", daemon=True)
+        applying.start()
+        while applying.is_alive() and not self._stop.wait(STEP_S):
+            self._step_rooms()
+
+    def _apply(self, pair: EmulatorPair) -> None:
+        """A failure is told, not fatal: `up` mends it."""
         try:
             if config := apply.applied_config(self._folder):
                 apply.apply_again(config, self._aws(pair))
@@ -201,12 +209,15 @@ class Supervisor:
                 self._recover(self._pair)
             elif time.monotonic() >= self._next_apply:
                 self._apply_again(self._pair)
-            for room in self._rooms:
-                try:
-                    room.step()
-                except Exception:
-                    # An emulator that has just died, or a mistake of ours: neither may end the daemon.
-                    log.exception("%s could not do its work; it tries again", type(room).__name__)
+            self._step_rooms()
+
+    def _step_rooms(self) -> None:
+        for room in self._rooms:
+            try:
+                room.step()
+            except Exception:
+                # An emulator that has just died, or a mistake of ours: neither may end the daemon.
+                log.exception("%s could not do its work; it tries again", type(room).__name__)
 
     def _recover(self, pair: EmulatorPair) -> None:
         dead, endpoints = pair.dead, pair.endpoints
@@ -218,6 +229,7 @@ class Supervisor:
         if pair.endpoints != endpoints and self._imds and self._runtime:
             self._close_rooms()  # the machines know the old addresses: they are booted again
             self._rooms = self._furnished(pair, self._imds, self._runtime)
+        self._apply_again(pair)
         self._report_ready(pair)
 
     # --- ending -------------------------------------------------------------------------------------------------
