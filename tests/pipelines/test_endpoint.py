@@ -30,6 +30,7 @@ from gpupipe.resources.topic import Topic
 from gpuworker.contract import WorkerSettings
 
 MODES = ("async", "realtime")
+ANSWERS = ("requests/", "responses/", "errors/")
 
 
 def told(function: Function) -> FunctionSettings:
@@ -255,11 +256,23 @@ def test_callback_is_told_of_failures_and_of_nothing_else() -> None:
 # --- the bucket and the logs --------------------------------------------------------------------------------
 
 
-def test_what_sagemaker_writes_of_each_request_goes_after_a_month() -> None:
-    bucket = only(rooms(), Bucket, "data-123456789012-eu-west-1")
-    expiring = {rule.prefix: rule.expire_days for rule in bucket.lifecycle if rule.expire_days}
+def expiring(**settings: Any) -> dict[str, int]:
+    bucket = only(rooms(**settings), Bucket, "data-123456789012-eu-west-1")
+    return {rule.prefix: rule.expire_days for rule in bucket.lifecycle if rule.expire_days}
 
-    assert expiring == {"requests/": 30, "responses/": 30, "errors/": 30, "logs/": 30}
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_sagemaker_writes_of_each_request_goes_after_a_month(mode: str) -> None:
+    """In real time too: an endpoint that was asynchronous before has left some."""
+    assert expiring(mode=mode) == {"requests/": 30, "responses/": 30, "errors/": 30, "logs/": 30}
+
+
+def test_images_and_results_of_requests_go_no_later_than_those_of_jobs() -> None:
+    sooner = expiring(retention={"inputs_days": 3, "processed_days": 7})
+    later = expiring(retention={"inputs_days": 90, "processed_days": 90})
+
+    assert {prefix: sooner[prefix] for prefix in ANSWERS} == {"requests/": 3, "responses/": 7, "errors/": 7}
+    assert {later[prefix] for prefix in ANSWERS} == {30}
 
 
 def test_answers_do_not_start_anything() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gpupipe.config import Retention
 from gpupipe.names import Stack
 from gpupipe.pipelines.endpoint import EndpointPipeline
 from gpupipe.pipelines.intake.parts import Intake, data_bucket, event_queue, with_dead_letters, work_queue
@@ -18,7 +19,8 @@ FORWARD_TIMEOUT_S = 90
 WORK_VISIBILITY_S = 600
 """At least six times the function's timeout, as AWS advises."""
 ANSWERS_DAYS = 30
-"""What SageMaker writes of each invocation, and the images of `gpupipe invoke`; results are kept elsewhere."""
+"""What SageMaker writes of each invocation, and the images of `gpupipe invoke`, are kept no longer; results are kept
+elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +58,26 @@ def parts_of(
 ) -> Parts:
     """The parts of the pipeline called `pipeline`."""
     is_async = settings.mode == "async"
-    answers = dict.fromkeys((contract.REQUESTS, contract.RESPONSES, contract.ERRORS), ANSWERS_DAYS)
     work = work_queue(stack, pipeline, visibility_timeout_s=WORK_VISIBILITY_S, max_receives=settings.max_tries)
     return Parts(
         stack=stack,
         pipeline=pipeline,
         settings=settings,
         table=table,
-        bucket=data_bucket(stack, pipeline, settings.retention, more=answers if is_async else None),
+        bucket=data_bucket(stack, pipeline, settings.retention, more=_kept_days(settings.retention)),
         events=event_queue(stack, pipeline),
         work=None if is_async else work,
         success=Topic(stack=stack, pipeline=pipeline, name=stack.success_topic(pipeline)) if is_async else None,
         error=Topic(stack=stack, pipeline=pipeline, name=stack.error_topic(pipeline)) if is_async else None,
         endpoints=endpoints,
     )
+
+
+def _kept_days(retention: Retention) -> dict[str, int]:
+    """Prefix -> days. Requests hold images and answers results, so they go no later than those of jobs.
+
+    In either mode: what an endpoint wrote while it was asynchronous has to go as well.
+    """
+    inputs = min(ANSWERS_DAYS, retention.inputs_days or ANSWERS_DAYS)
+    results = min(ANSWERS_DAYS, retention.processed_days or ANSWERS_DAYS)
+    return {contract.REQUESTS: inputs, contract.RESPONSES: results, contract.ERRORS: results}
