@@ -42,6 +42,8 @@ class Hosting:
     failure: str = ""
     refusal: Exception | None = None
     busy_after_update: bool = False
+    asked: int = 0
+    """How often it was told to scale, and did."""
     at: float = NOW
 
     def describe_endpoint(self, *, EndpointName: str) -> dict[str, Any]:  # noqa: N803
@@ -72,6 +74,7 @@ class Hosting:
             raise refused("ValidationException", "Cannot update in-progress endpoint")
         if self.refusal is not None:
             raise self.refusal
+        self.asked += 1
         self.desired |= {one["VariantName"]: one["DesiredInstanceCount"] for one in DesiredWeightsAndCapacities}
         self.status = "Updating" if self.busy_after_update else self.status
 

@@ -125,6 +125,27 @@ def test_of_two_variants_the_second_is_woken_when_sagemaker_takes_it(world: Worl
     assert service.hosting.desired == {"a": 1, "b": 1}
 
 
+def test_an_instance_that_never_came_is_asked_for_again(world: World) -> None:
+    """SageMaker found no room: the endpoint is in service again, still with the count that it was asked for."""
+    world, service = hosted(world)
+    submit(world, {0: 10})
+    look(world)
+    asked = service.hosting.asked
+    service.hosting.failure = "Unable to provision requested ML compute capacity"
+    service.hosting.at = world.now[0]
+
+    world.now[0] += 240
+    look(world)
+    assert service.hosting.asked == asked
+    world.now[0] += 120
+    look(world)
+    assert service.hosting.asked == asked + 1
+    service.hosting.arrive()
+    world.now[0] += 600
+    look(world)
+    assert service.hosting.asked == asked + 1
+
+
 def test_failing_requests_are_told(world: World) -> None:
     world, _ = hosted(world)
     submit(world, {0: 10})

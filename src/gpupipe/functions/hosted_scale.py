@@ -11,6 +11,8 @@ from gpupipe.functions.view import Endpoint, JobView, Variant, View
 
 REASONABLE_S = 300.0
 """Work that one invocation slot is left alone with when the endpoint is woken; its own scaling adds more."""
+ASK_AGAIN_S = 300.0
+"""An endpoint in service without the instances that it was asked for so long ago has given up on them."""
 IDLE_GRACE_S = 900.0
 """Its own scaling comes first."""
 
@@ -86,6 +88,7 @@ def _wake(view: View, result: Scaling) -> None:
     """From none only: how many instances work needs for long is for its own scaling to find out."""
     serving = [variant for variant in _variants(view) if variant.weight > 0] or _variants(view)
     asleep = [variant for variant in serving if not variant.desired and not variant.current]
+    asleep += [variant for variant in serving if _never_came(view, variant)]
     if not result.wanted or not asleep:
         return
     weights = sum(variant.weight for variant in serving) or 1.0
@@ -97,6 +100,12 @@ def _wake(view: View, result: Scaling) -> None:
             "launching",
             f"The endpoint was asked for {sum(counts.values())} x {types}; from none this takes 4 to 8 minutes.",
         )
+
+
+def _never_came(view: View, variant: Variant) -> bool:
+    """Was it asked for, and does SageMaker do nothing more about it? It had no room, and is to be asked again."""
+    since = view.endpoint.changed_at if view.endpoint else view.now
+    return variant.desired > 0 and not variant.current and view.now - since > ASK_AGAIN_S
 
 
 def _put_to_sleep(view: View, jobs: Sequence[JobView], result: Scaling) -> None:
