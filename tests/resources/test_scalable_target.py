@@ -58,6 +58,34 @@ def test_that_it_is_suspended_is_told_and_no_difference(aws: Aws, target: Scalab
     assert_as_wanted(aws, target)
 
 
+def test_one_that_the_guard_holds_at_none_stays_there(aws: Aws, target: ScalableTarget) -> None:
+    """`up` while a pipeline is stopped or over budget must not start what the guard has just ended."""
+    kept = replace(target, min_instances=1)
+    made(aws, kept)
+    scaling = aws.client("application-autoscaling")
+    held = {"DynamicScalingOutSuspended": True}
+    scaling.register_scalable_target(**kept.address, MinCapacity=0, SuspendedState=held)
+    assert_as_wanted(aws, kept)
+
+    more = replace(kept, max_instances=5)
+    more.update(aws, frozenset({"max_instances"}))
+
+    (found,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    assert (found["MinCapacity"], found["MaxCapacity"]) == (0, 5)
+    assert_as_wanted(aws, more)
+
+
+def test_a_minimum_that_somebody_changed_is_a_difference(aws: Aws, target: ScalableTarget) -> None:
+    kept = replace(target, min_instances=1)
+    made(aws, kept)
+    aws.client("application-autoscaling").register_scalable_target(**kept.address, MinCapacity=0)
+
+    observed = kept.observe(aws)
+
+    assert observed is not None
+    assert observed.fields["min_instances"] == 0
+
+
 def test_it_goes_with_an_endpoint_that_is_made_anew(aws: Aws, target: ScalableTarget) -> None:
     made(aws, target)
     failed = {"EndpointName": target.endpoint.name, "EndpointStatus": "Failed"}

@@ -62,10 +62,11 @@ class ScalableTarget(Resource):
         if target is None or not self.endpoint.stays(aws):
             return None
         suspended = [name for name, is_off in (target.get("SuspendedState") or {}).items() if is_off]
+        least = self.min_instances if _is_held(target) else target["MinCapacity"]
         return Observed(
             owner=self.stack.id,
             note=", ".join(suspended),
-            fields={"min_instances": target["MinCapacity"], "max_instances": target["MaxCapacity"]},
+            fields={"min_instances": least, "max_instances": target["MaxCapacity"]},
         )
 
     def create(self, aws: Aws) -> None:
@@ -103,14 +104,21 @@ class ScalableTarget(Resource):
 
     def _register(self, aws: Aws) -> None:
         # Tags are taken at birth only; a registration of what is registered must not name them.
-        tags: dict[str, Any] = {} if self._target(aws) else {"Tags": self.tags}
+        known = self._target(aws)
+        tags: dict[str, Any] = {} if known else {"Tags": self.tags}
         propagated(
             aws.client("application-autoscaling").register_scalable_target,
             **self.address,
-            MinCapacity=self.min_instances,
+            MinCapacity=0 if known and _is_held(known) else self.min_instances,
             MaxCapacity=self.max_instances,
             **tags,
         )
+
+
+def _is_held(target: Mapping[str, Any]) -> bool:
+    """Does the guard hold it at none (stopped, or over budget)? It gives the minimum back when it lets go."""
+    suspended = target.get("SuspendedState") or {}
+    return target["MinCapacity"] == 0 and bool(suspended.get("DynamicScalingOutSuspended"))
 
 
 def endpoints_of(aws: Aws) -> dict[str, Endpoint]:
