@@ -313,6 +313,14 @@ def test_what_always_runs_is_paid_by_the_month() -> None:
     assert "At most 4 at once." in note(mode="realtime", variants=TWO)
 
 
+def test_what_is_kept_warm_is_paid_by_the_hour() -> None:
+    warm = {"start": "0 8 ? * MON-FRI *", "end": "0 18 ? * MON-FRI *", "min_instances": 3}
+    text = note(mode="realtime", variants=TWO, compute={"max_instances": 3}, keep_warm=warm)
+
+    assert "From cron(0 8 ? * MON-FRI *) to cron(0 18 ? * MON-FRI *) 4 more run: $1.03 an hour." in text
+    assert "cron" not in note(mode="realtime")
+
+
 def test_an_unknown_price_is_said_to_be_unknown() -> None:
     assert "ml.p9.huge is not in the table" in note(compute={"instance_types": ["ml.p9.huge"]})
 

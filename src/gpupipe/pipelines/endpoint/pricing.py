@@ -16,6 +16,7 @@ def cost_note(settings: EndpointPipeline, pipeline: str, region: str) -> str:
     thousand = usd_per_1000_items(settings.task_options.seconds_per_item(), prices[first])
     return (
         f"{pipeline}: {_at_rest(settings, sum(prices[one] for one in types), len(types))} "
+        f"{_kept_warm(settings, sum(prices[one] for one in types), len(types))}"
         f"One {first} ({region}) costs {usd(prices[first])} an hour while it runs, about {usd(thousand)} per 1,000 "
         f"images. At most {settings.compute.max_instances * len(types)} at once. Prices of {DATED}."
     )
@@ -32,3 +33,13 @@ def _at_rest(settings: EndpointPipeline, usd_per_hour: float, variants: int) -> 
     number = kept * variants
     always = "1 instance always runs" if number == 1 else f"{number} instances always run"
     return f"{always}: {usd(kept * usd_per_hour * HOURS_PER_MONTH)} a month, used or not."
+
+
+def _kept_warm(settings: EndpointPipeline, usd_per_hour: float, variants: int) -> str:
+    """What the hours of `keep_warm` add; "" where it is off."""
+    warm = settings.keep_warm
+    if not warm.start:
+        return ""
+    more = warm.min_instances - settings.compute.min_instances
+    added = usd(more * usd_per_hour)
+    return f"From cron({warm.start}) to cron({warm.end}) {more * variants} more run: {added} an hour. "
