@@ -7,9 +7,8 @@ import pytest
 from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.serving.asgi import send, sent
 from tests.gpuworker.serving.container import Reply
-from tests.gpuworker.station import Station, until
+from tests.gpuworker.station import PIPELINE, Station, until
 
-from gpuworker.contract import Message
 from gpuworker.ledger import ShardState
 from gpuworker.serving.answers import problem
 from gpuworker.serving.app import REQUESTS_AT_MOST, App
@@ -326,6 +325,14 @@ def test_shard_of_another_task_is_buried_once_and_for_all(serve: Serve, station:
     assert (row.state, "paint" in row.reason) == (ShardState.DEAD, True)
 
 
+def test_shard_of_another_pipeline_is_refused_and_left_to_that(serve: Serve, station: Station) -> None:
+    [shard] = station.job(["tree"], send=False)
+    other = {**json.loads(shard.to_json()), "pipeline": "other"}
+    reply = sent(serve()[0], json.dumps(other).encode(), JSON)
+    assert (reply.status, reply.code) == (422, "foreign_shard")
+    assert station.row(shard).state is ShardState.PENDING
+
+
 def test_shard_of_a_newer_contract_is_buried(serve: Serve, station: Station) -> None:
     [shard] = station.job(["tree"], send=False)
     newer = {**json.loads(shard.to_json()), "version": 99}
@@ -334,9 +341,9 @@ def test_shard_of_a_newer_contract_is_buried(serve: Serve, station: Station) -> 
 
 
 def test_shard_that_names_nothing_is_refused_and_nothing_buried(serve: Serve) -> None:
-    message = Message(job="j", number=0, generation=0)
-    body = json.dumps({**json.loads(message.to_json()), "items": [], "number": "x"}).encode()
-    assert sent(serve()[0], body, JSON).status == 422
+    body = document(job="j", number="x", generation=0, pipeline=PIPELINE, items=[])
+    reply = sent(serve()[0], body, JSON)
+    assert (reply.status, reply.code) == (422, "unusable_shard")
 
 
 def test_caller_that_goes_away_has_its_shard_given_back(serve: Serve, station: Station) -> None:

@@ -148,6 +148,7 @@ class App:
     async def _shard(self, document: Mapping[str, Any], receive: Receive) -> Answer:
         service, loop = self._service, asyncio.get_running_loop()
         try:
+            self._require_pipelines(document)
             shard = requests.read_shard(document)
             self._require_ours(shard)
         except ContractError as error:
@@ -164,6 +165,12 @@ class App:
             await answered
             raise
         return answered.result()
+
+    def _require_pipelines(self, document: Mapping[str, Any]) -> None:
+        """Raises Refused for a shard of another pipeline: all of a stack share a ledger, but results go into ours."""
+        own, given = self._service.settings.pipeline, document.get("pipeline")
+        if given != own:
+            raise refused(422, "foreign_shard", f"this endpoint is of the pipeline {own}, and the shard of {given!r}")
 
     def _require_ours(self, shard: Shard) -> None:
         """Raises ContractError for a shard of another task."""
