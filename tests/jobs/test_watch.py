@@ -96,7 +96,7 @@ def test_a_job_that_is_being_uploaded_or_not_dispatched_says_so(desk: Desk, tmp_
     assert (seen[0].job.state, seen[0].waiting[0][:10]) == ("uploading", "Its upload")
     view = observe(desk.ctx, job.job)
     assert (view.job.state, view.waiting) == ("submitted", ["Submitted, waiting for dispatch."])
-    assert (view.totals.items, view.totals.pending, view.is_over) == (1, 1, False)
+    assert (view.totals.items, view.totals.pending, view.totals.shards_open, view.is_over) == (1, 1, 1, False)
     cancel(desk.ctx, job.job)
     view = observe(desk.ctx, job.job)
     assert (view.job.state, view.totals.cancelled, view.totals.pending, view.is_over) == ("cancelled", 1, 0, True)

@@ -135,7 +135,7 @@ def _totals_of(job: JobSummary) -> Totals:
     """Of a job that dispatch has not seen: all of it waits, or was cancelled before it began."""
     if job.is_over:
         return Totals(items=job.items, shards=job.shards, cancelled=job.items)
-    return Totals(items=job.items, shards=job.shards, pending=job.items)
+    return Totals(items=job.items, shards=job.shards, shards_open=job.shards, pending=job.items)
 
 
 def observe(ctx: JobsContext, job: str, *, with_log: bool = True) -> JobView:
