@@ -170,6 +170,13 @@ def test_a_refusal_is_told_in_plain_words(types: Types, runtime: Runtime) -> Non
     assert told["type"] == "InvocationError"
 
 
+@pytest.mark.parametrize(("out", "why"), [(".", "is a folder"), ("no/such/answer.json", "there is no folder no/such")])
+def test_where_an_answer_cannot_be_kept_none_is_asked_for(types: Types, runtime: Runtime, out: str, why: str) -> None:
+    shown = types("invoke", "plan.jpg", "-o", out)
+    assert (shown.code, runtime.asked) == (2, [])
+    assert why in shown.err
+
+
 def test_a_queue_has_nobody_to_ask(types: Types, runtime: Runtime) -> None:
     shown = types("invoke", "plan.jpg", "--pipeline", "photos")
     assert shown.code == 2

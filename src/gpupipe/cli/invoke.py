@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural
+from gpupipe.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,9 +55,17 @@ def invoke(
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
     ctx = choose_endpoint(opened.aws, opened.config, pipeline)
+    _require_place(out)
     with telling(screen) as tell:
         answer = ask(ctx, image, variant=variant, accept=accept.value, timeout_s=timeout, on_progress=tell)
     show(screen, answer, out)
+
+
+def _require_place(out: Path | None) -> None:
+    """Before an instance is started for an answer that could not be kept. Raises UsageError."""
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "is a folder" if out.is_dir() else f"cannot be written: there is no folder {out.parent}"
+        raise UsageError(f"{out} {what}.", hint="Name a file in a folder that exists.")
 
 
 # --- while it goes on ---
