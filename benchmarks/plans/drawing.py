@@ -50,9 +50,9 @@ class _Page:
         if gap.kind == "window":
             self._window(gap)
         elif gap.kind == "sliding":
-            middle = (gap.start + gap.end) // 2
-            self.line([_at(gap, gap.start, gap.near + 2), _at(gap, middle + 4, gap.near + 2)], pen=1)
-            self.line([_at(gap, middle - 4, gap.far - 3), _at(gap, gap.end, gap.far - 3)], pen=1)
+            half = (gap.start + gap.end) // 2
+            self.line([_at(gap, gap.start, gap.near + 2), _at(gap, half + 4, gap.near + 2)], pen=1)
+            self.line([_at(gap, half - 4, gap.far - 3), _at(gap, gap.end, gap.far - 3)], pen=1)
         elif gap.kind == "double":
             middle = (gap.start + gap.end) / 2
             self._swing(gap, gap.start, middle)
@@ -88,7 +88,7 @@ class _Page:
         """What stands around a building on paper: a frame, a title, dimension lines."""
         height, width = self.ink.shape
         if self.random.random() < 0.4:
-            inset = int(self.random.integers(8, 25))
+            inset = int(self.random.integers(6, 14))
             self.box(inset, inset, width - inset, height - inset)
         rows, columns = np.flatnonzero(layout.walls.any(1)), np.flatnonzero(layout.walls.any(0))
         if self.random.random() < 0.6:
@@ -99,13 +99,13 @@ class _Page:
             self.text(f"{(columns[-1] - columns[0]) / 80:.2f}", ((columns[0] + columns[-1]) / 2 + 12, y - 6), 0.45)
         if self.random.random() < 0.7:
             title = f"FLOOR PLAN {int(self.random.integers(1, 40))}"
-            self.text(title, (columns[0], rows[-1] + 45), float(self.random.uniform(0.8, 1.3)), 2)
+            self.text(title, (columns[0], rows[-1] + 40), float(self.random.uniform(0.7, 1.1)), 2)
 
     def furnish(self, layout: Layout, room: Corners) -> str:
         """Put things on the free floor of a room, then its name; give the name."""
         floor = np.zeros(self.ink.shape, np.uint8)
         cv2.fillPoly(floor, [np.round(np.array(room)).astype(np.int32)], 255)
-        free = cv2.erode(np.where((self.ink > 200) & (floor > 0), 255, 0).astype(np.uint8), np.ones((9, 9)))
+        free = cv2.erode(np.where((self.ink > 200) & (floor > 0), 255, 0).astype(np.uint8), np.ones((17, 17)))
         things = (
             self.bed,
             self.table,
@@ -127,21 +127,28 @@ class _Page:
         if self.random.random() < 0.15:
             return ""
         name = NAMES[int(self.random.integers(len(NAMES)))]
-        spot = self._spot(free, 10 * len(name), 40)
+        # Most names are written in the middle of a room; some where there is space.
+        middle = _middle(room) if self.random.random() < 0.8 else None
+        spot = self._spot(free, 10 * len(name), 40, near=middle)
         if spot is None:
             return ""
         self.text(name, (spot[0], spot[1] + 14), 0.5)
         self.text(f"{self.random.uniform(4, 40):.1f} m2", (spot[0], spot[1] + 36), 0.4)
         return name
 
-    def _spot(self, free: NDArray[np.uint8], width: int, height: int) -> tuple[int, int] | None:
-        """The left upper corner of a free rectangle, any of those there are."""
+    def _spot(
+        self, free: NDArray[np.uint8], width: int, height: int, *, near: Point | None = None
+    ) -> tuple[int, int] | None:
+        """The left upper corner of a free rectangle: any of those there are, or the one about `near`."""
         total = cv2.integral((free == 0).view(np.uint8))
         taken = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
         rows, columns = np.nonzero(taken == 0)
         if not len(rows):
             return None
-        chosen = int(self.random.integers(len(rows)))
+        if near is None:
+            chosen = int(self.random.integers(len(rows)))
+        else:
+            chosen = int(np.hypot(columns + width / 2 - near[0], rows + height / 2 - near[1]).argmin())
         return int(columns[chosen]), int(rows[chosen])
 
     def bed(self, x: int, y: int, w: int, h: int) -> None:
@@ -177,6 +184,12 @@ class _Page:
     def column(self, x: int, y: int, w: int, h: int) -> None:
         """Solid, as thick as a wall, and no part of one."""
         cv2.rectangle(self.ink, (x, y), (x + h // 3 + 6, y + h // 3 + 6), _INK, cv2.FILLED)
+
+
+def _middle(room: Corners) -> Point:
+    """The middle of what it weighs, which for an L may lie in its bend."""
+    moments = cv2.moments(np.array(room, np.float32))
+    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
 
 
 def _at(gap: Gap, along: float, through: float) -> Point:

@@ -36,7 +36,8 @@ def _light(height: int, width: int, random: np.random.Generator) -> NDArray[np.f
     direction = random.uniform(0, 2 * np.pi)
     slope = (np.cos(direction) * (x - 0.5) + np.sin(direction) * (y - 0.5)) * random.uniform(0, 0.4)
     spot = ((x - random.uniform(0.2, 0.8)) ** 2 + (y - random.uniform(0.2, 0.8)) ** 2) * random.uniform(0, 0.45)
-    return np.clip(1 - np.abs(slope.min()) + slope - spot, 0.4, 1.0).astype(np.float32)
+    light: NDArray[np.float32] = np.clip(1 - np.abs(slope.min()) + slope - spot, 0.4, 1.0).astype(np.float32)
+    return light
 
 
 def _specks(grey: NDArray[np.float32], random: np.random.Generator) -> None:

@@ -35,3 +35,8 @@ def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
 def test_smallest_and_largest_area_are_named_when_they_cross() -> None:
     with pytest.raises(ValidationError, match=r"min_area \(2000\) is more than max_area \(1500\)"):
         DetectRoomsOptions(min_area=2000, max_area=1500)
+
+
+def test_a_plan_whose_text_is_read_takes_longer() -> None:
+    seconds = {labels: DetectRoomsOptions(labels=labels).seconds_per_item() for labels in ("auto", "on", "off")}
+    assert seconds["on"] > 1.0 > seconds["auto"] == seconds["off"]

@@ -43,5 +43,5 @@ class DetectRoomsOptions(TaskOptions):
         return self
 
     def seconds_per_item(self) -> float:
-        """A plan of a megapixel on one CPU core without OCR; measured times replace it."""
-        return 0.2
+        """A plan of a megapixel on one CPU core, and its text where it is surely read; measured times replace it."""
+        return 1.2 if self.labels == "on" else 0.2

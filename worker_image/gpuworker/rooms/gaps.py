@@ -23,9 +23,13 @@ _PIER = 0.6
 _CERTAIN = 2.0
 _SMALL_WALLS = 5
 _PIER_LEAST = 1.15
+_PIER_REACH = 6
+"""A thin pier holds doors of up to so many times its own length; a letter may lie between two walls far apart."""
 _STUB_LEASTS = 6
-_TINY_LEASTS = 3.0
+_TINY_LEASTS = 4.0
 _COLUMN, _BROADER = 0.85, 1.4
+_OBLONG = 3
+"""A solid thing so many times as long as broad is a piece of wall, no column."""
 _STRONG = 1.3
 """An end is a wall's own when the wall goes on behind it by this many times the hole's thickness."""
 
@@ -45,6 +49,10 @@ class Gap:
     def across(self) -> tuple[int, int]:
         """Where it lies through the wall."""
         return (self.top, self.bottom) if self.along == "x" else (self.left, self.right)
+
+    @property
+    def length(self) -> int:
+        return self.right - self.left if self.along == "x" else self.bottom - self.top
 
     @property
     def thickness(self) -> int:
@@ -93,12 +101,19 @@ def _is_loose(part: list[int], led_to: list[tuple[Gap, str]], walls: Walls) -> b
     _, _, width, height, area = part
     if max(width, height) >= _SMALL_WALLS * walls.usual_px:
         return False
-    if max(width, height) < _TINY_LEASTS * walls.least_px:
+    solid = area >= _COLUMN * width * height
+    if max(width, height) < _TINY_LEASTS * walls.least_px and not solid:
         return True
     thick = led_to
     if max(width, height) < _STUB_LEASTS * walls.least_px:
-        thick = [(gap, end) for gap, end in led_to if gap.thickness >= _PIER_LEAST * walls.least_px]
-    if area >= _COLUMN * width * height:
+        reach = _PIER_REACH * max(width, height)
+        thick = [
+            (gap, end)
+            for gap, end in led_to
+            if gap.thickness >= _PIER_LEAST * walls.least_px
+            and (gap.length <= reach or gap.thickness >= _PIER * walls.usual_px)
+        ]
+    if solid and max(width, height) < _OBLONG * min(width, height):
         # A column is broader than the wall that it happens to stand in line with.
         thick = [
             (gap, end) for gap, end in thick if (height if gap.along == "x" else width) <= _BROADER * gap.thickness + 3

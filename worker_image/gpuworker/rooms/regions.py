@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_BREADTH_WALLS = 1.6
+LEAST_BREADTH_WALLS = 2.2
 """A room is broader than this many usual walls; less is the hollow of a double wall or a duct."""
 _LEAST_FILL = 0.05
 

@@ -13,6 +13,8 @@ _LINE_AT_MOST_PX = 4
 """A plan whose ink is nowhere broader than this is drawn in lines alone; then those are its walls."""
 _LINE_OF_USUAL = 0.22
 _FEW = 0.003
+_THIN_WALLS, _RISE = 0.025, 3
+"""Thin walls hold at least this share of all ink, and so many times what lies in the valley before them."""
 _TEXT_WALLS = (2.5, 10.0)
 _TEXT_THICK, _TEXT_PIECE = 0.6, 0.8
 _LONG_WALLS, _SOLID = 7, 0.35
@@ -126,4 +128,17 @@ def _valley(histogram: NDArray[np.int64], usual_px: float) -> int:
     few = max(1.3 * min(scores), _FEW * int(histogram.sum()))
     low = [*(score <= few for score in scores), False]
     begin = low.index(True)
-    return first + (begin + low.index(False, begin) - 1) // 2
+    valley = first + (begin + low.index(False, begin) - 1) // 2
+    return _before_thin_walls(histogram, first, valley)
+
+
+def _before_thin_walls(histogram: NDArray[np.int64], first: int, valley: int) -> int:
+    """A narrower valley than that of least ink, where walls much thinner than the usual one stand behind it."""
+    enough = _THIN_WALLS * int(histogram.sum())
+    for width in range(first, valley - 1):
+        reach = max(1, width // 6)
+        here = int(histogram[width - reach + 1 : width + reach].max())
+        beyond = int(histogram[width + reach : valley].max(initial=0))
+        if beyond >= max(enough, _RISE * here):
+            return width
+    return valley
