@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.jobs.desk import Desk, a_photo
+from tests.jobs.desk import Desk, a_desk, a_photo
 
 from gpupipe.errors import InputError, NotDeployedError, StoppedError, UsageError
 from gpupipe.jobs import draft as drafts
@@ -18,6 +18,7 @@ from gpupipe.jobs.inputs import collect
 from gpupipe.jobs.present import Present
 from gpupipe.jobs.submit import SubmitProgress, SubmittedJob, submit
 from gpupipe.jobs.transfer import PART_BYTES
+from gpupipe.local.emulators import Emulators
 from gpuworker.contract import manifest_key
 from gpuworker.ledger import JobRecord, JobState, ShardRecord
 
@@ -294,3 +295,12 @@ def test_requests_are_as_dispatch_reads_them(desk: Desk) -> None:
     assert len(rest) > 1
     assert [one for body in rest for one in body["objects"]] == objects
     assert {body["gpupipe"] for body in rest} == {"rescan"}
+
+
+def test_a_job_for_a_realtime_endpoint_cannot_be_held(emulated: Emulators, images: Path) -> None:
+    """The endpoint always runs and would begin at once; told before anything is uploaded."""
+    realtime = a_desk(emulated, "held", kind="endpoint", mode="realtime")
+    with pytest.raises(UsageError, match="cannot be held"):
+        sent(realtime, images, hold=True)
+    assert realtime.keys("") == []
+    assert sent(realtime, images).items == 6

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gpupipe.errors import InputError, StoppedError
+from gpupipe.errors import InputError, StoppedError, UsageError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.assembly import Assembly
 from gpupipe.jobs.draft import Draft, fingerprint, forget_draft, open_draft
@@ -88,6 +88,11 @@ def submit(
     Raises InputError and UsageError before anything is uploaded, InputError also where files change or vanish during
     the upload (the job is then not started), AwsError, and StoppedError on Ctrl-C, whose hint says how to go on.
     """
+    if hold and ctx.mode == "realtime":
+        raise UsageError(
+            f"the endpoint of pipeline {ctx.pipeline} is realtime and always runs: a job for it cannot be held.",
+            hint='Leave --hold out, or set mode = "async".',
+        )
     options = job_options(ctx.settings.task_options, prompts=prompts, assignments=assignments)
     inputs = collect(
         arguments,
