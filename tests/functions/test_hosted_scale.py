@@ -15,7 +15,8 @@ from gpupipe.functions.decide import decide
 from gpupipe.functions.view import Endpoint, Variant
 from gpuworker.ledger import JobState, ShardState
 
-STATUS = st.sampled_from(["InService", "Creating", "Updating", "RollingBack", "Failed", "OutOfService", "Deleting"])
+SERVING = ("InService", "UpdateRollbackFailed")
+STATUS = st.sampled_from([*SERVING, "Creating", "Updating", "RollingBack", "Failed", "OutOfService", "Deleting"])
 COUNTS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=2)
 OPEN_JOBS = st.sampled_from([state for state in JobState if state not in (JobState.FINISHED, JobState.CANCELLED)])
 
@@ -56,17 +57,17 @@ def test_every_situation_has_a_sane_answer(
     scaled = {name: count for action in of(decision, ScaleVariants) for name, count in action.instances.items()}
     assert decision.waiting
     assert not of(decision, StallJob)
-    assert not scaled or (status == "InService" and mode == "async")
+    assert not scaled or (status in SERVING and mode == "async")
     assert all(count <= view.settings.max_instances for count in scaled.values())
     if held:
         assert not any(scaled.values())
         assert not of(decision, SendShards)
         assert mode == "realtime" or all(action.suspended for action in of(decision, SuspendScaling))
         assert {one.code for one in decision.waiting} & {"paused", "budget"}
-    if held and mode == "async" and status == "InService":
+    if held and mode == "async" and status in SERVING:
         assert scaled == {one.name: 0 for one in variants if one.desired}
     is_work = any(row.is_open for row in rows) and state not in (JobState.HELD, JobState.STALLED)
-    if not held and mode == "async" and status == "InService" and is_work:
+    if not held and mode == "async" and status in SERVING and is_work:
         assert all(scaled.get(one.name, 0) or one.desired or one.current for one in variants)
         assert not scaled or min(scaled.values()) > 0
     if not is_work and backlog != 0:

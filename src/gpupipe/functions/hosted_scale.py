@@ -120,7 +120,7 @@ def _put_to_sleep(view: View, jobs: Sequence[JobView], result: Scaling) -> None:
 
 def _scale_to(view: View, counts: dict[str, int], reason: str, result: Scaling) -> bool:
     """Ask for it, if SageMaker would take it now."""
-    if not counts or view.endpoint is None or view.endpoint.status != "InService":
+    if not counts or view.endpoint is None or not view.endpoint.can_be_scaled:
         return False
     result.actions.append(ScaleVariants(instances=counts, reason=reason))
     return True

@@ -13,7 +13,9 @@ from gpuworker.ledger.records import month_of
 DESCRIBE_LAG_S = 180.0
 """A machine just launched may be missing from DescribeInstances for a moment; longer than this, and it is gone."""
 LIVE = frozenset({"pending", "running"})
-TAKES_REQUESTS = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
+CAN_BE_SCALED = frozenset({"InService", "UpdateRollbackFailed"})
+"""Of the second, old and new instances serve side by side: they cost as much, and have to be stopped as well."""
+TAKES_REQUESTS = CAN_BE_SCALED | {"Updating", "SystemUpdating", "RollingBack"}
 GONE = frozenset({"shutting-down", "terminated"})
 
 
@@ -77,6 +79,10 @@ class Endpoint:
     created_at: float = 0.0
     changed_at: float = 0.0
     variants: Sequence[Variant] = ()
+
+    @property
+    def can_be_scaled(self) -> bool:
+        return self.status in CAN_BE_SCALED
 
     @property
     def takes_requests(self) -> bool:
