@@ -82,6 +82,14 @@ def test_the_environment_makes_a_realtime_endpoint_of_it_too(tmp_path: Path, mon
             "keep_warm: start is not a cron of AWS",
         ),
         (
+            'mode = "realtime"\nkeep_warm = { start = "0 8 ? * MON *", end = "0 nine ? * MON *" }',
+            "keep_warm: end is not a cron of AWS",
+        ),
+        (
+            'mode = "realtime"\nkeep_warm = { start = "0 8 ? * * *", end = "0 9 ? * * *", timezone = "Berlin" }',
+            "keep_warm: timezone 'Berlin' is unknown",
+        ),
+        (
             'mode = "realtime"\nkeep_warm = { start = "0 8 ? * MON *", end = "0 9 ? * MON *", min_instances = 1 }',
             "keep_warm: min_instances must be above",
         ),
@@ -186,3 +194,13 @@ def test_a_shard_is_done_well_before_its_invocation_ends(concurrency: int) -> No
 
     assert settings.shard_items(1_000_000, 0.4) * 0.4 * concurrency <= 0.5 * 120
     assert settings.drop_in_shard_items() * 0.4 * concurrency <= 0.5 * 120
+
+
+@pytest.mark.parametrize(
+    "cron", ["0 8 ? * MON-FRI *", "*/15 8-18 1,15 JAN ? 2027", "0 8 L * ? *", "0  9 ? 1-6 mon#2 *"]
+)
+def test_a_cron_of_aws_is_taken(cron: str) -> None:
+    warm = {"start": cron, "end": cron, "timezone": "Europe/Berlin"}
+    taken = config("rooms", kind="endpoint", mode="realtime", keep_warm=warm).pipelines["rooms"]
+
+    assert taken.model_dump()["keep_warm"]["start"] == cron

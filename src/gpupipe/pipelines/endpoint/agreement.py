@@ -17,6 +17,11 @@ REALTIME_TIMEOUT_S = 60
 """SageMaker's, whatever is asked for."""
 SHARE_OF_TIMEOUT = 0.8
 """Of an invocation's time after which a container stops."""
+_NUMBERS = r"[0-9*/,-]+"
+_MONTHS = r"([0-9*/,-]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)+"
+_WEEKDAYS = r"([0-9*/,?L#-]|SUN|MON|TUE|WED|THU|FRI|SAT)+"
+CRON = re.compile(" ".join((_NUMBERS, _NUMBERS, r"[0-9*/,?LW-]+", _MONTHS, _WEEKDAYS, _NUMBERS)), re.IGNORECASE)
+"""Minutes, hours, day of month, month, day of week, year."""
 ECR_IMAGE = re.compile(r"\d{12}\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/[^:@\s]+([:@]\S+)?")
 
 
@@ -86,14 +91,19 @@ def _of_keep_warm(settings: EndpointPipeline) -> Iterator[str]:
     for key in ("start", "end"):
         if not _is_cron(getattr(warm, key)):
             yield f'keep_warm: {key} is not a cron of AWS, six fields with one "?" for a day: "0 8 ? * MON-FRI *"'
+    from zoneinfo import available_timezones  # every command reads settings, few have this one
+
+    known = available_timezones()  # none where the system has no list of them
+    if known and warm.timezone not in known:
+        yield f'keep_warm: timezone {warm.timezone!r} is unknown; write it as in "Europe/Berlin"'
     if not compute.min_instances < warm.min_instances <= compute.max_instances:
         yield "keep_warm: min_instances must be above compute's min_instances, and at most its max_instances"
 
 
 def _is_cron(text: str) -> bool:
-    """Minutes, hours, day of month, month, day of week, year; AWS wants one of the two days open."""
+    """AWS wants one of the two days open."""
     fields = text.split()
-    return len(fields) == 6 and [fields[2], fields[4]].count("?") == 1 and fields.count("?") == 1
+    return CRON.fullmatch(" ".join(fields)) is not None and [fields[2], fields[4]].count("?") == 1
 
 
 def _of_variants(settings: EndpointPipeline) -> Iterator[str]:
