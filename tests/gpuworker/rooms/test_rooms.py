@@ -74,7 +74,9 @@ class TestWhatARoomIs:
         cv2.ellipse(page, (305, 150), (60, 60), 0, 0, 90, (0, 0, 0), 1)
         cv2.line(page, (305, 150), (365, 150), (0, 0, 0), 2)
         cv2.rectangle(page, (100, 100), (200, 200), (0, 0, 0), 2)
-        assert len(found_in(page).rooms) == 2
+        result = found_in(page)
+        assert len(result.rooms) == 2
+        assert result.rejected == {"door_swing": 1, "furniture": 1}
 
     def test_a_column_between_two_walls_parts_nothing(self) -> None:
         page = house()

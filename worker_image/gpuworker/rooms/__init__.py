@@ -5,6 +5,7 @@
     walls      ink in broad strokes; thin lines (doors' swings, furniture, text, dimensions) fall out
     gaps       close doors and windows along the walls
     regions    the floors that are left apart, as outlines, or why they are no rooms
+    lines      doors' swings and furniture inside them, which are counted
     labels     what is written in them
 
 All of it is deterministic and takes a time and memory in proportion to the picture, whatever is in it.
@@ -20,9 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.rooms.binarise import flattened, ink_of
+from gpuworker.rooms.binarise import fine_ink_of, flattened, ink_of
 from gpuworker.rooms.deskew import skew_of, straightening, turned, turned_back
 from gpuworker.rooms.gaps import bridged, gaps_of, max_gap_px
+from gpuworker.rooms.lines import lines_within
 from gpuworker.rooms.options import Options
 from gpuworker.rooms.regions import LEAST_BREADTH_WALLS, Bounds, regions_of
 from gpuworker.rooms.walls import walls_of
@@ -61,7 +63,8 @@ def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) ->
     skew = skew_of(ink) if options.deskew else 0.0
     matrix, size = straightening(height, width, skew)
     if skew:
-        ink = ink_of(turned(flat, matrix, size))
+        flat = turned(flat, matrix, size)
+        ink = ink_of(flat)
     walls = walls_of(ink)
     if walls is None:
         return Rooms(rooms=[], rejected=Counter(), skew_deg=skew, wall_px=0.0, gaps=0)
@@ -73,6 +76,9 @@ def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) ->
         least_breadth_px=LEAST_BREADTH_WALLS * walls.usual_px,
         epsilon_factor=options.epsilon_factor,
     )
-    found = regions_of(walls.mask, bridged(walls.mask, gaps), bounds)
+    closed = bridged(walls.mask, gaps)
+    found = regions_of(walls.mask, closed, bounds)
+    outlines = [region.corners for region in found.regions]
+    drawn = lines_within(outlines, ink | fine_ink_of(flat), closed, gaps, bounds.least_area)
     rooms = [Room(corners=turned_back(region.corners, matrix), enclosed=region.enclosed) for region in found.regions]
-    return Rooms(rooms=rooms, rejected=found.rejected, skew_deg=skew, wall_px=walls.usual_px, gaps=len(gaps))
+    return Rooms(rooms=rooms, rejected=found.rejected + drawn, skew_deg=skew, wall_px=walls.usual_px, gaps=len(gaps))

@@ -10,6 +10,8 @@ _BACKGROUND_PX = 256
 """Long side of the picture from which the light is read."""
 _LEAST_CONTRAST = 24
 """Ink is darker than its paper by at least this much of 255; less is grain."""
+_LEAST_LINE_CONTRAST = 45
+"""A line of one pixel is paler than what it was drawn with, and still darker than nearly all grain."""
 _SPECK_PX = 6
 
 
@@ -36,6 +38,11 @@ def ink_of(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
     threshold = min(threshold, 255 - _LEAST_CONTRAST)
     ink: NDArray[np.uint8] = (calm <= threshold).view(np.uint8)
     return without_small(ink, _SPECK_PX)
+
+
+def fine_ink_of(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """H×W mask, 1 where there is any ink: lines of one pixel, which `ink_of` calms away, and specks."""
+    return (flat <= 255 - _LEAST_LINE_CONTRAST).view(np.uint8)
 
 
 def without_small(mask: NDArray[np.uint8], least_px: float) -> NDArray[np.uint8]:
