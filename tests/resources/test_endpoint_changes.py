@@ -288,13 +288,14 @@ def test_realtime_makes_the_endpoint_anew_with_its_autoscaling(aws: Aws, wanted:
     assert planned(aws, changed).is_empty
 
 
-def test_an_endpoint_that_failed_is_made_anew(aws: Aws, wanted: Wanted) -> None:
+@pytest.mark.parametrize("status", ["Failed", "OutOfService"])
+def test_an_endpoint_that_is_broken_is_made_anew(aws: Aws, wanted: Wanted, status: str) -> None:
     up(aws, wanted)
-    report(aws, wanted, EndpointStatus="Failed", FailureReason="CannotStartContainerError")
+    report(aws, wanted, EndpointStatus=status, FailureReason="CannotStartContainerError")
 
     made = planned(aws, wanted)
     (step,) = [one for one in made.steps if one.kind == "endpoint"]
-    assert (step.action, step.note) == (Action.REPLACE, "Failed: CannotStartContainerError")
+    assert (step.action, step.note) == (Action.REPLACE, f"{status}: CannotStartContainerError")
     apply(made, aws)
 
     assert described(aws, wanted)["EndpointStatus"] == "InService"

@@ -44,7 +44,7 @@ class Hosted:
         backlog = view.queue_messages
         if not view.jobs:  # the look asked only where there are jobs; third parties may keep it busy as well
             backlog = or_else(None, lambda: way_of(view.settings).waiting(self._around))
-        is_idle = backlog == 0 and not any(job.open_shards for job in view.jobs)
+        is_idle = backlog == 0 and not any(job.wants_machines for job in view.jobs)
         busy_at = float(before.get("busy_at", view.now)) if is_idle else view.now
         seen = replace(view, endpoint=self._endpoint, suspended=suspended, busy_at=busy_at)
         return replace(seen, queue_messages=backlog)

@@ -62,7 +62,7 @@ def _let_go(view: View, result: Scaling) -> None:
 def _tell_that_it_stays(view: View, result: Scaling) -> None:
     remedy = "`gpupipe down` ends its cost"
     if view.paused:
-        result.wait("paused", f"A realtime endpoint cannot be stopped and stays as it is; {remedy}.")
+        result.wait("paused", f"A realtime endpoint cannot be stopped: it stays, and goes on with its work; {remedy}.")
     if view.is_over_budget:
         result.wait("budget", f"{_spent(view)}, but a realtime endpoint cannot be stopped; {remedy}.")
 

@@ -25,6 +25,8 @@ OVERHEAD_S = 900.0
 LONGEST_S = 28_800
 IN_PROGRESS = "in-progress endpoint"
 """Part of SageMaker's refusal to change an endpoint that autoscaling, say, is changing."""
+BROKEN = frozenset({"Failed", "OutOfService"})
+"""What no deployment mends: it is made anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,8 @@ class Endpoint(Resource):
                 "config": endpoint_state.pending_config(described) or described.get("EndpointConfigName", ""),
                 "mode": "async" if described.get("AsyncInferenceConfig") else "realtime",
                 "weights": _shares(_weights(described)),
-                "settled": not endpoint_state.deploying(described) and status not in {"OutOfService"},
-                "failure": (reason or status) if status == "Failed" else "",
+                "settled": not endpoint_state.deploying(described),
+                "failure": (reason or status) if status in BROKEN else "",
             },
         )
 
@@ -131,7 +133,7 @@ class Endpoint(Resource):
     def stays(self, aws: Aws) -> bool:
         """Is it there, and not to be made anew? What scales it lives no longer than it does."""
         described = self._waiter(aws).describe()
-        if described is None or described["EndpointStatus"] in {"Failed", "Deleting"}:
+        if described is None or described["EndpointStatus"] in {*BROKEN, "Deleting"}:
             return False
         return bool(described.get("AsyncInferenceConfig")) == bool(self.config.asynchronous)
 
