@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.account import Account
 
 from gpupipe.local import emulators
 from gpupipe.local.emulators import Emulators
+from tests.account import Account
 
 _numbers = itertools.count(1)
 

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.account import Account
 
 from gpupipe.errors import LockedError, LockLostError
 from gpupipe.lock import LOCK_KEY, Holder, Lock
 from gpupipe.resources.state_bucket import StateBucket
+from tests.account import Account
 
 
 @pytest.fixture

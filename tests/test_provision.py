@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.account import Account, KilledError
 
 from gpupipe.config import Config
 from gpupipe.errors import ApplyError, NotOursError, UsageError
 from gpupipe.plan import Action
 from gpupipe.provision import connect, down, plan_down, plan_up, status, up
+from tests.account import Account, KilledError
 
 
 def config(account: Account, *names: str, **settings: Any) -> Config:

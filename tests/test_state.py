@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 
 import pytest
-from tests.account import Account
 
 from gpupipe.errors import GpupipeError, StalePlanError
 from gpupipe.resources.state_bucket import StateBucket
 from gpupipe.state import Entry, Inventory, put_if
+from tests.account import Account
 
 ONE = Entry(kind="queue", key="queue/one", name="demo-dev-one", pipeline="segment")
 TWO = Entry(kind="launch template", key="launch-template/two", name="demo-dev-two")
