@@ -183,6 +183,18 @@ def test_an_idle_endpoint_that_does_not_fall_asleep_by_itself_is_put_to_sleep(wo
     assert service.hosting.desired == {"main": 0}
 
 
+def test_a_held_job_does_not_keep_it_awake(world: World) -> None:
+    world, service = hosted(world)
+    submit(world, {0: 10}, hold=True)
+    service.hosting.desired = {"main": 1}
+    service.hosting.arrive()
+    service.metrics.backlog = 0
+    look(world)
+    world.now[0] += 1900
+    look(world)
+    assert service.hosting.desired == {"main": 0}
+
+
 @pytest.mark.parametrize("backlog", [None, 3])
 def test_a_third_partys_work_keeps_it_awake(world: World, backlog: int | None) -> None:
     world, service = hosted(world)
