@@ -113,7 +113,7 @@ class ZipMember:
     def open(self) -> BinaryIO:
         try:
             return cast(BinaryIO, self.archive.open(self.info))
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        except (OSError, RuntimeError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(f"cannot read {self}: {error}.", hint="Make the archive again, and submit it.") from error
 
     def check(self, opened: BinaryIO) -> None:
