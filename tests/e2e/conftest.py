@@ -6,9 +6,11 @@ import contextlib
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 from pycocotools.coco import COCO
 
 COMMAND_TIMEOUT_S = 240
+PATIENCE_S = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +120,8 @@ def settle(folder: Path, *, name: str, settings: str = "") -> Person:
 @pytest.fixture(scope="session")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """Somebody whose stack is up; taken down, and checked to be gone, at the end of the session."""
-    person = settle(tmp_path_factory.mktemp("e2e"), name="e2e")
-    try:
-        person.types("up", "--yes")
+    with standing(settle(tmp_path_factory.mktemp("e2e"), name="e2e")) as person:
         yield person
-    finally:
-        person.types("down", "--yes", code=None)
-        for process in person.processes():
-            process.kill()
 
 
 def speckled(folder: Path, count: int, *, side: int = 64, seed: int = 0) -> Path:
@@ -143,3 +140,35 @@ def quiet_coco(path: Path) -> COCO:
     """Loaded by pycocotools, which talks on stdout whatever it is given."""
     with contextlib.redirect_stdout(io.StringIO()):
         return COCO(str(path))
+
+
+@contextlib.contextmanager
+def standing(person: Person) -> Iterator[Person]:
+    """A person whose stack is up for the length of a `with` block, and gone after it."""
+    try:
+        person.types("up", "--yes")
+        yield person
+    finally:
+        person.types("down", "--yes", code=None)
+        for process in person.processes():
+            process.kill()
+
+
+def poison(person: Person) -> Person:
+    """Have the person's workers and containers find the tasks of `poisoned/` in place of the real ones."""
+    python, folder = person.folder / "python", Path(__file__).parent / "poisoned"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    config = person.folder / "gpupipe.toml"
+    config.write_text(config.read_text().replace("[local]", f'[local]\n        worker_python = "{python}"'))
+    return person
+
+
+def eventually(what: str, look: Callable[[], Any]) -> Any:
+    """The first true answer of `look`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if answer := look():
+            return answer
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not within {PATIENCE_S} s")

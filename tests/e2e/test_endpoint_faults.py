@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
-import sys
 import time
 from collections.abc import Iterator
 from importlib import resources
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Person, settle
+from tests.e2e.conftest import Person, poison, settle, standing
 from tests.e2e.poisoned.poisoned_rooms import HANGS, KILLS
 
 PLANS = Path(str(resources.files("gpupipe.examples"))) / "plans"
@@ -29,21 +27,9 @@ ROOMS = """
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A stack whose endpoint's containers can be poisoned."""
-    folder = tmp_path_factory.mktemp("endpoint-victim")
-    python = folder / "python"
-    poison = Path(__file__).parent / "poisoned"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{poison}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    person = settle(folder, name="hurt", settings=ROOMS)
-    config = folder / "gpupipe.toml"
-    config.write_text(config.read_text().replace("[local]", f'[local]\n        worker_python = "{python}"'))
-    try:
-        person.types("up", "--yes")
+    person = settle(tmp_path_factory.mktemp("endpoint-victim"), name="hurt", settings=ROOMS)
+    with standing(poison(person)):
         yield person
-    finally:
-        person.types("down", "--yes", code=None)
-        for process in person.processes():
-            process.kill()
 
 
 def plans(folder: Path, **marks: bytes) -> Path:

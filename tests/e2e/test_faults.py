@@ -3,48 +3,20 @@
 import json
 import os
 import signal
-import stat
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.e2e.conftest import Person, settle, speckled
+from tests.e2e.conftest import Person, eventually, poison, settle, speckled, standing
 from tests.e2e.poisoned.poisoned_task import ENDLESS, KILLS, SLOW
-
-PATIENCE_S = 90
 
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A second stack beside the first, whose worker can be poisoned."""
-    folder = tmp_path_factory.mktemp("victim")
-    python = folder / "python"
-    poison = Path(__file__).parent / "poisoned"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{poison}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    person = settle(folder, name="victim")
-    config = folder / "gpupipe.toml"
-    config.write_text(config.read_text().replace("[local]", f'[local]\nworker_python = "{python}"'))
-    try:
-        person.types("up", "--yes")
+    with standing(poison(settle(tmp_path_factory.mktemp("victim"), name="victim"))) as person:
         yield person
-    finally:
-        person.types("down", "--yes", code=None)
-        for process in person.processes():
-            process.kill()
-
-
-def eventually(what: str, look: Callable[[], object]) -> object:
-    """The first true answer of `look`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if answer := look():
-            return answer
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not within {PATIENCE_S} s")
 
 
 def worker(person: Person) -> psutil.Process | None:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Person
+from tests.e2e.conftest import Person, standing
 
 PLANS = Path(str(resources.files("gpupipe.examples"))) / "plans"
 CONFIG = """
@@ -31,14 +31,8 @@ variants = [{ name = "old", weight = 3 }, { name = "new", weight = 1 }]
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("realtime")
     (folder / "gpupipe.toml").write_text(CONFIG)
-    person = Person(folder=folder)
-    try:
-        person.types("up", "--yes")
+    with standing(Person(folder=folder)) as person:
         yield person
-    finally:
-        person.types("down", "--yes", code=None)
-        for process in person.processes():
-            process.kill()
 
 
 def test_a_job_goes_through_it_an_image_at_a_time(keeper: Person) -> None:

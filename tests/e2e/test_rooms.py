@@ -6,18 +6,16 @@ import gzip
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from tests.e2e.conftest import Person, quiet_coco, settle, speckled
+from tests.e2e.conftest import Person, eventually, quiet_coco, settle, speckled, standing
 
 PLANS = Path(str(resources.files("gpupipe.examples"))) / "plans"
-PATIENCE_S = 120
 ROOMS = """
         [pipelines.rooms]
         kind = "endpoint"
@@ -31,24 +29,8 @@ ROOMS = """
 @pytest.fixture(scope="module")
 def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """Somebody whose stack holds a `segment` and a `rooms` pipeline."""
-    person = settle(tmp_path_factory.mktemp("rooms"), name="both", settings=ROOMS)
-    try:
-        person.types("up", "--yes")
+    with standing(settle(tmp_path_factory.mktemp("rooms"), name="both", settings=ROOMS)) as person:
         yield person
-    finally:
-        person.types("down", "--yes", code=None)
-        for process in person.processes():
-            process.kill()
-
-
-def eventually(what: str, look: Callable[[], Any]) -> Any:
-    """The first true answer of `look`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if answer := look():
-            return answer
-        time.sleep(0.3)
-    raise AssertionError(f"{what}: not within {PATIENCE_S} s")
 
 
 def plans_bucket(person: Person) -> str:

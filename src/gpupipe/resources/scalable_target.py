@@ -142,3 +142,15 @@ def target_named(endpoints: Mapping[str, Endpoint], resource_id: str) -> Scalabl
         min_instances=0,
         max_instances=0,
     )
+
+
+def met_on_targets(aws: Aws, operation: str, items: str, name: str) -> Iterable[tuple[str, ScalableTarget]]:
+    """Names of all that `operation` (`describe_scaling_policies`) lists and that scales an endpoint of the stack, each
+    with its target. What does not begin with the stack's name was put there by somebody else."""
+    pages = aws.client("application-autoscaling").get_paginator(operation)
+    endpoints = endpoints_of(aws)
+    for page in pages.paginate(ServiceNamespace=NAMESPACE, ScalableDimension=DIMENSION):
+        for one in page[items]:
+            target = target_named(endpoints, one["ResourceId"])
+            if target is not None and one[name].startswith(f"{aws.stack.id}-"):
+                yield one[name], target

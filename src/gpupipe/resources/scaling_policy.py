@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from gpupipe.aws import Aws, absent_ok, propagated
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, ours
-from gpupipe.resources.scalable_target import ScalableTarget, endpoints_of, target_named
-from gpupipe.resources.scaling_pause import DIMENSION, NAMESPACE
+from gpupipe.resources.scalable_target import ScalableTarget, met_on_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,15 +129,9 @@ class ScalingPolicy(Resource):
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
-        pages = aws.client("application-autoscaling").get_paginator("describe_scaling_policies")
-        endpoints = endpoints_of(aws)
-        for page in pages.paginate(ServiceNamespace=NAMESPACE, ScalableDimension=DIMENSION):
-            for policy in page["ScalingPolicies"]:
-                target = target_named(endpoints, policy["ResourceId"])
-                name = policy["PolicyName"]
-                if target is not None and name.startswith(f"{aws.stack.id}-"):
-                    met = cls(stack=aws.stack, name=name, pipeline=target.pipeline, target=target, how=Steps())
-                    yield found(met, {})
+        for name, target in met_on_targets(aws, "describe_scaling_policies", "ScalingPolicies", "PolicyName"):
+            met = cls(stack=aws.stack, name=name, pipeline=target.pipeline, target=target, how=Steps())
+            yield found(met, {})
 
     def arn(self, aws: Aws) -> str:
         """What an alarm names to trigger it; "" where it is not there. AWS makes it up, so it is looked up."""

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from gpupipe.aws import Aws, absent_ok, propagated
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, ours
-from gpupipe.resources.scalable_target import ScalableTarget, endpoints_of, target_named
-from gpupipe.resources.scaling_pause import DIMENSION, NAMESPACE
+from gpupipe.resources.scalable_target import ScalableTarget, met_on_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +71,9 @@ class ScheduledAction(Resource):
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
-        pages = aws.client("application-autoscaling").get_paginator("describe_scheduled_actions")
-        endpoints = endpoints_of(aws)
-        for page in pages.paginate(ServiceNamespace=NAMESPACE, ScalableDimension=DIMENSION):
-            for action in page["ScheduledActions"]:
-                target = target_named(endpoints, action["ResourceId"])
-                name = action["ScheduledActionName"]
-                if target is not None and name.startswith(f"{aws.stack.id}-"):
-                    yield found(cls._met(name, target), {})
+        listed = met_on_targets(aws, "describe_scheduled_actions", "ScheduledActions", "ScheduledActionName")
+        for name, target in listed:
+            yield found(cls._met(name, target), {})
 
     @classmethod
     def _met(cls, name: str, target: ScalableTarget) -> ScheduledAction:
