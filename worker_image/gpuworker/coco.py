@@ -30,17 +30,21 @@ def fragment(
     width: int,
     segmentation: str,
     hidden_pixels: Sequence[int] | None = None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """`image` and its `annotations`, ids from 1 in the order of `instances`, which must have at least a pixel each.
 
-    `hidden_pixels`: for each instance, how many of its pixels the label image shows as another's.
+    `hidden_pixels`: for each instance, how many of its pixels the label image shows as another's. `warnings`: stable
+    words that tell what to know of the image's result (`saturated`); the key is absent where there are none.
     """
     annotations = [
         _annotation(i, one, height=height, width=width, segmentation=segmentation)
         | ({} if hidden_pixels is None else {"hidden_pixels": hidden_pixels[i - 1]})
         for i, one in enumerate(instances, 1)
     ]
-    image = {"id": 1, "file_name": file_name, "width": width, "height": height}
+    image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
+    if warnings:
+        image["warnings"] = list(warnings)
     return {"image": image, "annotations": annotations}
 
 

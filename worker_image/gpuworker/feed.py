@@ -146,7 +146,12 @@ class Passage:
 
     @property
     def source(self) -> Source:
-        return Source(output=self.item.output, file_name=self.item.file_name)
+        return Source(output=self.item.output, file_name=self.item.file_name, sidecar=self.item.sidecar)
+
+    @property
+    def units(self) -> int:
+        """How many ordinary items it is worth, as far as that is known."""
+        return self.decoded.units if self.decoded is not None else 1
 
     def release(self) -> None:
         """Let go of all it holds."""

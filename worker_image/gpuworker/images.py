@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -34,6 +34,42 @@ class Limits:
     max_pixels: int = 400_000_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoxPrompt:
+    """An example that a person has drawn: what to look for, or (negative) what not to take for it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    """In pixels of the picture it belongs to, from its left upper corner."""
+    is_positive: bool = True
+    prompt: str = ""
+    """Which text it goes with; "" with all of them."""
+
+    def inside(self, window: Rectangle) -> BoxPrompt | None:
+        """The same box in a window's pixels, cut to its edges; None where they do not meet."""
+        left, top = max(self.x, window.left), max(self.y, window.top)
+        right = min(self.x + self.width, window.left + window.width)
+        bottom = min(self.y + self.height, window.top + window.height)
+        if right <= left or bottom <= top:
+            return None
+        return replace(self, x=left - window.left, y=top - window.top, width=right - left, height=bottom - top)
+
+
+class Rectangle(Protocol):
+    """Left upper corner and size, in pixels."""
+
+    @property
+    def left(self) -> int: ...
+    @property
+    def top(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
     """A picture ready for a model.
@@ -50,6 +86,8 @@ class Image:
     dtype: str
     """Type of the file's samples: `uint8`, `uint16`, `float32` …"""
     geo: tuple[GeoTag, ...] = ()
+    boxes: tuple[BoxPrompt, ...] = ()
+    """Examples drawn in it, in full-size pixels."""
 
 
 def probe(data: bytes) -> Header:

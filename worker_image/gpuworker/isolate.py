@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
 
+from gpuworker.contract import ModelSource
 from gpuworker.log import Log
 from gpuworker.memory import resident_bytes
 from gpuworker.tasks import Encoded, ItemError, Source, Task
@@ -41,6 +42,8 @@ class ChildSettings:
     """With which the task is loaded."""
     memory_limit_bytes: int
     item_timeout_s: float
+    model: ModelSource = field(default_factory=ModelSource)
+    """Weights that lie on this machine already."""
 
     @classmethod
     def reference(cls, task: Task) -> str:

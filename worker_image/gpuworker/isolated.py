@@ -17,6 +17,7 @@ from typing import Any
 
 from gpuworker.isolate import ChildSettings
 from gpuworker.memory import is_out_of_memory
+from gpuworker.models import FolderModels
 from gpuworker.tasks import Encoded, ItemError, Task
 
 _PR_SET_PDEATHSIG = 1
@@ -42,6 +43,8 @@ def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
     try:
         module, _, name = settings.task.partition(":")
         task: Task = getattr(importlib.import_module(module), name)()
+        if use_models := getattr(task, "use_models", None):
+            use_models(FolderModels(settings.model))
         task.load(settings.device, settings.options)
     except Exception:
         pipe.send(traceback.format_exc(limit=-3))

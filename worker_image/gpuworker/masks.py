@@ -6,7 +6,7 @@ A full-size mask of one instance is never made: a hundred instances in a photogr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -32,6 +32,21 @@ class Instance:
     @property
     def area(self) -> int:
         return int(np.count_nonzero(self.mask))
+
+    def shared_with(self, other: Instance) -> int:
+        """How many pixels both have."""
+        left, top = max(self.x, other.x), max(self.y, other.y)
+        right = min(self.x + self.mask.shape[1], other.x + other.mask.shape[1])
+        bottom = min(self.y + self.mask.shape[0], other.y + other.mask.shape[0])
+        if right <= left or bottom <= top:
+            return 0
+        mine = self.mask[top - self.y : bottom - self.y, left - self.x : right - self.x]
+        theirs = other.mask[top - other.y : bottom - other.y, left - other.x : right - other.x]
+        return int(np.count_nonzero(mine & theirs))
+
+    def moved(self, *, x: int, y: int) -> Instance:
+        """The same instance in an image in which its own lies at (`x`, `y`)."""
+        return replace(self, x=self.x + x, y=self.y + y)
 
     def tight(self) -> Instance | None:
         """The same instance on the smallest crop that holds its pixels; None where there are none."""

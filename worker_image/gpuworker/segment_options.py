@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from gpuworker.images import Limits
+
+TUPLES = ("prompts", "negative_prompts", "bands", "stretch_percent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +18,28 @@ class Options:
     engine: str = "nanodet"
     prompts: tuple[str, ...] = ()
     """What to look for; empty means everything that the engine knows."""
+    negative_prompts: tuple[str, ...] = ()
+    """What not to take for it: what these find suppresses what it overlaps."""
     score_threshold: float = 0.4
+    prompt_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Prompt -> its own threshold, in place of `score_threshold`."""
     nms_iou: float = 0.5
-    """Of two boxes that overlap by more than this, whatever they show, the surer one stays."""
-    max_instances: int = 200
+    """Of two instances that overlap by more than this the surer one stays."""
+    max_instances: int = 10_000
     """The most instances of one image, the surest first."""
+    tile_size: int | Literal["auto", "whole"] = "auto"
+    """Native pixels; auto: 1008 where the image is georeferenced, else the whole image at once."""
+    tile_overlap: float = 0.125
+    """Of a tile's side, shared with its neighbour."""
+    bands: tuple[int, ...] = ()
+    """From 1: which become red, green and blue, or the one that is grey; empty: the first three."""
+    stretch: Literal["auto", "percentile", "minmax", "none"] = "auto"
+    """How samples become bytes; auto: bytes as they are, all else by percentile."""
+    stretch_percent: tuple[float, float] = (2.0, 98.0)
     segmentation: Literal["rle", "polygons"] = "rle"
     masks: Literal["labels", "stack", "none"] = "labels"
+    geojson: bool = True
+    """Polygons in the image's own coordinate reference system, where it has one."""
     overlays: bool = True
     thumbnails: bool = True
     max_bytes: int = Limits.max_bytes
@@ -32,12 +49,20 @@ class Options:
     def of(cls, options: Mapping[str, Any]) -> Options:
         """Read the job's plain options; those of other tasks and engines are left alone."""
         known = {f.name: options[f.name] for f in fields(cls) if options.get(f.name) is not None}
-        return cls(**known | {"prompts": tuple(known.get("prompts", ()))})
+        return cls(**known | {name: tuple(known[name]) for name in TUPLES if name in known})
 
     def as_plain(self) -> dict[str, Any]:
         """All of them as JSON knows it, as written into results."""
-        return asdict(self) | {"prompts": list(self.prompts)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @property
     def limits(self) -> Limits:
         return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+
+    def searched(self) -> Options:
+        """As the engine is asked: what is to be suppressed is looked for too, after all that is wanted."""
+        return replace(self, prompts=(*self.prompts, *self.negative_prompts), negative_prompts=())
+
+    def threshold_of(self, prompt: str) -> float:
+        """The score below which instances of this prompt are dropped."""
+        return self.prompt_thresholds.get(prompt, self.score_threshold)

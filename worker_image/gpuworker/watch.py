@@ -42,7 +42,7 @@ class Watch:
             stage=stage,
             passages=passages,
             thread=threading.current_thread(),
-            deadline=time.monotonic() + self._item_timeout_s * len(passages),
+            deadline=time.monotonic() + self._item_timeout_s * sum(passage.units for passage in passages),
             marks=[self._journal.mark(passage.feed.id, passage.index) for passage in passages],
         )
         with self._lock:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -81,11 +82,27 @@ class SegmentOptions(TaskOptions):
 
     engine: Literal["nanodet"] = Field("nanodet", description="Model: nanodet knows 80 everyday things.")
     prompts: tuple[str, ...] = Field((), description="What to find, one category a prompt; empty: all 80.")
+    negative_prompts: tuple[str, ...] = Field((), description="What not to take for it: suppresses what it overlaps.")
     score_threshold: float = Field(0.4, ge=0.0, le=1.0, description="Instances below this score are dropped.")
-    nms_iou: float = Field(0.5, gt=0.0, le=1.0, description="Boxes that overlap more than this are one instance.")
-    max_instances: int = Field(200, ge=1, le=65_535, description="The most instances an image, best first.")
+    prompt_thresholds: Mapping[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
+        default_factory=dict, description="Prompt -> its own threshold."
+    )
+    nms_iou: float = Field(0.5, gt=0.0, le=1.0, description="Instances that overlap more than this are one.")
+    max_instances: int = Field(10_000, ge=1, le=1_000_000, description="The most instances an image, best first.")
+    tile_size: Annotated[int, Field(ge=64)] | Literal["auto", "whole"] = Field(
+        "auto", description="Tile in native pixels; auto: 1008 for georeferenced images, else the whole image at once."
+    )
+    tile_overlap: float = Field(0.125, ge=0.0, le=0.5, description="Share of a tile's side that neighbours overlap.")
+    bands: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Which bands become red, green, blue, from 1; one is grey; empty: the first three."
+    )
+    stretch: Literal["auto", "percentile", "minmax", "none"] = Field(
+        "auto", description="How samples become bytes; auto: bytes stay, all else by percentile."
+    )
+    stretch_percent: tuple[float, float] = Field((2.0, 98.0), description="Percentiles that become black and white.")
     segmentation: Literal["rle", "polygons"] = Field("rle", description="How COCO holds a mask.")
     masks: Literal["labels", "stack", "none"] = Field("labels", description="Label image, a page an instance, or none.")
+    geojson: bool = Field(True, description="Write polygons in the image's own CRS, where it has one.")
     overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
     thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
     max_bytes: int = Field(2 * 1024**3, ge=1, description="Larger files fail as too_large.")

@@ -66,6 +66,8 @@ class Item(Document):
     """Path below the project without extension, or whole where two inputs would share it; cut where too long."""
     version_id: str = ""
     """S3 version; "" reads the newest and compares the ETag."""
+    sidecar: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the person has written beside this one input, validated; for `segment` `{"boxes": [...]}`."""
 
     @property
     def file_name(self) -> str:
@@ -235,6 +237,20 @@ class ShardResult(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelSource(Document):
+    """Where an engine's weights come from; the pipeline's to say, never a job's."""
+
+    weights: str = ""
+    """A hub's `owner/name`, or a folder on the machine that runs the worker; "" where no engine needs any."""
+    revision: str = ""
+    """The commit of the hub's repository, 40 hexadecimal digits; "" with a folder."""
+    token_secret: str = ""
+    """Name of the Secrets Manager secret with the hub's token; "" where none is needed."""
+    on_cpu: bool = False
+    """Whether `engine = "auto"` may run the model without a GPU, at minutes an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerSettings(Document):
     """What a machine is told at launch (`/etc/gpupipe/worker.json`); names and limits, never a secret."""
 
@@ -263,6 +279,14 @@ class WorkerSettings(Document):
     """How long the caller of an endpoint waits for one answer."""
     max_concurrency: int = 4
     """Shards that one instance of an endpoint works on at a time."""
+    model: ModelSource = field(default_factory=ModelSource)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> WorkerSettings:
+        try:
+            return cls(**{**data, "model": ModelSource.from_dict(data.get("model", {}))})
+        except TypeError as error:
+            raise ContractError(f"not a WorkerSettings document: {error}") from error
 
     def to_environment(self) -> dict[str, str]:
         """As environment variables that are short enough for SageMaker: GPUPIPE_WORKER, GPUPIPE_WORKER_1, …"""

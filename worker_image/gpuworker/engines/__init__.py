@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpuworker.images import Image
     from gpuworker.masks import Instance
+    from gpuworker.models import Models
     from gpuworker.segment_options import Options
-    from gpuworker.tasks import ItemError
 
 ENGINES: Mapping[str, str] = {"nanodet": "gpuworker.engines.nanodet:NanoDet"}
 """Engine name -> "module:Class". A new engine is one file and one line here."""
 
 
-class Engine(Protocol):
-    """A model that finds instances. Implementations are plain classes, made once a process with no arguments."""
+class Engine(ABC):
+    """A model that finds instances in pictures; made once a process with no arguments.
 
-    infer_threads: int
+    A picture is a whole image or a tile of one; an engine cannot tell and need not. Three steps, so that the model's
+    thread does nothing but the model: `prepare` and `finish` run in any thread, many at once; `detect` in at most
+    `infer_threads`. An engine whose model is all there is to it writes `detect` alone.
+    """
+
+    infer_threads: int = 1
     """How many threads may be inside `detect` at once (1 where the model owns a GPU)."""
-    batch_size: int
-    """The most images `detect` gains from at once."""
-    enough_px: int | None
+    batch_size: int = 1
+    """The most pictures `detect` gains from at once."""
+    batch_wait_s: float = 0.0
+    """How long a batch that is not full may wait for pictures that are on their way."""
+    enough_px: int | None = None
     """A long side beyond which more pixels bring nothing, so that files may be decoded smaller; None: all count."""
+    takes_boxes: bool = False
+    """Whether it looks at `Image.boxes`, the examples that a person has drawn."""
 
+    def use_models(self, models: Models) -> None:  # noqa: B027 - an engine that carries its model needs none
+        """Where the weights are; called once, before `load`."""
+
+    @abstractmethod
     def load(self, device: str) -> None:
         """Load the model onto `device` ("cpu", "cuda"). Raises on failure."""
 
     @property
+    @abstractmethod
     def info(self) -> Mapping[str, Any]:
         """`name`, `version` and `notes` for people, as written into every result; known before `load`."""
 
+    @abstractmethod
     def categories(self, options: Options) -> Sequence[str]:
         """What instances are called: category i is the i-th, from 1. Raises ValueError for a prompt it cannot take."""
 
-    def detect(self, images: Sequence[Image], options: Options) -> Sequence[list[Instance] | ItemError]:
-        """The instances of each image, the surest first, in coordinates of the full image."""
+    def prepare(self, image: Image, options: Options) -> Any:
+        """What `detect` takes of a picture. Raises ItemError."""
+        return image
+
+    @abstractmethod
+    def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
+        """What was found in each picture, in a form that `finish` takes; an ItemError in place of one that failed."""
+
+    def finish(self, found: Any, image: Image, options: Options) -> list[Instance]:
+        """The instances of a picture, the surest first, in its own full-size coordinates."""
+        instances: list[Instance] = found
+        return instances
+
+    def is_saturated(self, found: Any, options: Options) -> bool:
+        """Whether the picture held so many instances that the model probably left some out."""
+        return False
+
+    def expect(self, items: int) -> None:  # noqa: B027 - most engines prepare for nothing
+        """About so many items are still to come: an engine may spend time now that the backlog repays."""
 
 
 def make_engine(name: str) -> Engine:

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.engines import Engine
 from gpuworker.engines.grabcut import cut_out
 from gpuworker.images import Image
 from gpuworker.masks import Instance
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 _MODEL = Path(__file__).with_name("nanodet_g_coco80.onnx")
 _SIDE_PX = 416
@@ -49,11 +49,10 @@ class Box:
     name_index: int
 
 
-class NanoDet:
+class NanoDet(Engine):
     """One net a thread: a cv2.dnn net keeps its buffers inside, and two threads in one would mix up their images."""
 
-    batch_size = 1
-    enough_px: int | None = 1600
+    enough_px = 1600
 
     def __init__(self) -> None:
         self.infer_threads = _cpus()
@@ -80,8 +79,8 @@ class NanoDet:
             raise ValueError(f"nanodet knows 80 everyday things, and {', '.join(map(repr, unknown))} is not among them")
         return options.prompts or coco_names()
 
-    def detect(self, images: Sequence[Image], options: Options) -> Sequence[list[Instance] | ItemError]:
-        return [self._detect(image, options) for image in images]
+    def detect(self, prepared: Sequence[Image], options: Options) -> Sequence[list[Instance]]:
+        return [self._detect(image, options) for image in prepared]
 
     def _detect(self, image: Image, options: Options) -> list[Instance]:
         ids = {coco_names().index(name): i for i, name in enumerate(self.categories(options), 1)}

@@ -16,6 +16,8 @@ A task may have more methods, which are used where they are there:
     decoded_bytes(data, source, options) -> int   what `decode` will hold, by the header; else it is guessed by size
     run_reduced(decoded, options) -> result       one item that does not fit alone, done frugally (in tiles)
     answer_options(options) -> options            the same without the files, where only the record is wanted (HTTP)
+    use_models(models)                            where weights come from (`gpuworker.models`); before `load`
+    expect(items)                                 about so many items are still to come, by the ledger
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ class Source:
     """Output name: path below the project, without extension (or whole where two inputs would share it)."""
     file_name: str
     """Path below the project with its extension, `/`-separated, as written into COCO."""
+    sidecar: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the person has written beside this input (`contract.Item.sidecar`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,8 @@ class Decoded:
     source: Source
     payload: Any
     cost_bytes: int
+    units: int = 1
+    """How many ordinary items this one is worth (its tiles): limits of time are multiplied by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +109,7 @@ class Task(Protocol):
     """How many threads may be inside `run` at once (1 where the model owns a GPU)."""
     batch_size: int
     """The most items `run` takes at once."""
+    # batch_wait_s: float, where it is there: how long a batch that is not full may wait for items on their way.
 
     def load(self, device: str, options: Mapping[str, Any]) -> None:
         """Load the model onto `device` ("cpu", "cuda"), once, before anything else. Raises on failure."""
