@@ -51,6 +51,7 @@ def test_image_by_request_and_shard_by_request(station: Station, container: Cont
     assert commit is not None
     assert job is not None
     assert (commit.machine, commit.engine["variant"], job.state) == ("main/one", "main", JobState.FINISHED)
+    until(lambda: len(container.events("request")) == 2)  # answers are sent first
     requests = container.events("request")
     assert [(event["status"], event["path"]) for event in requests] == [(200, "/invocations")] * 2
     assert {event["machine"] for event in container.events()} == {"main/one"}
@@ -69,6 +70,7 @@ def test_sagemakers_inference_id_is_in_the_log(container: Container) -> None:
     container.start()
     headers = {"Content-Type": "image/png", "X-Amzn-SageMaker-Inference-Id": "job.0.0"}
     container.ask("POST", "/invocations", b"tree", headers)
+    until(lambda: container.events("request"))  # the answer is sent first
     assert container.events("request")[0]["inference_id"] == "job.0.0"
 
 
