@@ -38,7 +38,7 @@ $(VENV)/local.done: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[local,dev]'
+	$(PIP) --editable '.[local,worker,evaluate,dev]'
 	touch $@ $(VENV)/local.done
 
 clean:
