@@ -1,9 +1,10 @@
-"""The model's thread: takes whatever is ready, in batches, and waits only when nothing is."""
+"""The model's thread: takes whatever is ready, in batches; waits when nothing is, and shortly for a batch to fill."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -14,6 +15,28 @@ from gpuworker.tasks import ItemError, Task
 from gpuworker.watch import Abandoned
 
 GOOD_BATCHES_BEFORE_GROWING = 50
+SHORTEST_WAIT = 1 / 32
+"""Of the longest wait: so far it shrinks while waiting brings nothing."""
+
+
+@dataclass(kw_only=True)
+class Patience:
+    """How long a batch that is not full waits for items on their way: at most `longest_s` in all.
+
+    Where items come more slowly than that, waiting only delays those that are there: each wait in vain halves the next
+    one, and a batch that got full, by waiting or without, brings all of it back.
+    """
+
+    longest_s: float
+
+    def __post_init__(self) -> None:
+        self.wait_s = self.longest_s
+
+    def filled(self) -> None:
+        self.wait_s = self.longest_s
+
+    def in_vain(self) -> None:
+        self.wait_s = max(self.longest_s * SHORTEST_WAIT, self.wait_s / 2)
 
 
 class Inference:
@@ -32,6 +55,7 @@ class Inference:
         self.ready: SimpleQueue[Passage | None] = SimpleQueue()
         self.idle_s = 0.0
         """How long the model waited for items, summed over its threads."""
+        self._patience = Patience(longest_s=getattr(task, "batch_wait_s", 0.0))
         self._batch_limit = task.batch_size
         self._good_batches = 0
 
@@ -60,20 +84,38 @@ class Inference:
         return passage
 
     def _batch_from(self, first: Passage) -> tuple[list[Passage], Passage | None]:
-        """What is ready and may share a batch with `first`, and the first that may not."""
+        """What is ready, or will be in a moment, and may share a batch with `first`; and the first that may not."""
         batch = [first]
+        deadline = time.perf_counter() + self._patience.wait_s
         while len(batch) < self._batch_limit:
             try:
-                passage = self._taken(self.ready.get_nowait())
+                passage = self._taken(self._ready_by(deadline, batch))
             except Empty:
-                break
+                return batch, None
             if passage is None:
                 self.ready.put(None)
-                break
+                return batch, None
             if passage.feed.batch_key != first.feed.batch_key:
                 return batch, passage
             batch.append(passage)
+        self._patience.filled()
         return batch, None
+
+    def _ready_by(self, deadline: float, batch: Sequence[Passage]) -> Passage | None:
+        """The next item, waited for only while there is one on its way. Raises Empty."""
+        try:
+            return self.ready.get_nowait()
+        except Empty:
+            started = time.perf_counter()
+            if started >= deadline or not any(passage.feed.awaiting_infer for passage in batch):
+                raise
+        try:
+            return self.ready.get(timeout=deadline - started)
+        except Empty:
+            self._patience.in_vain()
+            raise
+        finally:
+            self.idle_s += time.perf_counter() - started
 
     def _infer_wanted(self, batch: Sequence[Passage]) -> None:
         wanted = [passage for passage in batch if self._frame.is_wanted(passage)]
