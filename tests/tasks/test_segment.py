@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gpupipe.tasks import TASKS, options_class
-from gpupipe.tasks.segment import RELATED, SegmentOptions, coco_names, match_category
+from gpupipe.tasks.coco_names import RELATED, coco_names, match_category
+from gpupipe.tasks.segment import SegmentOptions
 
 
 def plural_of(name: str) -> str:

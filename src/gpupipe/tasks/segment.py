@@ -2,77 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from gpupipe.tasks import TaskOptions
-
-IRREGULAR = {"people": "person", "mice": "mouse"}
-# Words that a person may try and no spelling leads to: shown as near names, never taken for them.
-RELATED = {
-    "sofa": "couch",
-    "bike": "bicycle",
-    "motorbike": "motorcycle",
-    "plane": "airplane",
-    "aeroplane": "airplane",
-    "television": "tv",
-    "monitor": "tv",
-    "smartphone": "cell phone",
-    "mobile": "cell phone",
-    "notebook": "laptop",
-    "man": "person",
-    "woman": "person",
-    "child": "person",
-    "human": "person",
-    "pedestrian": "person",
-    "table": "dining table",
-    "plant": "potted plant",
-    "fridge": "refrigerator",
-    "lorry": "truck",
-    "van": "truck",
-    "ship": "boat",
-    "mug": "cup",
-    "flower": "potted plant",
-}
-
-
-@cache
-def coco_names() -> tuple[str, ...]:
-    """The 80 COCO category names in class order; one file, which the engine reads as well."""
-    text = resources.files("gpuworker").joinpath("engines/coco80.txt").read_text(encoding="utf-8")
-    return tuple(text.split("\n")[:80])
-
-
-def match_category(prompt: str) -> str:
-    """The COCO name that `prompt` means: case, spaces and plural forgiven. Raises ValueError with near names."""
-    word = " ".join(prompt.casefold().replace("_", " ").replace("-", " ").split())
-    names = coco_names()
-    for guess in _spellings(word):
-        if guess in names:
-            return guess
-    near = _near(word, names)
-    raise ValueError(
-        f"engine nanodet does not know {prompt!r}; it knows the 80 everyday things of COCO"
-        + (f"; near: {', '.join(near)}" if near else f", such as {', '.join(names[:6])}")
-    )
-
-
-def _spellings(word: str) -> list[str]:
-    """The word as it is, then what it may be the plural (or, as of "skis" and "scissors", the singular) of."""
-    endings = (("ies", "y"), ("ves", "fe"), ("es", ""), ("s", ""), ("", "s"))
-    regular = [word.removesuffix(old) + new for old, new in endings if word.endswith(old)]
-    return [word, *([IRREGULAR[word]] if word in IRREGULAR else []), *regular]
-
-
-def _near(word: str, names: tuple[str, ...]) -> list[str]:
-    related = [RELATED[guess] for guess in _spellings(word) if guess in RELATED]
-    within = [name for name in names if word and word in name.split()]
-    return list(dict.fromkeys([*related, *within, *difflib.get_close_matches(word, names, n=4, cutoff=0.6)]))[:4]
+from gpupipe.tasks.engines import ENGINES, EngineName, canonical, require_few
 
 
 class SegmentOptions(TaskOptions):
@@ -80,8 +16,14 @@ class SegmentOptions(TaskOptions):
 
     input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 
-    engine: Literal["nanodet"] = Field("nanodet", description="Model: nanodet knows 80 everyday things.")
-    prompts: tuple[str, ...] = Field((), description="What to find, one category a prompt; empty: all 80.")
+    engine: EngineName = Field(
+        "nanodet",
+        description='"nanodet" knows 80 everyday things; "sam3" finds what prompts name, with weights from `model`; '
+        '"vegetation" finds green plants; "auto" is sam3 where it can run, else nanodet.',
+    )
+    prompts: tuple[str, ...] = Field(
+        (), description="What to find, one category a prompt; empty: all that the engine knows."
+    )
     negative_prompts: tuple[str, ...] = Field((), description="What not to take for it: suppresses what it overlaps.")
     score_threshold: float = Field(0.4, ge=0.0, le=1.0, description="Instances below this score are dropped.")
     prompt_thresholds: Mapping[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
@@ -110,12 +52,61 @@ class SegmentOptions(TaskOptions):
 
     @field_validator("prompts")
     @classmethod
-    def _prompts_are_categories(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(match_category(prompt) for prompt in prompts))
+    def _prompts_suit_the_engine(cls, prompts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "engine" not in info.data:
+            return prompts
+        asked = canonical(info.data["engine"], prompts)
+        require_few(info.data["engine"], asked)
+        return asked
+
+    @field_validator("negative_prompts")
+    @classmethod
+    def _negatives_differ(cls, negatives: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "engine" not in info.data or "prompts" not in info.data:
+            return negatives
+        engine = info.data["engine"]
+        if negatives and not ENGINES[engine].takes_negative_prompts:
+            raise ValueError(f"engine {engine} takes no negative prompts")
+        unwanted = canonical(engine, negatives)
+        wanted = {prompt.casefold() for prompt in info.data["prompts"]}
+        if both := [prompt for prompt in unwanted if prompt.casefold() in wanted]:
+            raise ValueError(f"{both[0]!r} is a prompt and a negative prompt at once")
+        return unwanted
+
+    @field_validator("prompt_thresholds")
+    @classmethod
+    def _thresholds_are_of_prompts(cls, thresholds: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
+        if not {"engine", "prompts", "negative_prompts"} <= set(info.data):
+            return thresholds
+        asked = (*info.data["prompts"], *info.data["negative_prompts"])
+        spelled = {prompt.casefold(): prompt for prompt in asked}
+        own: dict[str, float] = {}
+        for key, value in thresholds.items():
+            (text,) = canonical(info.data["engine"], [key])
+            if info.data["prompts"] and text.casefold() not in spelled:
+                raise ValueError(f"{key!r} is no prompt; the prompts are {', '.join(asked)}")
+            own[spelled.get(text.casefold(), text)] = value
+        return own
+
+    @field_validator("bands")
+    @classmethod
+    def _bands_make_a_picture(cls, bands: tuple[int, ...]) -> tuple[int, ...]:
+        if len(bands) not in (0, 1, 3):
+            raise ValueError(f"{len(bands)} bands make no picture: name three (red, green, blue) or one (grey)")
+        return bands
+
+    @field_validator("stretch_percent")
+    @classmethod
+    def _percentiles_rise(cls, percent: tuple[float, float]) -> tuple[float, float]:
+        low, high = percent
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"{low:g} and {high:g} are no percentiles from black to white: 0 <= black < white <= 100")
+        return percent
 
     def seconds_per_item(self) -> float:
-        """nanodet on two CPU cores with a few instances an image; measured times replace it."""
-        return 0.4
+        about = ENGINES[self.engine]
+        more = max(0, len(self.prompts) + len(self.negative_prompts) - 1)
+        return about.item_s + about.prompt_s * more
 
     def notice(self) -> str:
-        return "Engine nanodet is a small detector that knows 80 everyday things (people, cars, cups, …), nothing else."
+        return ENGINES[self.engine].notice

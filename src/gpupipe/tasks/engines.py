@@ -1,0 +1,92 @@
+"""What a person should know of each engine of `segment`, and how each reads what it is asked to find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gpupipe.tasks.coco_names import match_category
+
+EngineName = Literal["auto", "nanodet", "sam3", "vegetation"]
+PROMPT_CHARACTERS_MAX = 120
+"""SAM3 reads 32 tokens, about a short sentence, and would silently leave out what follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """One engine, as the person's side knows it; the worker has the engine itself."""
+
+    canonical: Callable[[str], str]
+    """How one prompt is written in the job and its results. Raises ValueError."""
+    prompts_max: int | None = None
+    takes_boxes: bool = False
+    takes_negative_prompts: bool = True
+    item_s: float
+    """Seconds for an image on the default machine, before there is a measurement."""
+    prompt_s: float = 0.0
+    """And for each prompt beyond the first."""
+    notice: str = ""
+    """What everybody who sees its results should know."""
+
+
+def phrase(prompt: str) -> str:
+    """Any short text, with its spaces evened out. Raises ValueError."""
+    text = " ".join(prompt.split())
+    if not text:
+        raise ValueError("a prompt is empty")
+    if not text.isprintable():
+        raise ValueError(f"the prompt {prompt!r} holds characters that cannot be printed")
+    if len(text) > PROMPT_CHARACTERS_MAX:
+        raise ValueError(
+            f"the prompt {text[:40]!r}… has {len(text)} characters, and {PROMPT_CHARACTERS_MAX} are allowed: "
+            "a prompt names one kind of thing in a few words"
+        )
+    return text
+
+
+def _category_or_phrase(prompt: str) -> str:
+    """As nanodet calls it where it knows it, so that either engine that `auto` may choose understands it."""
+    try:
+        return match_category(prompt)
+    except ValueError:
+        return phrase(prompt)
+
+
+ENGINES: Mapping[str, About] = {
+    "auto": About(canonical=_category_or_phrase, takes_boxes=True, item_s=0.6, prompt_s=0.1),
+    "nanodet": About(
+        canonical=match_category,
+        item_s=0.4,  # on two CPU cores, with a few instances an image
+        notice="Engine nanodet is a small detector that knows 80 everyday things (people, cars, cups, …), "
+        "nothing else.",
+    ),
+    "sam3": About(canonical=phrase, takes_boxes=True, item_s=0.6, prompt_s=0.1),
+    "vegetation": About(
+        canonical=phrase,
+        prompts_max=1,
+        takes_negative_prompts=False,
+        item_s=0.5,
+        notice="Engine vegetation finds green plants by colour alone; it knows no species and takes all that is green.",
+    ),
+}
+"""By name. A new engine is one entry here, one in `EngineName`, and one file in `gpuworker.engines`."""
+
+
+def canonical(engine: str, prompts: Sequence[str]) -> tuple[str, ...]:
+    """Prompts as this engine reads them, each once, however it was spelled. Raises ValueError."""
+    distinct: dict[str, str] = {}
+    for prompt in prompts:
+        text = ENGINES[engine].canonical(prompt)
+        distinct.setdefault(text.casefold(), text)
+    return tuple(distinct.values())
+
+
+def require_few(engine: str, prompts: Sequence[str]) -> None:
+    """Raises ValueError for more prompts than the engine takes."""
+    most = ENGINES[engine].prompts_max
+    if most is not None and len(prompts) > most:
+        raise ValueError(
+            f"engine {engine} takes {most} prompt, the name of what it finds, and not {len(prompts)}: "
+            f"{', '.join(prompts)}"
+        )
