@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gpupipe import weights
 from gpupipe.errors import ConfigError
 from gpupipe.tasks import TASKS, TaskOptions, options_class
 
@@ -48,6 +49,14 @@ class Frozen(BaseModel):
     """A table of gpupipe.toml: unknown keys are mistakes, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DisagreementError(ValueError):
+    """Settings that cannot work together; `mistakes` each begin with their key below the table that raises it."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
 
 
 class StackSettings(Frozen):
@@ -94,12 +103,30 @@ class Budget(Frozen):
     monthly_usd: float = Field(0.0, ge=0, description="The guard starts nothing once this month has cost so much.")
 
 
+class ModelSettings(Frozen):
+    """`model`: weights that an engine does not carry; only `engine = "sam3"` (or "auto") needs them."""
+
+    weights: str = Field(
+        "", description='A hub\'s "owner/name", or a folder with its whole path on the machine that runs the worker.'
+    )
+    revision: str = Field("", description="Of a hub's weights: the commit, 40 hexadecimal digits.")
+    token_secret: str = Field("", description='Secret with the hub\'s token, set by `gpupipe secrets set`: "hf_token".')
+    on_cpu: bool = Field(False, description='Whether engine "auto" may run them without a GPU, at minutes an image.')
+
+    @model_validator(mode="after")
+    def _source_is_whole(self) -> ModelSettings:
+        if found := list(weights.mistakes(self.weights, self.revision, self.token_secret)):
+            raise DisagreementError(found)
+        return self
+
+
 class PipelineSettings(Frozen):
     """What every `[pipelines.<name>]` has; each kind's own file adds to it."""
 
     kind: str = Field(description=f"Shape of the pipeline: {', '.join(sorted(KINDS))}.")
     task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
     task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
+    model: ModelSettings = ModelSettings()
     retention: Retention = Retention()
     budget: Budget = Budget()
 
@@ -107,7 +134,13 @@ class PipelineSettings(Frozen):
     def _task_is_known(self) -> PipelineSettings:
         if self.task not in TASKS:
             raise ValueError(f"task: unknown task {self.task!r}{_nearest(self.task, TASKS)}")
+        if why := self.lacks_weights(self.task_options):
+            raise DisagreementError([why])
         return self
+
+    def lacks_weights(self, options: TaskOptions) -> str:
+        """Why the task cannot be done with these options for want of weights; "" where it can."""
+        return "" if self.model.weights else weights.lacking(options)
 
     def mistakes_on(self, target: str, region: str) -> Iterator[str]:
         """What cannot work on that target, each with its key; what works on none is refused by the table itself."""
@@ -120,14 +153,6 @@ class _BelowError(ValueError):
     def __init__(self, errors: list[tuple[str, ValidationError]]) -> None:
         super().__init__("; ".join(str(error) for _, error in errors))
         self.errors = errors
-
-
-class DisagreementError(ValueError):
-    """Settings that cannot work together; `mistakes` each begin with their key below the table that raises it."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
 
 
 def pipeline_class(kind: str) -> type[PipelineSettings]:

@@ -109,6 +109,11 @@ class Stack:
         """Where SageMaker writes what the containers print; its name is SageMaker's choice."""
         return f"/aws/sagemaker/Endpoints/{self.endpoint(pipeline)}"
 
+    def secret(self, name: str) -> str:
+        """A secret of the stack. A slash, because Secrets Manager takes a name's last six characters after a hyphen
+        for what it adds to names itself."""
+        return f"{self.id}/{name}"
+
     def launch_template(self, pipeline: str) -> str:
         """The launch template's name before its content hash."""
         return self.part(pipeline, "worker")

@@ -92,7 +92,9 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
         storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
         log = _full_log(settings, session, storage, folder=folder, machine=machine)
         device = choose_device(settings.device)
-        workshop = open_workshop(settings, task, session, storage, journal, log, machine=machine, device=device)
+        workshop = open_workshop(
+            settings, task, session, storage, journal, log, machine=machine, device=device, folder=folder
+        )
         worker = Worker(
             settings=settings,
             workshop=workshop,

@@ -14,6 +14,7 @@ from gpuworker.journal import Journal
 from gpuworker.ledger import Ledger
 from gpuworker.log import Log
 from gpuworker.memory import SHARE_FOR_CHILD, memory_limit_bytes
+from gpuworker.models.opening import open_models
 from gpuworker.runner import Workshop
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
@@ -65,11 +66,16 @@ def open_workshop(
     *,
     machine: str,
     device: str,
+    folder: Path,
 ) -> Workshop:
-    """Load the model and start the stream. Raises whatever the task raises when it cannot load."""
+    """Load the model and start the stream; below `folder` weights are kept. Raises whatever the task raises when it
+    cannot load, ModelError among it."""
     ledger = Ledger(client(session, "dynamodb"), settings.table)
     log.info("worker_starts", task=settings.task, device=device, pid=os.getpid(), left_behind=len(journal.left_behind))
     started = time.monotonic()
+    models = open_models(settings.model, storage=storage, session=session, folder=folder / "models", log=log)
+    if use_models := getattr(task, "use_models", None):
+        use_models(models)
     task.load(device, settings.task_options)
     log.info(
         "task_loaded", engine=task.engine_info(settings.task_options), seconds=round(time.monotonic() - started, 3)
@@ -80,6 +86,7 @@ def open_workshop(
         options=settings.task_options,
         memory_limit_bytes=int(memory_limit_bytes() * SHARE_FOR_CHILD),
         item_timeout_s=settings.item_timeout_s,
+        model=models.on_this_machine,
     )
     stream = Stream(
         task,

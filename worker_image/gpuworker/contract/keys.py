@@ -14,6 +14,9 @@ Layout of a pipeline's data bucket (`<n>` is a shard number of five digits, `<g>
     logs/<date>/<machine>.log                  worker log, JSON lines
     requests/<id>/<name>                       one image of `gpupipe invoke` for an asynchronous endpoint
     responses/, errors/                        what SageMaker writes of each asynchronous invocation
+    models/<owner>/<name>/<revision>/...       weights, as a hub had them; kept for ever
+    models/<owner>/<name>/<revision>.json      which files those are, with their checksums; written last
+    models/compiled/<name>                     what an engine has compiled, by GPU, version and shape
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from gpuworker.contract.errors import ContractError
 
 INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "processed/", "logs/"
 REQUESTS, RESPONSES, ERRORS = "requests/", "responses/", "errors/"
+MODELS = "models/"
 MANIFEST_NAME = "manifest.json"
 INFERENCE_ID_MAX = 64
 """SageMaker's limit."""
@@ -83,6 +87,20 @@ def output_prefix(project: str, job: str, output: str) -> str:
 
 def log_key(date: str, machine: str) -> str:
     return f"{LOGS}{date}/{machine}.log"
+
+
+def model_prefix(weights: str, revision: str) -> str:
+    """Folder of the mirror of a hub's `owner/name` at one commit, ending in `/`."""
+    return f"{MODELS}{weights}/{revision}/"
+
+
+def model_manifest_key(weights: str, revision: str) -> str:
+    return f"{MODELS}{weights}/{revision}.json"
+
+
+def compiled_key(name: str) -> str:
+    """What an engine keeps under `name` for the next machine."""
+    return f"{MODELS}compiled/{name}"
 
 
 def parse_shard_key(key: str) -> tuple[str, int, int]:

@@ -45,6 +45,14 @@ def opened(
     device = choose_device(settings.device)
     task = make()
     workshop = open_workshop(
-        settings, task, session, storage, journal, Log(sinks, log.fields), machine=machine, device=device
+        settings,
+        task,
+        session,
+        storage,
+        journal,
+        Log(sinks, log.fields),
+        machine=machine,
+        device=device,
+        folder=folder,
     )
     return workshop, options

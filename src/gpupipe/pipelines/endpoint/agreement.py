@@ -114,7 +114,8 @@ def _of_variants(settings: EndpointPipeline) -> Iterator[str]:
         yield "variants: one needs a weight above 0"
     for variant in settings.variants:
         try:
-            settings.options_of(variant)
+            if why := settings.lacks_weights(settings.options_of(variant)):
+                yield why
         except ValidationError as error:
             for detail in error.errors():
                 key = ".".join(map(str, ("variants", variant.name, "task_options", *detail["loc"])))

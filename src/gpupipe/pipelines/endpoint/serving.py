@@ -97,6 +97,7 @@ def _worker_settings(parts: Parts, variant: VariantSettings, log: LogGroup) -> c
         variant=variant.name,
         invocation_timeout_s=settings.invocation_timeout_s,
         max_concurrency=settings.compute.max_concurrency,
+        model=parts.model,
     )
 
 

@@ -42,6 +42,15 @@ class Intake:
         days = self.settings.retention.logs_days
         return LogGroup(stack=self.stack, pipeline=self.pipeline, name=name, retention_days=days)
 
+    @property
+    def model(self) -> contract.ModelSource:
+        """Where the worker finds weights; of the token it is told the secret's name."""
+        model = self.settings.model
+        secret = self.stack.secret(model.token_secret) if model.token_secret else ""
+        return contract.ModelSource(
+            weights=model.weights, revision=model.revision, token_secret=secret, on_cpu=model.on_cpu
+        )
+
     def url(self, queue: Queue) -> str:
         """The URL of `queue`, for those who are told it."""
         endpoint = self.endpoints.get("sqs") or self.endpoints.get("default")
