@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpuworker.geo import Georeference
 from gpuworker.masks import Instance, polygon_area, polygons, rle
 
 
@@ -31,18 +32,24 @@ def fragment(
     segmentation: str,
     hidden_pixels: Sequence[int] | None = None,
     warnings: Sequence[str] = (),
+    place: Georeference | None = None,
 ) -> dict[str, Any]:
     """`image` and its `annotations`, ids from 1 in the order of `instances`, which must have at least a pixel each.
 
     `hidden_pixels`: for each instance, how many of its pixels the label image shows as another's. `warnings`: stable
     words that tell what to know of the image's result (`saturated`); the key is absent where there are none.
+    `place`: of a georeferenced image, which gets `crs` (`EPSG:32617`; null where unknown) and `transform` (six numbers
+    as rasterio's Affine has them; null where unknown), and each annotation `area_m2` where that can be told.
     """
     annotations = [
         _annotation(i, one, height=height, width=width, segmentation=segmentation)
         | ({} if hidden_pixels is None else {"hidden_pixels": hidden_pixels[i - 1]})
+        | _on_earth(one, place)
         for i, one in enumerate(instances, 1)
     ]
     image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
+    if place is not None:
+        image |= {"crs": place.crs, "transform": place.transform and list(place.transform)}
     if warnings:
         image["warnings"] = list(warnings)
     return {"image": image, "annotations": annotations}
@@ -67,6 +74,12 @@ def _annotation(number: int, one: Instance, *, height: int, width: int, segmenta
         "score": round(one.score, 4),
         "mask_source": one.source,
     }
+
+
+def _on_earth(one: Instance, place: Georeference | None) -> dict[str, float]:
+    """Area to six digits: more than the mask's edge is worth, and free of the noise of multiplying."""
+    area_m2 = place.area_m2(one) if place is not None else None
+    return {} if area_m2 is None else {"area_m2": float(f"{area_m2:.6g}")}
 
 
 def _as_rle(one: Instance, *, height: int, width: int) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from gpuworker import coco
 from gpuworker.contract import ModelSource
 from gpuworker.engines import Engine, make_engine
 from gpuworker.engines.auto import AUTO, choose
+from gpuworker.geo import georeference
+from gpuworker.geojson import geojson_files
 from gpuworker.images import BoxPrompt, decode, decoding_bytes
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.masks import Instance
@@ -192,8 +194,10 @@ class Segment:
         files: dict[str, File] = {}
         hidden = _add_masks(files, decoded.source, scene, instances, chosen)
         head = self.shard_header(options)
+        names = [category["name"] for category in head["categories"]]
+        place = georeference(scene.geo)
+        warnings = (*found.warnings, *(place.warnings if place else ()))
         if chosen.overlays:
-            names = [category["name"] for category in head["categories"]]
             files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), instances, names), content_type="image/jpeg")
         if chosen.thumbnails:
             files["thumb.jpg"] = File(data=thumb_jpeg(scene.preview(), instances), content_type="image/jpeg")
@@ -204,13 +208,16 @@ class Segment:
             width=scene.width,
             segmentation=chosen.segmentation,
             hidden_pixels=hidden,
-            warnings=found.warnings,
+            warnings=warnings,
+            place=place,
         )
+        if chosen.geojson:
+            files |= geojson_files(instances, fragment, names, place)
         return Encoded(
             files=files,
             record=coco.record(head, fragment),
             fragment=fragment,
-            counts={"annotations": len(instances), **dict.fromkeys(found.warnings, 1)},
+            counts={"annotations": len(instances), **dict.fromkeys(warnings, 1)},
         )
 
     def _finished(self, scene: Scene, result: _Detected | Found, options: Options) -> Found:

@@ -1,0 +1,86 @@
+"""GeoJSON of one image: its instances as polygons in the image's own reference system, a feature a line.
+
+The `crs` member is GeoJSON 2008's, which map programs read; RFC 7946 knows longitude and latitude only, and its rule
+of ring directions is kept. Rings follow the pixels' edges exactly, so burning them gives the masks again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpuworker.geo import Georeference
+from gpuworker.masks import Instance
+from gpuworker.rings import parts
+from gpuworker.tasks import File
+
+NAME = "instances.geojson"
+MEDIA_TYPE = "application/geo+json"
+_OF_A_PIXEL = 1000
+"""Coordinates are rounded to a thousandth of a pixel or finer."""
+
+
+def geojson_files(
+    instances: Sequence[Instance], fragment: Mapping[str, Any], names: Sequence[str], place: Georeference | None
+) -> dict[str, File]:
+    """The file by its name, of an image that has a place on earth; `fragment` is what COCO has of the same instances.
+
+    `names[i]` is category i + 1.
+    """
+    if place is None or place.transform is None:
+        return {}
+    lines = _features(instances, fragment, names, place)
+    return {NAME: File(data=_head(place.epsg) + b",\n".join(lines) + b"\n]}\n", content_type=MEDIA_TYPE)}
+
+
+def _features(
+    instances: Sequence[Instance], fragment: Mapping[str, Any], names: Sequence[str], place: Georeference
+) -> Iterator[bytes]:
+    decimals = max(0, math.ceil(math.log10(_OF_A_PIXEL / place.pixel)))
+    for one, annotation in zip(instances, fragment["annotations"], strict=True):
+        area = {"area_m2": annotation["area_m2"]} if "area_m2" in annotation else {}
+        # `gpupipe fetch` makes the merged file of these very lines, and puts another id in.
+        properties = {
+            "id": annotation["id"],
+            "category": names[one.category_id - 1],
+            "score": annotation["score"],
+            **area,
+            "file_name": fragment["image"]["file_name"],
+        }
+        feature = {"type": "Feature", "properties": properties, "geometry": _geometry(one, place, decimals)}
+        yield json.dumps(feature, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _head(epsg: int | None) -> bytes:
+    """What comes before the features; longitude before latitude, as everybody reads EPSG:4326 in GeoJSON."""
+    urn = "urn:ogc:def:crs:OGC:1.3:CRS84" if epsg == 4326 else f"urn:ogc:def:crs:EPSG::{epsg}"
+    crs = None if epsg is None else {"type": "name", "properties": {"name": urn}}
+    return f'{{"type":"FeatureCollection","crs":{json.dumps(crs)},"features":[\n'.encode()
+
+
+def _geometry(one: Instance, place: Georeference, decimals: int) -> dict[str, Any]:
+    polygons = [
+        [_closed(part.outer, place, decimals, is_hole=False)]
+        + [_closed(hole, place, decimals, is_hole=True) for hole in part.holes]
+        for part in parts(one.mask, x=one.x, y=one.y)
+    ]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _closed(ring: NDArray[np.int64], place: Georeference, decimals: int, *, is_hole: bool) -> list[list[float]]:
+    """A ring in the system's coordinates: counter-clockwise, holes clockwise; the first corner comes again."""
+    at = place.at(ring)
+    from_first = at - at[0]
+    x, y = from_first[:, 0], from_first[:, 1]
+    twice_area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    if (twice_area < 0) != is_hole:
+        at = at[::-1]
+    rounded = np.round(at, decimals)
+    return [*rounded.tolist(), rounded[0].tolist()]
