@@ -2,6 +2,7 @@
 zipped into the functions and imported by the CLI.
 """
 
+from gpuworker.contract.caveats import CAVEATS, Caveat, caveats_in
 from gpuworker.contract.decisions import (
     MAX_OUTPUT_BYTES,
     PROJECT_NAME,
@@ -61,6 +62,7 @@ from gpuworker.contract.keys import (
 )
 
 __all__ = [
+    "CAVEATS",
     "ERRORS",
     "INCOMING",
     "INFERENCE_ID_MAX",
@@ -78,6 +80,7 @@ __all__ = [
     "TARGET_SHARD_S",
     "VERSION",
     "Artifact",
+    "Caveat",
     "ContractError",
     "Document",
     "Failure",
@@ -92,6 +95,7 @@ __all__ = [
     "ShardResult",
     "WorkerSettings",
     "cancelled_key",
+    "caveats_in",
     "choose_outputs",
     "compiled_key",
     "incoming_prefix",

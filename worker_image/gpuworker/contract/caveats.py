@@ -1,0 +1,43 @@
+"""What people have to know of a result that is one all the same: stable words, their meaning, and what to do.
+
+A worker writes the words into COCO (`image["warnings"]`, their meaning into `info["warnings"]`) and counts images by
+them; `watch`, `fetch` and the report tell them in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caveat:
+    """One word's meaning, said of an image, and what a person can do."""
+
+    meaning: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.meaning} {self.advice}"
+
+
+CAVEATS: Mapping[str, Caveat] = {
+    "saturated": Caveat(
+        meaning="Parts of the image hold as many instances as the model can tell apart at once, so some are missing.",
+        advice="Submit it again with a smaller tile_size (--option tile_size=504), or with prompts that ask for less.",
+    ),
+    "no_crs": Caveat(
+        meaning="Its tags describe a coordinate reference system without an EPSG code, so polygons carry none.",
+        advice="Tell the map program which it is, or reproject the image to one that has a code (gdalwarp -t_srs).",
+    ),
+    "not_placed": Caveat(
+        meaning="Its geographic tags are damaged or place it by control points, so there are no polygons on the map.",
+        advice="Write it again with a transform (gdalwarp -t_srs EPSG:CODE), and submit it.",
+    ),
+}
+
+
+def caveats_in(words: Iterable[str]) -> dict[str, str]:
+    """Meaning and advice by word, of those words that are caveats, in the order of the table."""
+    given = set(words)
+    return {word: str(caveat) for word, caveat in CAVEATS.items() if word in given}
