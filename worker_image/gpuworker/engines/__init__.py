@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from gpuworker.models import Models
     from gpuworker.segment_options import Options
 
-ENGINES: Mapping[str, str] = {"nanodet": "gpuworker.engines.nanodet:NanoDet"}
+ENGINES: Mapping[str, str] = {
+    "nanodet": "gpuworker.engines.nanodet:NanoDet",
+    "vegetation": "gpuworker.engines.vegetation:Vegetation",
+}
 """Engine name -> "module:Class". A new engine is one file and one line here."""
 
 
@@ -35,6 +38,8 @@ class Engine(ABC):
     """A long side beyond which more pixels bring nothing, so that files may be decoded smaller; None: all count."""
     takes_boxes: bool = False
     """Whether it looks at `Image.boxes`, the examples that a person has drawn."""
+    suppresses_overlaps: bool = False
+    """Whether it has already chosen between instances that overlap; else that is done for it, class by class."""
 
     def use_models(self, models: Models) -> None:  # noqa: B027 - an engine that carries its model needs none
         """Where the weights are; called once, before `load`."""
@@ -73,10 +78,10 @@ class Engine(ABC):
         """About so many items are still to come: an engine may spend time now that the backlog repays."""
 
 
-def make_engine(name: str) -> Engine:
+def make_engine(name: str, engines: Mapping[str, str] = ENGINES) -> Engine:
     """Make the engine called `name`. Raises ValueError, which names those there are, for an unknown one."""
-    if name not in ENGINES:
-        raise ValueError(f"there is no engine {name!r}; there is {', '.join(sorted(ENGINES))}")
-    module, _, attribute = ENGINES[name].partition(":")
+    if name not in engines:
+        raise ValueError(f"there is no engine {name!r}; there is {', '.join(sorted(engines))}")
+    module, _, attribute = engines[name].partition(":")
     engine: Engine = getattr(importlib.import_module(module), attribute)()
     return engine
