@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,24 @@ def test_the_picture_tells_everything_at_a_glance() -> None:
         assert told in seen
     assert "i-0abc g5.xlarge us-east-1a spot, launched for 5 min" in seen
     assert "No capacity for g5.xlarge" in seen
+
+
+def test_a_machine_is_shown_with_its_gpu_once_its_worker_has_told() -> None:
+    [machine] = view().machines
+    told = replace(machine, gpu_memory_bytes=7_900_000_000, gpu_memory_total_bytes=24_100_000_000)
+    assert "GPU 7.9 of 24.1 GB" in drawn(view(machines=[told]))
+    busy = replace(told, gpu_utilisation=0.874)
+    assert "for 5 min, GPU 87% busy, 7.9 of 24.1 GB" in drawn(view(machines=[busy]))
+    assert document(view(machines=[busy]))["machines"][0]["gpu_utilisation"] == 0.874
+    assert "GPU" not in drawn(view())
+
+
+def test_a_job_is_shown_with_how_busy_its_gpus_were() -> None:
+    seen = view()
+    totals = replace(seen.totals, seconds={"infer": 90.0, "gpu_observed": 100.0, "gpu_busy": 93.0})
+    assert "93% busy while shards were worked on" in drawn(replace(seen, totals=totals))
+    assert document(replace(seen, totals=totals))["gpu_busy"] == 0.93
+    assert document(seen)["gpu_busy"] is None
 
 
 def test_the_tail_of_the_log_is_one_line_each_and_gives_no_orders() -> None:

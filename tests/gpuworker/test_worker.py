@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
 from gpuworker.contract import Shard
+from gpuworker.gauge import Gauge, Reading
 from gpuworker.ledger import JobState, MachineRecord, ShardState
 from gpuworker.runner import Workshop
 from gpuworker.worker import Reason, Worker
@@ -195,3 +197,31 @@ def test_message_that_is_none_does_not_stop_the_worker(station: Station, body: s
     running = Running(station)
     running.finish(shard)
     assert logged in station.lines
+
+
+def test_the_gpu_is_in_the_timings_of_shards_and_in_the_machines_row(station: Station) -> None:
+    # given a machine with a GPU that is half busy
+    reading = Reading(memory_bytes=7_000_000_000, memory_total_bytes=16_000_000_000, utilisation=0.5)
+    workshop = replace(station.workshop(), gauge=Gauge(lambda: reading))
+    station.ledger.put_machine(
+        MachineRecord(
+            machine="i-1",
+            pipeline="segment",
+            instance_type="g4dn.xlarge",
+            zone="us-east-1a",
+            market="spot",
+            launched_at=1.0,
+            run_started_at=1.0,
+            price_usd_per_hour=0.5,
+        )
+    )
+    # when it does a shard
+    [shard] = station.job(["tree"] * 3)
+    Running(station, workshop=workshop).finish(shard)
+    # then
+    seconds = station.row(shard).seconds
+    assert seconds["gpu_busy"] == pytest.approx(seconds["gpu_observed"] / 2, abs=0.002)
+    machine = station.ledger.machine("segment", "i-1")
+    assert machine is not None
+    assert (machine.gpu_memory_bytes, machine.gpu_memory_total_bytes) == (7_000_000_000, 16_000_000_000)
+    assert machine.gpu_utilisation == 0.5

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gpuworker import record
 from gpuworker.contract import Failure, ItemResult, Shard, ShardResult, result_key
 from gpuworker.feed import Feed
+from gpuworker.gauge import Gauge, Share
 from gpuworker.journal import Journal, ShardId
 from gpuworker.ledger import Ledger
 from gpuworker.log import Log
@@ -42,6 +43,7 @@ class Workshop:
     machine: str
     variant: str = ""
     """Which of an endpoint's variants this is; results tell."""
+    gauge: Gauge = field(default_factory=lambda: Gauge(None))
     clock: Callable[[], float] = time.time
 
 
@@ -73,15 +75,16 @@ def run_shard(
     if alone:
         workshop.log.warning("suspects_run_alone", job=shard.job, shard=shard.number, items=len(alone))
     workshop.journal.begin(feed.id)
-    workshop.stream.add(feed, feed.unsettled(), alone=alone)
-    feed.wait()
+    with workshop.gauge.share() as gpu:
+        workshop.stream.add(feed, feed.unsettled(), alone=alone)
+        feed.wait()
     if feed.error is not None or feed.cancelled:
         if not workshop.stream.stuck:  # else the journal has to tell the next process what of
             workshop.journal.forget(feed.id)
         if feed.error is not None:
             raise feed.error
         return None
-    return _recorded(_committed(_result(feed, workshop, started_at=started_at), workshop), workshop)
+    return _recorded(_committed(_result(feed, workshop, started_at=started_at, gpu=gpu), workshop), workshop)
 
 
 def _suspects(feed: Feed, journal: Journal, *, started: int) -> Collection[int]:
@@ -110,7 +113,7 @@ def _take_over_finished(feed: Feed, workshop: Workshop) -> None:
 # --- the commit ---
 
 
-def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult:
+def _result(feed: Feed, workshop: Workshop, *, started_at: float, gpu: Share) -> ShardResult:
     shard, outcomes = feed.shard, feed.outcomes()
     items = tuple(outcome for outcome in outcomes if isinstance(outcome, ItemResult))
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
@@ -127,7 +130,7 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float) -> ShardResult
         finished_at=finished_at,
         items=items,
         failures=failures,
-        timings={**timings, "wall": round(finished_at - started_at, 3)},
+        timings={**timings, **gpu.timings(), "wall": round(finished_at - started_at, 3)},
     )
 
 

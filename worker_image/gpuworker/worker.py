@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
+from gpuworker.backlog import Backlog
 from gpuworker.contract import ContractError, Message, WorkerSettings
 from gpuworker.delivery import Delivery, WorkQueue
 from gpuworker.handling import Handling, attempt, bury_foreign
@@ -26,6 +27,8 @@ WAIT_FOR_MESSAGE_S = 3
 """Short, because a receive under way cannot be called off and ending waits for it; an idle hour costs $0.0005."""
 HEARTBEAT_S = 5.0
 MACHINE_SEEN_S = 60.0
+GPU_SEEN_S = 15.0
+"""Where there is a GPU, `watch` shows it as it is now; a write costs $0.00000125."""
 GIVE_BACK_S = 6.0
 """For giving back, before the process ends anyway; SQS and the guard then notice by themselves."""
 DUPLICATE_DELAY_S = 30
@@ -69,6 +72,7 @@ class Worker:
         self._reason = Reason.SIGNAL
         self._last_work_at = 0.0
         self._machine_seen_at = float("-inf")
+        self._backlog = Backlog(workshop.task, workshop.ledger, settings.pipeline)
 
     # --- the run ---
 
@@ -184,13 +188,20 @@ class Worker:
 
     def _heartbeat_loop(self) -> None:
         while not self._stopping.wait(self._heartbeat_s):
-            if self._clock() - self._machine_seen_at > MACHINE_SEEN_S:
+            seen_s = GPU_SEEN_S if self.workshop.gauge.has_gpu else MACHINE_SEEN_S
+            if self._clock() - self._machine_seen_at > seen_s:
                 attempt(self._log, "machine_seen", self._machine_seen)
             for handling in list(self._held.values()):
                 attempt(self._log, "heartbeat", handling.keep_alive)
+            jobs = {shard_id.job for shard_id in list(self._held)}
+            attempt(self._log, "backlog", lambda: self._backlog.look(jobs))  # noqa: B023 - called at once
 
     def _machine_seen(self, *, shards: int = 0, state: MachineState = MachineState.RUNNING) -> None:
         self._machine_seen_at = self._clock()
         self.workshop.ledger.machine_seen(
-            self.settings.pipeline, self.workshop.machine, shards_committed=shards, state=state
+            self.settings.pipeline,
+            self.workshop.machine,
+            shards_committed=shards,
+            state=state,
+            gpu=self.workshop.gauge.told(),
         )

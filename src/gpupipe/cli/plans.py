@@ -102,7 +102,7 @@ def status_table(document: Mapping[str, Any]) -> Table:
 
 def _bill(document: Mapping[str, Any]) -> list[str]:
     """Machines, and what all of it costs right now."""
-    from gpupipe.cli.watching import endpoint_text
+    from gpupipe.cli.watching import endpoint_text, gpu_text
 
     running = {one["machine"]: one for one in document["running"]}
     # Instances of an endpoint are in the ledger alone: EC2 does not show them.
@@ -115,7 +115,8 @@ def _bill(document: Mapping[str, Any]) -> list[str]:
     for name in names:
         one = running.get(name)
         about = " ".join(one[part] for part in ("type", "zone", "market") if one[part]) if one else ""
-        lines.append(f"  {name}  {about}, {one['state']}" if one else f"  {name}  off")
+        gpu = gpu_text(one) if one else ""
+        lines.append(f"  {name}  {about}, {one['state']}{gpu and f', {gpu}'}" if one else f"  {name}  off")
     hour, month = sum(one["price_usd_per_hour"] for one in running.values()), document["usd_per_month"]
     cost = f"${hour:.3f} an hour for machines, and ${month:.2f} a month for the rest, used or not"
     return [*lines, f"costs nothing here; on AWS {cost}" if document["local"] else f"costs {cost}"]

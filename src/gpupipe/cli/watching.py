@@ -126,6 +126,8 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     endpoint = endpoint_text(view.guard.get("endpoint"))
     rows += [("endpoint", endpoint)] * bool(endpoint)
     rows += [("instances" if endpoint else "machines", "\n".join(map(_machine, view.machines)) or "none")]
+    busy = gpu_busy(view.totals)
+    rows += [] if busy is None else [("GPU", f"{busy:.0%} busy while shards were worked on")]
     rows += [("cost", _cost(view, is_local))] * bool(_cost(view, is_local))
     rows += [("waiting", "\n".join(view.waiting))] * bool(view.waiting)
     for name, text in rows:
@@ -176,7 +178,25 @@ def _pace(view: JobView) -> str:
 def _machine(machine: MachineRecord) -> str:
     up = duration(max(0.0, time.time() - machine.run_started_at))
     about = (machine.machine, machine.instance_type, machine.zone, machine.market)
-    return f"{' '.join(part for part in about if part)}, {machine.state} for {up}"
+    gpu = gpu_text(machine_document(machine))
+    return f"{' '.join(part for part in about if part)}, {machine.state} for {up}{gpu and f', {gpu}'}"
+
+
+def gpu_text(machine: Mapping[str, Any]) -> str:
+    """`GPU 87% busy, 7.9 of 24.1 GB`, of a machine's document; "" where there is none, or its worker has not told."""
+    held, total, utilisation = (
+        machine[f"gpu_{name}"] for name in ("memory_bytes", "memory_total_bytes", "utilisation")
+    )
+    if not held:
+        return ""
+    busy = "" if utilisation is None else f" {utilisation:.0%} busy,"
+    return f"GPU{busy} {held / 1e9:.1f} of {total / 1e9:.1f} GB"
+
+
+def gpu_busy(totals: Totals) -> float | None:
+    """Share of the time that machines worked on the job's committed shards in which their GPUs did anything."""
+    observed = totals.seconds.get("gpu_observed", 0.0)
+    return totals.seconds.get("gpu_busy", 0.0) / observed if observed else None
 
 
 def endpoint_text(endpoint: Mapping[str, Any] | None) -> str:
@@ -229,6 +249,7 @@ def document(view: JobView) -> dict[str, Any]:
         "items_per_s": round(view.items_per_s or 0.0, 3),
         "seconds_left": None if view.seconds_left is None else round(view.seconds_left, 1),
         "cost_usd": round(view.cost_usd, 4),
+        "gpu_busy": None if (busy := gpu_busy(totals)) is None else round(busy, 3),
         "machines": [machine_document(machine) for machine in view.machines],
         "endpoint": view.guard.get("endpoint"),
         "waiting": list(view.waiting),
@@ -245,6 +266,9 @@ def machine_document(machine: MachineRecord) -> dict[str, Any]:
         "state": str(machine.state),
         "since": machine.run_started_at,
         "price_usd_per_hour": machine.price_usd_per_hour,
+        "gpu_memory_bytes": machine.gpu_memory_bytes or None,
+        "gpu_memory_total_bytes": machine.gpu_memory_total_bytes or None,
+        "gpu_utilisation": machine.gpu_utilisation,
     }
 
 

@@ -10,6 +10,7 @@ from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import EXISTS, Key, Row, Table, Write, setting
 
 RUNS_KEPT = 5
+NO_GPU: Mapping[str, Any] = {}
 RECORD_KEPT_S = 400 * 86_400.0
 """A terminated machine's record outlives every monthly bill it is part of."""
 
@@ -75,10 +76,19 @@ class Machines(Table):
         return self._write(write) is not None
 
     def machine_seen(
-        self, pipeline: str, machine: str, *, shards_committed: int = 0, state: str = MachineState.RUNNING
+        self,
+        pipeline: str,
+        machine: str,
+        *,
+        shards_committed: int = 0,
+        state: str = MachineState.RUNNING,
+        gpu: Mapping[str, Any] = NO_GPU,
     ) -> bool:
-        """Its worker speaks. False where the machine is not known (yet) or has been seen to be gone."""
-        fields = {"last_seen_at": self._clock(), "state": MachineState(state)}
+        """Its worker speaks, and tells `MachineRecord`'s fields of the GPU (`Gauge.told`).
+
+        False where the machine is not known (yet) or has been seen to be gone.
+        """
+        fields = {"last_seen_at": self._clock(), "state": MachineState(state), **gpu}
         write = Write(
             key=_machine_key(pipeline, machine),
             update=setting(fields, "ADD #run_shards :more"),
@@ -90,10 +100,10 @@ class Machines(Table):
     def begin_run(self, record: MachineRecord, started_at: float) -> bool:
         """A stopped machine runs again; False where that is known already."""
         fields: Row = {"state": MachineState.LAUNCHED, "run_started_at": started_at, "run_shards": 0, "reason": ""}
-        fields |= {"alarmed": False, "excused": False}
+        fields |= {"alarmed": False, "excused": False, "gpu_memory_bytes": 0}
         write = Write(
             key=_machine_key(record.pipeline, record.machine),
-            update=setting(fields, "REMOVE #last_seen_at, #stopped_at"),
+            update=setting(fields, "REMOVE #last_seen_at, #stopped_at, #gpu_utilisation"),
             where="#state = :stopped",
             values={**fields, "stopped": MachineState.STOPPED},
         )

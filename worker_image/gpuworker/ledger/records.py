@@ -287,6 +287,11 @@ class MachineRecord:
     """Shards committed in this run."""
     last_seen_at: float | None = None
     """When its worker last spoke, in this run."""
+    gpu_memory_bytes: int = 0
+    """The most of it that was held, as the worker last told; 0 where there is no GPU or it is not known."""
+    gpu_memory_total_bytes: int = 0
+    gpu_utilisation: float | None = None
+    """Share of the time in which its GPU did anything, as the worker last told."""
     stopped_at: float | None = None
     reason: str = ""
     template: str = ""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any
 
+from gpuworker.backlog import Backlog
 from gpuworker.contract import Shard, WorkerSettings
 from gpuworker.handling import attempt, bury
 from gpuworker.journal import ShardId
@@ -125,9 +126,13 @@ class Service:
         bury(self.workshop, job, number, generation, reason)
 
     def _heartbeat_loop(self) -> None:
+        backlog = Backlog(self.workshop.task, self.workshop.ledger, self.settings.pipeline)
         while not self._closing.wait(self._heartbeat_s):
             for work in self._works():
                 attempt(self.log, "heartbeat", work.keep_alive)
+            with self._lock:
+                jobs = {shard_id.job for shard_id in self._shards}
+            attempt(self.log, "backlog", lambda: backlog.look(jobs))  # noqa: B023 - called at once
 
     def _works(self) -> list[ShardWork]:
         with self._lock:

@@ -99,7 +99,8 @@ class Summary:
         self.engine, self.header = commit.engine, commit.header
         self.machines[commit.machine] += commit.items
         self.processed += commit.items
-        self.stages.update({name: seconds for name, seconds in commit.timings.items() if name != "wall"})
+        stages = {name: s for name, s in commit.timings.items() if name != "wall" and not name.startswith("gpu_")}
+        self.stages.update(stages)
         self.started_at = min(self.started_at or commit.started_at, commit.started_at)
         self.finished_at = max(self.finished_at or 0.0, commit.finished_at)
 
