@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 
 from gpupipe.errors import InputError, UsageError
-from gpupipe.tasks import TaskOptions
+from gpupipe.tasks import Place, TaskOptions
 from gpupipe.tasks.job_options import job_options
 from gpupipe.tasks.segment import SegmentOptions
 
+PLACE = Place(pipeline="segment")
 DEFAULTS = SegmentOptions(prompts=("car",), score_threshold=0.3)
 
 
 def test_nothing_asked_gives_the_pipelines_options() -> None:
-    assert job_options(DEFAULTS) == DEFAULTS
+    assert job_options(DEFAULTS, PLACE) == DEFAULTS
 
 
 def test_prompts_replace_those_of_the_pipeline() -> None:
-    assert job_options(DEFAULTS, prompts=["Dogs", "cat"]).model_dump()["prompts"] == ("dog", "cat")
+    assert job_options(DEFAULTS, PLACE, prompts=["Dogs", "cat"]).model_dump()["prompts"] == ("dog", "cat")
 
 
 @pytest.mark.parametrize(
@@ -34,11 +35,11 @@ def test_prompts_replace_those_of_the_pipeline() -> None:
     ],
 )
 def test_values_are_typed_by_their_option(assignment: str, key: str, value: object) -> None:
-    assert getattr(job_options(DEFAULTS, assignments=[assignment]), key) == value
+    assert getattr(job_options(DEFAULTS, PLACE, assignments=[assignment]), key) == value
 
 
 def test_the_last_of_a_key_counts_and_the_rest_stays() -> None:
-    options = job_options(DEFAULTS, assignments=["masks=none", "masks=stack"])
+    options = job_options(DEFAULTS, PLACE, assignments=["masks=none", "masks=stack"])
     assert (options.model_dump()["masks"], options.model_dump()["prompts"]) == ("stack", ("car",))
 
 
@@ -56,16 +57,16 @@ def test_the_last_of_a_key_counts_and_the_rest_stays() -> None:
 )
 def test_mistakes_are_told_with_what_would_be_right(assignment: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        job_options(DEFAULTS, assignments=[assignment])
+        job_options(DEFAULTS, PLACE, assignments=[assignment])
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
 
 
 def test_an_unknown_prompt_is_an_input_error_with_near_names() -> None:
     with pytest.raises(InputError, match=r"does not know 'sofas'.*near: couch"):
-        job_options(DEFAULTS, prompts=["sofas"])
+        job_options(DEFAULTS, PLACE, prompts=["sofas"])
 
 
 def test_a_task_without_prompts_says_so() -> None:
     with pytest.raises(UsageError, match="takes no prompts"):
-        job_options(TaskOptions(), prompts=["dog"])
+        job_options(TaskOptions(), PLACE, prompts=["dog"])

@@ -26,6 +26,10 @@ Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where t
 Prompts = Annotated[
     list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What to find; repeat for several.")
 ]
+NegativePrompts = Annotated[
+    list[str] | None,
+    typer.Option("--negative-prompt", metavar="TEXT", help="What not to take for it; repeat for several."),
+]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
 ]
@@ -48,6 +52,7 @@ def submit(
     project: MaybeProject = None,
     pipeline: Pipeline = None,
     prompts: Prompts = None,
+    negative_prompts: NegativePrompts = None,
     options: Options = None,
     hold: Hold = False,
     as_json: Json = False,
@@ -65,12 +70,21 @@ def submit(
 
     screen = Screen(as_json=as_json)
     if any(map(is_rescan, paths)):
-        _rescan(context, screen, paths, pipeline, extras=[project, prompts, options, hold])
+        _rescan(context, screen, paths, pipeline, extras=[project, prompts, negative_prompts, options, hold])
         return
     if not project:
         raise UsageError("the images need a project.", hint="Add --project NAME, your name for this set of images.")
-    ctx = open_stack(context.obj, screen)
-    job = send(ctx, screen, paths, project=project, pipeline=pipeline, prompts=prompts, options=options, hold=hold)
+    job = send(
+        open_stack(context.obj, screen),
+        screen,
+        paths,
+        project=project,
+        pipeline=pipeline,
+        prompts=prompts,
+        negative_prompts=negative_prompts,
+        options=options,
+        hold=hold,
+    )
     screen.answer({**vars(job), "next": f"gpupipe watch {job.job}"}, text=job.job)
 
 
@@ -100,6 +114,7 @@ def send(
     project: str,
     pipeline: str | None = None,
     prompts: list[str] | None = None,
+    negative_prompts: list[str] | None = None,
     options: list[str] | None = None,
     hold: bool = False,
 ) -> SubmittedJob:
@@ -118,6 +133,7 @@ def send(
             paths,
             project=project,
             prompts=prompts or (),
+            negative_prompts=negative_prompts or (),
             assignments=options or (),
             hold=hold,
             on_progress=on_progress,
@@ -133,6 +149,10 @@ def _told(job: SubmittedJob) -> list[str]:
         f"{how}{plural(job.items, 'image')} in {plural(job.shards, 'shard')}: {job.uploaded:,} uploaded "
         f"({job.uploaded_bytes / 1e6:,.1f} MB), {job.unchanged:,} were there already"
     ]
+    if job.with_sidecar:
+        lines.append(
+            f"{plural(job.with_sidecar, 'image')} with boxes beside {'it' if job.with_sidecar == 1 else 'them'}"
+        )
     if job.skipped:
         lines.append("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in job.skipped.items()))
     if job.was_started:
@@ -195,6 +215,7 @@ def run(
     project: Project,
     pipeline: Pipeline = None,
     prompts: Prompts = None,
+    negative_prompts: NegativePrompts = None,
     options: Options = None,
     out: OutFolder = None,
     open_: Open = False,
@@ -209,7 +230,16 @@ def run(
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
-    job = send(opened, screen, paths, project=project, pipeline=pipeline, prompts=prompts, options=options, hold=False)
+    job = send(
+        opened,
+        screen,
+        paths,
+        project=project,
+        pipeline=pipeline,
+        prompts=prompts,
+        negative_prompts=negative_prompts,
+        options=options,
+    )
     screen.say(f"job {job.job}")
     see_through(opened.context(job.pipeline), screen, job.job, final=False)
     finish(bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out), screen, open_=open_)

@@ -11,6 +11,7 @@ from gpupipe.aws import Aws, absent_ok, error_code
 from gpupipe.config import Config, PipelineSettings
 from gpupipe.errors import AwsError, NotDeployedError
 from gpupipe.explain import explained
+from gpupipe.tasks import Place
 from gpuworker.ledger import Ledger
 
 REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
@@ -38,6 +39,12 @@ class JobsContext:
     def mode(self) -> str:
         """How its endpoint is asked, "async" or "realtime"; "" for a pipeline of machines."""
         return str(getattr(self.settings, "mode", ""))
+
+    @property
+    def place(self) -> Place:
+        """As far as it matters to what may be asked of its task."""
+        model = self.settings.model
+        return Place(pipeline=self.pipeline, weights=model.weights, on_cpu=model.on_cpu)
 
     @property
     def has_work_queue(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from types import MappingProxyType
 
+from gpupipe.jobs.sidecars import Sidecars
 from gpupipe.jobs.sources import Input
 from gpupipe.jobs.upload import Stored
 from gpuworker.contract import Item, JobSpec, Shard, choose_outputs
@@ -13,9 +15,12 @@ from gpuworker.contract import Item, JobSpec, Shard, choose_outputs
 class Assembly:
     """The shards of a job, from items that come in any order; safe to share between threads."""
 
-    def __init__(self, spec: JobSpec, files: Sequence[Input], shard_items: int) -> None:
+    def __init__(
+        self, spec: JobSpec, files: Sequence[Input], shard_items: int, sidecars: Sidecars = MappingProxyType({})
+    ) -> None:
         self._spec = spec
         self._shard_items = shard_items
+        self._sidecars = [sidecars.get(file.path, {}) for file in files] if sidecars else ()
         self._outputs = choose_outputs([file.path for file in files])
         self._waiting: dict[int, dict[int, Item]] = {}
         self._count = len(files)
@@ -35,6 +40,7 @@ class Assembly:
             size=stored.size,
             output=self._outputs[index],
             version_id=stored.version_id,
+            sidecar=self._sidecars[index] if self._sidecars else {},
         )
         with self._lock:
             items = self._waiting.setdefault(number, {})

@@ -11,9 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from gpupipe.jobs import JobsContext
+from gpupipe.jobs.sidecars import Sidecars
 from gpupipe.jobs.sources import Input
 from gpuworker.contract import JOBS, cancelled_key, make_job_id, manifest_key
 
@@ -35,11 +37,15 @@ class Draft:
     """Its manifest is there: nothing is left to do."""
 
 
-def fingerprint(about: Mapping[str, Any], files: Iterable[Input]) -> str:
-    """Of pipeline, project, task and options (`about`), and of the paths, sizes and times of the sorted inputs."""
+def fingerprint(about: Mapping[str, Any], files: Iterable[Input], sidecars: Sidecars = MappingProxyType({})) -> str:
+    """Of pipeline, project, task and options (`about`), of the paths, sizes and times of the sorted inputs, and of
+    what lies beside them.
+    """
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for file in files:
         digest.update(f"\n{file.path}\0{file.size}\0{file.stamp}".encode())
+        if file.path in sidecars:
+            digest.update(f"\0{json.dumps(sidecars[file.path], sort_keys=True)}".encode())
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from gpupipe.errors import InputError
 from gpupipe.jobs.archives import members, open_archive
 from gpupipe.jobs.keys import require_distinct, require_project, require_valid_keys
+from gpupipe.jobs.sidecars import Beside, Paired
 from gpupipe.jobs.sources import Input, LocalFile, require_image, shown
 
 HIDDEN, SIDECAR, OTHER, ARCHIVE = "hidden", "sidecar file", "not an image by its name", "archive inside a folder"
@@ -42,6 +43,7 @@ class Inputs:
 
     files: Sequence[Input]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    sidecars: Paired = field(default_factory=lambda: Paired(by_path={}, lost=()))
 
     @property
     def bytes(self) -> int:
@@ -53,6 +55,7 @@ def collect(
     *,
     suffixes: frozenset[str],
     project: str,
+    sidecar_suffix: str = "",
     on_found: Callable[[int], None] = lambda _: None,
 ) -> Inputs:
     """Everything that `arguments` name. `on_found` is told now and then how many there are so far.
@@ -61,7 +64,7 @@ def collect(
     the project, where a key would be no valid S3 key, and where nothing is left to submit.
     """
     require_project(project)
-    search = _Search(suffixes, on_found)
+    search = _Search(suffixes, Beside(sidecar_suffix), on_found)
     for argument in arguments:
         search.add(os.path.expanduser(argument))
     files = sorted(search.finished(), key=lambda file: file.path)
@@ -74,14 +77,15 @@ def collect(
         )
     require_valid_keys(files, project)
     require_distinct(files)
-    return Inputs(files=files, skipped=dict(search.skipped))
+    return Inputs(files=files, skipped=dict(search.skipped), sidecars=search.beside.paired(files))
 
 
 class _Search:
     """What was found so far, and where it was already."""
 
-    def __init__(self, suffixes: frozenset[str], on_found: Callable[[int], None]) -> None:
+    def __init__(self, suffixes: frozenset[str], beside: Beside, on_found: Callable[[int], None]) -> None:
         self.skipped: Counter[str] = Counter()
+        self.beside = beside
         self._suffixes = suffixes
         self._on_found = on_found
         self._files: list[Input] = []
@@ -113,11 +117,11 @@ class _Search:
         return self._files
 
     def reason(self, path: str) -> str:
-        """Why a path found by searching is passed over; "" for an input."""
+        """Why a path found by searching is passed over; "" for an input, and for what belongs to one."""
         if any(is_hidden(part) for part in path.split("/")):
             return HIDDEN
         suffix = os.path.splitext(path)[1].lower()
-        if suffix in self._suffixes:
+        if suffix in self._suffixes or self.beside.is_sidecar(path):
             return ""
         if suffix == ".zip":
             return ARCHIVE
@@ -167,7 +171,9 @@ class _Search:
     def _take(self, place: str, base: str, found: os.stat_result, *, is_link: bool) -> None:
         """A file found by searching, under its path below `base`."""
         file = LocalFile(base, _below(place, base), found.st_size, found.st_mtime_ns)
-        if is_link:
+        if self.beside.is_sidecar(place):
+            self.beside.add(file)
+        elif is_link:
             self._links.append((file, os.path.realpath(place)))
         elif self._named and os.path.realpath(place) in self._named:
             self.skipped[TWICE] += 1
@@ -195,6 +201,9 @@ class _Search:
         if not os.path.isfile(argument):
             what = "is a link to nothing" if os.path.islink(argument) else "is not a file"
             raise InputError(f"{shown(argument)} {what}.", hint="Leave it out.")
+        if self.beside.is_sidecar(argument):
+            self.beside.look_for(argument[: -len(self.beside.suffix)])
+            return
         if suffix not in self._suffixes:
             raise InputError(
                 f"{shown(argument)} is not an image by its name.",
@@ -209,13 +218,18 @@ class _Search:
             return
         self._named.add(real)
         self._files.append(file)
+        self.beside.look_for(argument)
 
     def _add_archive(self, argument: str, real: str) -> None:
         if real in self._archives:
             self.skipped[TWICE] += 1
             return
         self._archives.add(real)
-        self._files += members(open_archive(argument), self.skipped, self.reason)
+        for member in members(open_archive(argument), self.skipped, self.reason):
+            if self.beside.is_sidecar(member.path):
+                self.beside.add(member)
+            else:
+                self._files.append(member)
         self._on_found(len(self._files))
 
     def _add_pattern(self, pattern: str) -> None:
@@ -243,6 +257,7 @@ class _Search:
             return
         self._take(match, base, found, is_link=False)
         self._named.add(real)
+        self.beside.look_for(match)
 
 
 def is_hidden(name: str) -> bool:

@@ -23,6 +23,7 @@ from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
 from gpupipe.jobs.present import Present
+from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim
 from gpupipe.jobs.sources import Input, content_type
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
 from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
@@ -32,6 +33,7 @@ from gpupipe.tasks.job_options import job_options
 from gpuworker.contract import JobSpec, Manifest, input_key, job_key, manifest_key, shard_key
 
 MISTAKES_SHOWN = 5
+UNUSED = "file of boxes, which this engine does not look at"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class SubmittedJob:
     uploaded_bytes: int = 0
     unchanged: int = 0
     """Inputs that were there already."""
+    with_sidecar: int = 0
+    """Inputs beside which lies something that says more of them."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was passed over, by reason."""
     is_resumed: bool = False
@@ -79,6 +83,7 @@ def submit(
     *,
     project: str,
     prompts: Sequence[str] = (),
+    negative_prompts: Sequence[str] = (),
     assignments: Sequence[str] = (),
     hold: bool = False,
     on_progress: OnProgress = lambda _: None,
@@ -93,11 +98,18 @@ def submit(
             f"the endpoint of pipeline {ctx.pipeline} is realtime and always runs: a job for it cannot be held.",
             hint='Leave --hold out, or set mode = "async".',
         )
-    options = job_options(ctx.settings.task_options, prompts=prompts, assignments=assignments)
+    options = job_options(
+        ctx.settings.task_options,
+        ctx.place,
+        prompts=prompts,
+        negative_prompts=negative_prompts,
+        assignments=assignments,
+    )
     inputs = collect(
         arguments,
         suffixes=options.input_suffixes,
         project=project,
+        sidecar_suffix=options.sidecar_suffix,
         on_found=lambda files: on_progress(SubmitProgress(step="find", files=files)),
     )
     return start(ctx, inputs, project=project, options=options, hold=hold, on_progress=on_progress)
@@ -113,12 +125,13 @@ def start(
     on_progress: OnProgress = lambda _: None,
 ) -> SubmittedJob:
     """`submit` with inputs and options in hand."""
+    sidecars = _sidecars(ctx, inputs, options)
     store = open_store(ctx.aws, ctx.bucket)
     plain = options.model_dump(mode="json")
     about = {"pipeline": ctx.pipeline, "project": project, "task": ctx.settings.task, "options": plain}
     draft = open_draft(
         ctx,
-        fingerprint(about, inputs.files),
+        fingerprint(about, inputs.files, sidecars),
         project=project,
         shard_items=_shard_items(ctx, len(inputs.files), options),
         now=time.time(),
@@ -134,12 +147,12 @@ def start(
         submitter=_person(),
         hold=hold,
     )
-    run = _Submission(ctx, store, spec, inputs, draft, on_progress)
+    run = _Submission(ctx, store, spec, inputs, sidecars, draft, on_progress)
     try:
         run.finish()
     except KeyboardInterrupt as error:
         raise StoppedError(run.told(), hint=f"The same command goes on with job {spec.job}.") from error
-    return run.outcome(options.notice())
+    return run.outcome(options)
 
 
 class _Submission:
@@ -151,12 +164,13 @@ class _Submission:
         store: Store,
         spec: JobSpec,
         inputs: Inputs,
+        sidecars: Sidecars,
         draft: Draft,
         on_progress: OnProgress,
     ) -> None:
         self._ctx, self._store, self._spec, self._draft = ctx, store, spec, draft
-        self._inputs, self._files = inputs, inputs.files
-        self._assembly = Assembly(spec, self._files, draft.shard_items)
+        self._inputs, self._files, self._sidecars = inputs, inputs.files, sidecars
+        self._assembly = Assembly(spec, self._files, draft.shard_items, sidecars)
         self._on_progress = on_progress
         self._bytes_total = inputs.bytes
         self._files_done = self._bytes_done = self._unchanged = self._unchanged_bytes = 0
@@ -173,7 +187,8 @@ class _Submission:
             self._was_started = not self._ctx.write_new(manifest_key(self._spec.job), self._manifest().to_json())
         forget_draft(self._ctx, self._draft.fingerprint)
 
-    def outcome(self, notice: str) -> SubmittedJob:
+    def outcome(self, options: TaskOptions) -> SubmittedJob:
+        unused = {} if options.reads_sidecars(self._ctx.place) else {UNUSED: len(self._inputs.sidecars.by_path)}
         return SubmittedJob(
             job=self._spec.job,
             project=self._spec.project,
@@ -184,11 +199,12 @@ class _Submission:
             uploaded=self._files_done - self._unchanged,
             uploaded_bytes=self._bytes_done - self._unchanged_bytes,
             unchanged=self._unchanged,
-            skipped=self._inputs.skipped,
+            with_sidecar=len(self._sidecars),
+            skipped={**self._inputs.skipped, **{why: count for why, count in unused.items() if count}},
             is_resumed=self._draft.is_resumed,
             was_started=self._was_started,
             is_held=self._spec.hold,
-            notice=notice,
+            notice=options.notice(self._ctx.place),
         )
 
     def told(self) -> str:
@@ -262,6 +278,13 @@ class _Submission:
             + (f"\n  and {more:,} more" if more > 0 else ""),
             hint="Mend or remove them and submit again; what is uploaded is not uploaded again.",
         )
+
+
+def _sidecars(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> Sidecars:
+    """What lies beside the inputs. Raises InputError where it cannot be used, or is missing where it is needed."""
+    sidecars = read_sidecars(inputs.sidecars, options) if options.reads_sidecars(ctx.place) else {}
+    require_aim(inputs.files, sidecars, options)
+    return sidecars
 
 
 def _shard_items(ctx: JobsContext, items: int, options: TaskOptions) -> int:

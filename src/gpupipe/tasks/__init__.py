@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +18,16 @@ TASKS: Mapping[str, str] = {
     "detect-rooms": "gpupipe.tasks.detect_rooms:DetectRoomsOptions",
 }
 """Task name -> "module:Class". A new task is one file and one line here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The pipeline that a job is for, as far as it matters to what may be asked of it."""
+
+    pipeline: str
+    weights: str = ""
+    """What `[pipelines.<name>.model]` names; "" where it names none."""
+    on_cpu: bool = False
 
 
 class TaskOptions(BaseModel):
@@ -33,12 +44,38 @@ class TaskOptions(BaseModel):
     finds: ClassVar[tuple[str, str]] = ("thing", "things")
     """What one of its annotations is called, and many of them."""
 
+    sidecar_suffix: ClassVar[str] = ""
+    """What follows a whole file name in the name of a JSON file that says more of it; "" where there is no such."""
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """With a job's own options over these. Raises pydantic's ValidationError."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+    def settled(self, place: Place) -> Self:
+        """As a job there carries them. Raises UsageError for what cannot be done there, InputError for its prompts."""
+        return self
+
+    def reads_sidecars(self, place: Place) -> bool:
+        """Is what lies beside inputs of any use to such a job?"""
+        return False
+
+    def read_sidecar(self, data: bytes) -> Mapping[str, Any]:
+        """What an item carries of it; empty where it says nothing. Raises ValueError, which names the field."""
+        raise NotImplementedError
+
+    def has_aim(self, sidecar: Mapping[str, Any]) -> bool:
+        """Is there anything to look for in an input with this sidecar (empty for one without)?"""
+        return True
+
     def seconds_per_item(self) -> float:
         """Default estimate for one item on the default machine, before there is a measurement."""
         raise NotImplementedError
 
-    def notice(self) -> str:
-        """A sentence that every place which shows this task's results repeats; "" where none is needed."""
+    def notice(self, place: Place | None = None) -> str:
+        """A sentence that every place which shows this task's results repeats; "" where none is needed.
+
+        `place` is where they will be made, if that is still to come.
+        """
         return ""
 
 

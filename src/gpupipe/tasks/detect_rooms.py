@@ -33,7 +33,7 @@ class DetectRoomsOptions(TaskOptions):
     )
     overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
     thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
-    max_bytes: int = Field(2 * 1024**3, ge=1, description="Larger files fail as too_large.")
+    max_bytes: int = Field(4 * 1024**3, ge=1, description="Larger files fail as too_large.")
     max_pixels: int = Field(400_000_000, ge=1, description="Larger images fail as too_large.")
 
     @model_validator(mode="after")

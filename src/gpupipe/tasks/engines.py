@@ -70,7 +70,7 @@ ENGINES: Mapping[str, About] = {
         notice="Engine vegetation finds green plants by colour alone; it knows no species and takes all that is green.",
     ),
 }
-"""By name. A new engine is one entry here, one in `EngineName`, and one file in `gpuworker.engines`."""
+"""A new engine is one entry here, one in `EngineName`, and one file in `gpuworker.engines`."""
 
 
 def canonical(engine: str, prompts: Sequence[str]) -> tuple[str, ...]:
@@ -90,3 +90,10 @@ def require_few(engine: str, prompts: Sequence[str]) -> None:
             f"engine {engine} takes {most} prompt, the name of what it finds, and not {len(prompts)}: "
             f"{', '.join(prompts)}"
         )
+
+
+def fallback(*, weights: str, has_prompts: bool) -> str:
+    """Why `auto` will surely be nanodet; "" where that depends on the machine (`gpuworker.engines.auto` decides)."""
+    if not weights:
+        return "no weights of sam3 are named"
+    return "" if has_prompts else "sam3 looks for what a prompt names, and there is none"

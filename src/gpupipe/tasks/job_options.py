@@ -1,4 +1,4 @@
-"""What one job asks of its task: the pipeline's options with `--prompt` and `--option key=value` over them."""
+"""What one job asks of its task: the pipeline's options with what the command line says over them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,40 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gpupipe.errors import InputError, UsageError
-from gpupipe.tasks import TaskOptions
+from gpupipe.tasks import Place, TaskOptions
 
-PROMPTS = "prompts"
+PROMPTS, NEGATIVE_PROMPTS = "prompts", "negative_prompts"
+FLAGS: Mapping[str, str] = {PROMPTS: "--prompt", NEGATIVE_PROMPTS: "--negative-prompt"}
 
 
-def job_options(defaults: TaskOptions, *, prompts: Sequence[str] = (), assignments: Sequence[str] = ()) -> TaskOptions:
-    """The options of a job. `assignments` are `key=value`, lists separated by commas; the last of a key counts.
+def job_options(
+    defaults: TaskOptions,
+    place: Place,
+    *,
+    prompts: Sequence[str] = (),
+    negative_prompts: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+) -> TaskOptions:
+    """The options of a job on the pipeline `place`, which has these `defaults`.
 
-    Prompts replace the pipeline's. Raises UsageError for an option that is unknown or has no such value, InputError
-    for a prompt that the engine does not know.
+    `assignments` are `key=value`, lists separated by commas, maps as `key=name:value,name:value`; the last of a key
+    counts. Prompts replace the pipeline's. Raises UsageError for an option that is unknown or has no such value,
+    InputError for a prompt that the engine does not know.
     """
     fields = type(defaults).model_fields
-    changed: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for assignment in assignments:
-        key, value = _split(assignment, fields)
-        changed[key] = _listed(value) if _is_list(fields[key]) else value.strip()
-    if prompts:
-        _require_prompts(fields)
-        changed[PROMPTS] = tuple(prompts)
+        key, text = _split(assignment, fields)
+        changes[key] = _value(key, text, fields[key])
+    for key, given in ((PROMPTS, prompts), (NEGATIVE_PROMPTS, negative_prompts)):
+        if given:
+            _require_takes(key, fields)
+            changes[key] = tuple(given)
     try:
-        return type(defaults).model_validate({**defaults.model_dump(), **changed})
+        options = defaults.changed(changes)
     except ValidationError as error:
-        raise _explained(error, fields, changed) from error
+        raise _explained(error, fields, changes) from error
+    return options.settled(place)
 
 
 def _split(assignment: str, fields: Mapping[str, FieldInfo]) -> tuple[str, str]:
@@ -48,29 +59,64 @@ def _split(assignment: str, fields: Mapping[str, FieldInfo]) -> tuple[str, str]:
     return key, value
 
 
-def _is_list(field: FieldInfo) -> bool:
-    return typing.get_origin(field.annotation) in (tuple, list)
+def _value(key: str, text: str, field: FieldInfo) -> Any:
+    """The text as the option's type wants it; numbers and words are pydantic's to read."""
+    kind = typing.get_origin(field.annotation)
+    if kind in (tuple, list):
+        return _parts(text)
+    return _mapped(key, text) if kind is Mapping else text.strip()
 
 
-def _listed(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _require_prompts(fields: Mapping[str, FieldInfo]) -> None:
-    if PROMPTS not in fields:
-        raise UsageError("this pipeline's task takes no prompts.", hint="Leave --prompt out.")
+def _mapped(key: str, text: str) -> dict[str, str]:
+    pairs = [part.rpartition(":") for part in _parts(text)]
+    for name, colon, value in pairs:
+        if not (colon and name.strip()):
+            raise UsageError(
+                f"--option {key}={text}: {name + colon + value!r} is no pair of name and value.",
+                hint=f"Write --option {key}=NAME:VALUE,NAME:VALUE.",
+            )
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _explained(error: ValidationError, fields: Mapping[str, FieldInfo], changed: Mapping[str, Any]) -> UsageError:
+def _require_takes(key: str, fields: Mapping[str, FieldInfo]) -> None:
+    if key not in fields:
+        raise UsageError(f"this pipeline's task takes no {key.replace('_', ' ')}.", hint=f"Leave {FLAGS[key]} out.")
+
+
+def _explained(error: ValidationError, fields: Mapping[str, FieldInfo], changes: Mapping[str, Any]) -> UsageError:
     """The first mistake; a person mends one after the other anyway."""
     detail = error.errors()[0]
     key = str(detail["loc"][0]) if detail["loc"] else ""
-    reason = detail["msg"].removeprefix("Value error, ")
-    if key == PROMPTS:
-        return InputError(f"{reason}.", hint="Leave --prompt out to look for everything that the engine knows.")
+    reason = _plain(_reasons(error, key))
+    if key in FLAGS:
+        return InputError(f"{reason}.", hint=_about_prompts(key, changes))
     about = fields[key].description if key in fields else ""
-    given = f"--option {key}={changed[key]}" if key in changed else "the options together"
-    return UsageError(f"{given}: {_plain(reason)}.", hint=f"{key}: {about}" if about else "")
+    given = f"--option {key}={_shown(changes[key])}" if key in changes else f"{key} of gpupipe.toml with this job's own"
+    return UsageError(f"{given}: {reason}.", hint=f"{key}: {about}" if about else "")
+
+
+def _reasons(error: ValidationError, key: str) -> str:
+    """All that is wrong with this key: of a value that may be one thing or another, what either would have to be."""
+    messages = [one["msg"].removeprefix("Value error, ") for one in error.errors() if key in map(str, one["loc"][:1])]
+    return ", or ".join(dict.fromkeys(map(_plain, messages or [error.errors()[0]["msg"]])))
+
+
+def _about_prompts(key: str, changes: Mapping[str, Any]) -> str:
+    if key not in changes:
+        return f"They are those of gpupipe.toml: {FLAGS[key]} TEXT replaces them, and --option {key}= leaves them out."
+    if key == PROMPTS:
+        return "Leave --prompt out to look for everything that the engine knows."
+    return "Leave --negative-prompt out, or name something else."
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}:{one}" for name, one in value.items())
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _plain(reason: str) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from gpupipe.tasks import TaskOptions
-from gpupipe.tasks.engines import ENGINES, EngineName, canonical, require_few
+from gpupipe.errors import InputError, UsageError
+from gpupipe.tasks import Place, TaskOptions, boxes
+from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, require_few
 
 
 class SegmentOptions(TaskOptions):
     """What `segment` can be told."""
 
     input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+    sidecar_suffix: ClassVar[str] = boxes.SUFFIX
 
     engine: EngineName = Field(
         "nanodet",
@@ -47,7 +49,7 @@ class SegmentOptions(TaskOptions):
     geojson: bool = Field(True, description="Write polygons in the image's own CRS, where it has one.")
     overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
     thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
-    max_bytes: int = Field(2 * 1024**3, ge=1, description="Larger files fail as too_large.")
+    max_bytes: int = Field(4 * 1024**3, ge=1, description="Larger files fail as too_large.")
     max_pixels: int = Field(400_000_000, ge=1, description="Larger images fail as too_large.")
 
     @field_validator("prompts")
@@ -103,10 +105,80 @@ class SegmentOptions(TaskOptions):
             raise ValueError(f"{low:g} and {high:g} are no percentiles from black to white: 0 <= black < white <= 100")
         return percent
 
+    # --- a job ---
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """What the pipeline says of prompts that the job replaces goes with them."""
+        more = {**self._without_what_is_replaced(changes), **changes} if "prompts" in changes else changes
+        return super().changed(more)
+
+    def _without_what_is_replaced(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            new = canonical(changes.get("engine", self.engine), changes["prompts"])
+        except (ValueError, KeyError):  # which validation tells better
+            return {}
+        asked = {prompt.casefold() for prompt in new}
+        negatives = tuple(one for one in self.negative_prompts if one.casefold() not in asked)
+        known = {*asked, *(prompt.casefold() for prompt in changes.get("negative_prompts", negatives))}
+        kept = {prompt: value for prompt, value in self.prompt_thresholds.items() if prompt.casefold() in known}
+        return {"negative_prompts": negatives, "prompt_thresholds": kept}
+
+    def settled(self, place: Place) -> Self:
+        if self.engine == "sam3" and not place.weights:
+            raise UsageError(
+                f"engine sam3 needs weights, and pipeline {place.pipeline} names none.",
+                hint=f"Name them in [pipelines.{place.pipeline}.model] of gpupipe.toml and run `gpupipe up`, "
+                "or choose another engine.",
+            )
+        if self.negative_prompts and not self.prompts:
+            raise UsageError(
+                f"negative prompts ({', '.join(self.negative_prompts)}) take away from what prompts find, "
+                "and there is no prompt.",
+                hint="Add --prompt TEXT, or leave the negative ones out.",
+            )
+        return self._as_nanodet_knows_it(place) if self.engine == "auto" else self
+
+    def _as_nanodet_knows_it(self, place: Place) -> Self:
+        """`auto` that can only be nanodet is held to what nanodet knows, before anything is uploaded."""
+        why = fallback(weights=place.weights, has_prompts=bool(self.prompts))
+        if not why:
+            return self
+        try:
+            canonical("nanodet", (*self.prompts, *self.negative_prompts))
+        except ValueError as error:
+            raise InputError(
+                f"engine auto is nanodet here, because {why}; {error}.",
+                hint="Ask for what nanodet knows, or name weights in "
+                f"[pipelines.{place.pipeline}.model] of gpupipe.toml and run `gpupipe up`.",
+            ) from error
+        return self
+
+    def reads_sidecars(self, place: Place) -> bool:
+        if self.engine == "auto" and fallback(weights=place.weights, has_prompts=bool(self.prompts)):
+            return False
+        return ENGINES[self.engine].takes_boxes
+
+    def read_sidecar(self, data: bytes) -> Mapping[str, Any]:
+        return boxes.read_boxes(data, self.prompts)
+
+    def has_aim(self, sidecar: Mapping[str, Any]) -> bool:
+        return self.engine != "sam3" or bool(self.prompts) or boxes.has_example(sidecar)
+
     def seconds_per_item(self) -> float:
         about = ENGINES[self.engine]
         more = max(0, len(self.prompts) + len(self.negative_prompts) - 1)
         return about.item_s + about.prompt_s * more
 
-    def notice(self) -> str:
-        return ENGINES[self.engine].notice
+    def notice(self, place: Place | None = None) -> str:
+        if self.engine != "auto":
+            return ENGINES[self.engine].notice
+        if place is None:
+            return "Engine auto: every result names the engine that made it, and why."
+        why = fallback(weights=place.weights, has_prompts=bool(self.prompts))
+        if why:
+            return f"Engine auto is nanodet here, because {why}. {ENGINES['nanodet'].notice}"
+        if place.on_cpu:
+            return "Engine auto is sam3 here, on a GPU or else on the CPU (minutes an image)."
+        return (
+            "Engine auto is sam3 on a machine with a GPU and nanodet on one without; every result says which and why."
+        )
