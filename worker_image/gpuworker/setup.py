@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuworker.contract import WorkerSettings
+from gpuworker.gauge import gauge_of
 from gpuworker.isolate import ChildSettings, Isolator
 from gpuworker.journal import Journal
 from gpuworker.ledger import Ledger
@@ -105,6 +106,7 @@ def open_workshop(
         log=log,
         machine=machine,
         variant=settings.variant,
+        gauge=gauge_of(device).start(),
     )
 
 
