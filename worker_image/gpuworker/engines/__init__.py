@@ -65,6 +65,11 @@ class Engine(ABC):
     def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
         """What was found in each picture, in a form that `finish` takes; an ItemError in place of one that failed."""
 
+    def detect_frugally(self, prepared: Any, options: Options) -> Any:
+        """One picture with as little memory as can be, for when `detect` ran out of it with this one alone."""
+        [found] = self.detect([prepared], options)
+        return found
+
     def finish(self, found: Any, image: Image, options: Options) -> list[Instance]:
         """The instances of a picture, the surest first, in its own full-size coordinates."""
         instances: list[Instance] = found
