@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.masks import Instance
+from gpuworker.packed import packed
 from gpuworker.tiff import GeoTag
 
 
@@ -38,7 +39,7 @@ def scenes(draw: st.DrawFn) -> tuple[list[Instance], int, int]:
     found = []
     for _ in range(draw(st.integers(0, 5))):
         h, w = draw(st.integers(1, height)), draw(st.integers(1, width))
-        mask = draw(hnp.arrays(np.bool_, (h, w)))
+        mask = draw(hnp.arrays(np.bool_, (h, w)).filter(np.any))
         found.append(instance(draw(st.integers(0, width - w)), draw(st.integers(0, height - h)), mask))
     return found, height, width
 
@@ -54,7 +55,7 @@ class TestLabels:
     @given(scenes())
     def test_each_pixel_is_the_smallest_instance_that_holds_it(self, scene: tuple[list[Instance], int, int]) -> None:
         found, height, width = scene
-        labels = label_tiff(found, height=height, width=width)
+        labels = label_tiff(packed(found), height=height, width=width)
         expected = np.zeros((height, width), np.uint16)
         for i in sorted(range(len(found)), key=lambda i: (-found[i].area, i)):
             expected[full(found[i], height, width)] = i + 1
@@ -65,7 +66,7 @@ class TestLabels:
 
     def test_a_large_image_is_tiled_and_the_same(self) -> None:
         found = [block(0, 0, 2500, 30), block(500, 490, 100, 600), block(511, 511, 2, 2), block(2490, 1690, 10, 10)]
-        labels = label_tiff(found, height=1700, width=2500)
+        labels = label_tiff(packed(found), height=1700, width=2500)
         with tifffile.TiffFile(io.BytesIO(labels.tiff)) as file:
             assert file.pages.first.is_tiled
             page = file.pages.first.asarray()
@@ -83,7 +84,7 @@ class TestLabels:
     @pytest.mark.parametrize(("count", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
     def test_many_instances_take_a_wider_type(self, count: int, dtype: type) -> None:
         found = [block(i % 300, i // 300, 1, 1) for i in range(count)]
-        (page,) = pages(label_tiff(found, height=300, width=300).tiff)
+        (page,) = pages(label_tiff(packed(found), height=300, width=300).tiff)
         assert page.dtype == dtype
         assert page[(count - 1) // 300, (count - 1) % 300] == count
 
@@ -94,8 +95,8 @@ class TestLabels:
             GeoTag(code=34737, dtype=2, count=8, value="UTM 17N|"),
         ]
         for data in (
-            label_tiff([block(0, 0, 1, 1)], height=4, width=4, geo=geo).tiff,
-            stack_tiff([block(0, 0, 1, 1)], height=4, width=4, geo=geo),
+            label_tiff(packed([block(0, 0, 1, 1)]), height=4, width=4, geo=geo).tiff,
+            stack_tiff(packed([block(0, 0, 1, 1)]), height=4, width=4, geo=geo),
         ):
             with tifffile.TiffFile(io.BytesIO(data)) as file:
                 tags = file.pages.first.tags
@@ -106,12 +107,14 @@ class TestLabels:
 
     def test_the_same_input_gives_the_same_bytes(self) -> None:
         found = [block(1, 2, 30, 40), block(5, 5, 3, 3)]
-        assert label_tiff(found, height=90, width=80).tiff == label_tiff(found, height=90, width=80).tiff
+        assert (
+            label_tiff(packed(found), height=90, width=80).tiff == label_tiff(packed(found), height=90, width=80).tiff
+        )
 
     def test_memory_is_a_band_not_the_image(self) -> None:
         found = [block(9000, 9000, 200, 200)]
         tracemalloc.start()
-        label_tiff(found, height=10_000, width=10_000)
+        label_tiff(packed(found), height=10_000, width=10_000)
         peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak_bytes < 40_000_000
@@ -122,14 +125,14 @@ class TestStack:
     @given(scenes())
     def test_every_page_is_a_whole_mask(self, scene: tuple[list[Instance], int, int]) -> None:
         found, height, width = scene
-        read = pages(stack_tiff(found, height=height, width=width))
+        read = pages(stack_tiff(packed(found), height=height, width=width))
         expected = [full(one, height, width) for one in found] or [np.zeros((height, width), np.bool_)]
         assert len(read) == len(expected)
         assert all((page.astype(bool) == mask).all() for page, mask in zip(read, expected, strict=True))
 
     def test_pages_have_one_bit_and_empty_strips_cost_little(self) -> None:
         found = [block(10, 1500, 50, 60), block(0, 0, 3, 2900)]
-        data = stack_tiff(found, height=3000, width=4001)
+        data = stack_tiff(packed(found), height=3000, width=4001)
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             assert [page.bitspersample for page in file.pages] == [1, 1]
             assert [int(page.asarray().sum()) for page in file.pages] == [3000, 8700]

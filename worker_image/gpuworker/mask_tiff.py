@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -14,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.masks import Instance
+from gpuworker.packed import Packed
 from gpuworker.tiff import GeoTag
 
 _BLOCK_PX = 512
@@ -33,7 +34,7 @@ class Labels:
     hidden_pixels: tuple[int, ...]
 
 
-def label_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> Labels:
+def label_tiff(instances: Sequence[Packed], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> Labels:
     """The label image: pixel value i is the i-th instance, 0 is none; smaller instances lie on top of larger ones.
 
     uint16, or uint32 beyond 65,535 instances; deflated; tiled where large.
@@ -53,7 +54,7 @@ def label_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: S
 class _LabelImage:
     """Paints a band of rows at a time, so that the full label image never exists; iterate its blocks once."""
 
-    instances: Sequence[Instance]
+    instances: Sequence[Packed]
     height: int
     width: int
 
@@ -63,12 +64,18 @@ class _LabelImage:
 
     @cached_property
     def hidden_pixels(self) -> NDArray[np.int64]:
-        """By label; counted while painting. [0] counts what was background and means nothing."""
+        """By label; counted while painting. [0] means nothing."""
         return np.zeros(len(self.instances) + 1, np.int64)
 
     @cached_property
-    def _largest_first(self) -> list[int]:
-        return sorted(range(len(self.instances)), key=lambda i: (-self.instances[i].area, i))
+    def _by_band(self) -> Mapping[int, Sequence[int]]:
+        """Which instances reach into the rows from `top` to `top` + 512, the largest first."""
+        bands: defaultdict[int, list[int]] = defaultdict(list)
+        for i in sorted(range(len(self.instances)), key=lambda i: (-self.instances[i].area, i)):
+            one = self.instances[i]
+            for top in range(one.y // _BLOCK_PX * _BLOCK_PX, one.y + one.height, _BLOCK_PX):
+                bands[top].append(i)
+        return bands
 
     @property
     def tiled(self) -> bool:
@@ -77,14 +84,14 @@ class _LabelImage:
     def strips(self) -> Iterator[bytes]:
         for top in range(0, self.height, _BLOCK_PX):
             rows = min(_BLOCK_PX, self.height - top)
-            yield _deflated(self._band(self._meeting(top, rows), top, rows))
+            yield _deflated(self._band(self._by_band.get(top, ()), top, rows))
 
     def tiles(self) -> Iterator[bytes]:
         empty = _deflated(np.zeros((_BLOCK_PX, _BLOCK_PX), self.dtype))
         across = -(-self.width // _BLOCK_PX)
         for top in range(0, self.height, _BLOCK_PX):
             rows = min(_BLOCK_PX, self.height - top)
-            here = self._meeting(top, rows)
+            here = self._by_band.get(top)
             if not here:
                 yield from repeat(empty, across)
                 continue
@@ -93,20 +100,22 @@ class _LabelImage:
                 part = band[:, left : left + _BLOCK_PX]
                 yield _deflated(_full_tile(part)) if part.any() else empty
 
-    def _meeting(self, top: int, rows: int) -> list[int]:
-        return [i for i in self._largest_first if _meets(self.instances[i], top, rows)]
-
     def _band(self, order: Sequence[int], top: int, rows: int) -> NDArray[Any]:
         """Rows top..top+rows with the instances in `order`, all of which reach into them, painted one on another."""
         band: NDArray[Any] = np.zeros((rows, self.width), self.dtype)
         for i in order:
             one = self.instances[i]
-            first, last = max(one.y, top), min(one.y + one.mask.shape[0], top + rows)
-            mask = one.mask[first - one.y : last - one.y]
-            region = band[first - top : last - top, one.x : one.x + mask.shape[1]]
-            self.hidden_pixels[:] += np.bincount(region[mask], minlength=len(self.hidden_pixels))
+            left, first, right, last = one.x, max(one.y, top), one.x + one.width, min(one.y + one.height, top + rows)
+            mask = one.part((left, first, right, last))
+            region = band[first - top : last - top, left:right]
+            self._count_hidden(region[mask])
             region[mask] = i + 1
         return band
+
+    def _count_hidden(self, covered: NDArray[Any]) -> None:
+        """Of the pixels about to be painted over, those that show an instance are hidden from now on."""
+        labels, counts = np.unique(covered[covered > 0], return_counts=True)
+        self.hidden_pixels[labels] += counts
 
 
 def _full_tile(part: NDArray[Any]) -> NDArray[Any]:
@@ -115,13 +124,13 @@ def _full_tile(part: NDArray[Any]) -> NDArray[Any]:
     return tile
 
 
-def stack_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> bytes:
+def stack_tiff(instances: Sequence[Packed], *, height: int, width: int, geo: Sequence[GeoTag] = ()) -> bytes:
     """One 1-bit page an instance, in order, so that overlapping masks stay whole; no instance gives one empty page."""
-    pages: list[Instance | None] = [*instances] or [None]
+    pages: list[Packed | None] = [*instances] or [None]
     row_bytes = -(-width // 8)
     empty = _deflated(np.zeros(row_bytes * _BLOCK_PX, np.uint8))
 
-    def strips(one: Instance | None) -> Iterator[bytes]:
+    def strips(one: Packed | None) -> Iterator[bytes]:
         for top in range(0, height, _BLOCK_PX):
             rows = min(_BLOCK_PX, height - top)
             if rows == _BLOCK_PX and (one is None or not _meets(one, top, rows)):
@@ -143,16 +152,16 @@ def stack_tiff(instances: Sequence[Instance], *, height: int, width: int, geo: S
     return out.getvalue()
 
 
-def _rows_of(one: Instance | None, *, top: int, rows: int, width: int) -> NDArray[np.bool_]:
+def _rows_of(one: Packed | None, *, top: int, rows: int, width: int) -> NDArray[np.bool_]:
     band = np.zeros((rows, width), np.bool_)
     if one is not None and _meets(one, top, rows):
-        first, last = max(one.y, top), min(one.y + one.mask.shape[0], top + rows)
-        band[first - top : last - top, one.x : one.x + one.mask.shape[1]] = one.mask[first - one.y : last - one.y]
+        left, first, right, last = one.x, max(one.y, top), one.x + one.width, min(one.y + one.height, top + rows)
+        band[first - top : last - top, left:right] = one.part((left, first, right, last))
     return band
 
 
-def _meets(one: Instance, top: int, rows: int) -> bool:
-    return one.y < top + rows and one.y + one.mask.shape[0] > top
+def _meets(one: Packed, top: int, rows: int) -> bool:
+    return one.y < top + rows and one.y + one.height > top
 
 
 def _deflated(block: NDArray[Any]) -> bytes:

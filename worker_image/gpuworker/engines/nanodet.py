@@ -53,6 +53,7 @@ class NanoDet(Engine):
     """One net a thread: a cv2.dnn net keeps its buffers inside, and two threads in one would mix up their images."""
 
     enough_px = 1600
+    suppresses_overlaps = True
 
     def __init__(self) -> None:
         self.infer_threads = _cpus()

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from gpuworker import coco
-from gpuworker.contract import ModelSource
-from gpuworker.engines import Engine, make_engine
-from gpuworker.engines.auto import AUTO, choose
-from gpuworker.geo import georeference
-from gpuworker.geojson import geojson_files
+from gpuworker.engines import ENGINES
 from gpuworker.images import BoxPrompt, decode, decoding_bytes
-from gpuworker.mask_tiff import label_tiff, stack_tiff
-from gpuworker.masks import Instance
-from gpuworker.models import FolderModels, Models
-from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
+from gpuworker.models import Models
+from gpuworker.overlays import OVERLAY_PX
+from gpuworker.packed import Packed, packed
 from gpuworker.scene import Scene, WholeScene, Window
+from gpuworker.seams import Tile, joined
+from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import Options
-from gpuworker.selection import selected
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
-from gpuworker.tiling import Found, search, tiles_of
+from gpuworker.segment_results import encoded
+from gpuworker.selection import selected, suppressed, thinned
+from gpuworker.tasks import Decoded, Encoded, ItemError, Source
+from gpuworker.tile_search import Subject, search
+from gpuworker.tiling import split, tiles_of, whole_of
 
+SATURATED = "saturated"
+"""The warning that a model had no room for all that is in an image, or in some tile of it."""
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
 _MASK_BYTES_PER_PIXEL = 2
-_MASK_NAME_BYTES = 200
 """The masks' crops, which overlap, and what is made of the largest; label images exist a band at a time only."""
 
 
@@ -42,45 +41,46 @@ class _Opened:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Detected:
+class _Whole:
     """What the engine found in an image that it looked at whole, before `finish`."""
 
     found: Any
+    is_complete: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Running:
-    """An engine that is loaded, and how many threads may be inside it."""
+class _Tiled:
+    """What it found in the tiles of an image, before they are joined."""
 
-    engine: Engine
-    gate: threading.Semaphore
+    tiles: Sequence[Tile]
+
+
+_Result = _Whole | _Tiled | ItemError
 
 
 class Segment:
-    """Engines are made when a job first asks for them; `load` makes the one of the worker's pipeline ahead of time."""
+    """`load` makes the engine of the worker's pipeline; others are made when a job first asks for them."""
 
     record_name: ClassVar[str] = "annotations.json"
 
-    def __init__(self) -> None:
+    def __init__(self, engines: Mapping[str, str] = ENGINES) -> None:
+        """`engines`: name -> "module:Class"."""
         self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.batch_size = 1
         self.batch_wait_s = 0.0
-        self._device = "cpu"
-        self._models: Models = FolderModels(ModelSource())
-        self._engines: dict[str, _Running] = {}
-        self._loading = threading.Lock()
+        self._engines = Engines(engines)
 
     # --- engines ---
 
     def use_models(self, models: Models) -> None:
         """Where engines find their weights."""
-        self._models = models
+        self._engines.models = models
 
     def load(self, device: str, options: Mapping[str, Any]) -> None:
         """Load the engine that `options` name. Raises ValueError for an unknown engine or prompt."""
-        self._device = device
+        self._engines.device = device
         chosen = Options.of(options)
-        engine = self._running(chosen).engine
+        engine = self._engines.of(chosen).engine
         if chosen.prompts:  # else jobs bring them
             engine.categories(chosen)
         self.infer_threads, self.batch_size = engine.infer_threads, engine.batch_size
@@ -88,52 +88,21 @@ class Segment:
 
     def expect(self, items: int) -> None:
         """So many items are still to come."""
-        for running in list(self._engines.values()):
-            running.engine.expect(items)
-
-    def _name_and_reason(self, options: Options) -> tuple[str, str]:
-        if options.engine != AUTO:
-            return options.engine, ""
-        choice = choose(options, device=self._device, model=self._models.source)
-        return choice.engine, choice.reason
-
-    def _running(self, options: Options) -> _Running:
-        name, _ = self._name_and_reason(options)
-        with self._loading:
-            if name not in self._engines:
-                engine = make_engine(name)
-                engine.use_models(self._models)
-                engine.load(self._device)
-                self._engines[name] = _Running(engine=engine, gate=threading.Semaphore(engine.infer_threads))
-            return self._engines[name]
-
-    def _names(self, options: Options) -> list[str]:
-        """Categories of `searched()`. Raises ItemError: prompts may not suit the engine that `auto` chose."""
-        name, reason = self._name_and_reason(options)
-        try:
-            return list(self._running(options).engine.categories(options.searched()))
-        except ValueError as error:
-            because = f' (engine "auto" chose {name}: {reason})' if reason else ""
-            raise ItemError("unsupported", f"{error}{because}") from error
+        self._engines.expect(items)
 
     def engine_info(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        chosen = Options.of(options)
-        _, reason = self._name_and_reason(chosen)
-        return {**self._running(chosen).engine.info, **({"chosen": reason} if reason else {})}
+        return self._engines.info(Options.of(options))
 
     def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         chosen = Options.of(options)
-        try:
-            names = self._names(chosen)[: -len(chosen.negative_prompts) or None]
-        except ItemError:  # which every item of the shard fails with
-            names = list(chosen.prompts)
-        return coco.header(engine=self.engine_info(options), options=chosen.as_plain(), names=names)
+        names = self._engines.wanted_names(chosen)
+        return coco.header(engine=self._engines.info(chosen), options=chosen.as_plain(), names=names)
 
     def answer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same without the files beside the record."""
         return {**options, "masks": "none", "overlays": False, "thumbnails": False, "geojson": False}
 
-    # --- the steps ---
+    # --- decode ---
 
     def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
@@ -142,112 +111,84 @@ class Segment:
 
     def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
-        self._names(chosen)
+        self._engines.names(chosen)
         image = decode(data, chosen.limits, enough_px=self._enough_px(chosen))
         scene: Scene = WholeScene(image=replace(image, boxes=_boxes(source)))
         tiles = tiles_of(scene, chosen)
-        engine = self._running(chosen).engine
+        engine = self._engines.of(chosen).engine
         prepared = engine.prepare(scene.whole(), chosen.searched()) if len(tiles) == 1 else None
         opened = _Opened(scene=scene, tiles=tiles, prepared=prepared)
         return Decoded(source=source, payload=opened, cost_bytes=_cost_bytes(scene, chosen), units=len(tiles))
 
     def _enough_px(self, options: Options) -> int | None:
         """Images that are looked at by tiles are looked at in all their pixels."""
-        return self._running(options).engine.enough_px if options.tile_size in ("auto", "whole") else None
+        return self._engines.of(options).engine.enough_px if options.tile_size in ("auto", "whole") else None
 
-    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[_Detected | Found | ItemError]:
+    # --- run ---
+
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[_Result]:
         searched = Options.of(options).searched()
-        running = self._running(searched)
-        with running.gate:
-            whole = iter(self._detected([one for one in batch if one.payload.prepared is not None], searched))
-            return [
-                next(whole) if one.payload.prepared is not None else self._searched(one.payload, searched)
-                for one in batch
-            ]
+        opened: list[_Opened] = [one.payload for one in batch]
+        results = self._looked_at_whole([one for one in opened if one.prepared is not None], searched)
+        subjects = {one: Subject(scene=one.scene, windows=one.tiles) for one in opened if one.prepared is None} | {
+            one: Subject(scene=one.scene, windows=parts, splits=1)
+            for one, result in results.items()
+            if isinstance(result, _Whole)
+            and not result.is_complete
+            and (parts := split(whole_of(one.scene), overlap=searched.tile_overlap))
+        }
+        results |= self._searched(subjects, searched)
+        return [results[one] for one in opened]
 
-    def _detected(self, batch: Sequence[Decoded], options: Options) -> Sequence[_Detected | Found | ItemError]:
-        engine = self._running(options).engine
-        results: list[_Detected | Found | ItemError] = []
-        for start in range(0, len(batch), engine.batch_size):
-            part = batch[start : start + engine.batch_size]
-            for one, found in zip(part, engine.detect([item.payload.prepared for item in part], options), strict=True):
-                if isinstance(found, ItemError):
-                    results.append(found)
-                elif engine.is_saturated(found, options):
-                    results.append(self._searched(one.payload, options))
-                else:
-                    results.append(_Detected(found=found))
+    def _looked_at_whole(self, opened: Sequence[_Opened], options: Options) -> dict[_Opened, _Result]:
+        loaded = self._engines.of(options)
+        results: dict[_Opened, _Result] = {}
+        for start in range(0, len(opened), loaded.engine.batch_size):
+            batch = opened[start : start + loaded.engine.batch_size]
+            for one, found in zip(batch, loaded.detect([one.prepared for one in batch], options), strict=True):
+                is_complete = isinstance(found, ItemError) or not loaded.engine.is_saturated(found, options)
+                results[one] = found if isinstance(found, ItemError) else _Whole(found=found, is_complete=is_complete)
         return results
 
-    def _searched(self, opened: _Opened, options: Options) -> Found | ItemError:
-        try:
-            return search(opened.scene, opened.tiles, self._running(options).engine, options)
-        except ItemError as error:
-            return error
+    def _searched(self, subjects: Mapping[_Opened, Subject], options: Options) -> dict[_Opened, _Result]:
+        if not subjects:
+            return {}
+        found = search(list(subjects.values()), self._engines.of(options), options)
+        return {
+            one: tiles if isinstance(tiles, ItemError) else _Tiled(tiles=tiles)
+            for one, tiles in zip(subjects, found, strict=True)
+        }
+
+    # --- encode ---
 
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
         chosen = Options.of(options)
         scene: Scene = decoded.payload.scene
-        found = self._finished(scene, result, chosen)
-        kept = selected(found.instances, self._names(chosen), chosen)
-        instances = [tight for one in kept if (tight := one.tight()) is not None]
-        files: dict[str, File] = {}
-        hidden = _add_masks(files, decoded.source, scene, instances, chosen)
-        head = self.shard_header(options)
-        names = [category["name"] for category in head["categories"]]
-        place = georeference(scene.geo)
-        warnings = (*found.warnings, *(place.warnings if place else ()))
-        if chosen.overlays:
-            files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), instances, names), content_type="image/jpeg")
-        if chosen.thumbnails:
-            files["thumb.jpg"] = File(data=thumb_jpeg(scene.preview(), instances), content_type="image/jpeg")
-        fragment = coco.fragment(
-            instances,
-            file_name=decoded.source.file_name,
-            height=scene.height,
-            width=scene.width,
-            segmentation=chosen.segmentation,
-            hidden_pixels=hidden,
-            warnings=warnings,
-            place=place,
-        )
-        if chosen.geojson:
-            files |= geojson_files(instances, fragment, names, place)
-        return Encoded(
-            files=files,
-            record=coco.record(head, fragment),
-            fragment=fragment,
-            counts={"annotations": len(instances), **dict.fromkeys(warnings, 1)},
+        if isinstance(result, _Tiled):
+            found, is_complete = self._joined(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
+        else:
+            found, is_complete = self._finished(scene, result, chosen), result.is_complete
+        return encoded(
+            selected(found, self._engines.names(chosen), chosen),
+            scene=scene,
+            source=decoded.source,
+            head=self.shard_header(options),
+            options=chosen,
+            warnings=() if is_complete else (SATURATED,),
         )
 
-    def _finished(self, scene: Scene, result: _Detected | Found, options: Options) -> Found:
-        if isinstance(result, Found):
-            return result
+    def _joined(self, scene: Scene, result: _Tiled, options: Options) -> Sequence[Packed]:
+        return suppressed(joined(result.tiles, height=scene.height, width=scene.width), iou=options.nms_iou)
+
+    def _finished(self, scene: Scene, result: _Whole, options: Options) -> Sequence[Packed]:
         searched = options.searched()
-        instances = self._running(searched).engine.finish(result.found, scene.whole(), searched)
-        return Found(instances=instances)
+        engine = self._engines.of(searched).engine
+        return thinned(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
 
 
 def _boxes(source: Source) -> tuple[BoxPrompt, ...]:
     """The examples that came beside the image; the person's side has validated them."""
     return tuple(BoxPrompt(**box) for box in source.sidecar.get("boxes", ()))
-
-
-def _add_masks(
-    files: dict[str, File], source: Source, scene: Scene, instances: Sequence[Instance], options: Options
-) -> Sequence[int] | None:
-    """Add the masks TIFF; give the hidden pixels of each instance where it is a label image."""
-    # The folder is named in full; a very long name would not fit into S3's 1,024 bytes a second time.
-    name = source.output.rpartition("/")[2].encode()[:_MASK_NAME_BYTES].decode(errors="ignore")
-    path = f"masks/{name}_masks.tif"
-    if options.masks == "labels":
-        labels = label_tiff(instances, height=scene.height, width=scene.width, geo=scene.geo)
-        files[path] = File(data=labels.tiff, content_type="image/tiff")
-        return labels.hidden_pixels
-    if options.masks == "stack":
-        stack = stack_tiff(instances, height=scene.height, width=scene.width, geo=scene.geo)
-        files[path] = File(data=stack, content_type="image/tiff")
-    return None
 
 
 def _cost_bytes(scene: Scene, options: Options) -> int:
