@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpuworker.contract import caveats_in
 from gpuworker.geo import Georeference
 from gpuworker.masks import Instance, polygon_area, polygons, rle
 
@@ -56,8 +57,10 @@ def fragment(
 
 
 def record(head: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    """A complete COCO document of one image."""
-    return {**head, "images": [part["image"]], "annotations": part["annotations"]}
+    """A complete COCO document of one image; `info` tells what its warnings mean, where it has any."""
+    told = caveats_in(part["image"].get("warnings", ()))
+    info = {"info": {**head["info"], "warnings": told}} if told else {}
+    return {**head, **info, "images": [part["image"]], "annotations": part["annotations"]}
 
 
 def _annotation(number: int, one: Instance, *, height: int, width: int, segmentation: str) -> dict[str, Any]:

@@ -109,6 +109,8 @@ def _document(report: FetchReport) -> dict[str, object]:
 
 
 def _text(report: FetchReport) -> str:
+    from gpupipe.jobs.advice import warnings_told
+
     mega = report.bytes_fetched / 1e6
     lines = [f"{report.done:,} done, {report.failed:,} failed, {report.annotations:,} annotations"]
     if report.cancelled:
@@ -118,5 +120,9 @@ def _text(report: FetchReport) -> str:
     lines.append(f"{report.files_fetched:,} files fetched ({mega:,.1f} MB), {report.files_kept:,} were here already")
     if report.failed:
         lines.append(f"failures: {report.failures}")
-    lines += [f"COCO:     {report.merged}", f"report:   {report.report.absolute()}"]
+    lines.append(f"COCO:     {report.merged}")
+    if report.layer or report.layer_note:
+        lines.append(f"map:      {report.layer or report.layer_note}")
+    lines += [f"warning:  {told}" for told in warnings_told(report.warnings)]
+    lines += [f"report:   {report.report.absolute()}"]
     return "\n".join(lines)

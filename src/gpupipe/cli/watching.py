@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural, printable
 from gpupipe.tasks import finds_of
+from gpuworker.contract import CAVEATS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -122,6 +123,7 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     rows = [("pace", _pace(view) or "not known yet")]
     rows += [("found", plural(found, *finds_of(view.job.task)))] * bool(found)
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
+    rows += [("warnings", "\n".join(view.warnings))] * bool(view.warnings)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
     endpoint = endpoint_text(view.guard.get("endpoint"))
     rows += [("endpoint", endpoint)] * bool(endpoint)
@@ -164,6 +166,8 @@ def _counts(view: JobView) -> str:
         text += f", {plural(found, *finds_of(view.job.task))} found"
     if view.failed:
         text += f", {view.failed:,} FAILED"
+    if warned := sum(totals.counts.get(word, 0) for word in CAVEATS):
+        text += f", {plural(warned, 'warning')}"
     return text
 
 
@@ -252,6 +256,7 @@ def document(view: JobView) -> dict[str, Any]:
         "gpu_busy": None if (busy := gpu_busy(totals)) is None else round(busy, 3),
         "machines": [machine_document(machine) for machine in view.machines],
         "endpoint": view.guard.get("endpoint"),
+        "warnings": {word: number for word, number in totals.counts.items() if word in CAVEATS},
         "waiting": list(view.waiting),
         "is_over": view.is_over,
     }
@@ -283,6 +288,7 @@ def show_end(screen: Screen, view: JobView, *, is_local: bool) -> None:
     lines = ["; ".join(part for part in [*told, _pace(view), _cost(view, is_local)] if part)]
     if view.job.reason:
         lines.append(view.job.reason)
+    lines += [f"warning: {warning}" for warning in view.warnings]
     if view.needs_person:
         lines.append("next: gpupipe logs --since 1h, then gpupipe start")
     else:

@@ -1,8 +1,10 @@
-"""What a person can do about each failure code of an item, in one sentence."""
+"""What a person can do about each failure code of an item, in one sentence; and warnings of results in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from gpuworker.contract import CAVEATS
 
 RETRY = "`gpupipe retry JOB --failed` processes it again."
 
@@ -25,3 +27,12 @@ ADVICE: Mapping[str, str] = {
 def advice(code: str) -> str:
     """What to do about an item that failed with `code`."""
     return ADVICE.get(code, RETRY)
+
+
+def warnings_told(counts: Mapping[str, int]) -> list[str]:
+    """`3 images (saturated): …`: those of the counts that are images with a warning, and what to do."""
+    return [
+        f"{counts[word]:,} {'image' if counts[word] == 1 else 'images'} ({word}): {caveat}"
+        for word, caveat in CAVEATS.items()
+        if counts.get(word)
+    ]

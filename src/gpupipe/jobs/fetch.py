@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from gpupipe.jobs import transfer
 from gpupipe.jobs.folder import (
     ANNOTATIONS,
     FAILURES,
+    LAYER,
     LINES,
     REPORT,
     THUMB,
@@ -33,6 +34,7 @@ from gpupipe.jobs.folder import (
     stamp_ns,
     writing,
 )
+from gpupipe.jobs.layer import Layer
 from gpupipe.jobs.merge import FailureList, Merged, listing_failures, merging
 from gpupipe.jobs.mirror import Mirror
 from gpupipe.jobs.report import About, write_report
@@ -68,6 +70,12 @@ class FetchReport:
     report: Path
     merged: Path
     """annotations.json, or results.jsonl for tasks whose results are not COCO."""
+    layer: Path | None
+    """instances.geojson of all images, where they share one coordinate reference system."""
+    layer_note: str
+    """Why there is no layer of all images though there are some of single ones; else ""."""
+    warnings: Mapping[str, int]
+    """Images by the stable word of what people have to know of their results (`contract.CAVEATS`)."""
     failures: Path
     jobs: Sequence[str]
     """Oldest first."""
@@ -165,6 +173,8 @@ class _Fetch:
         self._summary = Summary()
         self._lost = 0
         self._first_lost: Exception | None = None
+        self._layer: Path | None = None
+        self._layer_note = ""
         self._on_progress, self._telling = on_progress, threading.Lock()
         self._progress = FetchProgress(items_total=sum(one.totals.items for one in results))
 
@@ -175,7 +185,11 @@ class _Fetch:
             newest = self._find_newest(stack)
             merged = stack.enter_context(merging(self._target.path, self._header()))
             failures = stack.enter_context(listing_failures(self._target.path))
-            self._download(self._wanted(newest, merged, failures))
+            layer = Layer(stack, self._target.scratch)
+            self._download(self._wanted(newest, merged, failures, layer))
+            if self._first_lost is None:
+                self._layer = layer.write(self._target.path)
+            self._layer_note = layer.note
 
     def _download(self, wanted: Iterator[_Stamped]) -> None:
         with closing(transfer.download(self._store, wanted)) as ended:
@@ -207,7 +221,7 @@ class _Fetch:
                 return dict(read_commit(self._mirror, results.record.job, number, generation).header)
         return None
 
-    def _wanted(self, newest: Newest | None, merged: Merged, failures: FailureList) -> Iterator[_Stamped]:
+    def _wanted(self, newest: Newest | None, merged: Merged, failures: FailureList, layer: Layer) -> Iterator[_Stamped]:
         """Pass every outcome on to where it belongs; yield what has to be downloaded for it."""
         self._tell(step="fetch")
         for results in self._results:
@@ -219,6 +233,7 @@ class _Fetch:
                         merged.add(outcome)
                         failures.add(outcome)
                         folder = self._folder_of(outcome)
+                        layer.add(outcome, self._target.names.inside(folder, LAYER))
                         self._summary.add(outcome, folder.relative_to(self._target.path).as_posix())
                         yield from self._missing(outcome, folder)
                         self._tell(items=self._progress.items + 1)
@@ -291,6 +306,9 @@ class _Fetch:
             folder=folder,
             report=folder / REPORT,
             merged=folder / (LINES if (folder / LINES).exists() else ANNOTATIONS),
+            layer=self._layer,
+            layer_note=self._layer_note,
+            warnings=summary.warnings,
             failures=folder / FAILURES,
             jobs=tuple(results.record.job for results in self._results),
             is_complete=all(results.is_complete for results in self._results),

@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol
 from gpupipe.jobs.advice import advice
 from gpupipe.jobs.folder import ANNOTATIONS, FAILURES, LINES, replacing
 from gpupipe.jobs.results import Outcome
+from gpuworker.contract import caveats_in
 
 
 class Merged(Protocol):
@@ -55,6 +56,7 @@ class CocoFile:
         self._categories = _Numbered()
         self._licenses = _Numbered()
         self._infos: list[Mapping[str, Any]] = []
+        self._warnings: set[str] = set()
 
     def add(self, outcome: Outcome) -> None:
         header = outcome.commit.header
@@ -67,6 +69,7 @@ class CocoFile:
         image = dict(fragment["image"]) | {"id": self._images.length + 1}
         if "license" in image:
             image["license"] = licenses[image["license"]]
+        self._warnings.update(image.get("warnings", ()))
         self._images.append(image)
         for annotation in fragment["annotations"]:
             own = {"image_id": image["id"], "category_id": categories[annotation["category_id"]]}
@@ -92,9 +95,15 @@ class CocoFile:
         self._file.write(b"}\n")
 
     def _info(self) -> Mapping[str, Any]:
-        """The newest; where engines or options differed on the way, all of them in `sources`, the oldest first."""
+        """The newest; where engines or options differed on the way, all of them in `sources`, the oldest first.
+
+        `warnings` tells what the words mean that images have.
+        """
         newest = dict(self._infos[-1]) if self._infos else {"description": "Made by gpupipe; no results"}
-        return newest | ({"sources": self._infos} if len(self._infos) > 1 else {})
+        told = caveats_in(self._warnings)
+        return (
+            newest | ({"sources": self._infos} if len(self._infos) > 1 else {}) | ({"warnings": told} if told else {})
+        )
 
 
 class LinesFile:

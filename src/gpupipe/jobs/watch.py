@@ -9,6 +9,7 @@ from typing import Any
 
 from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
+from gpupipe.jobs.advice import warnings_told
 from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.listing import SUBMITTED, UPLOADING, JobSummary, summary_in_bucket, summary_of
 from gpupipe.jobs.logs import LogLine, read_logs
@@ -57,6 +58,11 @@ class JobView:
     def needs_person(self) -> bool:
         """It stalled: nothing goes on before a person looks at it."""
         return self.job.state == JobState.STALLED and not self.totals.running and not self.totals.progressed
+
+    @property
+    def warnings(self) -> list[str]:
+        """What has to be known of results so far, in words."""
+        return warnings_told(self.totals.counts)
 
     @property
     def failed(self) -> int:

@@ -22,6 +22,8 @@ GALLERY_FAILURES = 24
 """Failures come first in the gallery, but have no picture; the table below it tells all of them."""
 GALLERY_UNCERTAIN = 120
 FAILURE_ROWS = 500
+WARNING_ROWS = 50
+"""Of each warning; all of them are in the merged file's images."""
 FINDS_SHOWN = 40
 SCORE_BINS = 20
 MACHINES_SHOWN = 50
@@ -47,6 +49,10 @@ class Card:
     overlay: bool = False
     code: str = ""
     message: str = ""
+    warnings: Sequence[str] = ()
+    """Stable words: what has to be known of its result."""
+    area_m2: float | None = None
+    """Of all that was found; None where the image is not georeferenced."""
 
 
 @dataclass
@@ -56,6 +62,7 @@ class CategoryCount:
     number: int
     instances: int = 0
     images: int = 0
+    area_m2: float = 0.0
 
 
 @dataclass
@@ -72,6 +79,14 @@ class Summary:
     """Instances by score, in bins from 0 to 1."""
     failures: Counter[str] = field(default_factory=Counter)
     failure_rows: list[Card] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+    """Images by what has to be known of their results (`contract.CAVEATS`)."""
+    warned: dict[str, list[str]] = field(default_factory=dict)
+    """File names of some of them."""
+    systems: Counter[str] = field(default_factory=Counter)
+    """Images by their coordinate reference system."""
+    area_m2: float | None = None
+    """Of all that was found in georeferenced images; None where there is none."""
     stages: Counter[str] = field(default_factory=Counter)
     """Seconds by stage, summed over the machines' parallel hands."""
     machines: Counter[str] = field(default_factory=Counter)
@@ -116,6 +131,8 @@ class Summary:
         self.instances += len(finds)
         self.empty += not finds
         self._count(finds, {name: number for number, name in names.items()})
+        self._place(outcome.result, names)
+        self._warn(outcome)
         self._consider(outcome, finds, folder)
 
     def _add_failure(self, outcome: Outcome) -> None:
@@ -133,6 +150,22 @@ class Summary:
                 self.scores[min(SCORE_BINS - 1, max(0, int(score * SCORE_BINS)))] += 1
         for name in {name for name, _ in finds}:
             self.categories[name].images += 1
+
+    def _place(self, result: ItemResult, names: Mapping[int, str]) -> None:
+        image = result.fragment.get("image", {})
+        if "crs" in image:
+            self.systems[image["crs"] or "one without an EPSG code"] += 1
+        for annotation in result.fragment.get("annotations", ()):
+            if "area_m2" in annotation:
+                self.area_m2 = (self.area_m2 or 0.0) + annotation["area_m2"]
+                self.categories[names.get(annotation.get("category_id"), "?")].area_m2 += annotation["area_m2"]
+
+    def _warn(self, outcome: Outcome) -> None:
+        for word in _warnings(outcome):
+            self.warnings[word] += 1
+            rows = self.warned.setdefault(word, [])
+            if len(rows) < WARNING_ROWS:
+                rows.append(outcome.file_name)
 
     def _consider(self, outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: str) -> None:
         scores = [score for _, score in finds if score is not None]
@@ -185,6 +218,15 @@ def _finds(result: ItemResult, names: Mapping[int, str]) -> list[tuple[str, floa
     return sorted(finds, key=lambda find: (-(find[1] or 0.0), find[0]))
 
 
+def _warnings(outcome: Outcome) -> Sequence[str]:
+    return tuple(outcome.result.fragment.get("image", {}).get("warnings", ())) if outcome.result else ()
+
+
+def _area_m2(result: ItemResult) -> float | None:
+    areas = [one["area_m2"] for one in result.fragment.get("annotations", ()) if "area_m2" in one]
+    return sum(areas) if areas else None
+
+
 def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: str, certainty: float | None) -> Card:
     result = outcome.result
     assert result is not None
@@ -200,4 +242,6 @@ def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: s
         height=int(image.get("height", 0)),
         thumb=result.artifacts.get(THUMB),
         overlay="overlay.jpg" in result.artifacts,
+        warnings=_warnings(outcome),
+        area_m2=_area_m2(result),
     )

@@ -15,12 +15,14 @@ from gpupipe.jobs.advice import advice
 from gpupipe.jobs.report.about import About
 from gpupipe.jobs.report.summary import FAILURE_ROWS, MACHINES_SHOWN, SCORE_BINS, Card, Summary
 from gpupipe.tasks import finds_of
+from gpuworker.contract import CAVEATS
 
 PALETTE_COLOURS = 7
 """Colours of categories in page.css: those that the worker paints masks with, in the same order."""
 CATEGORY_BARS = 12
 CATEGORY_FILTERS = 14
 CHIPS_ON_CARD = 3
+SYSTEMS_SHOWN = 8
 STAGES = ("download", "decode", "infer", "encode", "upload")
 
 
@@ -66,6 +68,7 @@ def view(summary: Summary, about: About, gallery: Sequence[Card]) -> dict[str, A
         "filters_shown": _filters(gallery),
         "pictured": summary.done + summary.failed,
         "failures": _failure_groups(summary),
+        "warnings": _warning_groups(summary),
         "failures_unlisted": max(0, summary.failed - FAILURE_ROWS),
         "summary": summary,
         "facts": _facts(summary, about),
@@ -81,6 +84,8 @@ def filters() -> Mapping[str, Callable[..., Any]]:
         "plural": plural,
         "duration": duration,
         "when": when,
+        "area": area,
+        "caveat": lambda word: str(CAVEATS.get(word, word)),
         "iso": lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "href": lambda path: quote(path),
         "chips": chips,
@@ -116,6 +121,15 @@ def duration(seconds: float) -> str:
 
 def when(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%d %b %Y, %H:%M UTC")
+
+
+def area(square_metres: float) -> str:
+    """`38 cm²`, `4.2 m²`, `1,204 m²`, `3.1 ha`."""
+    if square_metres < 0.1:
+        return f"{square_metres * 1e4:,.3g} cm²"
+    if square_metres < 100:
+        return f"{square_metres:.3g} m²"
+    return f"{square_metres:,.0f} m²" if square_metres < 10_000 else f"{square_metres / 10_000:,.2f} ha"
 
 
 def colour(number: int) -> str:
@@ -173,6 +187,8 @@ def _tiles(summary: Summary, about: About) -> list[Tile]:
     if summary.is_coco:
         kinds = len(summary.categories)
         note = f"of {plural(kinds, 'category', 'categories')}" if kinds != 1 else _each(summary)
+        if summary.area_m2 is not None:
+            note = f"{note}, {area(summary.area_m2)}" if note else area(summary.area_m2)
         tiles.append(Tile(value=count(summary.instances), label=f"{_finds(summary, about)} found", note=note))
     return [*tiles, *_time_tiles(summary), *_cost_tiles(summary, about)]
 
@@ -228,7 +244,7 @@ def _categories(summary: Summary) -> list[Bar]:
             value=count(found.instances),
             percent=_percent(found.instances, most),
             style=colour(found.number),
-            note=f"in {plural(found.images, 'image')}",
+            note=f"in {plural(found.images, 'image')}" + (f", {area(found.area_m2)}" if found.area_m2 else ""),
         )
         for name, found in ranked
     ]
@@ -293,6 +309,20 @@ def _failure_groups(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
+def _warning_groups(summary: Summary) -> list[dict[str, Any]]:
+    """What has to be known of results, the most frequent first."""
+    return [
+        {
+            "code": word,
+            "number": number,
+            "caveat": CAVEATS.get(word),
+            "names": summary.warned[word],
+            "unlisted": number - len(summary.warned[word]),
+        }
+        for word, number in summary.warnings.most_common()
+    ]
+
+
 def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
     machines = [f"{name} ({plural(number, 'image')})" for name, number in summary.machines.most_common(MACHINES_SHOWN)]
     engine = " ".join(str(summary.engine[part]) for part in ("name", "version") if part in summary.engine)
@@ -303,10 +333,15 @@ def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
         ("Engine", engine),
         ("About the engine", str(summary.engine.get("notes", ""))),
         ("Submitted by", about.submitter),
+        ("Coordinate reference system", ", ".join(f"{n} ({plural(k, 'image')})" for n, k in _systems(summary))),
         ("Variants", ", ".join(f"{name} ({plural(number, 'image')})" for name, number in _variants(summary))),
         ("Machines", ", ".join(machines)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _systems(summary: Summary) -> list[tuple[str, int]]:
+    return summary.systems.most_common(SYSTEMS_SHOWN)
 
 
 def _variants(summary: Summary) -> list[tuple[str, int]]:
