@@ -13,7 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
-from gpuworker.images import Image, Limits, decode, decoding_bytes, probe, stretched
+from gpuworker.images import Image, Limits, decode, decoding_bytes, probe
+from gpuworker.rendering import stretched
 
 RGB = pictures.scene()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -64,7 +65,7 @@ class Header:
         return self.pixels * self.bands * _BYTES_BY_DTYPE.get(self.dtype, 4)
 
 
-def sniff(data: bytes) -> Format:
+def sniff(data: bytes | mmap.mmap) -> Format:
     """Tell the format by its magic number. Raises ItemError `empty` or `unsupported`."""
     if not data:
         raise ItemError("empty", "the file has 0 bytes")
@@ -83,7 +84,7 @@ def sniff(data: bytes) -> Format:
     raise ItemError("unsupported", f"{what}; {READS} can be read. Convert it first")
 
 
-def jpeg_header(data: bytes) -> Header:
+def jpeg_header(data: bytes | mmap.mmap) -> Header:
     """Walk a JPEG's segments up to its pixels and make sure that the pixels end. Raises ItemError.
 
     The decoder only warns of a file cut short and paints the rest grey, so the end marker is looked for here: inside
@@ -122,7 +123,7 @@ def jpeg_header(data: bytes) -> Header:
     return Header(format="jpeg", width=width, height=height, bands=bands, dtype="uint8", orientation=orientation)
 
 
-def _next_jpeg_marker(data: bytes, at: int) -> tuple[int, int]:
+def _next_jpeg_marker(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
     """The marker that starts at `at` (fill bytes skipped) and the position after it."""
     if at < len(data) and data[at] != 0xFF:
         raise ItemError("unreadable", "the JPEG's header is damaged")
@@ -136,7 +137,7 @@ def _next_jpeg_marker(data: bytes, at: int) -> tuple[int, int]:
 _PNG_BANDS_BY_COLOUR_TYPE = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
-def png_header(data: bytes) -> Header:
+def png_header(data: bytes | mmap.mmap) -> Header:
     """Walk a PNG's chunks to its end. Raises ItemError."""
     if len(data) < 33:
         raise ItemError("truncated", "the PNG is cut short inside its header")
@@ -158,7 +159,7 @@ def png_header(data: bytes) -> Header:
     return Header(format="png", width=width, height=height, bands=bands, dtype=dtype, orientation=orientation)
 
 
-def webp_header(data: bytes) -> Header:
+def webp_header(data: bytes | mmap.mmap) -> Header:
     """Walk a WebP's chunks (RIFF container, RFC 9649). Raises ItemError."""
     if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ItemError("truncated", "the WebP file is shorter than it says it is")

@@ -1,17 +1,22 @@
-"""Bytes of an image file -> 8-bit RGB pixels, upright, within limits that are checked before memory is spent."""
+"""An image file -> 8-bit RGB pixels, upright, within limits that are checked before memory is spent."""
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.headers import Header, jpeg_header, png_header, sniff, webp_header
+from gpuworker.orientation import upright
+from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, rendered_alone
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
+from gpuworker.tiff_blocks import whole_sample
 
 # What is wrong with a file is said once, by ItemError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -20,17 +25,14 @@ _HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
 
 _BYTES_PER_PIXEL_AT_MOST = 8
 """Four bands of 16 bits; more bands or deeper ones lower the number of pixels that `max_pixels` lets through."""
-
-_PERCENTILES = (2.0, 98.0)
-_SAMPLES_FOR_PERCENTILES = 1_000_000
-_ROWS_AT_ONCE = 256
+_RAISES = "The option max_pixels raises it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How large an input may be. The defaults let drone mosaics through: 3.2 GB at most in decoding, 1.2 GB after."""
 
-    max_bytes: int = 2 * 1024**3
+    max_bytes: int = 4 * 1024**3
     max_pixels: int = 400_000_000
 
 
@@ -90,23 +92,61 @@ class Image:
     """Examples drawn in it, in full-size pixels."""
 
 
-def probe(data: bytes) -> Header:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A file whose header has been read and whose end has been looked for; nothing is decoded yet."""
+
+    header: Header
+    size_bytes: int
+    content: bytes | mmap.mmap
+    """Nothing of a TIFF, which reads for itself."""
+    tiff: Tiff | None
+
+    @classmethod
+    def of(cls, data: bytes | Path) -> Opened:
+        """Read what is needed of the bytes, or of the file that a path names, and no more.
+
+        Raises ItemError `empty`, `unsupported`, `truncated` or `unreadable`.
+        """
+        content = data if isinstance(data, bytes) else _mapped(data)
+        kind = sniff(content)
+        if kind == "tiff":
+            tiff = Tiff(data)
+            return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff)
+        return cls(header=_HEADERS[kind](content), size_bytes=len(content), content=content, tiff=None)
+
+    def require_within(self, limits: Limits) -> None:
+        """Refuse what would take too much memory to be decoded whole. Raises ItemError `too_large`."""
+        _require_within(self.header, limits, self.tiff.largest_block_pixels if self.tiff else 0)
+
+
+def _mapped(path: Path) -> bytes | mmap.mmap:
+    if not path.stat().st_size:
+        return b""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+
+
+def probe(data: bytes | Path) -> Header:
     """Read a file's header and make sure that the file is whole, decoding nothing.
 
     Raises ItemError `empty`, `unsupported`, `truncated` or `unreadable`.
     """
-    kind = sniff(data)
-    return Tiff(data).header if kind == "tiff" else _HEADERS[kind](data)
+    return Opened.of(data).header
 
 
-def decoding_bytes(data: bytes, limits: Limits | None = None, *, enough_px: int | None = None) -> int:
+def decoding_bytes(data: bytes | Path, limits: Limits | None = None, *, enough_px: int | None = None) -> int:
     """The most memory that `decode` will take, by the header; 0 for a file that it will refuse."""
-    limits = limits or Limits()
     try:
         header = probe(data)
-        _require_within(header, limits, 0)
+        _require_within(header, limits or Limits(), 0)
     except ItemError:
         return 0
+    return bytes_to_decode(header, enough_px=enough_px)
+
+
+def bytes_to_decode(header: Header, *, enough_px: int | None = None) -> int:
+    """The most memory that decoding such an image whole takes."""
     if header.format == "jpeg":
         # Rows are scaled down as they are decoded; turning makes a second copy.
         copies = 1 if header.orientation == 1 else 2
@@ -115,31 +155,36 @@ def decoding_bytes(data: bytes, limits: Limits | None = None, *, enough_px: int 
     return header.decoded_bytes + 5 * header.pixels
 
 
-def decode(data: bytes, limits: Limits | None = None, *, enough_px: int | None = None) -> Image:
-    """Decode an image file. Raises ItemError.
+def decode(
+    data: bytes | Path,
+    limits: Limits | None = None,
+    *,
+    enough_px: int | None = None,
+    rendering: Rendering | None = None,
+) -> Image:
+    """Decode an image file, of which `data` is the content or the path. Raises ItemError.
 
     `enough_px`: a long side that suffices; a picture at least twice that is reduced by 2, 4 or 8 (JPEG while it is
     decoded, by its DCT scaling, at a fraction of the time and memory).
     """
     limits = limits or Limits()
-    if len(data) > limits.max_bytes:
-        raise ItemError(
-            "too_large",
-            f"the file has {len(data):,} bytes; the limit is {limits.max_bytes:,}. The option max_bytes raises it",
-        )
-    kind = sniff(data)
-    tiff = Tiff(data) if kind == "tiff" else None
-    header = tiff.header if tiff else _HEADERS[kind](data)
-    _require_within(header, limits, tiff.largest_block_pixels if tiff else 0)
+    require_size(data, limits)
+    return decode_opened(Opened.of(data), limits, enough_px=enough_px, rendering=rendering or Rendering())
+
+
+def decode_opened(opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering) -> Image:
+    """The same of a file that has been opened. Raises ItemError."""
+    opened.require_within(limits)
+    header, tiff = opened.header, opened.tiff
     factor = _reduction(header, enough_px)
     try:
-        rgb = _rgb_of_tiff(tiff) if tiff else _rgb_by_cv2(data, header, factor)
-        upright = _upright(_reduced(rgb, header, factor), header.orientation)
+        rgb = _rgb_of_tiff(tiff, rendering) if tiff else _rgb_by_cv2(opened.content, header, factor, rendering)
+        pixels = upright(_reduced(rgb, header, factor), header.orientation)
     except MemoryError as error:
         raise ItemError("out_of_memory", f"no memory for an image of {_size(header)}") from error
     turned = header.orientation >= 5
     return Image(
-        rgb=np.ascontiguousarray(upright),
+        rgb=np.ascontiguousarray(pixels),
         height=header.width if turned else header.height,
         width=header.height if turned else header.width,
         bands=header.bands,
@@ -148,22 +193,40 @@ def decode(data: bytes, limits: Limits | None = None, *, enough_px: int | None =
     )
 
 
+def require_size(data: bytes | Path, limits: Limits) -> None:
+    """Raises ItemError `too_large` for a file of more than `max_bytes`."""
+    size = len(data) if isinstance(data, bytes) else data.stat().st_size
+    if size > limits.max_bytes:
+        raise ItemError(
+            "too_large",
+            f"the file has {size:,} bytes; the limit is {limits.max_bytes:,}. The option max_bytes raises it",
+        )
+
+
+def require_pixels(header: Header, limits: Limits) -> None:
+    """Raises ItemError `too_large` for an image of more than `max_pixels`."""
+    _require_pixels(header, limits, 0)
+
+
 def _size(header: Header) -> str:
     return f"{header.width}×{header.height} pixels ({header.pixels / 1e6:,.0f} megapixels)"
 
 
 def _require_within(header: Header, limits: Limits, block_pixels: int) -> None:
     """Refuse what would take too much memory, by the header alone."""
-    raises = "The option max_pixels raises it"
-    if max(header.pixels, block_pixels) > limits.max_pixels:
-        raise ItemError("too_large", f"the image has {_size(header)}; the limit is {limits.max_pixels:,}. {raises}")
+    _require_pixels(header, limits, block_pixels)
     max_decoded = limits.max_pixels * _BYTES_PER_PIXEL_AT_MOST
     if header.decoded_bytes > max_decoded:
         raise ItemError(
             "too_large",
             f"the image has {_size(header)} with {header.bands} bands of {header.dtype}, {header.decoded_bytes:,} bytes"
-            f" in memory; the limit is {max_decoded:,} ({_BYTES_PER_PIXEL_AT_MOST} × max_pixels). {raises}",
+            f" in memory; the limit is {max_decoded:,} ({_BYTES_PER_PIXEL_AT_MOST} × max_pixels). {_RAISES}",
         )
+
+
+def _require_pixels(header: Header, limits: Limits, block_pixels: int) -> None:
+    if max(header.pixels, block_pixels) > limits.max_pixels:
+        raise ItemError("too_large", f"the image has {_size(header)}; the limit is {limits.max_pixels:,}. {_RAISES}")
 
 
 def _reduction(header: Header, enough_px: int | None) -> int:
@@ -186,120 +249,31 @@ _REDUCED_FLAGS = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED
 """cv2's scale bits without a colour bit, so that IMREAD_COLOR_RGB can be added."""
 
 
-def _rgb_by_cv2(data: bytes, header: Header, factor: int) -> NDArray[np.uint8]:
+def _rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
     """JPEG, PNG or WebP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
     plain = header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if plain else cv2.IMREAD_UNCHANGED
     if header.format == "jpeg":
         flags |= _REDUCED_FLAGS[factor]
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
         raise ItemError("unreadable", f"the {header.format.upper()} is damaged: {error.err}") from error
     if pixels is None:
         raise ItemError("unreadable", f"the {header.format.upper()} is damaged and cannot be decoded")
-    if plain:
+    if plain and not rendering.bands and rendering.keeps(pixels.dtype):
         rgb: NDArray[np.uint8] = pixels
         return rgb
     bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
-    colour = (bands[2], bands[1], bands[0]) if len(bands) >= 3 else (bands[0],)
-    return _composed(colour, alpha=bands[3] if len(bands) == 4 else None, valid=None)
+    if len(bands) >= 3 and not plain:  # else cv2 has put them in order
+        bands[0], bands[2] = bands[2], bands[0]
+    picked = rendering.picked(len(bands))
+    alpha = bands[3] if len(bands) == 4 and 3 not in picked else None
+    return rendered_alone(Raster(colour=tuple(bands[i] for i in picked), alpha=alpha), rendering)
 
 
-def _rgb_of_tiff(tiff: Tiff) -> NDArray[np.uint8]:
-    raster = tiff.decode()
-    return _composed(raster.colour, alpha=raster.alpha, valid=raster.valid)
-
-
-def _composed(
-    colour: tuple[NDArray[Any], ...], *, alpha: NDArray[Any] | None, valid: NDArray[np.bool_] | None
-) -> NDArray[np.uint8]:
-    """One or three bands of any type -> H×W×3 uint8; what is transparent becomes white, what is nodata black."""
-    opaque = _bytes_of_alpha(alpha)
-    if opaque is not None and colour[0].dtype != np.uint8:
-        valid = opaque > 0 if valid is None else valid & (opaque > 0)
-    rgb = np.empty((*colour[0].shape, 3), np.uint8)
-    for i in range(3):
-        if i < len(colour):
-            rgb[:, :, i] = stretched(colour[i], valid)
-        else:
-            rgb[:, :, i] = rgb[:, :, 0]
-    return rgb if opaque is None else _over_white(rgb, opaque)
-
-
-@np.errstate(all="ignore")
-def stretched(band: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """Map a band of any type to bytes: its 2nd..98th percentile becomes 0..255. Bytes stay as they are.
-
-    `valid` (H×W bool) leaves pixels out of the percentiles and paints them black.
-    """
-    if band.dtype == np.uint8:
-        return band
-    if band.dtype == np.bool_:
-        return band.astype(np.uint8) * np.uint8(255)
-    band = band.real if band.dtype.kind == "c" else band
-    low, high = _range(band, valid)
-    out = np.empty(band.shape, np.uint8)
-    for top in range(0, band.shape[0], _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        part: NDArray[np.floating[Any]] = band[rows].astype(np.float64 if band.itemsize > 4 else np.float32)
-        scaled = (part - low) * (255 / (high - low))
-        if valid is not None:
-            scaled[~valid[rows]] = 0
-        out[rows] = np.nan_to_num(np.clip(scaled, 0, 255), copy=False)
-    return out
-
-
-def _range(band: NDArray[Any], valid: NDArray[np.bool_] | None) -> tuple[float, float]:
-    """The values that become 0 and 255, from an even sample of a large band; never equal."""
-    step = max(1, round((band.size / _SAMPLES_FOR_PERCENTILES) ** 0.5))
-    sample = band[::step, ::step]
-    sample = sample if valid is None else sample[valid[::step, ::step]]
-    sample = sample[np.isfinite(sample)]
-    if sample.size == 0:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(sample, _PERCENTILES))
-    if not high > low:
-        low, high = float(sample.min()), float(sample.max())
-    return (low, high) if high > low else (low, low + 1.0)
-
-
-def _bytes_of_alpha(alpha: NDArray[Any] | None) -> NDArray[np.uint8] | None:
-    """Opacity 0..255, or None where everything is opaque."""
-    if alpha is None:
-        return None
-    if alpha.dtype.kind in "ui":
-        opaque = (alpha >> (8 * alpha.itemsize - 8)).astype(np.uint8) if alpha.itemsize > 1 else alpha.astype(np.uint8)
-    else:
-        opaque = (np.clip(np.nan_to_num(alpha.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
-    return None if int(opaque.min()) == 255 else opaque
-
-
-def _over_white(rgb: NDArray[np.uint8], opaque: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    for top in range(0, rgb.shape[0], _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        share = opaque[rows, :, None].astype(np.uint16)
-        rgb[rows] = (rgb[rows] * share + 255 * (255 - share) + 127) // 255
-    return rgb
-
-
-_TURNS = {
-    1: (False, None),
-    2: (False, 1),
-    3: (False, -1),
-    4: (False, 0),
-    5: (True, None),
-    6: (True, 1),
-    7: (True, -1),
-    8: (True, 0),
-}
-"""EXIF orientation (TIFF 6.0, tag 274) -> whether to transpose, then cv2's flip code; 6 is a phone held upright."""
-
-
-def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    transpose, flip = _TURNS[orientation]
-    turned = cv2.transpose(rgb) if transpose else rgb
-    upright: NDArray[np.uint8] = turned if flip is None else cv2.flip(turned, flip)
-    return upright
+def _rgb_of_tiff(tiff: Tiff, rendering: Rendering) -> NDArray[np.uint8]:
+    raster = tiff.decode(rendering)
+    return rendered(raster, ranges_of(whole_sample(tiff, rendering, raster), rendering))

@@ -10,24 +10,7 @@ import numpy as np
 
 from gpuworker.images import Image
 from gpuworker.tiff import GeoTag
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Window:
-    """A rectangle of an image in full-size pixels; rows first, so that sorted windows run along rows."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def bottom(self) -> int:
-        return self.top + self.height
-
-    @property
-    def right(self) -> int:
-        return self.left + self.width
+from gpuworker.window import Window as Window
 
 
 class Scene(Protocol):

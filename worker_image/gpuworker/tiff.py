@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Iterator
+import os
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from gpuworker.headers import Header
+from gpuworker.rendering import Raster, Rendering
 from gpuworker.tasks import ItemError
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
@@ -24,6 +28,9 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _DNG_VERSION, _GDAL_NODATA = 50706, 42113
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+
+Samples = Mapping[int, NDArray[Any]]
+"""Index of a sample of the file, from 0 -> its H×W array."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,38 +43,56 @@ class GeoTag:
     value: Any
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Raster:
-    """Decoded TIFF pixels: `colour` (1 or 3 arrays, H×W, any type), and where they mean nothing."""
-
-    colour: tuple[NDArray[Any], ...]
-    alpha: NDArray[Any] | None
-    valid: NDArray[np.bool_] | None
-    """H×W; False at nodata, NaN and infinity. None where every pixel counts."""
-
-
 class Tiff:
     """The first page of a TIFF; later pages (overviews, stacks) are not looked at.
 
     `geo` holds the GeoTIFF tags, none where the image is not georeferenced. `largest_block_pixels` is the size of its
-    strips or tiles, which are decoded whole: a second way to ask for too much memory.
+    strips or tiles, which are decoded whole: a second way to ask for too much memory. A file stays open as long as this
+    lives, also when its name is gone.
     """
 
-    def __init__(self, data: bytes) -> None:
-        _require_whole_directory(data)
-        self._size_bytes = len(data)
-        with _unreadable_on_error():
-            page = tifffile.TiffFile(io.BytesIO(data)).pages.first
+    def __init__(self, data: bytes | Path) -> None:
+        self._data = data if isinstance(data, bytes) else b""
+        file: BinaryIO = data.open("rb") if isinstance(data, Path) else io.BytesIO(data)
+        self._descriptor = file.fileno() if isinstance(data, Path) else -1
+        weakref.finalize(self, file.close)
+        self.size_bytes = os.fstat(self._descriptor).st_size if isinstance(data, Path) else len(data)
+        self._require_whole_directory()
+        with unreadable_on_error():
+            self.file = tifffile.TiffFile(file)
+            page = self.file.pages.first
             if not isinstance(page, tifffile.TiffPage):
                 raise ItemError("unreadable", "the TIFF has no page with pixels")
-            self._page = page
+            self.page = page
             self.geo = _geo_tags(page)
             self.header = self._read_header()
             self._require_whole_data()
             self.largest_block_pixels = math.prod(int(side) for side in page.chunks[:2])
 
+    @property
+    def held_bytes(self) -> int:
+        """What of the file itself is in memory."""
+        return len(self._data)
+
+    def stored(self, offset: int, count: int) -> bytes:
+        """Bytes of the file; any thread, many at once. Raises ItemError `truncated`."""
+        in_memory = self._descriptor < 0
+        found = self._data[offset : offset + count] if in_memory else os.pread(self._descriptor, count, offset)
+        if len(found) < count:
+            raise ItemError("truncated", "the TIFF is cut short: some of its pixels lie past its end")
+        return found
+
+    def _require_whole_directory(self) -> None:
+        start = self.stored(0, min(16, self.size_bytes))
+        order = "<" if start[:2] == b"II" else ">"
+        big = start[2:4] in (b"+\0", b"\0+")
+        where = start[8:16] if big else start[4:8]
+        offset = int.from_bytes(where, "little" if order == "<" else "big")
+        if len(start) < 16 or offset + 2 > self.size_bytes:
+            raise ItemError("truncated", "the TIFF is cut short: its directory lies past its end")
+
     def _read_header(self) -> Header:
-        page = self._page
+        page = self.page
         if _DNG_VERSION in page.tags or page.photometric == tifffile.PHOTOMETRIC.CFA:
             raise ItemError("unsupported", "this is a raw camera file (DNG); develop it to TIFF or JPEG first")
         if page.imagewidth < 1 or page.imagelength < 1 or page.dtype is None:
@@ -86,34 +111,82 @@ class Tiff:
         )
 
     def _require_whole_data(self) -> None:
-        page = self._page
+        page = self.page
         if not page.dataoffsets:
             raise ItemError("unreadable", "the TIFF does not say where its pixels are")
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
-        if max(ends, default=0) > self._size_bytes:
+        if max(ends, default=0) > self.size_bytes:
             raise ItemError("truncated", "the TIFF is cut short: some of its strips or tiles lie past its end")
 
-    def decode(self) -> Raster:
+    def decode(self, rendering: Rendering) -> Raster:
         """Decode the pixels, not yet oriented or stretched. Raises ItemError."""
-        page = self._page
-        with _unreadable_on_error():
-            bands = _bands(page.asarray(maxworkers=1), page)
-            alpha = next((bands[i] for i in _alpha_bands(page) if i < len(bands)), None)
-            colour = _colour(bands, page)
-            return Raster(colour=colour, alpha=alpha, valid=_valid(colour, page.tags.valueof(_GDAL_NODATA)))
+        choice = Choice.of(self.page, rendering)
+        with unreadable_on_error():
+            return choice.raster(by_sample(self.page.asarray(maxworkers=1), self.page))
 
 
-def _require_whole_directory(data: bytes) -> None:
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    where = data[8:16] if big else data[4:8]
-    offset = int.from_bytes(where, "little" if order == "<" else "big")
-    if len(data) < 16 or offset + 2 > len(data):
-        raise ItemError("truncated", "the TIFF is cut short: its directory lies past its end")
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choice:
+    """Which of a page's samples make the picture."""
+
+    page: tifffile.TiffPage
+    colour: tuple[int, ...]
+    alpha: int | None
+
+    @classmethod
+    def of(cls, page: tifffile.TiffPage, rendering: Rendering) -> Choice:
+        """Raises ItemError for a band that the page does not have."""
+        kind, samples = page.photometric, int(page.samplesperpixel)
+        converted = _has_palette(page) or (kind == tifffile.PHOTOMETRIC.SEPARATED and samples >= 4)
+        colour = rendering.picked(3 if converted else samples)
+        first = samples - len(page.extrasamples)
+        alphas = [
+            first + i
+            for i, extra in enumerate(page.extrasamples)
+            if int(extra) in (_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA) and first + i < samples
+        ]
+        alpha = next((i for i in alphas if converted or i not in colour), None)
+        return cls(page=page, colour=colour, alpha=alpha)
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Samples that have to be read."""
+        if _has_palette(self.page):
+            colour: tuple[int, ...] = (0,)
+        elif self._is_cmyk:
+            colour = (0, 1, 2, 3)
+        else:
+            colour = self.colour
+        return tuple(sorted({*colour, *(() if self.alpha is None else (self.alpha,))}))
+
+    @property
+    def _is_cmyk(self) -> bool:
+        return bool(self.page.photometric == tifffile.PHOTOMETRIC.SEPARATED and self.page.samplesperpixel >= 4)
+
+    def raster(self, samples: Samples) -> Raster:
+        """The picture that these samples of the page, or of a part of it, make."""
+        alpha = None if self.alpha is None else samples[self.alpha]
+        plain = [samples[i] for i in self.needed if i != self.alpha]
+        return Raster(colour=self._colour(samples), alpha=alpha, valid=_valid(plain, self.page))
+
+    def _colour(self, samples: Samples) -> tuple[NDArray[Any], ...]:
+        page = self.page
+        if _has_palette(page):
+            assert page.colormap is not None
+            palette = (page.colormap >> 8).astype(np.uint8)
+            index = np.minimum(samples[0], palette.shape[1] - 1)
+            return tuple(palette[i][index] for i in self.colour)
+        if self._is_cmyk:
+            inks = _rgb_of_cmyk([samples[i] for i in range(4)])
+            return tuple(inks[i] for i in self.colour)
+        bands = [samples[i] for i in self.colour]
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            return tuple(~band if band.dtype == bool else _most(band) - band for band in bands)
+        return tuple(bands)
 
 
 @contextmanager
-def _unreadable_on_error() -> Iterator[None]:
+def unreadable_on_error() -> Iterator[None]:
     """Whatever a decoder throws at bytes that nobody vouches for means that the file cannot be read."""
     try:
         yield
@@ -130,34 +203,17 @@ def _geo_tags(page: tifffile.TiffPage) -> tuple[GeoTag, ...]:
     return tuple(GeoTag(code=tag.code, dtype=int(tag.dtype), count=tag.count, value=tag.value) for tag in tags if tag)
 
 
-def _bands(pixels: NDArray[Any], page: tifffile.TiffPage) -> list[NDArray[Any]]:
-    """One H×W array a band, whether stored interleaved or plane by plane."""
+def by_sample(pixels: NDArray[Any], page: tifffile.TiffPage) -> Samples:
+    """One H×W array a sample, whether stored interleaved or plane by plane."""
     if pixels.ndim == 2:
-        return [pixels]
+        return {0: pixels}
     if pixels.ndim != 3 or page.axes not in ("YXS", "SYX"):
         raise ItemError("unsupported", f"a TIFF with axes {page.axes}; a single picture can be read")
-    return list(pixels) if page.axes == "SYX" else [pixels[:, :, i] for i in range(pixels.shape[2])]
+    return dict(enumerate(pixels if page.axes == "SYX" else (pixels[:, :, i] for i in range(pixels.shape[2]))))
 
 
-def _alpha_bands(page: tifffile.TiffPage) -> list[int]:
-    first = page.samplesperpixel - len(page.extrasamples)
-    return [
-        first + i for i, kind in enumerate(page.extrasamples) if int(kind) in (_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA)
-    ]
-
-
-def _colour(bands: list[NDArray[Any]], page: tifffile.TiffPage) -> tuple[NDArray[Any], ...]:
-    """One grey or three colour bands: one stays, of two the first counts, of more the first three."""
-    kind = page.photometric
-    if kind == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        palette = (page.colormap >> 8).astype(np.uint8)
-        index = np.minimum(bands[0], palette.shape[1] - 1)
-        return tuple(palette[i][index] for i in range(3))
-    if kind == tifffile.PHOTOMETRIC.SEPARATED and len(bands) >= 4:
-        return _rgb_of_cmyk(bands)
-    if kind == tifffile.PHOTOMETRIC.MINISWHITE:
-        bands = [~band if band.dtype == bool else _most(band) - band for band in bands]
-    return tuple(bands[:3]) if len(bands) >= 3 else (bands[0],)
+def _has_palette(page: tifffile.TiffPage) -> bool:
+    return page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None
 
 
 def _most(band: NDArray[Any]) -> Any:
@@ -171,12 +227,29 @@ def _rgb_of_cmyk(bands: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
     return tuple(((1 - ink.astype(np.float32) / most) * light * most).astype(ink.dtype) for ink in bands[:3])
 
 
-def _valid(colour: tuple[NDArray[Any], ...], nodata: Any) -> NDArray[np.bool_] | None:
-    """Where pixels mean something; bytes always do, since they are shown as they are stored."""
-    first = colour[0]
-    if first.dtype.kind not in "uif" or first.dtype == np.uint8:
-        return None
-    valid = np.isfinite(first) if first.dtype.kind == "f" else np.ones(first.shape, np.bool_)
+def _valid(bands: list[NDArray[Any]], page: tifffile.TiffPage) -> NDArray[np.bool_] | None:
+    """Where a pixel means something: in at least one band it is a number and not nodata, as GDAL's own mask has it."""
+    valid: NDArray[np.bool_] | None = None
+    for band in bands:
+        means = _means(band, page.tags.valueof(_GDAL_NODATA))
+        if means is None:
+            return None
+        valid = means if valid is None else valid | means
+    return None if valid is None or bool(valid.all()) else valid
+
+
+def _means(band: NDArray[Any], nodata: Any) -> NDArray[np.bool_] | None:
+    """H×W; None where every value is one."""
+    value: float | None = None
     with suppress(ValueError):
-        valid &= first != float(str(nodata).strip("\0 "))
-    return None if bool(valid.all()) else valid
+        value = float(str(nodata).strip("\0 "))
+    if band.dtype.kind == "f":
+        finite = np.isfinite(band)
+        return finite if value is None else finite & (band != value)
+    if value is None or band.dtype.kind not in "ui" or not value.is_integer():
+        return None
+    limits = np.iinfo(band.dtype)
+    if not limits.min <= value <= limits.max:
+        return None
+    means: NDArray[np.bool_] = band != int(value)
+    return means

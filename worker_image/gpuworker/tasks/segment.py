@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from gpuworker import coco
 from gpuworker.engines import ENGINES
-from gpuworker.images import BoxPrompt, decode, decoding_bytes
+from gpuworker.images import BoxPrompt
 from gpuworker.models import Models
+from gpuworker.opening import bytes_to_open, open_scene
 from gpuworker.overlays import OVERLAY_PX
 from gpuworker.packed import Packed, packed
-from gpuworker.scene import Scene, WholeScene, Window
+from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile, joined
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import Options
@@ -62,6 +64,7 @@ class Segment:
     """`load` makes the engine of the worker's pipeline; others are made when a job first asks for them."""
 
     record_name: ClassVar[str] = "annotations.json"
+    takes_files: ClassVar[bool] = True
 
     def __init__(self, engines: Mapping[str, str] = ENGINES) -> None:
         """`engines`: name -> "module:Class"."""
@@ -104,16 +107,15 @@ class Segment:
 
     # --- decode ---
 
-    def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
+    def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
         chosen = Options.of(options)
-        return decoding_bytes(data, chosen.limits, enough_px=self._enough_px(chosen))
+        return bytes_to_open(data, chosen, enough_px=self._enough_px(chosen))
 
-    def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
+    def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
         self._engines.names(chosen)
-        image = decode(data, chosen.limits, enough_px=self._enough_px(chosen))
-        scene: Scene = WholeScene(image=replace(image, boxes=_boxes(source)))
+        scene = open_scene(data, chosen, name=source.file_name, enough_px=self._enough_px(chosen), boxes=_boxes(source))
         tiles = tiles_of(scene, chosen)
         engine = self._engines.of(chosen).engine
         prepared = engine.prepare(scene.whole(), chosen.searched()) if len(tiles) == 1 else None
@@ -121,8 +123,8 @@ class Segment:
         return Decoded(source=source, payload=opened, cost_bytes=_cost_bytes(scene, chosen), units=len(tiles))
 
     def _enough_px(self, options: Options) -> int | None:
-        """Images that are looked at by tiles are looked at in all their pixels."""
-        return self._engines.of(options).engine.enough_px if options.tile_size in ("auto", "whole") else None
+        """For images that are looked at whole; those that are looked at by tiles are had in all their pixels."""
+        return self._engines.of(options).engine.enough_px
 
     # --- run ---
 

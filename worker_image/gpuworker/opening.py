@@ -1,0 +1,117 @@
+"""What an input of `segment` is opened as: whole in memory, or a file of which windows are read."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from gpuworker.images import (
+    BoxPrompt,
+    Opened,
+    bytes_to_decode,
+    decode_opened,
+    require_pixels,
+    require_size,
+)
+from gpuworker.rendering import Rendering
+from gpuworker.scene import Scene, WholeScene
+from gpuworker.segment_options import Options
+from gpuworker.tasks import ItemError
+from gpuworker.tiff import Tiff
+from gpuworker.tiff_blocks import Blocks
+from gpuworker.tiling import DEFAULT_TILE_PX
+from gpuworker.windowed import WindowedScene, cache_bytes, opening_bytes
+
+WINDOWS_FROM_BYTES = 256 * 1024**2
+"""An image that takes more when it is decoded whole is read by windows, if it is looked at by tiles."""
+BLOCK_BYTES_AT_MOST = 128 * 1024**2
+"""Decoded size of one tile or strip of such a file."""
+
+
+def open_scene(
+    data: bytes | Path,
+    options: Options,
+    *,
+    name: str,
+    enough_px: int | None = None,
+    boxes: tuple[BoxPrompt, ...] = (),
+    windows_from_bytes: int = WINDOWS_FROM_BYTES,
+) -> Scene:
+    """Open an image file, of which `data` is the content or the path; a path may be removed as soon as this returns.
+
+    `name` is how a person calls the file, for what is said of it. `enough_px` as `images.decode` has it; a picture that
+    is looked at by tiles is always had in all its pixels. Raises ItemError.
+    """
+    require_size(data, options.limits)
+    opened = Opened.of(data)
+    tiled = _is_tiled(opened, options)
+    blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
+    if blocks is None or opened.tiff is None:
+        enough_px = None if tiled else enough_px
+        image = decode_opened(opened, options.limits, enough_px=enough_px, rendering=rendering_of(options))
+        return WholeScene(image=replace(image, boxes=boxes))
+    require_pixels(opened.header, options.limits)
+    _require_small(blocks, name)
+    try:
+        return WindowedScene(opened.tiff, rendering_of(options), side=_side(options), boxes=boxes)
+    except MemoryError as error:
+        raise ItemError("out_of_memory", f"no memory for a block of {blocks.width}×{blocks.height} pixels") from error
+
+
+def bytes_to_open(
+    data: bytes | Path, options: Options, *, enough_px: int | None = None, windows_from_bytes: int = WINDOWS_FROM_BYTES
+) -> int:
+    """The most memory that `open_scene` takes and the scene will hold, by the header; 0 for a file it will refuse."""
+    try:
+        require_size(data, options.limits)
+        opened = Opened.of(data)
+        tiled = _is_tiled(opened, options)
+        blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
+        if blocks is None or opened.tiff is None:
+            opened.require_within(options.limits)
+            return bytes_to_decode(opened.header, enough_px=None if tiled else enough_px)
+        require_pixels(opened.header, options.limits)
+        _require_small(blocks, "")
+    except ItemError:
+        return 0
+    return opening_bytes(opened.tiff, blocks, cache_bytes(opened.tiff, blocks, _side(options)))
+
+
+def rendering_of(options: Options) -> Rendering:
+    """How samples become bytes, as the person wants it."""
+    return Rendering(bands=options.bands, stretch=options.stretch, percent=options.stretch_percent)
+
+
+def _is_tiled(opened: Opened, options: Options) -> bool:
+    """Whether the image will be looked at by tiles (`tiling.tiles_of`)."""
+    is_geo = opened.tiff is not None and bool(opened.tiff.geo)
+    if options.tile_size == "whole" or (options.tile_size == "auto" and not is_geo):
+        return False
+    return max(opened.header.width, opened.header.height) > _side(options)
+
+
+def _side(options: Options) -> int:
+    return options.tile_size if isinstance(options.tile_size, int) else DEFAULT_TILE_PX
+
+
+def _blocks(opened: Opened, options: Options, windows_from_bytes: int) -> Blocks | None:
+    """The blocks of a file that is read by windows; None for one that is decoded whole."""
+    tiff: Tiff | None = opened.tiff
+    if tiff is None or bytes_to_decode(opened.header) <= windows_from_bytes:
+        return None
+    blocks = Blocks(tiff, rendering_of(options))
+    return blocks if blocks.are_alike else None
+
+
+def _require_small(blocks: Blocks, name: str) -> None:
+    if blocks.decoded_bytes <= BLOCK_BYTES_AT_MOST:
+        return
+    path = PurePosixPath(name or "image.tif")
+    tiled = path.with_name(f"{path.stem}_tiled.tif")
+    raise ItemError(
+        "too_large",
+        f"the TIFF is compressed in blocks of {blocks.width}×{blocks.height} pixels, which can only be decoded in one "
+        f"piece of {blocks.decoded_bytes:,} bytes; the limit is {BLOCK_BYTES_AT_MOST:,}. Re-tile it: gdal_translate "
+        f"-co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER {shlex.quote(str(path))} {shlex.quote(str(tiled))}",
+    )

@@ -1,0 +1,168 @@
+"""Random access to a TIFF: its tiles or strips one by one, and which of them tell how bright the whole image is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from gpuworker.rendering import Raster, Rendering, step_for
+from gpuworker.tiff import Choice, Tiff, unreadable_on_error
+from gpuworker.window import Window
+
+_STRIP_BYTES = 4 * 1024**2
+"""Pixels that are not compressed can be cut anywhere: strips of about this size are read, however they are stored."""
+_SAMPLED_PIXELS = 16_000_000
+_SAMPLED_BLOCKS_AT_LEAST = 9
+_JPEG = (6, 7, 34892, 33007)
+"""Values of Compression whose decoder wants the page's tables."""
+Place = tuple[int, int]
+"""A block's row and column in the grid of blocks."""
+
+
+class Blocks:
+    """The grid of a page's blocks; blocks at the right and lower edge may be smaller than the others."""
+
+    def __init__(self, tiff: Tiff, rendering: Rendering, page: tifffile.TiffPage | None = None) -> None:
+        """`page`: another than the first. Raises ItemError for a band that is not there."""
+        self._tiff, self._page = tiff, page or tiff.page
+        self._choice = Choice.of(self._page, rendering)
+        with unreadable_on_error():
+            self._measure(self._page)
+            self._page.init_decode()  # not to be done by many threads at once
+
+    def _measure(self, page: tifffile.TiffPage) -> None:
+        assert page.dtype is not None
+        self._height: int = page.imagelength
+        self._width: int = page.imagewidth
+        self.height: int
+        self.width: int
+        self._is_planar = int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1
+        self._together: int = 1 if self._is_planar else int(page.samplesperpixel)
+        """Samples of a pixel that lie in one block."""
+        self._stored_dtype: np.dtype[Any] = page.dtype.newbyteorder(self._tiff.file.byteorder)
+        self._is_plain = bool(page.is_contiguous and page.fillorder == 1 and page.predictor == 1)
+        if self._is_plain:
+            row_bytes = self._width * self._together * self._stored_dtype.itemsize
+            self.height, self.width = max(1, min(_STRIP_BYTES // row_bytes, self._height)), self._width
+        else:
+            height, width = (int(side) for side in page.chunks[:2])
+            self.height, self.width = height if page.is_tiled else min(height, self._height), width
+        self.rows, self.columns = math.ceil(self._height / self.height), math.ceil(self._width / self.width)
+
+    @property
+    def decoded_bytes(self) -> int:
+        """What a block takes once decoded, before it becomes a picture."""
+        planes = len(self._choice.needed) if self._is_planar else self._together
+        return self.height * self.width * planes * self._stored_dtype.itemsize
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether a block can be understood without the others: not so where white is the image's largest number."""
+        kinds = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.SEPARATED)
+        return self._page.photometric not in kinds or self._stored_dtype.kind in "bui"
+
+    def window(self, place: Place) -> Window:
+        """Where a block lies in the image, as it is stored."""
+        top, left = place[0] * self.height, place[1] * self.width
+        return Window(
+            top=top, left=left, height=min(self.height, self._height - top), width=min(self.width, self._width - left)
+        )
+
+    def of(self, window: Window) -> Iterator[Place]:
+        """The blocks that a window meets, row by row."""
+        for row in range(window.top // self.height, -(-window.bottom // self.height)):
+            for column in range(window.left // self.width, -(-window.right // self.width)):
+                yield row, column
+
+    def is_sparse(self, place: Place) -> bool:
+        """Whether the file left the block out, because nothing is in it."""
+        if self._is_plain:
+            return False
+        return all(self._stored_at(place, sample)[1] == 0 for sample in self._planes())
+
+    def _planes(self) -> tuple[int, ...]:
+        return self._choice.needed if self._is_planar else (0,)
+
+    def _stored_at(self, place: Place, plane: int) -> tuple[int, int]:
+        """Offset and size of a block's bytes in the file; size 0 where it was left out."""
+        index = self._index(place, plane)
+        offsets, counts = self._page.dataoffsets, self._page.databytecounts
+        if index >= len(offsets) or index >= len(counts) or not offsets[index]:
+            return 0, 0
+        return int(offsets[index]), int(counts[index])
+
+    def _index(self, place: Place, plane: int) -> int:
+        return (plane * self.rows + place[0]) * self.columns + place[1]
+
+    # --- decoding ---
+
+    def raster(self, place: Place) -> Raster:
+        """Decode one block; any thread, many at once. Raises ItemError."""
+        read = self._plain if self._is_plain else self._decoded
+        samples: dict[int, NDArray[Any]] = {}
+        with unreadable_on_error():
+            for plane in self._planes():
+                pixels = read(place, plane)
+                if self._is_planar:
+                    samples[plane] = pixels[:, :, 0]
+                else:
+                    samples = {i: pixels[:, :, i] for i in range(self._together)}
+            return self._choice.raster(samples)
+
+    def _plain(self, place: Place, plane: int) -> NDArray[Any]:
+        """H×W×samples of pixels that lie in the file as they are."""
+        window, page = self.window(place), self._page
+        row_bytes = self._width * self._together * self._stored_dtype.itemsize
+        offset = int(page.dataoffsets[0]) + (plane * self._height + window.top) * row_bytes
+        pixels = np.frombuffer(self._tiff.stored(offset, window.height * row_bytes), self._stored_dtype)
+        native = pixels.astype(self._stored_dtype.newbyteorder("="), copy=False)
+        return native.reshape(window.height, window.width, self._together)
+
+    def _decoded(self, place: Place, plane: int) -> NDArray[Any]:
+        window, page = self.window(place), self._page
+        offset, count = self._stored_at(place, plane)
+        stored = self._tiff.stored(offset, count) if count else None
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _JPEG else {}
+        pixels, _, _ = page.decode(stored, self._index(place, plane), **tables)
+        if pixels is None:
+            return np.full((window.height, window.width, self._together), page.nodata, self._stored_dtype)
+        part: NDArray[Any] = pixels[0, : window.height, : window.width]
+        return part
+
+    # --- what the brightness is told from ---
+
+    def sample(self) -> tuple[list[Place], int]:
+        """The blocks, and every how many of their rows and columns, from which the values' range is taken.
+
+        All blocks of a small image; of a large one so many, scattered over all of it, that reading them takes a second
+        or two. The choice depends on the file alone, so that it is the same however the image is read.
+        """
+        stored = self.rows if self._is_plain else min(self.rows * self.columns, len(self._page.dataoffsets))
+        places = [divmod(index, self.columns) for index in range(stored)]
+        at_most = max(_SAMPLED_BLOCKS_AT_LEAST, _SAMPLED_PIXELS // (self.height * self.width))
+        present = [place for place in places if not self.is_sparse(place)]
+        if len(present) > at_most:
+            present = sorted(sorted(present, key=self._scattered)[:at_most])
+        return present, step_for(sum(self.window(place).pixels for place in present))
+
+    def _scattered(self, place: Place) -> int:
+        """Knuth's multiplicative hash: any first few, in this order, lie all over the image."""
+        return (place[0] * self.columns + place[1]) * 2_654_435_761 % 2**32
+
+
+def whole_sample(tiff: Tiff, rendering: Rendering, raster: Raster) -> Iterator[Raster]:
+    """The same sample of an image that is decoded already."""
+    blocks = Blocks(tiff, rendering)
+    places, step = blocks.sample()
+    return (raster.part(blocks.window(place)).every(step) for place in places)
+
+
+def block_sample(blocks: Blocks) -> Iterator[Raster]:
+    """The sample read from the file, a block at a time."""
+    places, step = blocks.sample()
+    return (blocks.raster(place).every(step) for place in places)

@@ -1,0 +1,33 @@
+"""Overviews: the smaller copies of its first page that a GeoTIFF often holds (GDAL's `gdaladdo`, COG)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tifffile
+
+from gpuworker.rendering import Raster, Rendering
+from gpuworker.tiff import Choice, Tiff, by_sample, unreadable_on_error
+
+_PAGES_LOOKED_AT = 32
+_BYTES_AT_MOST = 64 * 1024**2
+
+
+def overview(tiff: Tiff, rendering: Rendering, *, enough_px: int) -> Raster | None:
+    """The smallest whose long side is enough; None where there is none. Raises ItemError where it is damaged."""
+    with unreadable_on_error():
+        fitting = [page for page in _reduced(tiff) if max(page.imagewidth, page.imagelength) >= enough_px]
+        smallest = min(fitting, key=lambda page: page.nbytes, default=None)
+        if smallest is None or smallest.nbytes > _BYTES_AT_MOST:
+            return None
+        return Choice.of(smallest, rendering).raster(by_sample(smallest.asarray(maxworkers=1), smallest))
+
+
+def _reduced(tiff: Tiff) -> Iterator[tifffile.TiffPage]:
+    """Pages that show the same with fewer pixels, beside the first or below it."""
+    first = tiff.page
+    later = (tiff.file.pages[i] for i in range(1, min(_PAGES_LOOKED_AT, len(tiff.file.pages))))
+    for page in [*later, *(first.pages or ())]:
+        is_page = isinstance(page, tifffile.TiffPage) and page.dtype == first.dtype
+        if is_page and page.is_reduced and not page.is_mask and page.samplesperpixel == first.samplesperpixel:
+            yield page
