@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ENGINES: Mapping[str, str] = {
     "nanodet": "gpuworker.engines.nanodet:NanoDet",
+    "sam3": "gpuworker.engines.sam3.engine:Sam3",
     "vegetation": "gpuworker.engines.vegetation:Vegetation",
 }
 """Engine name -> "module:Class". A new engine is one file and one line here."""

@@ -1,0 +1,164 @@
+"""SAM3 as an engine: batches of pictures, each encoded once for all of its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from gpuworker.contract import ModelSource
+from gpuworker.engines import Engine
+from gpuworker.engines.sam3.detection import Detection, by_picture, nothing
+from gpuworker.engines.sam3.masks import placed
+from gpuworker.engines.sam3.network import Box, Network, Question
+from gpuworker.engines.sam3.numbers import number_format
+from gpuworker.engines.sam3.resize import squeezed
+from gpuworker.engines.sam3.transfer import to_device
+from gpuworker.engines.sam3.weights import identity
+from gpuworker.images import BoxPrompt, Image
+from gpuworker.masks import Instance
+from gpuworker.models import FolderModels, Models
+from gpuworker.segment_options import Options
+from gpuworker.tasks import ItemError
+
+VISUAL = "visual"
+"""What SAM3 is told, and instances are called, where examples are drawn and nothing is named."""
+SATURATED_FROM = 0.8
+"""Of the model's queries: where more name instances, some instances probably found no query."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A picture as `detect` takes it."""
+
+    pixels: torch.Tensor
+    """3×1008×1008 bytes on the host."""
+    boxes: tuple[Box, ...]
+
+
+class Sam3(Engine):
+    """Batches of pictures through the vision encoder, then all their prompts, so many at a time, through the rest."""
+
+    takes_boxes = True
+    questions_at_once = 8
+    """Pictures times prompts that go through the decoder together; half a gigabyte each at full size."""
+
+    def __init__(self) -> None:
+        self._models: Models = FolderModels(ModelSource())
+        self._network: Network | None = None
+        self._exact: Network | None = None
+
+    def use_models(self, models: Models) -> None:
+        self._models = models
+
+    def load(self, device: str) -> None:
+        """Raises ModelError where the weights cannot be had or are not SAM3's."""
+        self._network = Network(self._models.folder(), device=device, number_format=number_format(device))
+        self.batch_size = 1 if self._network.device == "cpu" else 8
+
+    @property
+    def network(self) -> Network:
+        """The loaded model."""
+        if self._network is None:
+            raise RuntimeError("load comes first")
+        return self._network
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        return {
+            "name": "sam3",
+            "version": f"sam3 {identity(self._models.folder())}",
+            "notes": "finds every instance of what a prompt names; at most 200 of one prompt in one look",
+        }
+
+    def categories(self, options: Options) -> Sequence[str]:
+        if any(not prompt.strip() for prompt in options.prompts):
+            raise ValueError("a prompt is empty; sam3 finds what a prompt names")
+        return options.prompts or (VISUAL,)
+
+    def prepare(self, image: Image, options: Options) -> Prepared:
+        boxes = tuple(_box(box, image, options) for box in image.boxes)
+        return Prepared(pixels=squeezed(image.rgb), boxes=boxes)
+
+    def detect(self, prepared: Sequence[Prepared], options: Options) -> Sequence[Detection | ItemError]:
+        with torch.inference_mode():
+            found = self._found(self.network, prepared, options)
+            again = [i for i, one in enumerate(found) if one is None]
+            if again and self.network.number_format != torch.float32:
+                exact = self._found(self._exact_network(), [prepared[i] for i in again], options)
+                for i, one in zip(again, exact, strict=True):
+                    found[i] = one
+        return [one or _NOT_FINITE for one in found]
+
+    def _exact_network(self) -> Network:
+        """The same in float32, for pictures that overflow the fast format; loaded when the first one does."""
+        if self._exact is None:
+            self._exact = Network(self._models.folder(), device=self.network.device, number_format=torch.float32)
+        return self._exact
+
+    def _found(self, network: Network, prepared: Sequence[Prepared], options: Options) -> list[Detection | None]:
+        """None for a picture whose answers are not all finite numbers."""
+        questions = [one for i, picture in enumerate(prepared) for one in _questions(i, picture, options)]
+        batches = self._batches(questions)
+        if not batches:
+            return [nothing()] * len(prepared)
+        seen = network.seen(to_device([one.pixels for one in prepared], network.device))
+        answers = [network.answers(seen, batch) for batch in batches]
+        return by_picture(len(prepared), batches, answers)
+
+    def _batches(self, questions: Sequence[Question]) -> list[Sequence[Question]]:
+        kinds = ([one for one in questions if not one.boxes], [one for one in questions if one.boxes])
+        size = self.questions_at_once
+        return [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
+
+    def finish(self, found: Detection, image: Image, options: Options) -> list[Instance]:
+        order = torch.argsort(found.scores, descending=True, stable=True).tolist()
+        return [one for i in order if (one := _instance(found, i, image)) is not None]
+
+    def is_saturated(self, found: Detection, options: Options) -> bool:
+        return found.most_of_a_prompt > SATURATED_FROM * self.network.queries
+
+
+_NOT_FINITE = ItemError("internal_error", "the model's answers are not finite numbers, even in float32")
+
+
+def _box(box: BoxPrompt, image: Image, options: Options) -> Box:
+    if box.prompt and box.prompt not in options.prompts:
+        raise ItemError("unsupported", f"a box belongs to the prompt {box.prompt!r}, which the job does not have")
+    return Box(
+        centre_x=(box.x + box.width / 2) / image.width,
+        centre_y=(box.y + box.height / 2) / image.height,
+        width=box.width / image.width,
+        height=box.height / image.height,
+        is_positive=box.is_positive,
+        prompt=box.prompt,
+    )
+
+
+def _questions(picture: int, prepared: Prepared, options: Options) -> list[Question]:
+    """Every prompt with its boxes; where there is none, what the boxes show."""
+    if not options.prompts and not any(box.is_positive for box in prepared.boxes):
+        return []
+    return [
+        Question(
+            picture=picture,
+            category_id=number,
+            text=text,
+            boxes=tuple(box for box in prepared.boxes if box.prompt in ("", text)),
+            threshold=options.threshold_of(text),
+        )
+        for number, text in enumerate(options.prompts or (VISUAL,), 1)
+    ]
+
+
+def _instance(found: Detection, number: int, image: Image) -> Instance | None:
+    """One instance in full-size pixels; None where its mask is empty."""
+    mask = placed(found.masks[number].float().numpy(), height=image.height, width=image.width)
+    if mask is None:
+        return None
+    category_id = int(found.category_ids[number])
+    score = float(found.scores[number])
+    return Instance(x=mask.x, y=mask.y, mask=mask.mask, score=score, category_id=category_id, source="sam3")

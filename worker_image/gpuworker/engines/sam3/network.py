@@ -1,0 +1,129 @@
+"""The model on its device: pixels -> what the vision encoder sees -> answers to prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+from gpuworker.engines.sam3.resize import normalised
+from gpuworker.engines.sam3.text import Texts
+from gpuworker.engines.sam3.weights import load_model, load_tokenizer
+
+_PADDING_LABEL = -10
+"""What transformers takes for no box."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """An example: centre and size as shares of the picture's width and height."""
+
+    centre_x: float
+    centre_y: float
+    width: float
+    height: float
+    is_positive: bool
+    prompt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One prompt put to one picture of a batch."""
+
+    picture: int
+    category_id: int
+    text: str
+    boxes: tuple[Box, ...]
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What the model says to some questions, on its device; only of the queries that pass their threshold."""
+
+    questions: torch.Tensor
+    """K: which question each kept mask answers."""
+    scores: torch.Tensor
+    """K, float32."""
+    masks: torch.Tensor
+    """K × 288 × 288 logits in the model's number format."""
+    is_finite: torch.Tensor
+    """Questions: whether every number in their answers is one."""
+
+
+class Network:
+    """A loaded SAM3. Used by one thread at a time."""
+
+    def __init__(self, folder: Path, *, device: str, number_format: torch.dtype) -> None:
+        self.device, self.number_format = device, number_format
+        self._model = load_model(folder, device=device, number_format=number_format)
+        self._texts = Texts(self._model, load_tokenizer(folder))
+        self.encoder: Callable[[torch.Tensor], Any] = self._model.vision_encoder
+        """Normalised pixels -> Sam3VisionEncoderOutput; may be replaced by the same, compiled."""
+
+    @property
+    def queries(self) -> int:
+        """The most instances it can name to one question."""
+        return int(self._model.config.detr_decoder_config.num_queries)
+
+    def seen(self, pixels: torch.Tensor) -> Any:
+        """What the vision encoder makes of pictures×3×1008×1008 bytes on the device."""
+        return self.encoder(normalised(pixels, self.number_format))
+
+    def answers(self, seen: Any, questions: Sequence[Question]) -> Answers:
+        """Ask `questions` of what was seen, all at once; all of them with boxes, or none.
+
+        A question with boxes takes another path through the model, so one without must not share its batch.
+        """
+        texts = self._texts.encoded([one.text for one in questions])
+        output = self._model(
+            vision_embeds=_expanded(seen, [one.picture for one in questions]),
+            text_embeds=BaseModelOutputWithPooling(pooler_output=texts.features),
+            attention_mask=texts.mask,
+            **_boxes(questions, self.device),
+        )
+        scores = output.pred_logits.float().sigmoid() * output.presence_logits.float().sigmoid()
+        thresholds = torch.tensor([one.threshold for one in questions], device=self.device)
+        question, query = torch.nonzero(scores >= thresholds[:, None], as_tuple=True)
+        finite = [torch.isfinite(part).flatten(1).all(1) for part in (scores, output.pred_masks)]
+        return Answers(
+            questions=question,
+            scores=scores[question, query],
+            masks=output.pred_masks[question, query],
+            is_finite=finite[0] & finite[1],
+        )
+
+
+def _expanded(seen: Any, pictures: Sequence[int]) -> Sam3VisionEncoderOutput:
+    """What was seen of each question's picture: the model does not broadcast, and each picture was encoded once."""
+    levels = [_rows(level, pictures) for level in seen.fpn_hidden_states]
+    places = [level[:1].expand(len(pictures), -1, -1, -1) for level in seen.fpn_position_encoding]
+    return Sam3VisionEncoderOutput(fpn_hidden_states=tuple(levels), fpn_position_encoding=tuple(places))
+
+
+def _rows(level: torch.Tensor, pictures: Sequence[int]) -> torch.Tensor:
+    """A view where that is possible: one picture with all its prompts, or a batch with one prompt."""
+    if list(pictures) == list(range(len(level))):
+        return level
+    if len(set(pictures)) == 1:
+        return level[pictures[0]][None].expand(len(pictures), -1, -1, -1)
+    return level[list(pictures)]
+
+
+def _boxes(questions: Sequence[Question], device: str) -> dict[str, torch.Tensor]:
+    """The examples of each question, padded to as many as the one with the most has."""
+    most = max(len(one.boxes) for one in questions)
+    if not most:
+        return {}
+    places = torch.zeros(len(questions), most, 4)
+    labels = torch.full((len(questions), most), _PADDING_LABEL)
+    for row, question in enumerate(questions):
+        for column, box in enumerate(question.boxes):
+            places[row, column] = torch.tensor([box.centre_x, box.centre_y, box.width, box.height])
+            labels[row, column] = int(box.is_positive)
+    return {"input_boxes": places.to(device), "input_boxes_labels": labels.to(device)}
