@@ -9,6 +9,7 @@ for, a negative one what not to take for it; `prompt` says which text it goes wi
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ def read_boxes(data: bytes, prompts: Sequence[str]) -> Mapping[str, Any]:
     Raises ValueError, which names the field.
     """
     try:
-        sidecar = _Sidecar.model_validate_json(data)
+        sidecar = _Sidecar.model_validate_json(data.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         raise ValueError(_first_mistake(error)) from error
     boxes = [_as_the_worker_reads(number, box, prompts) for number, box in enumerate(sidecar.boxes)]
@@ -71,19 +72,21 @@ def _among(prompts: Sequence[str], text: str, field: str) -> str:
 
 
 _FORM = '{"boxes": [{"box": [x, y, width, height], "positive": true, "prompt": ""}]}'
-_SAID = {
-    "missing": "is missing",
-    "extra_forbidden": "is no field of it",
-    "tuple_type": "is no list of four numbers",
-    "too_long": f"has more than the {BOXES_MAX} boxes that are allowed",
-}
+_MANY = f"has more than the {BOXES_MAX} boxes that are allowed"
+_SAID = {"missing": "is missing", "extra_forbidden": "is no field of it", "tuple_type": "is no list of four numbers"}
 
 
 def _first_mistake(error: ValidationError) -> str:
     detail = error.errors()[0]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
-    if detail["type"] in ("json_invalid", "model_type"):
+    place, kind = detail["loc"], str(detail["type"])
+    if kind in ("json_invalid", "model_type"):
         return f"it is not JSON of the form {_FORM}"
-    if detail["type"] == "missing" and detail["loc"][-1] in range(4):
-        return f"{field.rpartition('[')[0]}: is no list of four numbers"
-    return f"{field}: {_SAID.get(detail['type'], detail['msg'][:1].lower() + detail['msg'][1:])}"
+    if kind == "too_long" and place == ("boxes",):
+        return f"boxes: {_MANY}"
+    if kind in ("missing", "too_long") and "box" in place:
+        return f"{_field(place[: place.index('box') + 1])}: {_SAID['tuple_type']}"
+    return f"{_field(place)}: {_SAID.get(kind, detail['msg'][:1].lower() + detail['msg'][1:])}"
+
+
+def _field(place: Sequence[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
