@@ -67,6 +67,7 @@ def test_manifests(key: str, job: str, generation: int) -> None:
         ("incoming/field7/", "folder"),
         ("incoming/field7/a/", "folder"),
         ("incoming/field7/a.tfw", "not_an_input"),
+        ("incoming/field7/a.jpg.prompts.json", "not_an_input"),
         ("incoming/field7/jpg", "not_an_input"),
         ("incoming/field7/.hidden.jpg", "not_an_input"),
         ("inputs/field7/a.jpg", "elsewhere"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from tests.jobs.crew import MACHINE, Crew
-from tests.jobs.desk import Desk, a_photo
+from tests.jobs.desk import Desk, a_desk, a_photo
 from tests.jobs.test_dlq import spread
 
 from gpupipe.errors import IntegrityError, JobError
 from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.retry import RetriedJob, retry_failed
 from gpupipe.jobs.submit import submit
+from gpupipe.local.emulators import Emulators
 from gpuworker.contract import Message, manifest_key, shard_key
 from gpuworker.ledger import JobState, ShardState
 
@@ -65,6 +67,19 @@ def test_failed_items_are_sent_again_and_the_counts_of_the_others_are_carried(cr
     record = crew.ledger.job(job)
     assert record is not None
     assert (record.state, record.generation) == (JobState.FINISHED, 2)
+
+
+def test_what_lies_beside_an_image_goes_with_it_again(emulated: Emulators, tmp_path: Path) -> None:
+    model = {"weights": "facebook/sam3", "revision": "0" * 40}
+    crew = Crew(desk=a_desk(emulated, "boxes", task_options={"engine": "sam3"}, model=model))
+    for place, name in enumerate("ab", start=1):
+        a_photo(tmp_path / f"{name}.jpg")
+        (tmp_path / f"{name}.jpg.prompts.json").write_text(json.dumps({"boxes": [{"box": [place, 0, 9, 9]}]}))
+    job = started(crew, submit(crew.desk.ctx, [str(tmp_path)], project="field7").job)
+    crew.commit(job, 0, failing=[1])
+    assert retry_failed(crew.desk.ctx, job).items == 1
+    (item,) = crew.desk.shards(job, 1)[0].items
+    assert (item.file_name, item.sidecar["boxes"][0]["x"]) == ("b.jpg", 2)
 
 
 def test_dead_shards_are_sent_again_whole_and_others_are_left_alone(crew: Crew, tmp_path: Path) -> None:
