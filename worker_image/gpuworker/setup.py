@@ -17,6 +17,7 @@ from gpuworker.log import Log
 from gpuworker.memory import SHARE_FOR_CHILD, memory_limit_bytes
 from gpuworker.models.opening import open_models
 from gpuworker.runner import Workshop
+from gpuworker.spool import Spool
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
 from gpuworker.tasks import Task
@@ -74,7 +75,7 @@ def open_workshop(
     ledger = Ledger(client(session, "dynamodb"), settings.table)
     log.info("worker_starts", task=settings.task, device=device, pid=os.getpid(), left_behind=len(journal.left_behind))
     started = time.monotonic()
-    models = open_models(settings.model, storage=storage, session=session, folder=folder / "models", log=log)
+    models = open_models(settings, storage=storage, session=session, root=folder / "models", log=log)
     if use_models := getattr(task, "use_models", None):
         use_models(models)
     task.load(device, settings.task_options)
@@ -96,6 +97,7 @@ def open_workshop(
         isolator=Isolator(child, log),
         log=log,
         item_timeout_s=settings.item_timeout_s,
+        spool=Spool(journal.folder / "spool"),
     )
     return Workshop(
         task=task,

@@ -9,7 +9,14 @@ from gpuworker.contract import ModelSource
 
 
 class ModelError(Exception):
-    """The weights cannot be had; says why and what to do."""
+    """The weights cannot be had; says why and what to do.
+
+    `is_final` where only a person can change that: nothing is won by trying again, here or on another machine.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = True) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 class Models(Protocol):
@@ -38,7 +45,10 @@ class FolderModels:
         if not self.source.weights:
             raise ModelError("no weights are named; set `weights` in [pipelines.<name>.model]")
         if not path.is_dir():
-            raise ModelError(f"there is no folder {path} with weights on the machine that runs the worker")
+            raise ModelError(
+                f"there is no folder {path} with weights on the machine that runs the worker "
+                "([pipelines.<name>.model] weights)"
+            )
         return path
 
     def kept(self, name: str) -> bytes | None:
