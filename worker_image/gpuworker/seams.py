@@ -4,7 +4,7 @@ Neighbouring tiles share a strip. An instance that a tile's inner border cuts is
 holds all of the piece inside its own borders, that tile has seen the piece and what is around it: its word counts and
 the piece is dropped. Otherwise the instance is larger than the strip, and pieces of two tiles belong together when, in
 the strip that both tiles see, they are much the same pixels, or the cut one lies in the other. Chains of such pairs
-join what is larger than a tile. Whatever is then still there twice, whole, goes as it would in one picture.
+join what is larger than a tile. What two tiles see whole is the same by the same measures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gpuworker.scene import Window
 SAME_IN_STRIP = 0.5
 """Mask IoU, of what lies in the strip that two tiles see, from which two pieces are one instance."""
 CONTAINED_IN_STRIP = 0.8
-"""The share of a cut piece's pixels in the strip that lie in the other piece, from which the two are one instance."""
+"""The share of the pixels of one piece that lie in the other, from which the two may be one instance."""
 _SIDES_PER_MARGIN = 250
 """Masks come at about a quarter of a tile's resolution: within this part of its side a border counts as touched."""
 
@@ -58,7 +58,7 @@ class Tile:
 def joined(tiles: Sequence[Tile], *, height: int, width: int) -> list[Packed]:
     """The instances of a height×width image, in an order that does not depend on the order of `tiles`.
 
-    Duplicates that no border cuts are left to `selection.suppressed`.
+    What overlaps in one tile is left as it is, to `selection.suppressed`.
     """
     image = (0, 0, width, height)
     by_category: defaultdict[int, list[_Piece]] = defaultdict(list)
@@ -74,6 +74,8 @@ class _Piece:
     tile: Tile
     packed: Packed
     cuts: Cuts
+    is_outdone: bool
+    """Whether it is cut, and another tile holds all of it inside its own borders."""
 
     @property
     def is_whole(self) -> bool:
@@ -86,55 +88,97 @@ class _Piece:
 
 
 def _pieces(tiles: Sequence[Tile], image: Box) -> Iterator[_Piece]:
-    """All that was found but for cut pieces that another tile holds inside its own borders."""
     judges = BoxGrid.for_boxes([tile.box for tile in tiles])
     for number, tile in enumerate(tiles):
         if tile.is_complete:
             judges.add(number, tile.box)
     for tile in tiles:
         for one in tile.found:
-            piece = _Piece(tile=tile, packed=one, cuts=tile.cuts(one.box, image))
-            if piece.is_whole or not any(_holds(tiles[i], one.box, image) for i in judges.meeting(one.box)):
-                yield piece
+            cuts = tile.cuts(one.box, image)
+            is_outdone = any(cuts) and any(_holds(tiles[i], one.box, image) for i in judges.meeting(one.box))
+            yield _Piece(tile=tile, packed=one, cuts=cuts, is_outdone=is_outdone)
 
 
 def _holds(tile: Tile, box: Box, image: Box) -> bool:
-    inside = tile.box[0] <= box[0] and tile.box[1] <= box[1] and tile.box[2] >= box[2] and tile.box[3] >= box[3]
-    return inside and not any(tile.cuts(box, image))
+    """Whether something in `box` lies inside a tile's borders."""
+    return around([tile.box, box]) == tile.box and not any(tile.cuts(box, image))
 
 
-def _groups(pieces: Sequence[_Piece]) -> Iterable[list[_Piece]]:
-    """Pieces of one category by the instance that they belong to, in the order of each one's first piece."""
-    above = list(range(len(pieces)))
+class _Chains:
+    """Which pieces are of one instance: neighbours are, and neighbours of those."""
 
-    def top_of(i: int) -> int:
-        while above[i] != i:
-            above[i] = above[above[i]]
-            i = above[i]
+    def __init__(self, pieces: Sequence[_Piece]) -> None:
+        self._pieces = pieces
+        self._above = list(range(len(pieces)))
+        self._matched: set[tuple[int, int]] = set()
+
+    def join(self, i: int, j: int) -> None:
+        one, other = self._first_of(i), self._first_of(j)
+        self._above[max(one, other)] = min(one, other)
+        self.match(i, j)
+
+    def match(self, i: int, j: int) -> None:
+        """Note that they go together, whether or not they are joined for it."""
+        self._matched |= {(i, id(self._pieces[j].tile)), (j, id(self._pieces[i].tile))}
+
+    def have_matches(self, i: int, j: int) -> bool:
+        """Whether either goes together with something in the other's tile."""
+        return (i, id(self._pieces[j].tile)) in self._matched or (j, id(self._pieces[i].tile)) in self._matched
+
+    def groups(self) -> Iterable[Sequence[_Piece]]:
+        """In the order of each one's first piece."""
+        groups: defaultdict[int, list[_Piece]] = defaultdict(list)
+        for i, piece in enumerate(self._pieces):
+            if not piece.is_outdone:
+                groups[self._first_of(i)].append(piece)
+        return groups.values()
+
+    def _first_of(self, i: int) -> int:
+        while self._above[i] != i:
+            self._above[i] = self._above[self._above[i]]
+            i = self._above[i]
         return i
 
+
+def _groups(pieces: Sequence[_Piece]) -> Iterable[Sequence[_Piece]]:
+    """Pieces of one category by the instance that they belong to."""
+    chains = _Chains(pieces)
+    alike: list[tuple[int, int]] = []
     for i, j in meeting_pairs([piece.packed.box for piece in pieces]):
-        one, other = top_of(i), top_of(j)
-        if one != other and _belong_together(pieces[i], pieces[j]):
-            above[max(one, other)] = min(one, other)
-    groups: defaultdict[int, list[_Piece]] = defaultdict(list)
-    for i, piece in enumerate(pieces):
-        groups[top_of(i)].append(piece)
-    return groups.values()
+        one, other = pieces[i], pieces[j]
+        shared = one.packed.shared_with(other.packed) if one.tile is not other.tile else 0
+        if not shared:
+            continue
+        if one.is_outdone or other.is_outdone:
+            if _go_together(one, other, shared):
+                chains.match(i, j)
+        elif _go_together(one, other, shared):
+            chains.join(i, j)
+        elif _is_contained(one, other, shared):
+            alike.append((i, j))
+    for i, j in alike:
+        # Neither tile has anything that suits better: they see the same in different outlines.
+        if not chains.have_matches(i, j):
+            chains.join(i, j)
+    return chains.groups()
 
 
-def _belong_together(one: _Piece, other: _Piece) -> bool:
+def _go_together(one: _Piece, other: _Piece, shared: int) -> bool:
     goes_on, comes_in = one.is_cut_towards(other.tile), other.is_cut_towards(one.tile)
-    if not (goes_on or comes_in):
-        return False
-    shared = one.packed.shared_with(other.packed)
-    if not shared:
+    if not (goes_on or comes_in or (one.is_whole and other.is_whole)):
         return False
     mine, theirs = one.packed.area_in(other.tile.box), other.packed.area_in(one.tile.box)
     if shared >= SAME_IN_STRIP * (mine + theirs - shared):
         return True
     lies_in_other = goes_on and shared >= CONTAINED_IN_STRIP * mine
     return lies_in_other or (comes_in and shared >= CONTAINED_IN_STRIP * theirs)
+
+
+def _is_contained(one: _Piece, other: _Piece, shared: int) -> bool:
+    """Whether one lies in the other, and both in the strip that both tiles see; not to the last pixel."""
+    mine, theirs = one.packed.area_in(other.tile.box), other.packed.area_in(one.tile.box)
+    in_strip = mine >= CONTAINED_IN_STRIP * one.packed.area and theirs >= CONTAINED_IN_STRIP * other.packed.area
+    return in_strip and shared >= CONTAINED_IN_STRIP * min(mine, theirs)
 
 
 def _one_of(group: Sequence[_Piece]) -> Packed:
