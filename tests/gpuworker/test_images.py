@@ -63,7 +63,7 @@ class TestCommonFormats:
     def test_a_cmyk_jpeg_comes_out_as_rgb(self) -> None:
         ink = np.zeros((32, 32, 4), np.uint8)
         ink[:, :, 0] = 255
-        data = imagecodecs.jpeg8_encode(255 - ink, level=95, colorspace="CMYK", outcolorspace="CMYK")
+        data = bytes(imagecodecs.jpeg8_encode(255 - ink, level=95, colorspace="CMYK", outcolorspace="CMYK"))
         image = decode(data)
         assert image.bands == 4
         assert image.rgb.shape == (32, 32, 3)

@@ -10,12 +10,14 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from gpuworker.budget import Reservation
 from gpuworker.contract import Failure, Item, ItemResult, Shard
 from gpuworker.journal import ShardId
 from gpuworker.record import publish
+from gpuworker.spool import Spooled
 from gpuworker.storage import Storage
 from gpuworker.tasks import Decoded, Encoded, Source
 
@@ -27,6 +29,9 @@ class Feed:
 
     The runner fills and awaits it, the stream settles its items, the entry looks at `progress` and calls `cancel`.
     """
+
+    gives_files: ClassVar[bool] = True
+    """Whether an item may be fetched into a file."""
 
     def __init__(self, shard: Shard, *, on_over: Callable[[], None] = lambda: None) -> None:
         """`on_over` is called in whatever thread ends the wait; maybe more than once."""
@@ -77,6 +82,10 @@ class Feed:
     def fetch(self, item: Item, storage: Storage) -> bytes:
         """An item's bytes. Raises ItemError, and StorageError for what is not the item's fault."""
         return storage.get(item.key, etag=item.etag, version_id=item.version_id, size=item.size).data
+
+    def fetch_file(self, item: Item, storage: Storage, path: Path) -> None:
+        """The same into a file. Raises OSError as well."""
+        storage.get_file(item.key, path, etag=item.etag, version_id=item.version_id, size=item.size)
 
     def deliver(
         self, item: Item, encoded: Encoded, storage: Storage, *, record_name: str, seconds: Mapping[str, float]
@@ -139,6 +148,8 @@ class Passage:
     index: int
     item: Item
     reservation: Reservation | None = None
+    spooled: Spooled | None = None
+    """Its file, where it is too large for memory."""
     decoded: Decoded | None = None
     result: Any = None
     encoded: Encoded | None = None
@@ -156,5 +167,7 @@ class Passage:
     def release(self) -> None:
         """Let go of all it holds."""
         self.decoded = self.result = self.encoded = None
+        if self.spooled is not None:
+            self.spooled.remove()
         if self.reservation is not None:
             self.reservation.release()

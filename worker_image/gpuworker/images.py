@@ -108,7 +108,7 @@ class Opened:
 
         Raises ItemError `empty`, `unsupported`, `truncated` or `unreadable`.
         """
-        content = data if isinstance(data, bytes) else _mapped(data)
+        content = _mapped(data) if isinstance(data, Path) else data
         kind = sniff(content)
         if kind == "tiff":
             tiff = Tiff(data)
@@ -195,7 +195,7 @@ def decode_opened(opened: Opened, limits: Limits, *, enough_px: int | None, rend
 
 def require_size(data: bytes | Path, limits: Limits) -> None:
     """Raises ItemError `too_large` for a file of more than `max_bytes`."""
-    size = len(data) if isinstance(data, bytes) else data.stat().st_size
+    size = data.stat().st_size if isinstance(data, Path) else len(data)
     if size > limits.max_bytes:
         raise ItemError(
             "too_large",

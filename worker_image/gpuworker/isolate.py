@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
+from pathlib import Path
 from typing import Any
 
 from gpuworker.contract import ModelSource
@@ -51,6 +52,13 @@ class ChildSettings:
         return f"{type(task).__module__}:{type(task).__qualname__}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """The child has decoded the item, and says how many ordinary ones it is worth."""
+
+    units: int
+
+
 class _Gone(Exception):  # noqa: N818 - an answer
     """The child did not answer; `code` says why, in the words of ItemError."""
 
@@ -69,8 +77,11 @@ class Isolator:
         self._closed = False
         self._last_used = 0.0
 
-    def run(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Encoded:
-        """Decode, infer and encode one item. Raises ItemError, and IsolatorError for what is not the item's fault."""
+    def run(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Encoded:
+        """Decode, infer and encode one item, of which `data` is the content or the path.
+
+        Raises ItemError, and IsolatorError for what is not the item's fault.
+        """
         with self._lock:
             child = self._child = self._child or self._started()
             try:
@@ -149,10 +160,14 @@ class _Child:
         return self._process.pid
 
     def ask(self, question: Any, settings: ChildSettings) -> Any:
-        """Send one item and wait for its answer. Raises _Gone."""
+        """Send one item and wait for its answer; a large one (many units) says so first. Raises _Gone."""
         with contextlib.suppress(OSError):
             self._pipe.send(question)
-        return self.receive(settings.item_timeout_s, memory_limit_bytes=settings.memory_limit_bytes)
+        answer = self.receive(settings.item_timeout_s, memory_limit_bytes=settings.memory_limit_bytes)
+        if isinstance(answer, Units):
+            timeout_s = settings.item_timeout_s * answer.units
+            answer = self.receive(timeout_s, memory_limit_bytes=settings.memory_limit_bytes)
+        return answer
 
     def receive(self, timeout_s: float, *, memory_limit_bytes: int) -> Any:
         """The child's next message, while watching its time and its memory."""

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gpuworker.isolate import ChildSettings
+from gpuworker.isolate import ChildSettings, Units
 from gpuworker.memory import is_out_of_memory
 from gpuworker.models import FolderModels
 from gpuworker.tasks import Encoded, ItemError, Task
@@ -35,7 +35,7 @@ def main() -> None:
             data, source, options = pipe.recv()
         except EOFError:
             return
-        pipe.send(_worked_on(task, data, source, options))
+        pipe.send(_worked_on(task, data, source, options, pipe))
 
 
 def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
@@ -53,10 +53,13 @@ def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
     return task
 
 
-def _worked_on(task: Task, data: bytes, source: Any, options: Any) -> Encoded | tuple[str, str]:
+def _worked_on(
+    task: Task, data: bytes | Path, source: Any, options: Any, pipe: Connection[Any, Any]
+) -> Encoded | tuple[str, str]:
     """The result, or code and message of the item's failure."""
     try:
         decoded = task.decode(data, source, options)
+        pipe.send(Units(units=decoded.units))
         [result] = task.run([decoded], options)
         if isinstance(result, ItemError):
             return result.code, result.message

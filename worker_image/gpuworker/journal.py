@@ -42,7 +42,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Open or create the journal. Raises JournalBusyError while another process has it open."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = path.parent
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -43,9 +43,19 @@ class SlowWay:
         self._made: Any = None
         self._making = threading.Lock()
 
-    def get(self, key: str, *, if_match: str, version_id: str, at_most: int | None = None) -> dict[str, Any]:
+    def get(
+        self,
+        key: str,
+        *,
+        if_match: str,
+        version_id: str,
+        at_most: int | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> dict[str, Any]:
         """`data`, `etag` and `version_id` of an object. Raises ItemError where it has more than `at_most` bytes."""
         pins = {name: value for name, value in (("IfMatch", if_match), ("VersionId", version_id)) if value}
+        if part is not None:
+            pins["Range"] = f"bytes={part[0]}-{part[1] - 1}"
         with _errors_of_obstore():
             answer = self._client().get_object(Bucket=self._bucket, Key=key, **pins, **self._owner)
             require_at_most(key, answer["ContentLength"], at_most)

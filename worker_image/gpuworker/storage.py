@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import obstore
@@ -86,6 +88,7 @@ class Storage:
             bucket, region=region, owner=owner, session=self._session, endpoint=self._endpoint, retries=RETRIES
         )
         self._ranges: ThreadPoolExecutor | None = None
+        self._making = threading.Lock()
 
     def _open_store(self, owner: str) -> S3Store:
         from obstore.auth.boto3 import Boto3CredentialProvider
@@ -133,8 +136,41 @@ class Storage:
         Raises ItemError `not_found`, `changed` (another ETag than `etag`) or `too_large`, StorageError for all that is
         not the item's fault.
         """
+        return self._input(key, etag, lambda: self._get(key, etag, version_id, size, at_most))
+
+    def get_file(self, key: str, path: Path, *, etag: str = "", version_id: str = "", size: int) -> None:
+        """Read an input as it was pinned into a file, by ranges of which a few are in memory at once.
+
+        Raises what `get` raises, and OSError where the file cannot be written.
+        """
+
+        def read(start: int, pinned: str) -> str:
+            part = start, min(start + RANGE_BYTES, size)
+            found = self._input(key, pinned, lambda: self._get(key, pinned, version_id, 0, part=part))
+            if len(found.data) != part[1] - start:
+                raise _changed(key)
+            os.pwrite(file.fileno(), found.data, start)
+            return found.etag
+
+        with path.open("wb") as file:
+            first = read(0, etag)
+            rest = [self._threads().submit(read, start, first) for start in range(RANGE_BYTES, size, RANGE_BYTES)]
+            try:
+                for part in as_completed(rest):
+                    part.result()
+            finally:  # nobody may write once the file is closed
+                for part in rest:
+                    part.cancel()
+                wait(rest)
+
+    def read(self, key: str) -> Object | None:
+        """Read the newest version of a document; None where there is none. Raises StorageError, also where denied."""
+        return self._again(lambda: self._get(key, "", "", 0), f"read {key}")
+
+    def _input(self, key: str, etag: str, read: Callable[[], Object | None]) -> Object:
+        """An input, or part of one, by `read`. Raises ItemError and StorageError."""
         try:
-            found = self._again(lambda: self._get_input(key, etag, version_id, size, at_most), f"read {key}")
+            found = self._again(lambda: _unless_denied(read), f"read {key}")
         except PreconditionError as error:
             raise _changed(key) from error
         if found is None:
@@ -143,30 +179,26 @@ class Storage:
             raise _changed(key)
         return found
 
-    def read(self, key: str) -> Object | None:
-        """Read the newest version of a document; None where there is none. Raises StorageError, also where denied."""
-        return self._again(lambda: self._get(key, "", "", 0), f"read {key}")
-
-    def _get(self, key: str, etag: str, version_id: str, size: int, at_most: int | None = None) -> Object | None:
+    def _get(
+        self,
+        key: str,
+        etag: str,
+        version_id: str,
+        size: int,
+        at_most: int | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> Object | None:
         options = {name: value for name, value in (("if_match", _quoted(etag)), ("version", version_id)) if value}
         try:
             if needs_slow_way(key):
-                found = self._slow_way.get(key, if_match=_quoted(etag), version_id=version_id, at_most=at_most)
-                return Object(**found)
+                pins = {"if_match": _quoted(etag), "version_id": version_id}
+                return Object(**self._slow_way.get(key, **pins, at_most=at_most, part=part))
+            if part is not None:
+                return self._get_one(key, {**options, "range": part})
             if size > RANGE_BYTES:
                 return self._get_ranges(key, options, size)
             return self._get_one(key, options, at_most)
         except FileNotFoundError:
-            return None
-
-    def _get_input(self, key: str, etag: str, version_id: str, size: int, at_most: int | None) -> Object | None:
-        try:
-            return self._get(key, etag, version_id, size, at_most)
-        except DeniedError as error:
-            # A person's object may be closed to us (by its key), which is its own failure. A document of ours that is
-            # refused, or credentials that have expired, are another matter: that passes, and nothing is lost by it.
-            if _EXPIRED.search(str(error)):
-                raise
             return None
 
     def _get_one(self, key: str, options: Mapping[str, Any], at_most: int | None = None) -> Object:
@@ -180,10 +212,15 @@ class Storage:
         first = self._get_one(key, {**options, "range": (0, RANGE_BYTES)})
         pinned = {**options, "if_match": first.etag}
         ranges = [(start, min(start + RANGE_BYTES, size)) for start in range(RANGE_BYTES, size, RANGE_BYTES)]
-        if self._ranges is None:
-            self._ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="ranges")
-        rest = self._ranges.map(lambda part: self._get_one(key, {**pinned, "range": part}).data, ranges)
+        rest = self._threads().map(lambda part: self._get_one(key, {**pinned, "range": part}).data, ranges)
         return Object(data=b"".join([first.data, *rest]), etag=first.etag, version_id=first.version_id)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Those that read ranges, of whichever objects: they bound what is in memory of files on their way to disk."""
+        with self._making:
+            if self._ranges is None:
+                self._ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="ranges")
+            return self._ranges
 
     # --- writing ---
 
@@ -248,6 +285,17 @@ class Storage:
         """End the threads that read ranges."""
         if self._ranges is not None:
             self._ranges.shutdown(wait=False, cancel_futures=True)
+
+
+def _unless_denied(read: Callable[[], Object | None]) -> Object | None:
+    """A person's object may be closed to us (by its key), which is its own failure. A document of ours that is refused,
+    or credentials that have expired, are another matter: that passes, and nothing is lost by it."""
+    try:
+        return read()
+    except DeniedError as error:
+        if _EXPIRED.search(str(error)):
+            raise
+        return None
 
 
 def endpoint_of(environment: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 
 from gpuworker.budget import ByteBudget
@@ -21,7 +22,8 @@ from gpuworker.isolate import Isolator
 from gpuworker.journal import Journal
 from gpuworker.log import Log
 from gpuworker.memory import budget_bytes
-from gpuworker.storage import Storage
+from gpuworker.spool import SPOOL_FROM_BYTES, Spool
+from gpuworker.storage import RANGE_BYTES, Storage
 from gpuworker.tasks import Encoded, ItemError, Task
 from gpuworker.turns import let_model_go_first
 from gpuworker.watch import Abandoned, Step, Watch
@@ -53,15 +55,19 @@ class Stream:
         log: Log,
         item_timeout_s: float,
         budget: ByteBudget | None = None,
+        spool: Spool | None = None,
         cores: int | None = None,
     ) -> None:
+        """`spool`: where inputs go that are too large for memory, if the task takes files."""
         self._task, self._storage, self._isolator, self._log = task, storage, isolator, log
         self._item_timeout_s = item_timeout_s
         self._watch = Watch(journal, item_timeout_s=item_timeout_s)
         self._frame = Frame(self._watch, log, cores=cores or os.cpu_count() or 1)
         self.budget = budget or ByteBudget(budget_bytes())
+        self.spool_from_bytes = SPOOL_FROM_BYTES
         self.stuck = ""
         """Why this process cannot go on (the model does not return) and has to end; "" while all is well."""
+        self._spool = spool if getattr(task, "takes_files", False) else None
         self._ratio = FIRST_RATIO
         self._hung = 0
         self._ahead = threading.Semaphore(max(READY_AT_LEAST, 4 * task.batch_size * task.infer_threads))
@@ -103,6 +109,8 @@ class Stream:
         deadline = time.monotonic() + timeout_s
         self._frame.closing.set()
         self.budget.close()
+        if self._spool is not None:
+            self._spool.close()
         self._isolator.close()
         for stage, (_, queue, _) in self._stages.items():
             for _ in self._threads[stage]:
@@ -133,33 +141,41 @@ class Stream:
             raise
         self.inference.ready.put(passage)
 
-    def _download(self, passage: Passage) -> bytes:
+    def _download(self, passage: Passage) -> bytes | Path:
         item = passage.item
         self._frame.require_wanted(passage)
-        passage.reservation = self.budget.admit(item.size)
+        if self._spool is not None and passage.feed.gives_files and item.size > self.spool_from_bytes:
+            passage.spooled = self._spool.reserve(item.size)
+        passage.reservation = self.budget.admit(min(item.size, RANGE_BYTES) if passage.spooled else item.size)
         self._frame.require_wanted(passage)
         started = time.perf_counter()
-        data = passage.feed.fetch(item, self._storage)
-        if not item.size:  # not known before
+        data = self._fetched(passage)
+        if isinstance(data, bytes) and not item.size:  # not known before
             passage.reservation.correct(len(data))
         passage.seconds["download"] = seconds_since(started)
         self._frame.require_wanted(passage)
         return data
 
-    def _decode(self, passage: Passage, data: bytes) -> None:
+    def _fetched(self, passage: Passage) -> bytes | Path:
+        if passage.spooled is None:
+            return passage.feed.fetch(passage.item, self._storage)
+        passage.feed.fetch_file(passage.item, self._storage, passage.spooled.path)
+        return passage.spooled.path
+
+    def _decode(self, passage: Passage, data: bytes | Path) -> None:
         assert passage.reservation is not None
         passage.reservation.grow(self._expected_bytes(data, passage))
         with self._frame.working("decode", [passage]):
             decoded = self._task.decode(data, passage.source, passage.feed.shard.options)
-        self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, len(data)))
+        self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, _size(data)))
         passage.reservation.correct(decoded.cost_bytes)
         passage.decoded = decoded
 
-    def _expected_bytes(self, data: bytes, passage: Passage) -> int:
+    def _expected_bytes(self, data: bytes | Path, passage: Passage) -> int:
         """What decoding will hold: as the task reads it from the header, else as the last items had it."""
         from_header = getattr(self._task, "decoded_bytes", None)
         if from_header is None:
-            return int(len(data) * self._ratio)
+            return int(_size(data) * self._ratio)
         return int(from_header(data, passage.source, passage.feed.shard.options))
 
     # --- encode and upload ---
@@ -225,6 +241,10 @@ class Stream:
         for passage in step.passages:
             self._frame.fail(passage, _timed_out(step.stage, self._item_timeout_s))
         self._spawn(step.stage)
+
+
+def _size(data: bytes | Path) -> int:
+    return data.stat().st_size if isinstance(data, Path) else len(data)
 
 
 def _timed_out(stage: str, limit_s: float) -> ItemError:

@@ -52,7 +52,7 @@ class Tiff:
     """
 
     def __init__(self, data: bytes | Path) -> None:
-        self._data = data if isinstance(data, bytes) else b""
+        self._data = b"" if isinstance(data, Path) else data
         file: BinaryIO = data.open("rb") if isinstance(data, Path) else io.BytesIO(data)
         self._descriptor = file.fileno() if isinstance(data, Path) else -1
         weakref.finalize(self, file.close)
@@ -244,12 +244,12 @@ def _means(band: NDArray[Any], nodata: Any) -> NDArray[np.bool_] | None:
     with suppress(ValueError):
         value = float(str(nodata).strip("\0 "))
     if band.dtype.kind == "f":
-        finite = np.isfinite(band)
-        return finite if value is None else finite & (band != value)
+        finite: NDArray[np.bool_] = np.isfinite(band)
+        return finite if value is None else np.logical_and(finite, band != value)
     if value is None or band.dtype.kind not in "ui" or not value.is_integer():
         return None
     limits = np.iinfo(band.dtype)
     if not limits.min <= value <= limits.max:
         return None
-    means: NDArray[np.bool_] = band != int(value)
+    means: NDArray[np.bool_] = np.not_equal(band, int(value))
     return means

@@ -41,6 +41,8 @@ class Blocks:
         self._width: int = page.imagewidth
         self.height: int
         self.width: int
+        self.rows: int
+        self.columns: int
         self._is_planar = int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1
         self._together: int = 1 if self._is_planar else int(page.samplesperpixel)
         """Samples of a pixel that lie in one block."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from gpuworker.contract import Failure, Item, ItemResult, Shard
 from gpuworker.feed import Feed, Outcome
@@ -29,6 +29,8 @@ class Image:
     """Bytes; 0 where it is not known yet."""
     options: Mapping[str, Any]
     fetch: Callable[[], bytes]
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    """What came beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +59,16 @@ class Form:
 class DirectFeed(Feed):
     """A feed of one item, answered once: with its result, with what was wrong with it, or as `give_up` says."""
 
+    gives_files: ClassVar[bool] = False  # its bytes have come with the request, or within the request's time
+
     def __init__(self, image: Image, *, task: str, form: Form, on_answer: Callable[[Answer], None]) -> None:
         """`on_answer` is called once, from any thread."""
         self._image: Image | None = image
         self._form = form
         self._on_answer = on_answer
         self._answering = threading.Lock()
-        item = Item(key=f"{JOB}/-/{image.name}", etag="", size=image.size, output=_stem(image.name))
+        key, output = f"{JOB}/-/{image.name}", _stem(image.name)
+        item = Item(key=key, etag="", size=image.size, output=output, sidecar=image.sidecar)
         shard = Shard(
             job=JOB, pipeline="", project="", number=next(_numbers), task=task, options=image.options, items=(item,)
         )

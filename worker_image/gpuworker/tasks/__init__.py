@@ -17,6 +17,8 @@ A task may have more methods, which are used where they are there:
     run_reduced(decoded, options) -> result       one item that does not fit alone, done frugally (in tiles)
     answer_options(options) -> options            the same without the files, where only the record is wanted (HTTP)
     use_models(models)                            where weights come from (`gpuworker.models`); before `load`
+    takes_files = True                            inputs of more than 256 MiB come as a Path in place of bytes, to
+                                                  `decode` and `decoded_bytes`; its file is there until they return
     expect(items)                                 about so many items are still to come, by the ledger
 """
 
@@ -120,7 +122,7 @@ class Task(Protocol):
     def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """What all fragments of a job share (for COCO: `info`, `licenses` and `categories`); deterministic."""
 
-    def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
+    def decode(self, data: Any, source: Source, options: Mapping[str, Any]) -> Decoded:
         """Turn an input's bytes into what `run` takes. Raises ItemError."""
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
@@ -28,6 +29,7 @@ class DetectRooms:
     """No model is loaded but that which reads text, and that only where it is installed and asked for."""
 
     record_name: ClassVar[str] = "rooms.json"
+    takes_files: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -63,11 +65,11 @@ class DetectRooms:
         """The same without the files beside the record."""
         return {**options, "overlays": False, "thumbnails": False}
 
-    def decoded_bytes(self, data: bytes, source: Source, options: Mapping[str, Any]) -> int:
+    def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
         return decoding_bytes(data, Options.of(options).limits, enough_px=ENOUGH_PX)
 
-    def decode(self, data: bytes, source: Source, options: Mapping[str, Any]) -> Decoded:
+    def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
         image = decode(data, chosen.limits, enough_px=ENOUGH_PX)
         pixels = image.rgb.shape[0] * image.rgb.shape[1]

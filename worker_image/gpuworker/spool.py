@@ -1,0 +1,55 @@
+"""Large inputs on disk instead of in memory, for as long as somebody works on them."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+from gpuworker.budget import ByteBudget, Reservation
+from gpuworker.tasks import ItemError
+
+SPOOL_FROM_BYTES = 256 * 1024**2
+"""Smaller inputs are held in memory, which is faster."""
+_SHARE_OF_FREE_DISK = 0.8
+
+
+class Spool:
+    """A folder of its own in the work folder, which no other process uses (the journal's lock sees to that)."""
+
+    def __init__(self, folder: Path, *, limit_bytes: int | None = None) -> None:
+        """What a process that was killed has left in it is removed. `limit_bytes`: of all files together."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_behind in folder.iterdir():
+            left_behind.unlink()
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        free = int(shutil.disk_usage(folder).free * _SHARE_OF_FREE_DISK)
+        self.limit_bytes = free if limit_bytes is None else limit_bytes
+        self._room = ByteBudget(2 * self.limit_bytes)  # of which new items get a half
+
+    def reserve(self, size_bytes: int) -> Spooled:
+        """Wait for room for a file. Raises ItemError `too_large` where there can never be, and BudgetClosed."""
+        if size_bytes > self.limit_bytes:
+            raise ItemError(
+                "too_large",
+                f"the file has {size_bytes:,} bytes; the worker's disk has room for {self.limit_bytes:,}. "
+                "The pipeline's compute.volume_gb makes it larger",
+            )
+        return Spooled(self._folder / f"{next(self._numbers)}", self._room.admit(size_bytes))
+
+    def close(self) -> None:
+        """Let nobody wait for room any more: whoever waits or comes raises BudgetClosed."""
+        self._room.close()
+
+
+class Spooled:
+    """One input's file, and its room."""
+
+    def __init__(self, path: Path, room: Reservation) -> None:
+        self.path, self._room = path, room
+
+    def remove(self) -> None:
+        """Remove the file and give its room back; a second call does nothing. Who has it open can go on reading."""
+        self.path.unlink(missing_ok=True)
+        self._room.release()
