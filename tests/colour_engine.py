@@ -45,8 +45,7 @@ class Colour(Engine):
         return [self._largest(image.rgb, self.categories(options)) for image in prepared]
 
     def _largest(self, rgb: NDArray[np.uint8], names: Sequence[str]) -> list[Instance]:
-        found = [one for one in patches(rgb, names)]
-        return sorted(found, key=lambda one: -one.area)[: self.room]
+        return sorted(patches(rgb, names), key=lambda one: -one.area)[: self.room]
 
     def is_saturated(self, found: list[Instance], options: Options) -> bool:
         return len(found) > 0.8 * self.room

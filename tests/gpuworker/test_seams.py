@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.colour_engine import patches
 
-from gpuworker.box_grid import intersection
+from gpuworker.box_grid import meeting_pairs
 from gpuworker.masks import Instance
 from gpuworker.packed import Packed, packed
 from gpuworker.scene import Window, grid
@@ -122,8 +122,8 @@ def test_outlines_that_differ_from_tile_to_tile_are_still_one(seed: int) -> None
 def spoilt(one: Instance, window: Window, grown_px: int, score: float) -> Instance:
     full = np.zeros((window.height, window.width), np.uint8)
     full[one.y : one.y + one.mask.shape[0], one.x : one.x + one.mask.shape[1]] = one.mask
-    change = {-1: cv2.erode, 0: lambda mask, _: mask, 1: cv2.dilate}[grown_px]
-    changed = change(full, np.ones((3, 3), np.uint8)).astype(bool)
+    kernel = np.ones((3, 3), np.uint8)
+    changed = (cv2.erode(full, kernel) if grown_px < 0 else cv2.dilate(full, kernel, iterations=grown_px)).astype(bool)
     mask = changed if changed.any() else full.astype(bool)
     return Instance(x=0, y=0, mask=mask, score=score, category_id=one.category_id, source="spoilt")
 
@@ -206,4 +206,4 @@ def test_many_neighbours_across_many_seams_stay_as_many() -> None:
     rgb[::4, ::4] = rgb[1::4, ::4] = rgb[::4, 1::4] = rgb[1::4, 1::4] = RED
     found = instances_of(tiles_of(rgb))
     assert len(found) == len(range(0, HEIGHT, 4)) * len(range(0, WIDTH, 4))
-    assert not any(intersection(one.box, other.box) for one, other in zip(found, found[1:], strict=False))
+    assert list(meeting_pairs([one.box for one in found])) == []
