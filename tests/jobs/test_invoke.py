@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.jobs.desk import Desk, a_config, a_desk, a_photo
@@ -24,7 +25,8 @@ from tests.jobs.runtime import (
 from gpupipe.config import Config
 from gpupipe.errors import ConfigError, InputError, InvocationError, NotDeployedError, StoppedError, UsageError
 from gpupipe.jobs.endpoints import choose_endpoint, describe
-from gpupipe.jobs.invoke import REALTIME_BYTES_MAX, Answer, InvokeProgress, invoke
+from gpupipe.jobs.invoke import Answer, InvokeProgress, invoke
+from gpupipe.jobs.requests import REALTIME_BYTES_MAX
 from gpupipe.local.emulators import Emulators
 
 _numbers = itertools.count(1)
@@ -107,6 +109,62 @@ def test_a_variant_that_does_not_exist_is_refused(realtime: Desk, image: str) ->
     with pytest.raises(UsageError, match="no variant 'minor'") as refused:
         invoke(realtime.ctx, image, variant="minor")
     assert VARIANT in refused.value.hint
+
+
+# --- with more than the image ---
+
+
+def asking(desk: Desk, body: bytes) -> dict[str, Any]:
+    """The document that was sent; its image lies where it says."""
+    document: dict[str, Any] = json.loads(body)
+    assert document.pop("bucket") == desk.ctx.bucket
+    assert desk.get(document.pop("key")).startswith(b"\xff\xd8\xff")
+    return document
+
+
+def test_prompts_and_options_are_sent_in_a_document_that_names_the_image(
+    realtime: Desk, runtime: Runtime, image: str
+) -> None:
+    invoke(realtime.ctx, image, prompts=["Cars"], assignments=["score_threshold=0.2", "masks=labels"])
+    (asked,) = runtime.asked
+    assert asked.headers["content-type"] == "application/json"
+    # what the endpoint does by itself is left out, so that each variant keeps its own
+    assert asking(realtime, asked.body) == {"options": {"prompts": ["car"], "score_threshold": 0.2}}
+
+
+def test_an_asynchronous_endpoint_reads_the_document_from_the_bucket(later: Desk, runtime: Runtime, image: str) -> None:
+    given, asked = answering(later, output=b"{}")
+    runtime.answers = given.answers
+    invoke(later.ctx, image, prompts=["dog"], negative_prompts=["cat"])
+    (request,) = asked
+    assert request.headers["x-amzn-sagemaker-content-type"] == "application/json"
+    body = later.get(request.location.removeprefix(f"s3://{later.ctx.bucket}/"))
+    assert asking(later, body) == {"options": {"prompts": ["dog"], "negative_prompts": ["cat"]}}
+
+
+def test_boxes_beside_the_image_go_with_it(emulated: Emulators, runtime: Runtime, image: str) -> None:
+    model = {"weights": "facebook/sam3", "revision": "0" * 40}
+    options = {"engine": "sam3"}
+    desk = a_desk(emulated, "boxed", kind="endpoint", mode="realtime", model=model, task_options=options)
+    with_runtime(desk, runtime)
+    with pytest.raises(InputError, match=r"nothing to look for in Haus plan ä\.jpg"):
+        invoke(desk.ctx, image)
+    Path(f"{image}.prompts.json").write_text('{"boxes": [{"box": [1, 2, 3, 4]}]}')
+    invoke(desk.ctx, image)
+    box = {"x": 1, "y": 2, "width": 3, "height": 4, "is_positive": True, "prompt": ""}
+    assert asking(desk, runtime.asked[0].body) == {"sidecar": {"boxes": [box]}}
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_is_sent(realtime: Desk, runtime: Runtime, image: str) -> None:
+    for more, why in [
+        ({"prompts": ["oak crown"]}, "does not know 'oak crown'"),
+        ({"assignments": ["engine=sam3"], "prompts": ["oak"]}, "pipeline segment names none"),
+        ({"assignments": ["tile_size=3"]}, "greater than or equal to 64"),
+    ]:
+        with pytest.raises(UsageError, match=why) as refused:
+            invoke(realtime.ctx, image, **more)  # type: ignore[arg-type]
+        assert refused.value.exit_code == 2
+    assert (realtime.keys(), runtime.asked) == ([], [])
 
 
 # --- asynchronous ---

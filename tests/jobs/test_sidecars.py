@@ -198,9 +198,11 @@ def test_a_job_without_an_aim_is_refused_before_anything_is_uploaded(trees: Desk
     assert sent(trees, images, assignments=["prompts="]).with_sidecar == 4
 
 
-def test_nothing_to_look_for_at_all_names_no_images(trees: Desk, images: Path) -> None:
-    with pytest.raises(InputError, match="nothing to look for in every image: there is no prompt"):
+def test_nothing_to_look_for_at_all_names_one_image_or_none(trees: Desk, images: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing to look for in z\.jpg: there is no prompt"):
         sent(trees, images / "z.jpg", assignments=["prompts="])
+    with pytest.raises(InputError, match="nothing to look for in any image: there is no prompt"):
+        sent(trees, images / "z.jpg", images / "a.jpg", assignments=["prompts="])
 
 
 def test_boxes_that_cannot_be_used_end_it_before_anything_is_uploaded(trees: Desk, images: Path) -> None:

@@ -37,6 +37,15 @@ def invoke(
     variant: Annotated[
         str, typer.Option("--variant", metavar="NAME", help="Which variant shall answer; realtime.")
     ] = "",
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What to find, instead of what it finds else.")
+    ] = None,
+    negative_prompts: Annotated[
+        list[str] | None, typer.Option("--negative-prompt", metavar="TEXT", help="What not to take for it.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
+    ] = None,
     accept: Annotated[Format, typer.Option("--accept", help="The task's own JSON, or COCO.")] = Format.json,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the answer to FILE.")] = None,
     timeout: Annotated[
@@ -45,6 +54,8 @@ def invoke(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Send one image to an endpoint and show its answer; nothing of it becomes a job.
+
+    What lies beside it (IMAGE.prompts.json with boxes) goes with it, where the engine looks at it.
 
     Example: gpupipe invoke plan.png --pipeline rooms
     """
@@ -57,7 +68,17 @@ def invoke(
     ctx = choose_endpoint(opened.aws, opened.config, pipeline)
     _require_place(out)
     with telling(screen) as tell:
-        answer = ask(ctx, image, variant=variant, accept=accept.value, timeout_s=timeout, on_progress=tell)
+        answer = ask(
+            ctx,
+            image,
+            variant=variant,
+            prompts=prompts or (),
+            negative_prompts=negative_prompts or (),
+            assignments=options or (),
+            accept=accept.value,
+            timeout_s=timeout,
+            on_progress=tell,
+        )
     show(screen, answer, out)
 
 

@@ -1,6 +1,6 @@
 """invoke: one image to an endpoint, and its answer now.
 
-A realtime endpoint is sent the bytes and answers. An asynchronous one reads them from the bucket and writes its answer
+A realtime endpoint is sent the request and answers. An asynchronous one reads it from the bucket and writes its answer
 there; whichever of the two objects that it names comes first, answer or failure, ends the waiting. The request lives
 in SageMaker's queue: who stops waiting loses nothing.
 """
@@ -8,37 +8,26 @@ in SageMaker's queue: who stops waiting loses nothing.
 from __future__ import annotations
 
 import json
-import os
-import re
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gpupipe.aws import absent_ok
-from gpupipe.errors import InputError, InvocationError, StoppedError, UsageError
+from gpupipe.errors import InvocationError, StoppedError, UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.endpoints import EndpointState, at_endpoint, describe, no_endpoint, refused
 from gpupipe.jobs.refusals import read_refusal
-from gpupipe.jobs.sources import LocalFile, content_type, require_image, shown
-from gpupipe.jobs.transfer import open_store
-from gpupipe.jobs.upload import Upload, upload_one
-from gpuworker.contract import REQUESTS
+from gpupipe.jobs.requests import Request, prepare
 
 if TYPE_CHECKING:
     from gpupipe.pipelines.endpoint import EndpointPipeline
 
 Accept = Literal["json", "coco"]
 ACCEPT: Mapping[Accept, str] = {"json": "application/json", "coco": "application/json; format=coco"}
-REALTIME_BYTES_MAX = 6 * 1024 * 1024
-"""SageMaker's limit of a realtime request's body."""
-ASYNC_BYTES_MAX = 1024**3
-"""SageMaker's limit of an asynchronous request's object."""
 ASYNC_PATIENCE_S = 900.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 LOOK_EVERY_S = 10.0
@@ -95,23 +84,30 @@ def invoke(
     image: str,
     *,
     variant: str = "",
+    prompts: Sequence[str] = (),
+    negative_prompts: Sequence[str] = (),
+    assignments: Sequence[str] = (),
     accept: Accept = "json",
     timeout_s: float | None = None,
     on_progress: OnProgress = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Have the pipeline's endpoint work on the file `image`.
+    """Have the pipeline's endpoint work on the file `image`, with what lies beside it.
+
+    Prompts and `assignments` (`key=value`) are as for a job, over what the endpoint does by itself.
 
     Raises InputError and UsageError before anything is sent, InvocationError where the model refuses or fails, or does
     not answer within `timeout_s` (an asynchronous one; realtime has SageMaker's own 60 s), NotDeployedError, AwsError,
     and StoppedError on Ctrl-C.
     """
-    file = _usable(ctx, image)
     if variant:
         _require_variant(ctx, variant)
+    request = prepare(
+        ctx, image, variant=variant, prompts=prompts, negative_prompts=negative_prompts, assignments=assignments
+    )
     if ctx.mode == "realtime":
-        return _Realtime(ctx, file, variant, accept, on_progress).answer()
-    return _Asynchronous(ctx, file, accept, timeout_s or ASYNC_PATIENCE_S, on_progress, sleep).answer()
+        return _Realtime(ctx, request, variant, accept, on_progress).answer()
+    return _Asynchronous(ctx, request, accept, timeout_s or ASYNC_PATIENCE_S, on_progress, sleep).answer()
 
 
 def _require_variant(ctx: JobsContext, variant: str) -> None:
@@ -123,37 +119,6 @@ def _require_variant(ctx: JobsContext, variant: str) -> None:
         raise UsageError(f"pipeline {ctx.pipeline} has no variant {variant!r}.", hint=f"It has {', '.join(known)}.")
 
 
-def _usable(ctx: JobsContext, image: str) -> LocalFile:
-    """The file, if this pipeline takes such files and it is what its name says."""
-    path = Path(image).expanduser()
-    run = f"gpupipe run {shown(image)} --project NAME --pipeline {ctx.pipeline}"
-    if path.is_dir():
-        raise InputError(f"{shown(image)} is a folder.", hint=f"One image at a time, or as a job: `{run}`.")
-    suffixes = ctx.settings.task_options.input_suffixes
-    if path.suffix.lower() not in suffixes:
-        takes = ", ".join(sorted(suffixes))
-        raise InputError(f"{shown(image)} is no image that pipeline {ctx.pipeline} takes.", hint=f"It takes {takes}.")
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise InputError(f"cannot read {shown(image)}: {error.strerror}.", hint="Check its name.") from error
-    file = LocalFile(*os.path.split(path), found.st_size, found.st_mtime_ns)
-    require_image(file)
-    _require_small_enough(ctx, file, run)
-    return file
-
-
-def _require_small_enough(ctx: JobsContext, file: LocalFile, run: str) -> None:
-    if ctx.mode == "realtime" and file.size > REALTIME_BYTES_MAX:
-        limit = f"{REALTIME_BYTES_MAX / 1024**2:.0f} MB"
-        raise InputError(
-            f"{file} has {file.size / 1024**2:,.1f} MB; SageMaker takes at most {limit} in a realtime request.",
-            hint=f"Send it as a job, which goes through S3: `{run}`. Or save it smaller, as JPEG for instance.",
-        )
-    if file.size > ASYNC_BYTES_MAX:
-        raise InputError(f"{file} is larger than the 1 GB that SageMaker takes.", hint="Cut it into tiles.")
-
-
 # --- realtime ---
 
 
@@ -161,33 +126,33 @@ class _Realtime:
     """One request that is answered at once."""
 
     def __init__(
-        self, ctx: JobsContext, file: LocalFile, variant: str, accept: Accept, on_progress: OnProgress
+        self, ctx: JobsContext, request: Request, variant: str, accept: Accept, on_progress: OnProgress
     ) -> None:
-        self._ctx, self._file, self._variant, self._accept = ctx, file, variant, accept
+        self._ctx, self._request, self._variant, self._accept = ctx, request, variant, accept
         self._on_progress = on_progress
 
     def answer(self) -> Answer:
-        with closing(self._file.open()) as opened:
-            body = opened.read()
+        request = self._request
+        body = request.body(self._ctx)
         self._on_progress(InvokeProgress(step="send"))
-        identity, begun = _new_id(), time.monotonic()
-        with at_endpoint(self._ctx, str(self._file)):
+        begun = time.monotonic()
+        with at_endpoint(self._ctx, str(request.file)):
             told = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint(
                 EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
                 Body=body,
-                ContentType=content_type(self._file.relative),
+                ContentType=request.content_type,
                 Accept=ACCEPT[self._accept],
-                InferenceId=identity,
+                InferenceId=request.identity,
                 **({"TargetVariant": self._variant} if self._variant else {}),
             )
             content = told["Body"].read()
         return Answer(
             pipeline=self._ctx.pipeline,
-            image=str(self._file),
+            image=str(request.file),
             mode="realtime",
             variant=str(told.get("InvokedProductionVariant") or self._variant),
             seconds=time.monotonic() - begun,
-            inference_id=identity,
+            inference_id=request.identity,
             content_type=str(told.get("ContentType", "")),
             body=content,
         )
@@ -202,18 +167,19 @@ class _Asynchronous:
     def __init__(
         self,
         ctx: JobsContext,
-        file: LocalFile,
+        request: Request,
         accept: Accept,
         timeout_s: float,
         on_progress: OnProgress,
         sleep: Callable[[float], None],
     ) -> None:
-        self._ctx, self._file, self._accept = ctx, file, accept
+        self._ctx, self._request, self._accept = ctx, request, accept
+        self._file, self._identity = request.file, request.identity
         self._timeout_s, self._on_progress, self._sleep = timeout_s, on_progress, sleep
-        self._identity = _new_id()
 
     def answer(self) -> Answer:
-        location = self._upload()
+        self._on_progress(InvokeProgress(step="upload"))
+        location = self._request.location(self._ctx)
         begun = time.monotonic()
         told = self._send(location)
         output, failure = str(told["OutputLocation"]), str(told.get("FailureLocation") or "")
@@ -231,20 +197,13 @@ class _Asynchronous:
             location=output,
         )
 
-    def _upload(self) -> str:
-        key = f"{REQUESTS}{self._identity}/{_plain_name(self._file.relative)}"
-        self._on_progress(InvokeProgress(step="upload"))
-        store = open_store(self._ctx.aws, self._ctx.bucket)
-        upload_one(store, Upload(key=key, source=self._file, content_type=content_type(self._file.relative)))
-        return f"s3://{self._ctx.bucket}/{key}"
-
     def _send(self, location: str) -> Mapping[str, Any]:
         self._on_progress(InvokeProgress(step="send"))
         with at_endpoint(self._ctx, str(self._file)):
             answer: Mapping[str, Any] = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint_async(
                 EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
                 InputLocation=location,
-                ContentType=content_type(self._file.relative),
+                ContentType=self._request.content_type,
                 Accept=ACCEPT[self._accept],
                 InferenceId=self._identity,
                 InvocationTimeoutSeconds=cast("EndpointPipeline", self._ctx.settings).invocation_timeout_s,
@@ -280,16 +239,6 @@ class _Asynchronous:
         with self._ctx.at_ledger():
             paused = bool(self._ctx.ledger.control(self._ctx.pipeline).get("paused"))
         self._on_progress(InvokeProgress(step="wait", waited_s=waited_s, endpoint=state, is_paused=paused))
-
-
-def _new_id() -> str:
-    """Says when, and is not anybody else's."""
-    return f"invoke-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-
-
-def _plain_name(name: str) -> str:
-    """A file name without what some program on the way may stumble over; its ending stays."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(name))[-100:]
 
 
 def _read(ctx: JobsContext, location: str) -> bytes | None:

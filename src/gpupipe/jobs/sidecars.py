@@ -112,14 +112,15 @@ def require_aim(files: Sequence[Input], sidecars: Sidecars, options: TaskOptions
     aimless = [file.path for file in files if not options.has_aim(sidecars.get(file.path, {}))]
     if not aimless:
         return
-    what = "every image" if len(aimless) == len(files) else f"{len(aimless):,} of {len(files):,} images"
-    named = "" if len(aimless) == len(files) else f" ({', '.join(aimless[:MISTAKES_SHOWN])}{_and_more(aimless)})"
     raise InputError(
-        f"nothing was uploaded, because there is nothing to look for in {what}{named}: "
+        f"nothing was uploaded, because there is nothing to look for in {_which(aimless, len(files))}: "
         "there is no prompt, and no box beside it that shows an example.",
         hint=f"Add --prompt TEXT, or write examples into IMAGE{options.sidecar_suffix} beside each image.",
     )
 
 
-def _and_more(paths: Sequence[str]) -> str:
-    return " …" if len(paths) > MISTAKES_SHOWN else ""
+def _which(aimless: Sequence[str], total: int) -> str:
+    if len(aimless) == total:
+        return "any image" if total > 1 else aimless[0]
+    more = " …" if len(aimless) > MISTAKES_SHOWN else ""
+    return f"{len(aimless):,} of {total:,} images ({', '.join(aimless[:MISTAKES_SHOWN])}{more})"

@@ -60,3 +60,10 @@ def test_none_is_refused_where_a_value_is_expected() -> None:
     options: dict[str, Any] = {"engine": None}
     with pytest.raises(OptionsError, match="not null"):
         merged(options, DEFAULTS)
+
+
+def test_a_tile_is_a_number_or_a_word_whatever_the_default_is() -> None:
+    assert merged({"tile_size": 1008}, {"tile_size": "auto"}) == {"tile_size": 1008}
+    assert merged({"tile_size": "whole"}, {"tile_size": 1008}) == {"tile_size": "whole"}
+    with pytest.raises(OptionsError, match="a whole number or a text"):
+        merged({"tile_size": True}, {"tile_size": "auto"})

@@ -102,6 +102,8 @@ def test_reference_is_read_with_and_without_metadata() -> None:
     reference = read_reference({"bucket": "b", "key": "k", "metadata": {"plan": 7}})
     assert (reference.bucket, reference.key, reference.metadata) == ("b", "k", {"plan": 7})
     assert read_reference({"bucket": "b", "key": "k", "metadata": None}).metadata is None
+    beside = {"boxes": [{"x": 1, "y": 2, "width": 3, "height": 4}]}
+    assert read_reference({"bucket": "b", "key": "k", "sidecar": beside}).sidecar == beside
 
 
 @pytest.mark.parametrize(

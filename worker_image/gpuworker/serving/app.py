@@ -119,7 +119,7 @@ class App:
         if self._buckets is None:
             self._buckets = Buckets(self._service.workshop.storage)
         fetch = functools.partial(self._buckets.fetch, reference, limit_bytes=self._largest_image)
-        return Image(name=reference.key, size=0, options=options, fetch=fetch)
+        return Image(name=reference.key, size=0, options=options, fetch=fetch, sidecar=reference.sidecar)
 
     async def _image(
         self, image: Image, wish: Format, receive: Receive, *, metadata: Mapping[str, Any] | None = None

@@ -19,6 +19,7 @@ _KINDS: Mapping[type, tuple[tuple[type, ...], str]] = {
     tuple: ((list, tuple), "a list"),
     dict: ((dict,), "an object"),
 }
+_NUMBER_OR_WORD = frozenset({"tile_size"})
 
 
 class OptionsError(ValueError):
@@ -58,10 +59,17 @@ def merged(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[s
     for name, value in options.items() if defaults else ():
         if name not in defaults:
             raise OptionsError(f"the task has no option {name!r}; {_instead(name, defaults)}")
-        kinds, word = _KINDS.get(type(defaults[name]), ((object,), ""))
+        kinds, word = _kinds(name, defaults[name])
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
             raise OptionsError(f"the option {name} has to be {word}, not {json.dumps(value)}")
     return {**defaults, **options}
+
+
+def _kinds(name: str, default: Any) -> tuple[tuple[type, ...], str]:
+    """What an option with this default may be, and in words."""
+    if name in _NUMBER_OR_WORD:
+        return (int, str), "a whole number or a text"
+    return _KINDS.get(type(default), ((object,), ""))
 
 
 def _instead(name: str, known: Mapping[str, Any]) -> str:

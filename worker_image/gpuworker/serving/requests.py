@@ -105,10 +105,12 @@ class Reference:
     metadata: Mapping[str, Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the task, over those of the model."""
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    """What the person has written beside it (`contract.Item.sidecar`)."""
     version_id: str = ""
 
 
-_STRINGS, _MAPPINGS = ("bucket", "key", "version_id"), ("metadata", "options")
+_STRINGS, _MAPPINGS = ("bucket", "key", "version_id"), ("metadata", "options", "sidecar")
 
 
 def read_document(body: bytes) -> dict[str, Any]:
