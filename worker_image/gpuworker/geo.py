@@ -42,6 +42,7 @@ _METRES: Mapping[int, float] = {
 _RADIANS: Mapping[int, float] = {9101: 1.0, 9102: math.pi / 180, 9105: math.pi / 200, 9106: math.pi / 200}
 _IN_METRES = (range(32601, 32661), range(32701, 32761), range(25828, 25839), range(26901, 26924), range(28348, 28359))
 """UTM zones (WGS 84, ETRS89, NAD83, GDA94 MGA), in metres also where a file does not say so."""
+_SLACK = 1e-6
 _WEB_MERCATOR = (3857, 3785)
 _WGS84_M, _WGS84_INVERSE_FLATTENING = 6_378_137.0, 298.257223563
 
@@ -60,7 +61,7 @@ class Ellipsoid:
         flattening = 1 / self.inverse_flattening if self.inverse_flattening else 0.0
         e2 = flattening * (2 - flattening)
         area: NDArray[np.float64] = (
-            self.semi_major_m**2 * (1 - e2) * np.cos(latitude) / (1 - e2 * np.sin(latitude) ** 2) ** 2
+            self.semi_major_m**2 * (1 - e2) * np.abs(np.cos(latitude)) / (1 - e2 * np.sin(latitude) ** 2) ** 2
         )
         return area
 
@@ -109,20 +110,23 @@ class Georeference:
         if self.metres is not None and self.epsg not in _WEB_MERCATOR:
             return one.area * pixel * self.metres**2
         in_row = np.count_nonzero(one.mask, axis=1)
-        return float(pixel * np.sum(in_row * self._unit_m2(self._middles(one))))
+        unit_m2 = self._unit_m2(self._middles(one))
+        return None if unit_m2 is None else float(pixel * np.sum(in_row * unit_m2))
 
     def _middles(self, one: Instance) -> NDArray[np.float64]:
         """y at the middle of each row of an instance's crop."""
         rows = one.y + 0.5 + np.arange(one.mask.shape[0])
         return self.at(np.stack([np.full(len(rows), one.x + one.mask.shape[1] / 2), rows], axis=1))[:, 1]
 
-    def _unit_m2(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Square metres of a square unit at y."""
+    def _unit_m2(self, y: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Square metres of a square unit at y; None where that is not on earth."""
         if self.radians is not None:
-            return self.radians**2 * self.ellipsoid.square_radian_m2(y * self.radians)
+            latitude = y * self.radians
+            is_on_earth = bool((np.abs(latitude) <= math.pi / 2 + _SLACK).all())
+            return self.radians**2 * self.ellipsoid.square_radian_m2(latitude) if is_on_earth else None
         # Web Mercator draws latitudes of the ellipsoid on a sphere (EPSG method 1024): scale grows with latitude,
         # so that its square metres are worth a quarter at 60 degrees.
-        latitude = np.arctan(np.sinh(y / _WGS84_M))
+        latitude = np.arctan(np.sinh(np.clip(y / _WGS84_M, -20, 20)))
         return self.ellipsoid.square_radian_m2(latitude) / (_WGS84_M**2 / np.cos(latitude))
 
     @property
@@ -139,7 +143,7 @@ def georeference(tags: Sequence[GeoTag]) -> Georeference | None:
     values = _Values.of(tags)
     transform = values.transform()
     geographic = values.model == _MODEL_GEOGRAPHIC
-    code = values.code(_GEOGRAPHIC if geographic else _PROJECTED)
+    code = values.epsg(_GEOGRAPHIC if geographic else _PROJECTED)
     return Georeference(
         epsg=code,
         transform=transform,
@@ -160,12 +164,13 @@ class _Values:
         return cls(numbers={tag.code: _numbers(tag.value) for tag in tags})
 
     @cached_property
-    def keys(self) -> Mapping[int, float]:
+    def keys(self) -> Mapping[int, int | float]:
         """GeoKey -> its number: (key, 0, 1, value) holds it, (key, 34736, 1, index) says which double it is."""
         directory, doubles = self.numbers.get(_KEYS, ()), self.numbers.get(_DOUBLES, ())
-        found: dict[int, float] = {}
-        for start in range(4, len(directory) - 3, 4):
-            key, place, count, value = (int(number) for number in directory[start : start + 4])
+        found: dict[int, int | float] = {}
+        shorts = [int(number) if 0 <= number <= 0xFFFF else 0 for number in directory]
+        for start in range(4, len(shorts) - 3, 4):
+            key, place, count, value = shorts[start : start + 4]
             if place == 0:
                 found[key] = value
             elif place == _DOUBLES and count == 1 and 0 <= value < len(doubles):
@@ -175,19 +180,23 @@ class _Values:
     @property
     def model(self) -> int:
         """Projected or geographic; where the file does not say, what it names tells."""
-        named = int(self.keys.get(_MODEL, 0))
+        named = self._code(_MODEL)
         if named in (_MODEL_PROJECTED, _MODEL_GEOGRAPHIC):
             return named
         return _MODEL_GEOGRAPHIC if _GEOGRAPHIC in self.keys and _PROJECTED not in self.keys else _MODEL_PROJECTED
 
-    def code(self, key: int) -> int | None:
-        """An EPSG code."""
-        code = int(self.keys.get(key, 0))
+    def _code(self, key: int) -> int:
+        """A key's number as a code; 0 where there is none."""
+        number = self.keys.get(key, 0)
+        return number if isinstance(number, int) else 0
+
+    def epsg(self, key: int) -> int | None:
+        code = self._code(key)
         return code if code in _EPSG_CODES else None
 
     def metres(self, projected: int | None) -> float | None:
         """Length of the unit of a projected system."""
-        unit = int(self.keys.get(_LINEAR_UNIT, 0))
+        unit = self._code(_LINEAR_UNIT)
         if not unit and projected is not None:
             in_metres = projected in _WEB_MERCATOR or any(projected in codes for codes in _IN_METRES)
             return 1.0 if in_metres else None
@@ -195,7 +204,7 @@ class _Values:
 
     def radians(self) -> float:
         """Angle of the unit of a geographic system: degrees unless the file says otherwise."""
-        unit = int(self.keys.get(_ANGULAR_UNIT, 9102))
+        unit = self._code(_ANGULAR_UNIT)
         return _RADIANS.get(unit) or _positive(self.keys.get(_ANGULAR_SIZE)) or _RADIANS[9102]
 
     def ellipsoid(self) -> Ellipsoid:
@@ -216,7 +225,8 @@ class _Values:
         a, b, c, d, e, f = found
         if self.keys.get(_RASTER) == _PIXEL_IS_POINT:
             c, f = c - (a + b) / 2, f - (d + e) / 2
-        is_sound = all(map(math.isfinite, (a, b, c, d, e, f))) and a * e - b * d != 0
+        pixel = a * e - b * d
+        is_sound = all(map(math.isfinite, (a, b, c, d, e, f, pixel))) and pixel != 0
         return (a, b, c, d, e, f) if is_sound else None
 
     def _by_scale(self) -> tuple[float, float, float, float, float, float] | None:

@@ -21,6 +21,7 @@ from gpuworker.tasks import File
 
 NAME = "instances.geojson"
 MEDIA_TYPE = "application/geo+json"
+_UNNAMED = "described in the image, without an EPSG code"
 _OF_A_PIXEL = 1000
 """Coordinates are rounded to a thousandth of a pixel or finer."""
 
@@ -35,7 +36,7 @@ def geojson_files(
     if place is None or place.transform is None:
         return {}
     lines = _features(instances, fragment, names, place)
-    return {NAME: File(data=_head(place.epsg) + b",\n".join(lines) + b"\n]}\n", content_type=MEDIA_TYPE)}
+    return {NAME: File(data=_head(place) + b",\n".join(lines) + b"\n]}\n", content_type=MEDIA_TYPE)}
 
 
 def _features(
@@ -56,11 +57,25 @@ def _features(
         yield json.dumps(feature, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _head(epsg: int | None) -> bytes:
-    """What comes before the features; longitude before latitude, as everybody reads EPSG:4326 in GeoJSON."""
-    urn = "urn:ogc:def:crs:OGC:1.3:CRS84" if epsg == 4326 else f"urn:ogc:def:crs:EPSG::{epsg}"
-    crs = None if epsg is None else {"type": "name", "properties": {"name": urn}}
+def _head(place: Georeference) -> bytes:
+    crs = {"type": "name", "properties": {"name": _system(place)}}
     return f'{{"type":"FeatureCollection","crs":{json.dumps(crs)},"features":[\n'.encode()
+
+
+def _system(place: Georeference) -> str:
+    """The name of the reference system, as GDAL and what is built on it (QGIS, pyogrio) understand it.
+
+    A system without a code must be named too: of none, and of null, GDAL makes longitude and latitude (GDAL 3.12).
+    """
+    if place.epsg == 4326:  # longitude before latitude, as everybody reads it in GeoJSON
+        return "urn:ogc:def:crs:OGC:1.3:CRS84"
+    if place.epsg is not None:
+        return f"urn:ogc:def:crs:EPSG::{place.epsg}"
+    if place.radians is None:
+        return f'LOCAL_CS["{_UNNAMED}",UNIT["unit",{place.metres or 1.0!r}]]'
+    figure = f"{place.ellipsoid.semi_major_m!r},{place.ellipsoid.inverse_flattening!r}"
+    datum = f'DATUM["unknown",SPHEROID["unknown",{figure}]],PRIMEM["Greenwich",0]'
+    return f'GEOGCS["{_UNNAMED}",{datum},UNIT["unit",{place.radians!r}]]'
 
 
 def _geometry(one: Instance, place: Georeference, decimals: int) -> dict[str, Any]:

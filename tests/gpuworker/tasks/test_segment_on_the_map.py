@@ -1,0 +1,127 @@
+"""A georeferenced image through the task: record, label image and polygons agree about where everything is."""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from affine import Affine
+from pycocotools import mask as coco_mask
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+from rasterio.io import MemoryFile
+from tests.gpuworker.geotiffs import OSBS, PLACES, geotiff, tagged
+
+from gpuworker.tasks import Encoded, Source, Task, make_task
+
+LAYER = "instances.geojson"
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@cache
+def task() -> Task:
+    made = make_task("segment")
+    made.load("cpu", {"engine": "vegetation"})
+    return made
+
+
+def done(data: bytes, **options: Any) -> Encoded:
+    chosen = {"engine": "vegetation", **options}
+    decoded = task().decode(data, Source(output="site/OSBS_029", file_name="site/OSBS_029.tif"), chosen)
+    (result,) = task().run([decoded], chosen)
+    return task().encode(decoded, result, chosen)
+
+
+@cache
+def crowns() -> Encoded:
+    return done(OSBS, prompts=["tree"])
+
+
+def layer(encoded: Encoded) -> Any:
+    return json.loads(encoded.files[LAYER].data)
+
+
+def test_the_record_says_where_the_image_is() -> None:
+    image = crowns().fragment["image"]
+    assert image["crs"] == "EPSG:32617"
+    with MemoryFile(OSBS) as memory, memory.open() as opened:
+        assert Affine(*image["transform"]) == opened.transform
+    annotations = crowns().fragment["annotations"]
+    assert annotations
+    assert [one["area_m2"] for one in annotations] == pytest.approx([one["area"] * 0.01 for one in annotations])
+    assert "warnings" not in image
+
+
+def test_polygons_are_the_masks_of_the_record() -> None:
+    transform = Affine(*crowns().fragment["image"]["transform"])
+    annotations = crowns().fragment["annotations"]
+    features = layer(crowns())["features"]
+    assert [one["properties"]["id"] for one in features] == [one["id"] for one in annotations]
+    assert {one["properties"]["category"] for one in features} == {"tree"}
+    for annotation, feature in zip(annotations, features, strict=True):
+        burnt = rasterize([feature["geometry"]], out_shape=(400, 400), transform=transform)
+        assert np.array_equal(burnt, coco_mask.decode(annotation["segmentation"]))
+
+
+def test_the_label_image_lies_under_the_polygons() -> None:
+    with rasterio.open(io.BytesIO(crowns().files["masks/OSBS_029_masks.tif"].data)) as labels:
+        assert labels.crs == CRS.from_epsg(32617)
+        shown = labels.read(1)
+        for feature in layer(crowns())["features"]:
+            burnt = rasterize([feature["geometry"]], out_shape=shown.shape, transform=labels.transform).astype(bool)
+            assert burnt[shown == feature["properties"]["id"]].all()
+
+
+def test_pyogrio_finds_every_crown_inside_the_image(tmp_path: Any) -> None:
+    path = tmp_path / LAYER
+    path.write_bytes(crowns().files[LAYER].data)
+    assert CRS.from_user_input(pyogrio.read_info(path)["crs"]) == CRS.from_epsg(32617)
+    _, bounds = pyogrio.read_bounds(path)
+    assert bounds.shape[1] == crowns().counts["annotations"]
+    west, south, east, north = bounds
+    assert 404211.9 <= west.min() < east.max() <= 404251.9
+    assert 3285102.9 <= south.min() < north.max() <= 3285142.9
+
+
+def test_without_the_option_there_are_no_polygons() -> None:
+    encoded = done(OSBS, geojson=False)
+    assert LAYER not in encoded.files
+    assert encoded.fragment["image"]["crs"] == "EPSG:32617"
+
+
+def test_a_system_without_a_code_is_a_warning_in_words() -> None:
+    encoded = done(geotiff(*PLACES["in a system of its own"]))
+    assert encoded.fragment["image"]["crs"] is None
+    assert encoded.fragment["image"]["warnings"] == ["no_crs"]
+    assert encoded.counts["no_crs"] == 1
+    assert "EPSG" in encoded.record["info"]["warnings"]["no_crs"]
+    assert LAYER in encoded.files
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"scale": (33550, "d", (float("nan"), 0.0, 0.0))},
+        {"keys": (34735, "s", "nonsense")},
+        {"keys": (34735, "H", (1, 1, 0, 40, 1024, 34736, 1, 900))},
+        {"scale": (33550, "B", (1, 2)), "tie": (33922, "s", "here"), "ascii": (34737, "B", (255, 0, 200))},
+    ],
+)
+def test_damaged_tags_fail_nothing(tags: dict[str, tuple[int, str, Any]]) -> None:
+    encoded = done(tagged(**tags))
+    assert encoded.fragment["image"]["warnings"] == ["not_placed"]
+    assert "masks/OSBS_029_masks.tif" in encoded.files
+    assert LAYER not in encoded.files
+
+
+def test_a_photograph_has_no_place_and_no_warning() -> None:
+    encoded = done(geotiff(None, None))
+    assert set(encoded.fragment["image"]) == {"id", "file_name", "width", "height"}
+    assert LAYER not in encoded.files
