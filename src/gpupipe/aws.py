@@ -31,7 +31,7 @@ ABSENT_BY_SERVICE: Mapping[str, frozenset[str]] = {
         }
     ),
     "sqs": frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}),
-    "dynamodb, lambda, logs, events": frozenset({"ResourceNotFoundException"}),
+    "dynamodb, lambda, logs, events, secretsmanager": frozenset({"ResourceNotFoundException"}),
     "iam": frozenset({"NoSuchEntity", "NoSuchEntityException"}),
     "cloudwatch": frozenset({"ResourceNotFound", "ResourceNotFoundException"}),
     "ssm": frozenset({"ParameterNotFound"}),

@@ -152,6 +152,7 @@ _STANDING: Mapping[str, Cost] = {
     "queue": Cost(usage="$0.40 a million requests"),
     # The guard each minute: 43,800 calls of half a second with 256 MB.
     "schedule": Cost(usd_per_month=0.10),
+    "secret": Cost(usd_per_month=0.40),
     "state bucket": Cost(usd_per_month=0.01),
     "table": Cost(usage="$0.625 a million writes, $0.25 a GB a month"),
     "topic": Cost(usage="$0.50 a million messages"),

@@ -27,6 +27,7 @@ from gpupipe.resources.scalable_target import ScalableTarget
 from gpupipe.resources.scaling_policy import ScalingPolicy, Steps, Tracking
 from gpupipe.resources.schedule import Schedule, group_arn
 from gpupipe.resources.scheduled_action import ScheduledAction
+from gpupipe.resources.secret import Secret
 from gpupipe.resources.security_group import Ingress, SecurityGroup
 from gpupipe.resources.subscription import Subscription
 from gpupipe.resources.table import Table
@@ -153,6 +154,9 @@ class Samples:
         )
         name = self.names.guard_function(PIPELINE)
         return Schedule(stack=self.stack, name=name, pipeline=PIPELINE, function=function, role=role)
+
+    def secret(self) -> Secret:
+        return Secret(stack=self.stack, name=self.names.secret("hf_token"))
 
     def security_group(self) -> SecurityGroup:
         return SecurityGroup(stack=self.stack, name=self.names.part(PIPELINE, "worker"), pipeline=PIPELINE)
@@ -342,6 +346,7 @@ SAMPLES: Mapping[str, tuple[Callable[[Samples], Resource], Callable[[Samples], R
         lambda s: replace(s.scheduled_action(), schedule="cron(0 9 * * ? *)", timezone="UTC"),
     ),
     "schedule": (Samples.schedule, lambda s: replace(s.schedule(), every_minutes=5)),
+    "secret": (Samples.secret, lambda s: _retagged(s.secret())),
     "security group": (
         Samples.security_group,
         lambda s: replace(s.security_group(), ingress=(Ingress(port=22, cidr="192.0.2.0/24", description="office"),)),

@@ -13,6 +13,7 @@ from gpupipe.aws import Aws
 from gpupipe.config import Config, PipelineSettings
 from gpupipe.names import Stack
 from gpupipe.resources import Resource
+from gpupipe.resources.secret import Secret
 from gpupipe.resources.state_bucket import StateBucket
 from gpupipe.resources.table import Table
 
@@ -54,7 +55,13 @@ def desired(config: Config, aws: Aws) -> tuple[Resource, ...]:
         for name, settings in config.pipelines.items()
         for resource in provisioned(settings).resources(stack, name, table=table, endpoints=aws.endpoints)
     ]
-    return (StateBucket.of(stack), table, *of_pipelines)
+    return (StateBucket.of(stack), table, *secrets_named(config, stack), *of_pipelines)
+
+
+def secrets_named(config: Config, stack: Stack) -> tuple[Secret, ...]:
+    """The secrets that the pipelines of `config` name, each once; they are the stack's."""
+    names = {settings.model.token_secret for settings in config.pipelines.values()} - {""}
+    return tuple(Secret.called(stack, name) for name in sorted(names))
 
 
 def ledger_table(stack: Stack) -> Table:

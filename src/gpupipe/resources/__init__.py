@@ -46,6 +46,7 @@ KINDS: Mapping[str, str] = {
     "scaling policy": "gpupipe.resources.scaling_policy:ScalingPolicy",
     "schedule": "gpupipe.resources.schedule:Schedule",
     "scheduled action": "gpupipe.resources.scheduled_action:ScheduledAction",
+    "secret": "gpupipe.resources.secret:Secret",
     "security group": "gpupipe.resources.security_group:SecurityGroup",
     "state bucket": "gpupipe.resources.state_bucket:StateBucket",
     "subscription": "gpupipe.resources.subscription:Subscription",

@@ -12,6 +12,7 @@ from gpupipe.pipelines.intake.statements import (
     reads_inputs,
     takes_shards,
     uses_ledger,
+    uses_models,
     writes_log,
     writes_results,
 )
@@ -37,6 +38,7 @@ def container_role(parts: Parts, log: LogGroup) -> Role:
         reads_inputs(parts.bucket),
         writes_results(parts.bucket),
         lists(parts.bucket),
+        *uses_models(parts),
         *_answers(parts),
         *_pulls_images(parts),
     )

@@ -22,6 +22,8 @@ LOCAL_IMAGE = "gpupipe-worker:local"
 ITEM_TIMEOUT_S = 300.0
 ITEM_SHARE_OF_TIMEOUT = 0.5
 """Of an invocation: one item that hangs must not take the whole shard with it."""
+HUB_STARTUP_S = 1800
+"""Weights of gigabytes come from a hub before the first answer to /ping."""
 ALARM_MINUTES = 2
 """One failed request of one in a minute is no reason to go back."""
 
@@ -76,6 +78,7 @@ def _variant(parts: Parts, settings: VariantSettings, role: Role, log: LogGroup)
         instance_types=settings.instance_types,
         initial_instances=max(1, parts.settings.compute.min_instances),  # SageMaker makes none without an instance
         weight=settings.weight,
+        startup_timeout_s=HUB_STARTUP_S if parts.model.revision else Variant.startup_timeout_s,
     )
 
 

@@ -9,6 +9,7 @@ from gpupipe.resources.log_group import LogGroup
 from gpupipe.resources.queue import Queue
 from gpupipe.resources.role import Role, Statement
 from gpupipe.resources.schedule import group_arn
+from gpupipe.resources.secret import Secret
 from gpupipe.resources.table import Table
 
 LAMBDA, SCHEDULER = "lambda.amazonaws.com", "scheduler.amazonaws.com"
@@ -126,6 +127,23 @@ def writes_results(bucket: Bucket) -> Statement:
         actions=("s3:AbortMultipartUpload", "s3:PutObject"),
         resources=below(bucket, "jobs/*", "logs/*", "processed/*"),
     )
+
+
+def uses_models(parts: Intake) -> tuple[Statement, ...]:
+    """Of whoever works, where weights are named: the bucket's copy of them, what engines keep, and the hub's token."""
+    model = parts.settings.model
+    if not model.weights:
+        return ()
+    copies = Statement(
+        sid="KeepModels",
+        actions=("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
+        resources=below(parts.bucket, "models/*"),
+    )
+    if not model.token_secret:
+        return (copies,)
+    secret = Secret.called(parts.stack, model.token_secret)
+    reads = Statement(sid="ReadToken", actions=("secretsmanager:GetSecretValue",), resources=(secret.arn_pattern,))
+    return (copies, reads)
 
 
 def below(bucket: Bucket, *patterns: str) -> tuple[str, ...]:

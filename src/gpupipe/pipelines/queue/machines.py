@@ -32,7 +32,7 @@ def machines_of(parts: Parts) -> Machines:
     """No machine: that is made by the guard, when there is work."""
     stack, pipeline, compute = parts.stack, parts.pipeline, parts.settings.compute
     log = parts.log_group(stack.worker_log_group(pipeline))
-    role = worker_role(stack, pipeline, bucket=parts.bucket, work=parts.work, table=parts.table, log=log)
+    role = worker_role(parts, log)
     profile = InstanceProfile(stack=stack, pipeline=pipeline, name=role.name, role=role)
     group = _security_group(parts)
     template = LaunchTemplate(

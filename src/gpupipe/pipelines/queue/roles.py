@@ -8,14 +8,13 @@ from gpupipe.pipelines.intake.statements import (
     reads_inputs,
     takes_shards,
     uses_ledger,
+    uses_models,
     writes_log,
     writes_results,
 )
-from gpupipe.resources.bucket import Bucket
+from gpupipe.pipelines.queue.parts import Parts
 from gpupipe.resources.log_group import LogGroup
-from gpupipe.resources.queue import Queue
 from gpupipe.resources.role import Role, Statement
-from gpupipe.resources.table import Table
 
 
 def launches_machines(stack: Stack, pipeline: str, worker: Role) -> tuple[Statement, ...]:
@@ -27,15 +26,16 @@ def launches_machines(stack: Stack, pipeline: str, worker: Role) -> tuple[Statem
     )
 
 
-def worker_role(stack: Stack, pipeline: str, *, bucket: Bucket, work: Queue, table: Table, log: LogGroup) -> Role:
+def worker_role(parts: Parts, log: LogGroup) -> Role:
     """A worker takes shards and writes results; it has no right over machines, its own included."""
     statements = (
         writes_log(log),
-        uses_ledger(table),
-        takes_shards(work),
-        reads_inputs(bucket),
-        writes_results(bucket),
-        lists(bucket),
+        uses_ledger(parts.table),
+        takes_shards(parts.work),
+        reads_inputs(parts.bucket),
+        writes_results(parts.bucket),
+        lists(parts.bucket),
+        *uses_models(parts),
         # Session Manager (`gpupipe ssh`), without the managed policy, which also reads every parameter of the account.
         Statement(
             sid="SessionManager",
@@ -49,6 +49,7 @@ def worker_role(stack: Stack, pipeline: str, *, bucket: Bucket, work: Queue, tab
             resources=("*",),
         ),
     )
+    stack, pipeline = parts.stack, parts.pipeline
     name = stack.part(pipeline, "worker")
     return Role(stack=stack, name=name, pipeline=pipeline, service="ec2.amazonaws.com", statements=statements)
 

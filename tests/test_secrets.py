@@ -1,0 +1,92 @@
+"""Secrets of a stack: set, listed and deleted, their values seen by nobody but Secrets Manager."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpupipe import secrets
+from gpupipe.errors import NotDeployedError, NotOursError, UsageError
+from gpupipe.names import TAG_STACK
+from tests.account import Account
+from tests.pipelines.settings import config
+
+VALUE = "hf_" + "v" * 30
+MODEL = {"weights": "meadow/trees-1", "revision": "0" * 40, "token_secret": "hf_token"}
+
+
+def stored(account: Account, name: str = "hf_token") -> str:
+    client = account.aws.client("secretsmanager")
+    return str(client.get_secret_value(SecretId=account.aws.stack.secret(name))["SecretString"])
+
+
+def test_a_secret_is_made_with_its_value_and_then_changed(account: Account) -> None:
+    assert secrets.set_value(account.aws, "hf_token", VALUE) is True
+    assert stored(account) == VALUE
+    assert secrets.set_value(account.aws, "hf_token", "another") is False
+    assert stored(account) == "another"
+
+
+def test_it_is_the_stacks_by_its_tags(account: Account) -> None:
+    secrets.set_value(account.aws, "hf_token", VALUE)
+    described = account.aws.client("secretsmanager").describe_secret(SecretId=account.aws.stack.secret("hf_token"))
+    tags = {tag["Key"]: tag["Value"] for tag in described["Tags"]}
+    assert tags[TAG_STACK] == account.aws.stack.id
+    assert VALUE not in str(described)
+
+
+def test_named_and_existing_ones_are_listed_without_values(account: Account) -> None:
+    # given
+    settings = config("segment", "other", model=MODEL)
+    # when nothing is there
+    [missing] = secrets.list_secrets(settings, account.aws)
+    assert (missing.name, missing.exists, missing.has_value) == ("hf_token", False, False)
+    assert missing.used_by == ("segment", "other")
+    # then what was set is told, and another too
+    secrets.set_value(account.aws, "hf_token", VALUE)
+    secrets.set_value(account.aws, "roboflow_key", VALUE)
+    listed = secrets.list_secrets(settings, account.aws)
+    assert [(one.name, one.has_value, one.used_by) for one in listed] == [
+        ("hf_token", True, ("segment", "other")),
+        ("roboflow_key", True, ()),
+    ]
+    assert all(one.changed_at for one in listed)
+    assert VALUE not in str([one.document() for one in listed])
+
+
+def test_another_stacks_are_not_listed(account: Account, new_account: object) -> None:
+    assert callable(new_account)
+    secrets.set_value(new_account().aws, "hf_token", VALUE)
+    assert secrets.list_secrets(config(), account.aws) == ()
+
+
+def test_deleted_is_gone_and_its_name_is_free(account: Account) -> None:
+    secrets.set_value(account.aws, "hf_token", VALUE)
+    secrets.delete(account.aws, "hf_token")
+    assert secrets.list_secrets(config(), account.aws) == ()
+    with pytest.raises(NotDeployedError, match="no secret hf_token"):
+        secrets.delete(account.aws, "hf_token")
+    assert secrets.set_value(account.aws, "hf_token", VALUE) is True
+
+
+def test_anothers_secret_of_that_name_is_left_alone(account: Account) -> None:
+    account.aws.client("secretsmanager").create_secret(Name=account.aws.stack.secret("hf_token"), SecretString="theirs")
+    with pytest.raises(NotOursError):
+        secrets.set_value(account.aws, "hf_token", VALUE)
+    with pytest.raises(NotOursError):
+        secrets.delete(account.aws, "hf_token")
+    assert stored(account) == "theirs"
+
+
+@pytest.mark.parametrize("value", ["", " \n", "x" * 65_537])
+def test_an_impossible_value_is_refused_before_any_call(account: Account, value: str) -> None:
+    account.calls.forget()
+    with pytest.raises(UsageError, match="hf_token"):
+        secrets.set_value(account.aws, "hf_token", value)
+    assert account.calls.made == []
+
+
+def test_a_token_in_place_of_a_name_is_not_repeated(account: Account) -> None:
+    token = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz"
+    with pytest.raises(UsageError) as caught:
+        secrets.set_value(account.aws, token, VALUE)
+    assert token not in str(caught.value)
