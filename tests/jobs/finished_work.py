@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -133,19 +133,23 @@ class Work:
         failed: Mapping[str, str] | None = None,
         *,
         generation: int = 0,
-        files: Mapping[str, bytes] | None = None,
+        files: Mapping[str, bytes] | Callable[[str], Mapping[str, bytes]] | None = None,
         header: Mapping[str, Any] | None = None,
         at: float = NOW,
         **changes: Any,
     ) -> ShardResult:
-        """A worker's commit: `done` paths (with their fragments, or a plain one), `failed` paths with their codes."""
+        """A worker's commit: `done` paths (with their fragments, or a plain one), `failed` paths with their codes.
+
+        `files`: those of every item, or what gives them by an item's path.
+        """
         project = self.specs[job].project
         fragments = dict(done) if isinstance(done, Mapping) else {path: a_fragment(path) for path in done}
         outputs = dict(zip(fragments, choose_outputs(list(fragments)), strict=True))
         items = []
         for path, fragment in fragments.items():
             prefix = output_prefix(project, job, outputs[path])
-            content = {"annotations.json": json.dumps([job, generation, path]).encode(), **(files or {})}
+            more = files(path) if callable(files) else files or {}
+            content = {"annotations.json": json.dumps([job, generation, path]).encode(), **more}
             items.append(
                 ItemResult(
                     output=outputs[path],

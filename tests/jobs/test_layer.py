@@ -1,0 +1,199 @@
+"""The merged map layer: valid, its ids those of the merged COCO file, flat in memory, left alone while current."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+import pytest
+from tests.jobs.finished_work import NOW, Work, a_fragment
+
+from gpupipe.errors import IntegrityError
+from gpupipe.jobs.fetch import fetch
+from gpupipe.jobs.folder import LAYER
+from gpupipe.jobs.layer import Layer
+from gpupipe.jobs.results import Commit, Outcome
+from gpuworker.contract import Artifact, ItemResult
+
+JOB, LATER = "20261121-113052-field7-1f3a", "20261122-080000-field7-77aa"
+UTM = "EPSG:32617"
+Images = Mapping[str, tuple[int, str | None]]
+"""Path -> how many instances, and which system: None for one without a code, "" for no place at all."""
+SQUARE = {"type": "Polygon", "coordinates": [[[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]]}
+
+
+def a_map(file_name: str, count: int, crs: str | None = UTM, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    fragment = a_fragment(file_name, scores=[0.9] * count)
+    if crs != "":
+        fragment["image"] |= {"crs": crs, "transform": [0.1, 0, 0, 0, -0.1, 0]}
+    if warnings:
+        fragment["image"]["warnings"] = list(warnings)
+    return fragment
+
+
+def its_layer(file_name: str, count: int, epsg: str = "32617") -> bytes:
+    """As a worker writes it."""
+    crs = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{epsg}"}}
+    features = [
+        {"type": "Feature", "properties": {"id": number, "file_name": file_name}, "geometry": SQUARE}
+        for number in range(1, count + 1)
+    ]
+    lines = ",\n".join(json.dumps(feature, separators=(",", ":")) for feature in features)
+    return f'{{"type":"FeatureCollection","crs":{json.dumps(crs)},"features":[\n{lines}\n]}}\n'.encode()
+
+
+def commit(work: Work, number: int, images: Images, job: str = JOB, at: float = NOW) -> None:
+    """A worker's commit of these images."""
+
+    def files(path: str) -> Mapping[str, bytes]:
+        count, crs = images[path]
+        return {} if crs == "" else {LAYER: its_layer(path, count, str(crs)[5:])}
+
+    fragments = {path: a_map(path, count, crs) for path, (count, crs) in images.items()}
+    work.commit(job, number, fragments, files=files, at=at)
+
+
+def ids(layer: Path) -> list[tuple[int, str]]:
+    return [
+        (one["properties"]["id"], one["properties"]["file_name"]) for one in json.loads(layer.read_text())["features"]
+    ]
+
+
+def one_job(work: Work, images: Images) -> None:
+    work.submit(JOB, list(images))
+    commit(work, 0, images)
+
+
+def test_all_polygons_are_in_one_file_with_the_ids_of_the_merged_coco(work: Work, tmp_path: Path) -> None:
+    # given
+    work.submit(JOB, ["a.tif", "none.tif", "deep/b.tif"], ["c.tif"])
+    commit(work, 1, {"c.tif": (1, UTM)})
+    commit(work, 0, {"a.tif": (2, UTM), "none.tif": (0, UTM), "deep/b.tif": (3, UTM)})
+    # when
+    report = fetch(work.aws, job=JOB, folder=tmp_path)
+    # then
+    assert report.layer == tmp_path / LAYER
+    coco = json.loads(report.merged.read_text())
+    names = {image["id"]: image["file_name"] for image in coco["images"]}
+    assert ids(tmp_path / LAYER) == [(one["id"], names[one["image_id"]]) for one in coco["annotations"]]
+    assert coco["images"][0]["crs"] == UTM
+    info = pyogrio.read_info(tmp_path / LAYER)
+    assert (info["crs"], info["features"]) == (UTM, 6)
+
+
+def test_a_second_fetch_leaves_it_alone(work: Work, tmp_path: Path) -> None:
+    one_job(work, {"a.tif": (2, UTM), "b.tif": (1, UTM)})
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    before = (tmp_path / LAYER).stat()
+    again = fetch(work.aws, job=JOB, folder=tmp_path)
+    assert again.layer == tmp_path / LAYER
+    assert ((tmp_path / LAYER).stat().st_ino, (tmp_path / LAYER).stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+
+
+def test_an_edited_one_and_a_deleted_one_are_made_again(work: Work, tmp_path: Path) -> None:
+    one_job(work, {"a.tif": (2, UTM)})
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    whole = (tmp_path / LAYER).read_bytes()
+    (tmp_path / LAYER).write_bytes(b"{}")
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    assert (tmp_path / LAYER).read_bytes() == whole
+    (tmp_path / LAYER).unlink()
+    (tmp_path / "items/a" / LAYER).unlink()
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    assert (tmp_path / LAYER).read_bytes() == whole
+
+
+def test_it_grows_with_the_job(work: Work, tmp_path: Path) -> None:
+    work.submit(JOB, ["a.tif"], ["b.tif"])
+    commit(work, 0, {"a.tif": (2, UTM)})
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    commit(work, 1, {"b.tif": (2, UTM)})
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    assert ids(tmp_path / LAYER) == [(1, "a.tif"), (2, "a.tif"), (3, "b.tif"), (4, "b.tif")]
+
+
+@pytest.mark.parametrize(
+    ("images", "why"),
+    [
+        ({"a.tif": (1, UTM), "b.tif": (1, "EPSG:25832")}, "2 reference systems (EPSG:25832, EPSG:32617)"),
+        ({"a.tif": (1, UTM), "b.jpg": (1, "")}, "1 of 2 images have none"),
+        ({"a.tif": (1, UTM), "b.tif": (1, None)}, "1 of 2 images have none"),
+    ],
+)
+def test_images_of_several_systems_have_none(work: Work, tmp_path: Path, images: Images, why: str) -> None:
+    one_job(work, images)
+    report = fetch(work.aws, job=JOB, folder=tmp_path)
+    assert report.layer is None
+    assert why in report.layer_note
+    assert not (tmp_path / LAYER).exists()
+    assert (tmp_path / "items/a" / LAYER).exists()
+
+
+def test_photographs_have_none_and_nothing_is_said(work: Work, tmp_path: Path) -> None:
+    one_job(work, {"a.jpg": (1, ""), "b.jpg": (2, "")})
+    report = fetch(work.aws, job=JOB, folder=tmp_path)
+    assert (report.layer, report.layer_note) == (None, "")
+
+
+def test_one_that_is_no_longer_true_is_taken_away(work: Work, tmp_path: Path) -> None:
+    work.submit(JOB, ["a.tif"], ["b.jpg"])
+    commit(work, 0, {"a.tif": (1, UTM)})
+    assert fetch(work.aws, job=JOB, folder=tmp_path).layer is not None
+    commit(work, 1, {"b.jpg": (1, "")})
+    assert fetch(work.aws, job=JOB, folder=tmp_path).layer is None
+    assert not (tmp_path / LAYER).exists()
+
+
+def test_of_a_project_it_holds_the_newest_result_of_each_image(work: Work, tmp_path: Path) -> None:
+    work.submit(JOB, ["a.tif", "b.tif"])
+    commit(work, 0, {"a.tif": (2, UTM), "b.tif": (1, UTM)})
+    work.submit(LATER, ["a.tif"], at=NOW + 9)
+    commit(work, 0, {"a.tif": (1, UTM)}, job=LATER, at=NOW + 20)
+    fetch(work.aws, project="field7", folder=tmp_path)
+    assert sorted(ids(tmp_path / LAYER)) == [(1, "b.tif"), (2, "a.tif")]
+
+
+def test_a_lost_file_is_told_and_the_older_layer_stays(work: Work, tmp_path: Path) -> None:
+    one_job(work, {"a.tif": (1, UTM)})
+    fetch(work.aws, job=JOB, folder=tmp_path)
+    (tmp_path / "items/a" / LAYER).unlink()
+    versions = work.s3.list_object_versions(Bucket=work.bucket, Prefix=f"processed/field7/{JOB}/a/{LAYER}")["Versions"]
+    for one in versions:
+        work.s3.delete_object(Bucket=work.bucket, Key=one["Key"], VersionId=one["VersionId"])
+    with pytest.raises(IntegrityError, match="1 file"):
+        fetch(work.aws, job=JOB, folder=tmp_path)
+    assert ids(tmp_path / LAYER) == [(1, "a.tif")]
+
+
+def test_memory_does_not_grow_with_the_number_of_polygons(tmp_path: Path) -> None:
+    path, folder = tmp_path / "one.geojson", tmp_path / "out"
+    path.write_bytes(its_layer("a.tif", 2000))
+    artifacts = {LAYER: Artifact(key="k", size=1, sha256="s", version_id="")}
+    result = ItemResult(output="a", key="inputs/p/a", etag="", artifacts=artifacts, fragment=a_map("a.tif", 2000))
+    outcome = Outcome(commit=Commit(job=JOB, number=0, generation=0, finished_at=NOW), result=result)
+
+    def peak_bytes(images: int) -> int:
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        with ExitStack() as stack:
+            layer = Layer(stack, tmp_path)
+            for _ in range(images):
+                layer.add(outcome, path)
+            assert layer.write(folder) is not None
+        (folder / LAYER).unlink()
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    try:
+        few, many = peak_bytes(1), peak_bytes(10)
+    finally:
+        tracemalloc.stop()
+    assert many < few + 100_000
