@@ -26,10 +26,11 @@ CATEGORY = "vegetation"
 
 PIXELS_AT_MOST = 12_000_000
 """Larger pictures are looked at reduced: some fifty bytes a pixel are at work, in every thread."""
-USUAL_RADIUS_PX = 12.0
+USUAL_RADIUS_PX = 10.0
 """Plants' half width for which all sizes in pixels below are meant; pictures of larger ones are reduced to it."""
 CLOSED_CANOPY = 0.7
 """A share of green beyond which its extent says nothing about the size of a plant."""
+ROUNDS, CLOSE_ENOUGH = 4, 0.9
 SHORT_SIDE_PX = 256
 """No picture is reduced below this on its way to the usual radius."""
 
@@ -38,12 +39,15 @@ LEAST_GREEN = 0.03
 DARK = 60.0
 """Added to the brightness that green is compared with: in shadows a grey level or two would make a strong colour."""
 SMOOTH_PX = 1.5
-TOP_PX = 2.5
+TOP_PX = 3.0
 """Standard deviations of the smoothing before the index, and of the tops."""
 SHALLOW = 0.05
 """Two tops are one plant's if the saddle between them is at most this share lower than the lower top."""
-LEAST_SIDE_PX = 10
-LEAST_AREA_PX = 120
+LEAST_SIDE_PX = 12
+LEAST_AREA_PX = 200
+"""What is smaller is a weed or a speck."""
+FREE_FLOOR = 0.4
+"""What remains of the score of a plant that others enclose."""
 
 Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -99,14 +103,16 @@ def plants_in(rgb: NDArray[np.uint8]) -> Iterator[Plant]:
     """Plants of H×W×3 `rgb`, in coordinates of the picture as it was looked at (`Plant.shape`)."""
     looked_at = _reduced(rgb, min(1.0, (PIXELS_AT_MOST / (rgb.shape[0] * rgb.shape[1])) ** 0.5))
     green = excess_green(looked_at)
-    mask, level = green_mask(green)
-    share = _to_usual_radius(mask)
-    if share < 1:
+    mask = green_mask(green)
+    for _ in range(ROUNDS):  # leaves and gaps make plants look smaller than they are, until they are smoothed away
+        share = _to_usual_radius(mask)
+        if share > CLOSE_ENOUGH:
+            break
         looked_at = _reduced(looked_at, share)
         green = excess_green(looked_at)
-        mask, level = green_mask(green)
+        mask = green_mask(green)
     labels = watershed(_surface(green, mask), mask)
-    return _plants(labels, green, level)
+    return _plants(labels)
 
 
 def _reduced(rgb: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
@@ -118,13 +124,10 @@ def _reduced(rgb: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
 
 def _to_usual_radius(mask: NDArray[np.uint8]) -> float:
     """By how much to reduce the picture so that its plants are of the usual size; 1 where they are not much larger."""
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    total = float(inside.sum())
-    if not total or mask.mean() > CLOSED_CANOPY:
+    if not mask.any() or mask.mean() > CLOSED_CANOPY:
         return 1.0
-    radius = float(np.square(inside).sum()) / total
-    if radius <= 1.25 * USUAL_RADIUS_PX:
-        return 1.0
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5).astype(np.float64)
+    radius = float(np.square(inside).sum() / inside.sum())
     return min(1.0, max(USUAL_RADIUS_PX / radius, SHORT_SIDE_PX / float(min(mask.shape))))
 
 
@@ -135,8 +138,8 @@ def excess_green(rgb: NDArray[np.uint8]) -> Floats:
     return np.asarray((2 * green - red - blue) / (red + green + blue + np.float32(DARK)), np.float32)
 
 
-def green_mask(green: Floats) -> tuple[NDArray[np.uint8], float]:
-    """(H×W, 1 where a plant is; the threshold), without specks and pinholes."""
+def green_mask(green: Floats) -> NDArray[np.uint8]:
+    """H×W, 1 where a plant is, without specks and pinholes."""
     grey = np.clip(green * 256 + 64, 0, 255).astype(np.uint8)
     otsu, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     level = max((otsu - 64) / 256, LEAST_GREEN)
@@ -144,12 +147,14 @@ def green_mask(green: Floats) -> tuple[NDArray[np.uint8], float]:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     for step in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
         mask = np.asarray(cv2.morphologyEx(mask, step, disc), np.uint8)
-    return mask, level
+    return mask
 
 
 def _surface(green: Floats, mask: NDArray[np.uint8]) -> Floats:
     """H×W: high far from the edge and where it is greenest; 0 outside of the mask."""
-    inside = cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), TOP_PX)
+    # Where all is green there is no edge to be far from, and distances are without bound.
+    far = np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32(max(mask.shape)))
+    inside = cv2.GaussianBlur(far, (0, 0), TOP_PX)
     colour = cv2.GaussianBlur(np.clip(green, 0, None) * mask, (0, 0), TOP_PX)
     return np.asarray(np.sqrt(inside * colour) * mask, np.float32)
 
@@ -162,11 +167,17 @@ def watershed(surface: Floats, mask: NDArray[np.uint8]) -> Labels:
 
     cv2.watershed floods by the difference of neighbouring colours, not by height: it cannot follow a surface.
     """
-    tops, basin = np.unique(_climb(surface), return_inverse=True)
-    basin = basin.reshape(surface.shape)
-    basin[mask == 0] = len(tops)
-    plant_of = np.append(_joined(surface.ravel()[tops], *_saddles(basin, surface, len(tops))), -1)
-    return (plant_of[basin] + 1).astype(np.int32)
+    ends = _climb(surface)
+    inside = mask.ravel() > 0
+    is_top = (ends == np.arange(len(ends))) & inside
+    # Tops that touch are equally high, or one would climb to the other: a plateau is one top.
+    count, plateau = cv2.connectedComponents(is_top.astype(np.uint8).reshape(surface.shape), connectivity=8)
+    number = plateau.ravel() - 1
+    height = np.zeros(count - 1, np.float32)
+    height[number[is_top]] = surface.ravel()[is_top]
+    basin = np.where(inside, number[ends], count - 1).astype(np.int32).reshape(surface.shape)
+    plant_of = np.append(_joined(height, *_saddles(basin, surface, count - 1)), -1)
+    return np.asarray(plant_of[basin] + 1, np.int32)
 
 
 def _climb(surface: Floats) -> NDArray[np.int32]:
@@ -188,9 +199,7 @@ def _climb(surface: Floats) -> NDArray[np.int32]:
         ends = further
 
 
-def _saddles(
-    basin: NDArray[np.int64], surface: Floats, outside: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def _saddles(basin: Labels, surface: Floats, outside: int) -> tuple[Labels, Labels, Floats]:
     """(one basin, the other, the highest pass between them) of all that touch, the highest pass first."""
     ones, others, heights = [], [], []
     for a, b in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
@@ -204,7 +213,7 @@ def _saddles(
     return one[order], other[order], height[order]
 
 
-def _joined(tops: Floats, one: NDArray[np.int64], other: NDArray[np.int64], saddle: Floats) -> NDArray[np.int64]:
+def _joined(tops: Floats, one: Labels, other: Labels, saddle: Floats) -> NDArray[np.int64]:
     """Top -> number of its plant, from 0: passes from the highest down, each joining what it hardly parts."""
     parent = list(range(len(tops)))
     height = tops.tolist()
@@ -229,7 +238,7 @@ def _joined(tops: Floats, one: NDArray[np.int64], other: NDArray[np.int64], sadd
 # --- from labels to instances ---
 
 
-def _plants(labels: Labels, green: Floats, level: float) -> Iterator[Plant]:
+def _plants(labels: Labels) -> Iterator[Plant]:
     """Each label's pixels, unless there are too few of them to tell anything."""
     at = np.flatnonzero(labels)
     label = labels.ravel()[at]
@@ -245,14 +254,29 @@ def _plants(labels: Labels, green: Floats, level: float) -> Iterator[Plant]:
             continue
         mask = np.zeros((height, width), np.bool_)
         mask[rows - top, columns - left] = True
-        score = _score(mask, float(green.ravel()[pixels].mean()) - level)
+        score = _score(mask, _free(labels, mask, top=top, left=left))
         yield Plant(left=left, top=top, mask=mask, score=score, shape=(labels.shape[0], labels.shape[1]))
 
 
-def _score(mask: NDArray[np.bool_], above: float) -> float:
-    """How much it looks like a plant, 0 to 1: round, clearly greener than the threshold, not tiny."""
-    round_ = min(1.0, float(mask.mean()) / (np.pi / 4))
-    return round_ * min(1.0, 0.4 + 4 * above)
+def _score(mask: NDArray[np.bool_], free: float) -> float:
+    """How much it looks like one whole plant, 0 to 1: of a usual size, without bays, and standing free of others.
+
+    Seen on drawn crowns: how green it is tells nothing, and where a plant touches others its outline is a guess.
+    """
+    rows, columns = np.nonzero(mask)
+    hull = float(cv2.contourArea(cv2.convexHull(np.stack([columns, rows], 1).astype(np.int32))))
+    solid, size = len(rows) / max(hull, len(rows)), min(mask.shape) / (3 * USUAL_RADIUS_PX)
+    return float(solid * min(1.0, size) * (FREE_FLOOR + (1 - FREE_FLOOR) * free))
+
+
+def _free(labels: Labels, mask: NDArray[np.bool_], *, top: int, left: int) -> float:
+    """The share of a plant's rim that touches no other plant."""
+    wide = np.pad(mask, 1).astype(np.uint8)
+    rim = cv2.dilate(wide, np.ones((3, 3), np.uint8)) > wide
+    rows, columns = np.nonzero(rim)
+    rows, columns = rows + top - 1, columns + left - 1
+    inside = (rows >= 0) & (columns >= 0) & (rows < labels.shape[0]) & (columns < labels.shape[1])
+    return float((labels[rows[inside], columns[inside]] == 0).mean()) if inside.any() else 1.0
 
 
 def _instance(plant: Plant, image: Image) -> Instance:
