@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gpupipe.cli import control, demo, dlq, invoke, local, logs, project, results, stack, work
+from gpupipe.cli import control, demo, dlq, evaluate, invoke, local, logs, project, results, secrets, stack, work
 
 app = typer.Typer(
     name="gpupipe",
@@ -38,7 +38,7 @@ def _globals(
 
 for command in (
     *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
-    *(work.submit, work.watch, results.fetch, work.run, work.jobs, invoke.invoke),
+    *(work.submit, work.watch, results.fetch, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
     # \b keeps click from wrapping the example, which is there to be copied.
@@ -47,6 +47,7 @@ for command in (
 for group, summary in (
     (dlq.dlq, "What nobody could work on: show it, send it again, forget it."),
     (project.config, "The configuration as gpupipe understands it."),
+    (secrets.secrets, "Tokens and keys that pipelines need; their values are never shown."),
     (local.local, "The embedded target on this machine."),
 ):
     app.add_typer(group, help=summary)
