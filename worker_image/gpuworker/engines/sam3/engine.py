@@ -57,6 +57,9 @@ class Sam3(Engine):
     def load(self, device: str) -> None:
         """Raises ModelError where the weights cannot be had or are not SAM3's."""
         self._network = Network(self._models.folder(), device=device, number_format=number_format(device))
+        if device != "cpu":
+            # What is left to the processor is done by many threads at once; a pool of threads in each call would fight.
+            torch.set_num_threads(1)
         self.batch_size = 1 if self._network.device == "cpu" else 8
 
     @property
@@ -91,7 +94,7 @@ class Sam3(Engine):
                 exact = self._found(self._exact_network(), [prepared[i] for i in again], options)
                 for i, one in zip(again, exact, strict=True):
                     found[i] = one
-        return [one or _NOT_FINITE for one in found]
+        return [one if one is not None else _not_finite() for one in found]
 
     def _exact_network(self) -> Network:
         """The same in float32, for pictures that overflow the fast format; loaded when the first one does."""
@@ -122,7 +125,8 @@ class Sam3(Engine):
         return found.most_of_a_prompt > SATURATED_FROM * self.network.queries
 
 
-_NOT_FINITE = ItemError("internal_error", "the model's answers are not finite numbers, even in float32")
+def _not_finite() -> ItemError:
+    return ItemError("internal_error", "the model's answers are not finite numbers, even in float32")
 
 
 def _box(box: BoxPrompt, image: Image, options: Options) -> Box:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,26 +16,31 @@ def roi_align(features: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.T
     centres lie on whole numbers, a box is at least one pixel wide and high, and each of its side×side cells is the mean
     of ceil(height / side) × ceil(width / side) bilinear samples. Computed in float32.
     """
-    exact = features.float()
-    return torch.cat([_pooled(exact, corners, side) for corners in boxes.tolist()]).to(features.dtype)
+    exact, starts = features.float(), boxes[:, :2].float()
+    lengths = (boxes[:, 2:].float() - starts).clamp(min=1)
+    samples = torch.ceil(lengths / side)  # in float32, or boxes of just so many pixels would be sampled otherwise
+    found = [
+        _pooled(exact, *box, side) for box in zip(starts.tolist(), lengths.tolist(), samples.tolist(), strict=True)
+    ]
+    return torch.cat(found).to(features.dtype)
 
 
-def _pooled(features: torch.Tensor, corners: Sequence[float], side: int) -> torch.Tensor:
-    left, top, right, bottom = corners
+def _pooled(
+    features: torch.Tensor, starts: list[float], lengths: list[float], samples: list[float], side: int
+) -> torch.Tensor:
     _, height, width = features.shape
-    xs, ys = _samples(left, right, side), _samples(top, bottom, side)
-    places = torch.stack(torch.meshgrid(_as_grid(xs, width), _as_grid(ys, height), indexing="xy"), -1)
+    xs, ys = (_places(*axis, side) for axis in zip(starts, lengths, samples, strict=True))
+    grid = torch.stack(torch.meshgrid(_as_grid(xs, width), _as_grid(ys, height), indexing="xy"), -1)
     sampled = functional.grid_sample(
-        features[None], places[None].to(features.device), padding_mode="border", align_corners=True
+        features[None], grid[None].to(features.device), padding_mode="border", align_corners=True
     )
     counts = torch.outer(_counts(ys, height), _counts(xs, width)).to(features.device)
     return functional.avg_pool2d(sampled * counts, (len(ys) // side, len(xs) // side))
 
 
-def _samples(start: float, end: float, side: int) -> torch.Tensor:
-    """Where a box is sampled along one axis, in pixels."""
-    length = max(end - start, 1.0)
-    count = side * math.ceil(length / side)
+def _places(start: float, length: float, samples: float, side: int) -> torch.Tensor:
+    """Where a box is sampled along one axis, in pixels: evenly, `samples` times in each of `side` cells."""
+    count = side * int(samples)
     return start + (torch.arange(count, dtype=torch.float32) + 0.5) * (length / count)
 
 

@@ -13,6 +13,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from gpuworker.engines.sam3.resize import normalised
 from gpuworker.engines.sam3.text import Texts
+from gpuworker.engines.sam3.transfer import small
 from gpuworker.engines.sam3.weights import load_model, load_tokenizer
 
 _PADDING_LABEL = -10
@@ -43,8 +44,31 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """All that the model says to some questions, on its device, maybe not computed yet."""
+
+    scores: torch.Tensor
+    """Questions × queries, float32."""
+    thresholds: torch.Tensor
+    """Questions × 1."""
+    masks: torch.Tensor
+    """Questions × queries × 288 × 288 logits in the model's number format."""
+
+    def kept(self) -> Answers:
+        """Waits for how many queries pass, which decides how much memory the rest takes."""
+        question, query = torch.nonzero(self.scores >= self.thresholds, as_tuple=True)
+        finite = [torch.isfinite(part).flatten(1).all(1) for part in (self.scores, self.masks)]
+        return Answers(
+            questions=question,
+            scores=self.scores[question, query],
+            masks=self.masks[question, query],
+            is_finite=finite[0] & finite[1],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """What the model says to some questions, on its device; only of the queries that pass their threshold."""
+    """The same, only of the queries that pass their threshold."""
 
     questions: torch.Tensor
     """K: which question each kept mask answers."""
@@ -75,44 +99,40 @@ class Network:
         """What the vision encoder makes of pictures×3×1008×1008 bytes on the device."""
         return self.encoder(normalised(pixels, self.number_format))
 
-    def answers(self, seen: Any, questions: Sequence[Question]) -> Answers:
-        """Ask `questions` of what was seen, all at once; all of them with boxes, or none.
+    def asked(self, seen: Any, questions: Sequence[Question]) -> Asked:
+        """Ask `questions` of what was seen, all at once; all of them with boxes, or none. Waits for nothing.
 
         A question with boxes takes another path through the model, so one without must not share its batch.
         """
         texts = self._texts.encoded([one.text for one in questions])
         output = self._model(
-            vision_embeds=_expanded(seen, [one.picture for one in questions]),
+            vision_embeds=_expanded(seen, [one.picture for one in questions], self.device),
             text_embeds=BaseModelOutputWithPooling(pooler_output=texts.features),
             attention_mask=texts.mask,
             **_boxes(questions, self.device),
         )
-        scores = output.pred_logits.float().sigmoid() * output.presence_logits.float().sigmoid()
-        thresholds = torch.tensor([one.threshold for one in questions], device=self.device)
-        question, query = torch.nonzero(scores >= thresholds[:, None], as_tuple=True)
-        finite = [torch.isfinite(part).flatten(1).all(1) for part in (scores, output.pred_masks)]
-        return Answers(
-            questions=question,
-            scores=scores[question, query],
-            masks=output.pred_masks[question, query],
-            is_finite=finite[0] & finite[1],
+        return Asked(
+            scores=output.pred_logits.float().sigmoid() * output.presence_logits.float().sigmoid(),
+            thresholds=small([[one.threshold] for one in questions], self.device),
+            masks=output.pred_masks,
         )
 
 
-def _expanded(seen: Any, pictures: Sequence[int]) -> Sam3VisionEncoderOutput:
+def _expanded(seen: Any, pictures: Sequence[int], device: str) -> Sam3VisionEncoderOutput:
     """What was seen of each question's picture: the model does not broadcast, and each picture was encoded once."""
-    levels = [_rows(level, pictures) for level in seen.fpn_hidden_states]
+    chosen = small(list(pictures), device)
+    levels = [_rows(level, pictures, chosen) for level in seen.fpn_hidden_states]
     places = [level[:1].expand(len(pictures), -1, -1, -1) for level in seen.fpn_position_encoding]
     return Sam3VisionEncoderOutput(fpn_hidden_states=tuple(levels), fpn_position_encoding=tuple(places))
 
 
-def _rows(level: torch.Tensor, pictures: Sequence[int]) -> torch.Tensor:
+def _rows(level: torch.Tensor, pictures: Sequence[int], chosen: torch.Tensor) -> torch.Tensor:
     """A view where that is possible: one picture with all its prompts, or a batch with one prompt."""
     if list(pictures) == list(range(len(level))):
         return level
     if len(set(pictures)) == 1:
         return level[pictures[0]][None].expand(len(pictures), -1, -1, -1)
-    return level[list(pictures)]
+    return level[chosen]
 
 
 def _boxes(questions: Sequence[Question], device: str) -> dict[str, torch.Tensor]:
@@ -126,4 +146,4 @@ def _boxes(questions: Sequence[Question], device: str) -> dict[str, torch.Tensor
         for column, box in enumerate(question.boxes):
             places[row, column] = torch.tensor([box.centre_x, box.centre_y, box.width, box.height])
             labels[row, column] = int(box.is_positive)
-    return {"input_boxes": places.to(device), "input_boxes_labels": labels.to(device)}
+    return {"input_boxes": small(places, device), "input_boxes_labels": small(labels, device)}

@@ -1,17 +1,109 @@
-"""Copies between the host and the model's device."""
+"""Copies between the host and the model's device: beside the model's own work, and from memory that the GPU reads.
+
+On CUDA each direction has a stream of its own, so that pictures go up and answers come down while the model computes;
+host memory is pinned, without which a copy waits for its stream and the processor copies first. Elsewhere nothing is
+copied at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
+_ALIGNED = 16
+"""Bytes; a multiple of every number's size, so that each part can be read where it lies."""
+
 
 def to_device(pictures: Sequence[torch.Tensor], device: str) -> torch.Tensor:
-    """Pictures of equal size as one batch on the device."""
-    return torch.stack(list(pictures)).to(device)
+    """Pictures of equal size as one batch on the device; what is queued there from now on sees it whole."""
+    if not _is_cuda(device):
+        return torch.stack(list(pictures)).to(device)
+    staged = torch.empty((len(pictures), *pictures[0].shape), dtype=pictures[0].dtype, pin_memory=True)
+    torch.stack(list(pictures), out=staged)
+    up, models = _stream(device, "up"), torch.cuda.current_stream(device)
+    with torch.cuda.stream(up):
+        batch = staged.to(device, non_blocking=True)
+    models.wait_stream(up)
+    batch.record_stream(models)  # or its memory could be given to the next upload while the model still reads it
+    return batch
+
+
+def small(values: Any, device: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A few numbers on the device, without waiting for what is queued there, as `torch.tensor(…, device=…)` would."""
+    made = torch.as_tensor(values, dtype=dtype)
+    return made.pin_memory().to(device, non_blocking=True) if _is_cuda(device) else made.to(device)
+
+
+def mark(device: str) -> Any:
+    """This moment in what is queued on the device: `behind` it, all that was queued before is done."""
+    if not _is_cuda(device):
+        return None
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+@contextlib.contextmanager
+def behind(moment: Any, device: str) -> Iterator[None]:
+    """What is queued in the block runs after `moment` and beside what the model's stream was given since.
+
+    Hold on to the tensors it reads until `to_host` has returned.
+    """
+    if moment is None:
+        yield
+        return
+    down = _stream(device, "down")
+    down.wait_event(moment)
+    with torch.cuda.stream(down):
+        yield
 
 
 def to_host(parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The same tensors on the host."""
-    return [part.cpu() for part in parts]
+    """The same tensors on the host, by one copy; the only place that waits for the device."""
+    if not parts or not parts[0].is_cuda:
+        return [part.cpu() for part in parts]
+    joined = packed(parts)
+    host = torch.empty(joined.shape, dtype=torch.uint8, pin_memory=True)
+    host.copy_(joined, non_blocking=True)
+    torch.cuda.current_stream(joined.device).synchronize()
+    return unpacked(host, parts)
+
+
+def packed(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The bytes of all parts in one tensor on their device."""
+    places = _places(parts)
+    joined = torch.empty(places[-1], dtype=torch.uint8, device=parts[0].device)
+    for part, start in zip(parts, places, strict=False):
+        size = part.numel() * part.element_size()
+        joined[start : start + size] = part.contiguous().view(-1).view(torch.uint8)
+    return joined
+
+
+def unpacked(joined: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Views of what `packed` has joined, with the types and shapes of `like`."""
+    return [
+        joined[start : start + part.numel() * part.element_size()].view(part.dtype).view(part.shape)
+        for part, start in zip(like, _places(like), strict=False)
+    ]
+
+
+def _places(parts: Sequence[torch.Tensor]) -> list[int]:
+    """Where each part begins, and last where all end."""
+    places = [0]
+    for part in parts:
+        places.append(places[-1] + math.ceil(part.numel() * part.element_size() / _ALIGNED) * _ALIGNED)
+    return places
+
+
+def _is_cuda(device: str) -> bool:
+    return torch.device(device).type == "cuda"
+
+
+@functools.cache
+def _stream(device: str, direction: str) -> Any:
+    return torch.cuda.Stream(device)

@@ -1,0 +1,36 @@
+"""One tiny SAM3 for all tests of this folder, loaded once; its numbers must not depend on how busy the machine is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tests.tiny_sam3 import write_tiny_sam3
+
+from gpuworker.contract import ModelSource
+from gpuworker.engines.sam3.engine import Sam3
+from gpuworker.models import FolderModels
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_sam3(tmp_path_factory.mktemp("sam3") / "weights")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on cores that others use are slower than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def engine(weights: Path) -> Sam3:
+    loaded = Sam3()
+    loaded.use_models(FolderModels(ModelSource(weights=str(weights))))
+    loaded.load("cpu")
+    return loaded
