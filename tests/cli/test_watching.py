@@ -148,6 +148,19 @@ def test_elsewhere_a_line_comes_only_when_something_changed_in_kind(capsys: pyte
     assert "100 of 200 images, 300 things found, 1 FAILED" in lines[0]
 
 
+def test_the_engine_is_told_once_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    before = view()
+    totals = replace(before.totals, engines=("nanodet: there is no GPU", "sam3"))
+    after = replace(before, totals=totals)
+    with watching(Screen(), is_local=False) as show:
+        for seen in (before, after, after, replace(after, waiting=["Nothing."])):
+            show(seen)
+    lines = capsys.readouterr().err.splitlines()
+    assert ["engine nanodet: there is no GPU and sam3" in line for line in lines] == [False, True, False]
+    assert "nanodet: there is no GPU" in drawn(after)
+    assert document(after)["engines"] == ["nanodet: there is no GPU", "sam3"]
+
+
 def test_a_stream_has_a_json_line_a_look(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screen, "has_answered", False)
     with watching(Screen(), is_local=True, as_jsonl=True) as show:
@@ -168,3 +181,21 @@ def test_the_end_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> Non
     out = capsys.readouterr().out
     assert f"next: gpupipe fetch {JOB}" in out
     assert f"gpupipe retry {JOB} --failed" in out
+
+
+def test_warnings_are_told_in_words_and_counted_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    # given
+    seen = view(state="finished")
+    seen = replace(seen, totals=replace(seen.totals, counts={"annotations": 300, "saturated": 3, "rooms": 9}))
+    # then
+    assert "3 images (saturated): Parts of the image hold" in " ".join(drawn(seen, width=200).split())
+    assert document(seen)["warnings"] == {"saturated": 3}
+    show_end(Screen(), seen, is_local=True)
+    told = capsys.readouterr().out
+    assert "3 warnings" in told
+    assert "smaller tile_size" in told
+
+
+def test_without_warnings_nothing_is_said_of_them() -> None:
+    assert "warning" not in drawn(view())
+    assert document(view())["warnings"] == {}

@@ -15,7 +15,7 @@ from tests.jobs.finished_work import a_fragment, a_header
 from gpupipe.jobs.folder import ANNOTATIONS, LINES
 from gpupipe.jobs.merge import listing_failures, merging
 from gpupipe.jobs.results import Commit, Outcome
-from gpuworker.contract import Failure, ItemResult
+from gpuworker.contract import CAVEATS, Failure, ItemResult
 
 
 def a_commit(header: dict[str, Any] | None = None, job: str = "j1", number: int = 0) -> Commit:
@@ -118,6 +118,17 @@ def test_categories_and_licences_of_several_jobs_are_joined_by_name(tmp_path: Pa
     assert {one["id"]: one["name"] for one in document["licenses"]} == {1: "CC0", 2: "MIT"}
     assert document["images"][1]["license"] == 1
     assert document["info"] == {"version": "2", "sources": [{"version": "1"}, {"version": "2"}]}
+
+
+def test_places_stay_and_warnings_are_explained_once(tmp_path: Path) -> None:
+    crowded = a_fragment("a.tif")
+    crowded["image"] |= {"crs": "EPSG:32617", "transform": [1, 0, 0, 0, -1, 0], "warnings": ["saturated"]}
+    crowded["annotations"][0]["area_m2"] = 2.5
+    document = merged(tmp_path, [a_result("a.tif", crowded), a_result("b.jpg")])
+    assert document["images"][0]["crs"] == "EPSG:32617"
+    assert document["images"][0]["warnings"] == ["saturated"]
+    assert document["annotations"][0]["area_m2"] == 2.5
+    assert document["info"]["warnings"] == {"saturated": str(CAVEATS["saturated"])}
 
 
 def test_results_that_are_not_coco_become_lines(tmp_path: Path) -> None:

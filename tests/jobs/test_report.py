@@ -19,9 +19,9 @@ from tests.jobs.finished_work import NOW, a_header
 
 from gpupipe.jobs.report import About, Summary, write_report
 from gpupipe.jobs.report.summary import FAILURE_ROWS, GALLERY_FAILURES, GALLERY_IMAGES
-from gpupipe.jobs.report.view import duration, plural
+from gpupipe.jobs.report.view import area, duration, plural
 from gpupipe.jobs.results import Commit, Outcome
-from gpuworker.contract import Artifact, Failure, ItemResult
+from gpuworker.contract import CAVEATS, Artifact, Failure, ItemResult
 
 ABOUT = About(
     title="field7",
@@ -304,3 +304,39 @@ def test_one_is_one() -> None:
         "1,204 images",
         "2 categories",
     )
+
+
+def on_the_map(path: str, *areas: float, warnings: Sequence[str] = ()) -> Outcome:
+    annotations = [{"category_id": 1 + n % 2, "score": 0.9, "area_m2": one} for n, one in enumerate(areas)]
+    image = {"width": 640, "height": 480, "crs": "EPSG:32617", **({"warnings": warnings} if warnings else {})}
+    return a_result(path, fragment={"image": image, "annotations": annotations})
+
+
+def test_areas_and_the_reference_system_are_told(tmp_path: Path) -> None:
+    _, page = written(tmp_path, [on_the_map("a.tif", 1.5, 2.25), on_the_map("b.tif", 12_000.0)])
+    for told in ("1.20 ha", "3.75 m² found", "EPSG:32617 (2 images)", "instances.geojson"):
+        assert told in page.text
+    assert any("in 1 image, 2.25 m²" in title.get("title", "") for title in page.all("th"))
+
+
+def test_photographs_have_no_areas(tmp_path: Path) -> None:
+    _, page = written(tmp_path, [a_result("a.jpg", 0.9)])
+    assert "m²" not in page.text
+    assert "instances.geojson" not in page.text
+    assert "Warnings" not in page.text
+
+
+def test_warnings_are_told_in_words_with_what_to_do(tmp_path: Path) -> None:
+    outcomes = [on_the_map(f"{n:02}.tif", 1.0, warnings=["saturated"]) for n in range(60)]
+    _, page = written(tmp_path, [*outcomes, on_the_map("odd.tif", 1.0, warnings=["a_word_of_the_future"])])
+    for told in ("saturated", "60 images", CAVEATS["saturated"].meaning, CAVEATS["saturated"].advice, "and 10 more"):
+        assert told in page.text
+    assert "a_word_of_the_future" in page.text
+
+
+@pytest.mark.parametrize(
+    ("square_metres", "told"),
+    [(0.00381, "38.1 cm²"), (4.2, "4.2 m²"), (1204.4, "1,204 m²"), (31_000, "3.10 ha"), (12_345_678, "1,234.57 ha")],
+)
+def test_areas_are_told_in_units_that_people_use(square_metres: float, told: str) -> None:
+    assert area(square_metres) == told
