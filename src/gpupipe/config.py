@@ -221,6 +221,19 @@ class Config(BaseSettings):
             raise DisagreementError(found)
         return self
 
+    def check_folders(self) -> None:
+        """Before an `up`: weights in folders of this machine must be there, where workers run here. Raises ConfigError.
+
+        No mistake of the file itself: a stack whose weights were moved must still be seen, fetched from and deleted.
+        """
+        found = [
+            f"pipelines.{name}.{problem}"
+            for name, pipeline in self.pipelines.items()
+            if self.stack.target == "local" and (problem := weights.missing_folder(pipeline.model.weights))
+        ]
+        if found:
+            raise ConfigError("\n  ".join(["weights are missing on this machine:", *found]))
+
     @classmethod
     def settings_customise_sources(
         cls,

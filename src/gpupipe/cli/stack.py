@@ -17,7 +17,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DeleteData = Annotated[
     list[str] | None,
-    typer.Option("--delete-data", metavar="NAME", help="Allow deleting this bucket or table and all that it holds."),
+    typer.Option(
+        "--delete-data", metavar="NAME", help="Allow deleting this bucket, table or secret, and all it holds."
+    ),
 ]
 
 
@@ -32,6 +34,7 @@ def plan(context: typer.Context, delete_data: DeleteData = None, as_json: Json =
 
     screen = Screen(as_json=as_json)
     with rehearsed(context.obj, screen) as opened:
+        opened.config.check_folders()
         show_plan(screen, plan_up(opened.config, opened.aws, delete_data=tuple(delete_data or ())))
 
 
@@ -56,6 +59,7 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
     from gpupipe.provision import plan_up
     from gpupipe.provision import up as apply
 
+    opened.config.check_folders()
     wanted = plan_up(opened.config, opened.aws, delete_data=delete_data)
     wanted.check_ours()
     if not wanted.is_empty or wanted.kept:
@@ -71,7 +75,7 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
 def down(
     context: typer.Context,
     yes: Yes = False,
-    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep buckets and tables.")] = False,
+    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep buckets, tables and secrets.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete everything of the stack, and prove that nothing is left.
