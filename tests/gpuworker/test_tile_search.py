@@ -22,7 +22,7 @@ from gpuworker.seams import Tile
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag
-from gpuworker.tile_search import Subject, search
+from gpuworker.tile_search import Subject, read, search
 from gpuworker.tiling import SPLITS_AT_MOST
 
 
@@ -156,6 +156,15 @@ class TestSearch:
         assert [len(tiles) for tiles in results if isinstance(tiles, list)] == [2, 2, 2]
         assert len(engine.batches) < 6
 
+    def test_a_tile_that_was_read_before_is_not_read_again(self) -> None:
+        read_windows: list[Window] = []
+        engine, scene = Watched(), Pages(read_windows.append)
+        first = read(Pages(), windows(3)[0], engine, Options())
+        (tiles,) = search([Subject(scene=scene, windows=windows(3), first=first)], Loaded(engine), Options())
+        assert isinstance(tiles, list)
+        assert sorted(tile.window for tile in tiles) == windows(3)
+        assert sorted(read_windows) == windows(3)[1:]
+
     def test_tiles_of_nothing_are_not_looked_at(self) -> None:
         engine = Watched()
         tiles = one_search(engine, Pages(lambda window: "nothing" if window.left % 20 else None), 8)
@@ -246,7 +255,7 @@ class TestFailures:
 
 
 class TestShortMemory:
-    def test_batches_are_halved_and_stay_so(self) -> None:
+    def test_batches_are_halved_where_they_do_not_fit(self) -> None:
         class Small(Watched):
             def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
                 until(lambda: self.prepared >= 8)
@@ -259,13 +268,14 @@ class TestShortMemory:
         assert len(tiles) == 12
         assert set(engine.batches) == {1}
 
-    def test_one_tile_that_does_not_fit_is_told(self) -> None:
+    def test_one_tile_that_does_not_fit_fails_the_image(self) -> None:
         class Full(Watched):
             def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
                 raise MemoryError("no room for one")
 
-        with pytest.raises(MemoryError):
-            one_search(Full(), Pages(), 3)
+        (result,) = search([Subject(scene=Pages(), windows=windows(3))], Loaded(Full()), Options())
+        assert isinstance(result, ItemError)
+        assert result.code == "out_of_memory"
 
 
 class Counting(Watched):
@@ -316,9 +326,3 @@ class TestCrowded:
         (tiles,) = search([self.whole(100_000)], Loaded(Counting(10)), Options())
         assert isinstance(tiles, list)
         assert len(tiles) == 4**SPLITS_AT_MOST
-
-    def test_splits_made_before_count(self) -> None:
-        subject = Subject(scene=Pages(side=100_000), windows=self.whole(100_000).windows, splits=SPLITS_AT_MOST)
-        (tiles,) = search([subject], Loaded(Counting(10)), Options())
-        assert isinstance(tiles, list)
-        assert len(tiles) == 1

@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpuworker.engines import Engine
 from gpuworker.engines.loaded import Loaded
 from gpuworker.images import Image
-from gpuworker.memory import free_cached, is_out_of_memory
 from gpuworker.packed import packed
 from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile
@@ -27,6 +27,16 @@ from gpuworker.tiling import SPLITS_AT_MOST, split
 from gpuworker.turns import let_model_go_first
 
 _THREADS_AT_MOST = 8
+_BYTES_PER_PIXEL = 6
+"""A tile's colours, and what an engine makes of them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ready:
+    """A tile that is ready for the model."""
+
+    image: Image
+    prepared: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +45,20 @@ class Subject:
 
     scene: Scene
     windows: Sequence[Window]
-    splits: int = 0
-    """How often these windows have been split from larger ones already."""
+    first: Ready | None = None
+    """The first window, where it has been read already, so that the model has something to do at once."""
+
+
+def read(scene: Scene, window: Window, engine: Engine, options: Options) -> Ready | None:
+    """A tile as the model wants it; None for one in which nothing means anything. Raises ItemError."""
+    image = scene.read(window)
+    return None if image is None else Ready(image=image, prepared=engine.prepare(image, options))
+
+
+def working_bytes(windows: Sequence[Window], engine: Engine) -> int:
+    """About what the tiles take that are between the steps of a search."""
+    held = min(len(windows), 2 * _between(engine) + engine.batch_size)
+    return held * max(window.height * window.width for window in windows) * _BYTES_PER_PIXEL
 
 
 def search(subjects: Sequence[Subject], loaded: Loaded, options: Options) -> list[list[Tile] | ItemError]:
@@ -63,16 +85,7 @@ class _Task:
 
     subject: int
     window: Window
-    splits: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Ready:
-    """A tile that is ready for the model."""
-
-    task: _Task
-    image: Image
-    prepared: Any
+    splits: int = 0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -88,16 +101,14 @@ class _Search:
 
     def __init__(self, subjects: Sequence[Subject], loaded: Loaded, options: Options, pool: ThreadPoolExecutor) -> None:
         self._subjects, self._loaded, self._options, self._pool = subjects, loaded, options, pool
-        self._batch_limit = loaded.engine.batch_size
-        self._between = 2 * loaded.engine.batch_size + 2
-        """The most tiles that wait before the model, and the most behind it."""
+        self._between = _between(loaded.engine)
         self._outcomes = [_Outcome() for _ in subjects]
         self._waiting = deque(
-            _Task(subject=number, window=window, splits=subject.splits)
+            _Task(subject=number, window=window)
             for number, subject in enumerate(subjects)
             for window in subject.windows
         )
-        self._ahead: deque[tuple[_Task, Future[_Ready | None]]] = deque()
+        self._ahead: deque[tuple[_Task, Future[Ready | None]]] = deque()
         self._behind: deque[tuple[_Task, Future[Tile]]] = deque()
 
     def results(self) -> list[list[Tile] | ItemError]:
@@ -111,11 +122,12 @@ class _Search:
 
     # --- before the model ---
 
-    def _next_batch(self) -> list[_Ready]:
+    def _next_batch(self) -> list[tuple[_Task, Ready]]:
         """The next tile, and those after it that are ready by then."""
-        batch: list[_Ready] = []
+        batch: list[tuple[_Task, Ready]] = []
+        limit = self._loaded.engine.batch_size
         self._read_ahead()
-        while self._ahead and len(batch) < self._batch_limit and (not batch or self._ahead[0][1].done()):
+        while self._ahead and len(batch) < limit and (not batch or self._ahead[0][1].done()):
             task, reading = self._ahead.popleft()
             try:
                 ready = reading.result()
@@ -124,7 +136,7 @@ class _Search:
                 ready = None
             self._read_ahead()
             if ready is not None and self._is_wanted(task):
-                batch.append(ready)
+                batch.append((task, ready))
         return batch
 
     def _read_ahead(self) -> None:
@@ -133,12 +145,11 @@ class _Search:
             if self._is_wanted(task):
                 self._ahead.append((task, self._pool.submit(self._read, task)))
 
-    def _read(self, task: _Task) -> _Ready | None:
-        """None for a tile in which nothing means anything."""
-        image = self._subjects[task.subject].scene.read(task.window)
-        if image is None:
-            return None
-        return _Ready(task=task, image=image, prepared=self._loaded.engine.prepare(image, self._options))
+    def _read(self, task: _Task) -> Ready | None:
+        subject = self._subjects[task.subject]
+        if subject.first is not None and task.window == subject.windows[0]:
+            return subject.first
+        return read(subject.scene, task.window, self._loaded.engine, self._options)
 
     def _is_wanted(self, task: _Task) -> bool:
         return self._outcomes[task.subject].error is None
@@ -149,28 +160,18 @@ class _Search:
 
     # --- the model ---
 
-    def _look_at(self, batch: Sequence[_Ready]) -> None:
-        for ready, found in zip(batch, self._detected(batch), strict=True):
+    def _look_at(self, batch: Sequence[tuple[_Task, Ready]]) -> None:
+        engine = self._loaded.engine
+        detected = self._loaded.detect([ready.prepared for _, ready in batch], self._options)
+        for (task, ready), found in zip(batch, detected, strict=True):
             if isinstance(found, ItemError):
-                self._fail(ready.task, found)
-            elif not self._loaded.engine.is_saturated(found, self._options):
-                self._hand_on(ready, found, is_complete=True)
-            elif parts := self._parts(ready.task):
+                self._fail(task, found)
+            elif not engine.is_saturated(found, self._options):
+                self._hand_on(task, ready, found, is_complete=True)
+            elif parts := self._parts(task):
                 self._waiting.extendleft(reversed(parts))
             else:
-                self._hand_on(ready, found, is_complete=False)
-
-    def _detected(self, batch: Sequence[_Ready]) -> Sequence[Any]:
-        """What was found in each tile; where the memory is short, by ever smaller batches from now on."""
-        try:
-            return self._loaded.detect([ready.prepared for ready in batch], self._options)
-        except Exception as error:
-            if len(batch) == 1 or not is_out_of_memory(error):
-                raise
-        # Not inside `except`, whose traceback would hold the memory.
-        free_cached()
-        half = self._batch_limit = len(batch) // 2
-        return [*self._detected(batch[:half]), *self._detected(batch[half:])]
+                self._hand_on(task, ready, found, is_complete=False)
 
     def _parts(self, task: _Task) -> list[_Task]:
         if task.splits >= SPLITS_AT_MOST:
@@ -180,10 +181,10 @@ class _Search:
 
     # --- behind the model ---
 
-    def _hand_on(self, ready: _Ready, found: Any, *, is_complete: bool) -> None:
+    def _hand_on(self, task: _Task, ready: Ready, found: Any, *, is_complete: bool) -> None:
         while self._behind and (len(self._behind) >= self._between or self._behind[0][1].done()):
             self._take_finished()
-        self._behind.append((ready.task, self._pool.submit(self._finished, ready, found, is_complete)))
+        self._behind.append((task, self._pool.submit(self._finished, task.window, ready, found, is_complete)))
 
     def _take_finished(self) -> None:
         task, finishing = self._behind.popleft()
@@ -192,8 +193,13 @@ class _Search:
         except ItemError as error:
             self._fail(task, error)
 
-    def _finished(self, ready: _Ready, found: Any, is_complete: bool) -> Tile:
-        engine, window = self._loaded.engine, ready.task.window
+    def _finished(self, window: Window, ready: Ready, found: Any, is_complete: bool) -> Tile:
+        engine = self._loaded.engine
         here = engine.finish(found, ready.image, self._options)
         pieces = packed([one.moved(x=window.left, y=window.top) for one in here])
         return Tile(window=window, found=thinned(pieces, engine, self._options), is_complete=is_complete)
+
+
+def _between(engine: Engine) -> int:
+    """The most tiles that wait before the model, and the most behind it."""
+    return 2 * engine.batch_size + 2

@@ -23,6 +23,12 @@ def tiles_of(scene: Scene, options: Options) -> tuple[Window, ...]:
     return tuple(grid(scene.height, scene.width, side=side, overlap=options.tile_overlap))
 
 
+def closer(scene: Scene, options: Options) -> tuple[Window, ...]:
+    """The windows for an image that is too large for the memory in one piece; none for one that is small."""
+    windows = tuple(grid(scene.height, scene.width, side=DEFAULT_TILE_PX, overlap=options.tile_overlap))
+    return windows if len(windows) > 1 else ()
+
+
 def whole_of(scene: Scene) -> Window:
     return Window(top=0, left=0, height=scene.height, width=scene.width)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gpuworker import coco
-from gpuworker.engines import ENGINES
+from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
 from gpuworker.models import Models
 from gpuworker.opening import bytes_to_open, open_scene
@@ -22,8 +22,8 @@ from gpuworker.segment_options import Options
 from gpuworker.segment_results import encoded
 from gpuworker.selection import selected, suppressed, thinned
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
-from gpuworker.tile_search import Subject, search
-from gpuworker.tiling import split, tiles_of, whole_of
+from gpuworker.tile_search import Ready, Subject, read, search, working_bytes
+from gpuworker.tiling import closer, split, tiles_of, whole_of
 
 SATURATED = "saturated"
 """The warning that a model had no room for all that is in an image, or in some tile of it."""
@@ -37,9 +37,14 @@ class _Opened:
     """One input between decoding and the model."""
 
     scene: Scene
-    tiles: Sequence[Window]
-    prepared: Any
-    """What the engine takes, of an image that it looks at whole; None of one that it looks at by tiles."""
+    windows: Sequence[Window]
+    """One for an image that is looked at whole."""
+    first: Ready | None
+    """The first of them; None where nothing in it means anything."""
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.windows) == 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,12 +120,15 @@ class Segment:
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
         self._engines.names(chosen)
-        scene = open_scene(data, chosen, name=source.file_name, enough_px=self._enough_px(chosen), boxes=_boxes(source))
-        tiles = tiles_of(scene, chosen)
         engine = self._engines.of(chosen).engine
-        prepared = engine.prepare(scene.whole(), chosen.searched()) if len(tiles) == 1 else None
-        opened = _Opened(scene=scene, tiles=tiles, prepared=prepared)
-        return Decoded(source=source, payload=opened, cost_bytes=_cost_bytes(scene, chosen), units=len(tiles))
+        boxes = _boxes(source)
+        _require_something_to_look_for(engine, chosen, boxes)
+        scene = open_scene(data, chosen, name=source.file_name, enough_px=self._enough_px(chosen), boxes=boxes)
+        windows = tiles_of(scene, chosen)
+        first = _first(scene, windows, engine, chosen.searched())
+        cost_bytes = _cost_bytes(scene, chosen) + (working_bytes(windows, engine) if len(windows) > 1 else 0)
+        opened = _Opened(scene=scene, windows=windows, first=first)
+        return Decoded(source=source, payload=opened, cost_bytes=cost_bytes, units=len(windows))
 
     def _enough_px(self, options: Options) -> int | None:
         """For images that are looked at whole; those that are looked at by tiles are had in all their pixels."""
@@ -131,25 +139,26 @@ class Segment:
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[_Result]:
         searched = Options.of(options).searched()
         opened: list[_Opened] = [one.payload for one in batch]
-        results = self._looked_at_whole([one for one in opened if one.prepared is not None], searched)
-        subjects = {one: Subject(scene=one.scene, windows=one.tiles) for one in opened if one.prepared is None} | {
-            one: Subject(scene=one.scene, windows=parts, splits=1)
+        results = self._looked_at_whole([one for one in opened if one.is_whole], searched)
+        subjects = {
+            one: Subject(scene=one.scene, windows=one.windows, first=one.first) for one in opened if not one.is_whole
+        } | {
+            one: Subject(scene=one.scene, windows=windows)
             for one, result in results.items()
-            if isinstance(result, _Whole)
-            and not result.is_complete
-            and (parts := split(whole_of(one.scene), overlap=searched.tile_overlap))
+            if (windows := _windows_after(result, one.scene, searched))
         }
         results |= self._searched(subjects, searched)
         return [results[one] for one in opened]
 
     def _looked_at_whole(self, opened: Sequence[_Opened], options: Options) -> dict[_Opened, _Result]:
         loaded = self._engines.of(options)
+        detected = loaded.detect([one.first.prepared for one in opened if one.first is not None], options)
         results: dict[_Opened, _Result] = {}
-        for start in range(0, len(opened), loaded.engine.batch_size):
-            batch = opened[start : start + loaded.engine.batch_size]
-            for one, found in zip(batch, loaded.detect([one.prepared for one in batch], options), strict=True):
-                is_complete = isinstance(found, ItemError) or not loaded.engine.is_saturated(found, options)
-                results[one] = found if isinstance(found, ItemError) else _Whole(found=found, is_complete=is_complete)
+        for one, found in zip(opened, detected, strict=True):
+            if isinstance(found, ItemError):
+                results[one] = found
+            else:
+                results[one] = _Whole(found=found, is_complete=not loaded.engine.is_saturated(found, options))
         return results
 
     def _searched(self, subjects: Mapping[_Opened, Subject], options: Options) -> dict[_Opened, _Result]:
@@ -186,6 +195,30 @@ class Segment:
         searched = options.searched()
         engine = self._engines.of(searched).engine
         return thinned(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
+
+
+def _first(scene: Scene, windows: Sequence[Window], engine: Engine, options: Options) -> Ready | None:
+    if len(windows) > 1:
+        return read(scene, windows[0], engine, options)
+    image = scene.whole()
+    return Ready(image=image, prepared=engine.prepare(image, options))
+
+
+def _windows_after(result: _Result, scene: Scene, options: Options) -> Sequence[Window]:
+    """Where to look closer at an image that the model has looked at whole."""
+    if isinstance(result, ItemError):
+        return closer(scene, options) if result.code == "out_of_memory" else ()
+    if isinstance(result, _Whole) and not result.is_complete:
+        return split(whole_of(scene), overlap=options.tile_overlap)
+    return ()
+
+
+def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequence[BoxPrompt]) -> None:
+    """A tile without a prompt may be a part of an image with one; an image may not. Raises ItemError."""
+    if engine.takes_boxes and not options.prompts and not any(box.is_positive for box in boxes):
+        raise ItemError(
+            "unsupported", "there is nothing to look for: name prompts, or draw boxes in a sidecar (see --prompt)"
+        )
 
 
 def _boxes(source: Source) -> tuple[BoxPrompt, ...]:
