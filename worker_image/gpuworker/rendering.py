@@ -16,6 +16,7 @@ from gpuworker.window import Window
 SAMPLED_VALUES = 1_000_000
 """About so many values of a band tell its range; of a smaller image every one does."""
 _ROWS_AT_ONCE = 256
+_TABLE_VALUES = 1 << 16
 
 Range = tuple[float, float] | None
 """The values that become 0 and 255, never equal; None where samples are bytes already."""
@@ -143,14 +144,26 @@ def stretched(
     return _as_bytes(band, valid, its_range)
 
 
-@np.errstate(all="ignore")
 def _as_bytes(band: NDArray[Any], valid: NDArray[np.bool_] | None, its_range: Range) -> NDArray[np.uint8]:
     if band.dtype == np.bool_:
         return band.astype(np.uint8) * np.uint8(255)
     if its_range is None:
         return band
+    if band.dtype.kind not in "ui" or band.itemsize > 2 or band.size < _TABLE_VALUES:
+        return _scaled(band.real if band.dtype.kind == "c" else band, valid, its_range)
+    # Every value there can be is scaled once: four times as fast.
+    values = np.arange(1 << 8 * band.itemsize, dtype=f"u{band.itemsize}")
+    table = _scaled(values.view(band.dtype.newbyteorder("="))[None], None, its_range)[0]
+    native = band.astype(band.dtype.newbyteorder("="), copy=False)
+    out: NDArray[np.uint8] = table[native.view(values.dtype)]
+    if valid is not None:
+        out[~valid] = 0
+    return out
+
+
+@np.errstate(all="ignore")
+def _scaled(band: NDArray[Any], valid: NDArray[np.bool_] | None, its_range: tuple[float, float]) -> NDArray[np.uint8]:
     low, high = its_range
-    band = band.real if band.dtype.kind == "c" else band
     out = np.empty(band.shape, np.uint8)
     for top in range(0, band.shape[0], _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
