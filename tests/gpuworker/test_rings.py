@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +68,23 @@ class TestParts:
                 assert len({tuple(corner) for corner in ring.tolist()}) == len(ring)
 
 
+def test_an_outline_takes_the_memory_of_its_length_and_not_of_its_area() -> None:
+    # given a field of 16 million pixels with a pond in it, and a yard beside it
+    mask = np.ones((4000, 4000), np.bool_)
+    mask[1500:1600, 1500:1600] = False
+    mask[:, 3900] = False
+    # when
+    tracemalloc.start()
+    try:
+        field, yard = found(mask)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # then
+    assert (len(field.holes), len(yard.holes)) == (1, 0)
+    assert peak_bytes < mask.nbytes
+
+
 @settings(max_examples=150, deadline=None)
 @given(mask=MASKS)
 def test_any_mask_comes_back_from_its_rings(mask: NDArray[np.bool_]) -> None:
@@ -84,3 +104,16 @@ def test_any_mask_comes_back_from_its_rings(mask: NDArray[np.bool_]) -> None:
         assert all(is_valid_geom(geometry(part)) for part in all_parts)
         burnt = rasterize([geometry(part) for part in all_parts], out_shape=mask.shape)
         assert np.array_equal(burnt.astype(bool), mask)
+    # and each part is a part of its own: its holes lie in it, and no pixel is in two
+    assert sum(int(rasterize([geometry(part)], out_shape=mask.shape).sum()) for part in all_parts) == mask.sum()
+
+
+def test_noise_with_hundreds_of_parts_and_holes_comes_back() -> None:
+    mask = np.random.default_rng(5).random((120, 120)) < 0.6
+    all_parts = found(mask)
+    assert len(all_parts) == cv2.connectedComponents(mask.view(np.uint8), connectivity=4)[0] - 1
+    assert sum(len(part.holes) for part in all_parts) > 100
+    for part in all_parts:
+        burnt = rasterize([geometry(part)], out_shape=mask.shape)
+        assert twice_area(part.outer) - sum(map(twice_area, part.holes)) == 2 * int(burnt.sum())
+        assert mask[burnt == 1].all()
