@@ -64,8 +64,11 @@ def test_help_shows_the_example(types: Types, words: tuple[str, ...]) -> None:
 
 
 def test_commands_come_in_the_order_in_which_a_person_meets_them() -> None:
-    stack, jobs = "demo init plan up status down", "submit watch fetch evaluate run jobs invoke cancel retry logs start stop"
-    assert list(ROOT.commands) == f"{stack} {jobs} dlq config local".split()
+    stack, jobs = (
+        "demo init plan up status down",
+        "submit watch fetch evaluate run jobs invoke cancel retry logs start stop",
+    )
+    assert list(ROOT.commands) == f"{stack} {jobs} dlq config secrets local".split()
 
 
 @pytest.mark.parametrize("words", [w for w in ALL if w[0] not in ("local",)], ids=" ".join)

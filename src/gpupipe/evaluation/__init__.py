@@ -58,10 +58,11 @@ def _loaded(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("gpupipe"):
+        library = (error.name or "").partition(".")[0]
+        if library == "gpupipe":
             raise
         raise GpupipeError(
-            f"evaluate needs {error.name}, which this installation lacks.",
+            f"evaluate needs {library}, which this installation lacks.",
             hint="Install it with: pip install 'gpupipe[evaluate]'",
         ) from error
 
