@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gpuworker.models import Models
 from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
 
@@ -25,7 +26,12 @@ class FakeTask:
         """What each call of `run` was given, by output name."""
         self.decoding = self.decoding_at_most = 0
 
+    def use_models(self, models: Models) -> None:
+        self.models = models
+
     def load(self, device: str, options: Mapping[str, Any]) -> None:
+        if options.get("needs_weights"):
+            _tell(options, f"load {(self.models.folder() / 'config.json').read_text()}")
         if options.get("cannot_load"):
             raise RuntimeError("there is no such model")
         time.sleep(options.get("load_s", 0))
@@ -42,7 +48,8 @@ class FakeTask:
         time.sleep(options.get("decode_s", 0))
         _deed(words[0], self, options)
         cost = int(words[1]) if words[0] == "large" else 1000
-        return Decoded(source=source, payload=words[0], cost_bytes=cost)
+        units = int(words[1]) if words[0] == "worth" else 1
+        return Decoded(source=source, payload=words[0], cost_bytes=cost, units=units)
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
         self.batches.append([item.source.output for item in batch])

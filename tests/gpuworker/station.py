@@ -33,12 +33,14 @@ from gpuworker.journal import Journal
 from gpuworker.ledger import JobRecord, JobState, Ledger, ShardRecord
 from gpuworker.log import Log
 from gpuworker.runner import Workshop
+from gpuworker.spool import Spool
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
 PIPELINE, PROJECT = "segment", "field7"
+FAKE_TASK = "tests.gpuworker.fake_task:FakeTask"
 
 
 class Lines:
@@ -105,9 +107,16 @@ class Station:
         self._journals = [Journal(self.folder / "journal")]
         return self._journals[0]
 
-    def isolator(self, *, item_timeout_s: float = 20.0, memory_limit_bytes: int = 1 << 30, **options: Any) -> Isolator:
+    def isolator(
+        self,
+        *,
+        item_timeout_s: float = 20.0,
+        memory_limit_bytes: int = 1 << 30,
+        task: str = FAKE_TASK,
+        **options: Any,
+    ) -> Isolator:
         settings = ChildSettings(
-            task="tests.gpuworker.fake_task:FakeTask",
+            task=task,
             device="cpu",
             options=options,
             memory_limit_bytes=memory_limit_bytes,
@@ -127,15 +136,18 @@ class Station:
         storage: Storage | None = None,
         item_timeout_s: float = 20.0,
         budget: ByteBudget | None = None,
+        spool: Spool | None = None,
+        isolated: str = FAKE_TASK,
     ) -> Stream:
         stream = Stream(
             task,
             storage or self.storage,
             journal=journal,
-            isolator=self.isolator(item_timeout_s=item_timeout_s),
+            isolator=self.isolator(item_timeout_s=item_timeout_s, task=isolated),
             log=self.log,
             item_timeout_s=item_timeout_s,
             budget=budget or ByteBudget(10_000_000),
+            spool=spool,
             cores=2,
         )
         self._streams.append(stream)

@@ -75,6 +75,14 @@ def test_item_that_never_ends_is_ended(bench: Bench) -> None:
     assert code_of(isolator, "hang") == "timeout"
 
 
+def test_the_limit_of_time_grows_with_what_an_item_is_worth(bench: Bench) -> None:
+    isolator = bench.isolator(item_timeout_s=0.6)
+    isolator.run(b"first", SOURCE, {})
+    assert code_of(isolator, "tree", sleep_s=1.2) == "timeout"
+    isolator.run(b"first", SOURCE, {})
+    assert isolator.run(b"worth 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
+
+
 def test_item_that_takes_too_much_memory_is_ended(bench: Bench) -> None:
     isolator = bench.isolator(memory_limit_bytes=400_000_000)
     assert code_of(isolator, "hog") == "out_of_memory"

@@ -3,13 +3,14 @@ import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from tests.gpuworker.station import Station
 
-from gpuworker.storage import RefusedError, Storage, StorageError, endpoint_of
+from gpuworker.storage import RANGE_BYTES, RefusedError, Storage, StorageError, endpoint_of
 from gpuworker.tasks import ItemError
 
 ODD_NAMES = [
@@ -102,6 +103,45 @@ def test_large_object_goes_in_parts_and_comes_in_ranges(station: Station) -> Non
     artifact = station.storage.put("large", data)
     assert artifact.sha256 == hashlib.sha256(data).hexdigest()
     assert station.storage.get("large", size=len(data)).data == data
+
+
+class TestIntoAFile:
+    def test_ranges_come_together_as_the_object(self, station: Station, tmp_path: Path) -> None:
+        data = os.urandom(2 * RANGE_BYTES + 12_345)
+        written = station.storage.put("large", data)
+        pins = {"etag": station.storage.get("large").etag, "version_id": written.version_id}
+        station.storage.get_file("large", tmp_path / "file", **pins, size=len(data))
+        assert (tmp_path / "file").read_bytes() == data
+
+    @pytest.mark.parametrize("key", ["small", "odd//small"])
+    def test_a_small_one_by_any_name(self, station: Station, tmp_path: Path, key: str) -> None:
+        station.storage.put(key, b"bytes")
+        station.storage.get_file(key, tmp_path / "file", size=5)
+        assert (tmp_path / "file").read_bytes() == b"bytes"
+
+    @pytest.mark.parametrize("key", ["k", "odd//k"])
+    def test_missing_and_replaced_inputs_fail_as_they_do_in_memory(
+        self, station: Station, tmp_path: Path, key: str
+    ) -> None:
+        station.storage.put(key, b"bytes")
+        for asked, pinned, size, code in [
+            (key, "0" * 32, 5, "changed"),
+            (key, "", 9, "changed"),
+            ("no", "", 5, "not_found"),
+        ]:
+            with pytest.raises(ItemError) as caught:
+                station.storage.get_file(asked, tmp_path / "file", etag=pinned, size=size)
+            assert caught.value.code == code
+
+    def test_an_unreachable_bucket_is_no_fault_of_the_item(
+        self, answering: tuple[str, list[dict[str, str]], dict[str, Any]], tmp_path: Path
+    ) -> None:
+        endpoint, _, told = answering
+        told["status"] = 500
+        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+        storage = Storage("b", region="us-east-1", session=session, endpoint=endpoint, retry_for_s=0.1)
+        with pytest.raises(StorageError, match="could not read k"):
+            storage.get_file("k", tmp_path / "file", size=5)
 
 
 def test_unreachable_bucket_is_no_fault_of_the_item(station: Station) -> None:

@@ -12,15 +12,17 @@ from gpuworker.tasks import ItemError
 SPOOL_FROM_BYTES = 256 * 1024**2
 """Smaller inputs are held in memory, which is faster."""
 _SHARE_OF_FREE_DISK = 0.8
+_SUFFIX = ".spooled"
 
 
 class Spool:
     """A folder of its own in the work folder, which no other process uses (the journal's lock sees to that)."""
 
-    def __init__(self, folder: Path, *, limit_bytes: int | None = None) -> None:
+    def __init__(self, folder: Path, *, from_bytes: int = SPOOL_FROM_BYTES, limit_bytes: int | None = None) -> None:
         """What a process that was killed has left in it is removed. `limit_bytes`: of all files together."""
+        self.from_bytes = from_bytes
         folder.mkdir(parents=True, exist_ok=True)
-        for left_behind in folder.iterdir():
+        for left_behind in folder.glob(f"*{_SUFFIX}"):
             left_behind.unlink()
         self._folder = folder
         self._numbers = itertools.count(1)
@@ -36,7 +38,7 @@ class Spool:
                 f"the file has {size_bytes:,} bytes; the worker's disk has room for {self.limit_bytes:,}. "
                 "The pipeline's compute.volume_gb makes it larger",
             )
-        return Spooled(self._folder / f"{next(self._numbers)}", self._room.admit(size_bytes))
+        return Spooled(self._folder / f"{next(self._numbers)}{_SUFFIX}", self._room.admit(size_bytes))
 
     def close(self) -> None:
         """Let nobody wait for room any more: whoever waits or comes raises BudgetClosed."""

@@ -22,7 +22,7 @@ from gpuworker.isolate import Isolator
 from gpuworker.journal import Journal
 from gpuworker.log import Log
 from gpuworker.memory import budget_bytes
-from gpuworker.spool import SPOOL_FROM_BYTES, Spool
+from gpuworker.spool import Spool
 from gpuworker.storage import RANGE_BYTES, Storage
 from gpuworker.tasks import Encoded, ItemError, Task
 from gpuworker.turns import let_model_go_first
@@ -64,7 +64,6 @@ class Stream:
         self._watch = Watch(journal, item_timeout_s=item_timeout_s)
         self._frame = Frame(self._watch, log, cores=cores or os.cpu_count() or 1)
         self.budget = budget or ByteBudget(budget_bytes())
-        self.spool_from_bytes = SPOOL_FROM_BYTES
         self.stuck = ""
         """Why this process cannot go on (the model does not return) and has to end; "" while all is well."""
         self._spool = spool if getattr(task, "takes_files", False) else None
@@ -144,7 +143,7 @@ class Stream:
     def _download(self, passage: Passage) -> bytes | Path:
         item = passage.item
         self._frame.require_wanted(passage)
-        if self._spool is not None and passage.feed.gives_files and item.size > self.spool_from_bytes:
+        if self._spool is not None and passage.feed.gives_files and item.size > self._spool.from_bytes:
             passage.spooled = self._spool.reserve(item.size)
         passage.reservation = self.budget.admit(min(item.size, RANGE_BYTES) if passage.spooled else item.size)
         self._frame.require_wanted(passage)
