@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +12,14 @@ import torch
 
 from gpuworker.contract import ModelSource
 from gpuworker.engines import Engine
+from gpuworker.engines.sam3.compiling import CompiledLater, compiled_name
 from gpuworker.engines.sam3.detection import Detection, by_picture, nothing
 from gpuworker.engines.sam3.masks import placed
-from gpuworker.engines.sam3.network import Box, Network, Question
+from gpuworker.engines.sam3.memory import measured
+from gpuworker.engines.sam3.network import Answers, Box, Network, Question
 from gpuworker.engines.sam3.numbers import number_format
 from gpuworker.engines.sam3.resize import squeezed
-from gpuworker.engines.sam3.transfer import to_device
+from gpuworker.engines.sam3.transfer import behind, mark, to_device
 from gpuworker.engines.sam3.weights import identity
 from gpuworker.images import BoxPrompt, Image
 from gpuworker.masks import Instance
@@ -26,6 +29,8 @@ from gpuworker.tasks import ItemError
 
 VISUAL = "visual"
 """What SAM3 is told, and instances are called, where examples are drawn and nothing is named."""
+BATCH_WAIT_S = 0.05
+"""Half a batch's time on the fastest GPUs; the other thread's batch is computed meanwhile."""
 SATURATED_FROM = 0.8
 """Of the model's queries: where more name instances, some instances probably found no query."""
 
@@ -50,6 +55,9 @@ class Sam3(Engine):
         self._models: Models = FolderModels(ModelSource())
         self._network: Network | None = None
         self._exact: Network | None = None
+        self._later: CompiledLater | None = None
+        self._launching = threading.Lock()
+        """Held while work is given to the device, not while it is waited for: batches are queued whole and in order."""
 
     def use_models(self, models: Models) -> None:
         self._models = models
@@ -60,7 +68,28 @@ class Sam3(Engine):
         if device != "cpu":
             # What is left to the processor is done by many threads at once; a pool of threads in each call would fight.
             torch.set_num_threads(1)
-        self.batch_size = 1 if self._network.device == "cpu" else 8
+        if torch.device(device).type == "cuda":
+            self._use_gpu_well(self._network)
+
+    def _use_gpu_well(self, network: Network) -> None:
+        """As many pictures at once as fit; a batch in the GPU's queue while the one before is still computed."""
+        self.infer_threads, self.batch_wait_s = 2, BATCH_WAIT_S
+        with torch.inference_mode():
+            self.batch_size, seconds_each = measured(network.tried, network.device)
+        self.questions_at_once = self.batch_size
+        self._later = CompiledLater(
+            network.encoder,
+            lambda: network.blank(self.batch_size),
+            name=compiled_name(network.device, network.number_format, self.batch_size, shape=network.shape),
+            batch_size=self.batch_size,
+            seconds_each=seconds_each,
+            models=self._models,
+        )
+        network.encoder = self._later
+
+    def expect(self, items: int) -> None:
+        if self._later is not None:
+            self._later.expect(items)
 
     @property
     def network(self) -> Network:
@@ -87,35 +116,53 @@ class Sam3(Engine):
         return Prepared(pixels=squeezed(image.rgb), boxes=boxes)
 
     def detect(self, prepared: Sequence[Prepared], options: Options) -> Sequence[Detection | ItemError]:
+        return self._detected(prepared, options, questions_at_once=self.questions_at_once)
+
+    def detect_frugally(self, prepared: Prepared, options: Options) -> Detection | ItemError:
+        """One prompt at a time."""
+        [found] = self._detected([prepared], options, questions_at_once=1)
+        return found
+
+    def _detected(
+        self, prepared: Sequence[Prepared], options: Options, *, questions_at_once: int
+    ) -> Sequence[Detection | ItemError]:
         with torch.inference_mode():
-            found = self._found(self.network, prepared, options)
+            found = self._found(self.network, prepared, options, questions_at_once)
             again = [i for i, one in enumerate(found) if one is None]
             if again and self.network.number_format != torch.float32:
-                exact = self._found(self._exact_network(), [prepared[i] for i in again], options)
+                exact = self._found(self._exact_network(), [prepared[i] for i in again], options, 1)
                 for i, one in zip(again, exact, strict=True):
                     found[i] = one
         return [one if one is not None else _not_finite() for one in found]
 
     def _exact_network(self) -> Network:
         """The same in float32, for pictures that overflow the fast format; loaded when the first one does."""
-        if self._exact is None:
-            self._exact = Network(self._models.folder(), device=self.network.device, number_format=torch.float32)
-        return self._exact
+        with self._launching:
+            if self._exact is None:
+                self._exact = Network(self._models.folder(), device=self.network.device, number_format=torch.float32)
+            return self._exact
 
-    def _found(self, network: Network, prepared: Sequence[Prepared], options: Options) -> list[Detection | None]:
+    def _found(
+        self, network: Network, prepared: Sequence[Prepared], options: Options, questions_at_once: int
+    ) -> list[Detection | None]:
         """None for a picture whose answers are not all finite numbers."""
         questions = [one for i, picture in enumerate(prepared) for one in _questions(i, picture, options)]
-        batches = self._batches(questions)
+        batches = _batches(questions, questions_at_once)
         if not batches:
             return [nothing()] * len(prepared)
-        seen = network.seen(to_device([one.pixels for one in prepared], network.device))
-        answers = [network.answers(seen, batch) for batch in batches]
-        return by_picture(len(prepared), batches, answers)
-
-    def _batches(self, questions: Sequence[Question]) -> list[Sequence[Question]]:
-        kinds = ([one for one in questions if not one.boxes], [one for one in questions if one.boxes])
-        size = self.questions_at_once
-        return [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
+        pixels = to_device([one.pixels for one in prepared], network.device)
+        answers: list[Answers] = []
+        with self._launching:
+            seen = network.seen(pixels)
+            asked, moment = network.asked(seen, batches[0]), mark(network.device)
+            for batch in batches[1:]:  # the device is given the next questions before the last ones are waited for
+                following, later = network.asked(seen, batch), mark(network.device)
+                with behind(moment, network.device):
+                    answers.append(asked.kept())
+                asked, moment = following, later
+        with behind(moment, network.device):
+            answers.append(asked.kept())
+            return by_picture(len(prepared), batches, answers)
 
     def finish(self, found: Detection, image: Image, options: Options) -> list[Instance]:
         order = torch.argsort(found.scores, descending=True, stable=True).tolist()
@@ -123,6 +170,12 @@ class Sam3(Engine):
 
     def is_saturated(self, found: Detection, options: Options) -> bool:
         return found.most_of_a_prompt > SATURATED_FROM * self.network.queries
+
+
+def _batches(questions: Sequence[Question], at_once: int) -> list[Sequence[Question]]:
+    """Those with boxes apart: they take another path through the model."""
+    kinds = ([one for one in questions if not one.boxes], [one for one in questions if one.boxes])
+    return [kind[start : start + at_once] for kind in kinds for start in range(0, len(kind), at_once)]
 
 
 def _not_finite() -> ItemError:

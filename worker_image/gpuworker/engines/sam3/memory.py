@@ -33,6 +33,18 @@ def fitting(free_bytes: int, one: Trial, more: Trial, *, at_most: int = AT_MOST)
     return batch
 
 
+def measured(run: Callable[[int], object], device: str) -> tuple[int, float]:
+    """The batch that fits beside what is in memory now, and the seconds that a picture takes.
+
+    Where not even the trial fits, the batch is 1: what fails then is an item, by its code.
+    """
+    try:
+        one, two = trial(run, 1, device), trial(run, 2, device)
+    except torch.OutOfMemoryError:
+        return 1, 0.0
+    return fitting(free_bytes(device), one, two), two.seconds / 2
+
+
 def free_bytes(device: str) -> int:
     """What the driver has to give, and what torch holds without using it."""
     free, _ = torch.cuda.mem_get_info(device)

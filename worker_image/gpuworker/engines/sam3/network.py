@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,9 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-from gpuworker.engines.sam3.resize import normalised
+from gpuworker.engines.sam3.resize import SIDE_PX, normalised
 from gpuworker.engines.sam3.text import Texts
-from gpuworker.engines.sam3.transfer import small
+from gpuworker.engines.sam3.transfer import held, small
 from gpuworker.engines.sam3.weights import load_model, load_tokenizer
 
 _PADDING_LABEL = -10
@@ -56,6 +58,7 @@ class Asked:
 
     def kept(self) -> Answers:
         """Waits for how many queries pass, which decides how much memory the rest takes."""
+        held(self.scores, self.thresholds, self.masks)
         question, query = torch.nonzero(self.scores >= self.thresholds, as_tuple=True)
         finite = [torch.isfinite(part).flatten(1).all(1) for part in (self.scores, self.masks)]
         return Answers(
@@ -85,15 +88,30 @@ class Network:
 
     def __init__(self, folder: Path, *, device: str, number_format: torch.dtype) -> None:
         self.device, self.number_format = device, number_format
-        self._model = load_model(folder, device=device, number_format=number_format)
-        self._texts = Texts(self._model, load_tokenizer(folder))
-        self.encoder: Callable[[torch.Tensor], Any] = self._model.vision_encoder
+        self.model = load_model(folder, device=device, number_format=number_format)
+        self._texts = Texts(self.model, load_tokenizer(folder))
+        self.encoder: Callable[[torch.Tensor], Any] = self.model.vision_encoder
         """Normalised pixels -> Sam3VisionEncoderOutput; may be replaced by the same, compiled."""
 
     @property
     def queries(self) -> int:
         """The most instances it can name to one question."""
-        return int(self._model.config.detr_decoder_config.num_queries)
+        return int(self.model.config.detr_decoder_config.num_queries)
+
+    @property
+    def shape(self) -> str:
+        """What of the configuration compiled code depends on, in a few digits; weights are not in it."""
+        text = json.dumps(self._model.config.vision_config.to_dict(), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def blank(self, pictures: int) -> torch.Tensor:
+        """So many grey pictures as the vision encoder takes them."""
+        return torch.zeros((pictures, 3, SIDE_PX, SIDE_PX), dtype=self.number_format, device=self.device)
+
+    def tried(self, pictures: int) -> None:
+        """Ask one thing of so many grey pictures, to see what that takes."""
+        asked = [Question(picture=i, category_id=1, text="tree", boxes=(), threshold=0.5) for i in range(pictures)]
+        self.asked(self.encoder(self.blank(pictures)), asked)
 
     def seen(self, pixels: torch.Tensor) -> Any:
         """What the vision encoder makes of pictures×3×1008×1008 bytes on the device."""
@@ -105,7 +123,7 @@ class Network:
         A question with boxes takes another path through the model, so one without must not share its batch.
         """
         texts = self._texts.encoded([one.text for one in questions])
-        output = self._model(
+        output = self.model(
             vision_embeds=_expanded(seen, [one.picture for one in questions], self.device),
             text_embeds=BaseModelOutputWithPooling(pooler_output=texts.features),
             attention_mask=texts.mask,

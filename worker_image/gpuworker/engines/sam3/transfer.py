@@ -52,7 +52,7 @@ def mark(device: str) -> Any:
 def behind(moment: Any, device: str) -> Iterator[None]:
     """What is queued in the block runs after `moment` and beside what the model's stream was given since.
 
-    Hold on to the tensors it reads until `to_host` has returned.
+    What it reads of the model's has to be `held` in it.
     """
     if moment is None:
         yield
@@ -61,6 +61,13 @@ def behind(moment: Any, device: str) -> Iterator[None]:
     down.wait_event(moment)
     with torch.cuda.stream(down):
         yield
+
+
+def held(*parts: torch.Tensor) -> None:
+    """Let the memory of `parts` go to nobody before what is queued now has read it, whoever drops them when."""
+    for part in parts:
+        if part.is_cuda:
+            part.record_stream(torch.cuda.current_stream(part.device))
 
 
 def to_host(parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
