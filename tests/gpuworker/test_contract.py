@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,13 @@ def a_result() -> ShardResult:
         items=(item,),
         failures=(failure,),
     )
+
+
+def test_a_result_tells_what_made_it_and_why_where_that_was_chosen() -> None:
+    chosen = {"name": "nanodet", "chosen": "there is no GPU"}
+    assert a_result().made_by == "nanodet"
+    assert replace(a_result(), engine=chosen).made_by == "nanodet: there is no GPU"
+    assert replace(a_result(), engine={}).made_by == ""
 
 
 def test_a_result_survives_gzip_and_equal_results_are_equal_bytes() -> None:

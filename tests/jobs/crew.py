@@ -147,6 +147,7 @@ class Crew:
             counts={"annotations": 3 * len(result.items)} if result.items else {},
             seconds=result.timings,
             machine=result.machine,
+            engine=result.made_by,
         )
         self.ledger.finish_if_complete(result.job)
 

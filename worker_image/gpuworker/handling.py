@@ -68,7 +68,7 @@ class Handling:
             return None
         self._delivery.delete()
         done, failed = len(result.items), len(result.failures)
-        self._log.info("shard_done", done=done, failed=failed, seconds=result.timings)
+        self._log.info("shard_done", done=done, failed=failed, engine=result.made_by, seconds=result.timings)
         return result
 
     def _read_shard(self) -> Shard:

@@ -174,6 +174,7 @@ def _recorded(result: ShardResult, workshop: Workshop) -> ShardResult:
         counts=_sums(item.counts for item in result.items),
         seconds=result.timings,
         machine=result.machine,
+        engine=result.made_by,
     )
     if written:
         ledger.finish_if_complete(result.job)

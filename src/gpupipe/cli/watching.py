@@ -58,14 +58,18 @@ class _Plain:
         self._screen, self._is_local = screen, is_local
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
+        self._engines: tuple[str, ...] = ()
 
     def show(self, view: JobView) -> None:
         endpoint = "" if view.is_over else endpoint_text(view.guard.get("endpoint"))
-        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines), endpoint)
+        engines = view.totals.engines
+        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines), endpoint, engines)
         if kind != self._told or now - self._told_at >= EVERY_S:
             self._told, self._told_at = kind, now
             at_work = [endpoint] if endpoint else map(_machine, view.machines)
-            told = [_counts(view), _pace(view), *at_work, _cost(view, self._is_local)]
+            new = f"engine {' and '.join(engines)}" if engines != self._engines else ""
+            self._engines = engines
+            told = [_counts(view), _pace(view), new, *at_work, _cost(view, self._is_local)]
             text = "; ".join(part for part in [*told, *view.waiting] if part)
             self._screen.say(f"{view.job.job}: {view.job.state}; {text}")
 
@@ -122,6 +126,7 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     found = view.totals.counts.get("annotations", 0)
     rows = [("pace", _pace(view) or "not known yet")]
     rows += [("found", plural(found, *finds_of(view.job.task)))] * bool(found)
+    rows += [("engine", "\n".join(view.totals.engines))] * bool(view.totals.engines)
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
     rows += [("warnings", "\n".join(view.warnings))] * bool(view.warnings)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
@@ -248,6 +253,7 @@ def document(view: JobView) -> dict[str, Any]:
         "outstanding": totals.outstanding,
         "in_progress": totals.progressed,
         "counts": dict(totals.counts),
+        "engines": list(totals.engines),
         "shards": totals.shards,
         "shards_open": totals.shards_open,
         "items_per_s": round(view.items_per_s or 0.0, 3),

@@ -33,5 +33,11 @@ def count_commit(around: Surroundings, shard: ShardRecord) -> bool:
         counts.update(item.counts)
     done, failed = len(result.items), len(result.failures)
     return around.ledger.commit_shard(
-        *place, done=done, failed=failed, counts=counts, seconds=result.timings, machine=result.machine
+        *place,
+        done=done,
+        failed=failed,
+        counts=counts,
+        seconds=result.timings,
+        machine=result.machine,
+        engine=result.made_by,
     )

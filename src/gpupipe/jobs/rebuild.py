@@ -181,6 +181,7 @@ class _Rebuilding:
             counts=_counts(result),
             seconds=result.timings,
             machine=result.machine,
+            engine=result.made_by,
         )
 
     # --- the job ---

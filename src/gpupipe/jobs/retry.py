@@ -163,6 +163,7 @@ def _mend(ctx: JobsContext, row: ShardRecord, result: ShardResult) -> None:
             counts=counts,
             seconds=result.timings,
             machine=result.machine,
+            engine=result.made_by,
         )
 
 

@@ -100,6 +100,14 @@ def test_commit_twice_counts_once(ledger: Ledger, clock: Clock) -> None:
     assert (totals.done, totals.pending, totals.counts, totals.seconds) == (10, 10, {"annotations": 30}, {"infer": 2.5})
 
 
+def test_what_made_the_results_is_told_once(ledger: Ledger) -> None:
+    ledger.open_job(a_job(shards=4), some_shards(4))
+    assert ledger.totals("j1").engines == ()
+    for number, engine in enumerate(("sam3", "nanodet: there is no GPU", "sam3", "")):
+        commit(ledger, number, engine=engine)
+    assert ledger.totals("j1").engines == ("nanodet: there is no GPU", "sam3")
+
+
 def test_commit_of_an_older_generation_is_refused(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
     commit(ledger, 0, done=7, failed=3)

@@ -215,6 +215,12 @@ class ShardResult(Document):
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage, summed over the items, and `wall`."""
 
+    @property
+    def made_by(self) -> str:
+        """The engine's name, and why it was this one where the job left the choice."""
+        name, why = str(self.engine.get("name", "")), self.engine.get("chosen")
+        return f"{name}: {why}" if why else name
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ShardResult:
         items = tuple(ItemResult.from_dict(item) for item in data.get("items", ()))

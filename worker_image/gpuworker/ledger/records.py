@@ -110,6 +110,8 @@ class ShardRecord:
     """Items behind it, of a running shard."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """By stage, of the generation that was committed."""
+    engine: str = ""
+    """What made its results, and why that one, in words for people."""
     carried: Mapping[str, int] = field(default_factory=dict)
     """`Shard.carried` of this generation."""
     reason: str = ""
@@ -164,6 +166,8 @@ class Totals:
     """Items of done and failed that earlier generations of a retried shard finished."""
     counts: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    engines: tuple[str, ...] = ()
+    """What made the results that are there, each once."""
     first_started_at: float | None = None
     last_finished_at: float | None = None
 
@@ -182,6 +186,7 @@ class Totals:
         sums: dict[str, int] = dict.fromkeys(_SUMMED, 0)
         counts: dict[str, int] = {}
         seconds: dict[str, float] = {}
+        engines: set[str] = set()
         started: list[float] = []
         finished: list[float] = []
         for shard in shards:
@@ -190,12 +195,14 @@ class Totals:
             _add(sums, {"carried": shard.carried.get("done", 0) + shard.carried.get("failed", 0)})
             _add(counts, shard.counts)
             _add(seconds, shard.seconds)
+            engines.add(shard.engine)
             started.extend([shard.started_at] if shard.started_at else [])
             finished.extend([shard.finished_at] if shard.finished_at else [])
         return cls(
             **sums,
             counts=counts,
             seconds=seconds,
+            engines=tuple(sorted(engines - {""})),
             first_started_at=min(started, default=None),
             last_finished_at=max(finished, default=None),
         )
@@ -267,6 +274,8 @@ class Run:
     reason: str = ""
     interrupted: bool = False
     """It ended by the spot market or by a person, which says nothing about the work."""
+    hopeless: bool = False
+    """Its worker gave up for a reason that only a person can remove, and which `reason` tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,6 +309,8 @@ class MachineRecord:
     """Its idle alarm exists."""
     excused: bool = False
     """The guard ends this run for reasons that say nothing about the work."""
+    hopeless: bool = False
+    """As `Run.hopeless`, of the present run."""
     seconds_by_month: Mapping[str, float] = field(default_factory=dict)
     """Seconds billed of ended runs, by month ("2026-11", UTC)."""
     runs: Sequence[Run] = ()

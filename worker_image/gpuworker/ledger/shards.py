@@ -9,7 +9,7 @@ from gpuworker.ledger.records import JobState, ShardRecord, ShardState, Totals
 from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import ABSENT, EXISTS, Key, Row, Table, Write, setting
 
-_TOTALLED = ("state", "items", "done", "failed", "progress", "counts", "seconds", "started_at", "finished_at")
+_TOTALLED = ("state", "items", "done", "failed", "progress", "counts", "seconds", "engine", "started_at", "finished_at")
 _IS_OPEN = "#state IN (:pending, :running)"
 _IS_FREE = "(#state = :pending OR #machine = :machine OR #heartbeat_at <= :stale)"
 _IS_NOT_RETURNED = "(attribute_not_exists(#returned_at) OR #returned_at = :was_returned_at)"
@@ -189,6 +189,7 @@ class Shards(Table):
         counts: Mapping[str, int],
         seconds: Mapping[str, float],
         machine: str,
+        engine: str = "",
     ) -> bool:
         """Project this generation's commit in S3 onto the row, adding what the row carries over from earlier ones.
 
@@ -206,6 +207,7 @@ class Shards(Table):
             "failed": failed + carried.get("failed", 0),
             "counts": {name: counts.get(name, 0) + carried.get(name, 0) for name in sorted(names)},
             "seconds": dict(seconds),
+            "engine": engine,
             "machine": machine,
             "generation": generation,
             "progress": done + failed,

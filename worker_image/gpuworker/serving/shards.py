@@ -94,7 +94,7 @@ class ShardWork:
 
     def _done(self, result: ShardResult) -> Answer:
         done, failed = len(result.items), len(result.failures)
-        self._log.info("shard_done", done=done, failed=failed, seconds=result.timings)
+        self._log.info("shard_done", done=done, failed=failed, engine=result.made_by, seconds=result.timings)
         return self._said("done", done=done, failed=failed)
 
     def _not_ours(self) -> Answer:

@@ -331,6 +331,7 @@ def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
         ("Job" if len(about.jobs) == 1 else "Jobs, newest first", ", ".join(reversed(about.jobs[-MACHINES_SHOWN:]))),
         ("Pipeline and task", f"{about.pipeline}, {about.task}"),
         ("Engine", engine),
+        ("Why this engine", str(summary.engine.get("chosen", ""))),
         ("About the engine", str(summary.engine.get("notes", ""))),
         ("Submitted by", about.submitter),
         ("Coordinate reference system", ", ".join(f"{n} ({plural(k, 'image')})" for n, k in _systems(summary))),
