@@ -12,6 +12,8 @@ import pytest
 from pycocotools.coco import COCO
 
 from gpuworker import coco
+from gpuworker.contract import CAVEATS, caveats_in
+from gpuworker.geo import NO_CRS, NOT_PLACED, Georeference
 from gpuworker.masks import Instance
 
 HEAD = coco.header(engine={"name": "test", "version": "1"}, options={"prompts": ["cup"]}, names=["cup", "person"])
@@ -106,3 +108,41 @@ class TestPolygonRecord:
         assert data.annToMask(second).sum() == second["area"] == 10
         assert first["bbox"] == [11, 4, 9, 6]
         assert second["bbox"] == [22, 33, 5, 2]
+
+
+class TestOnEarth:
+    PLACE = Georeference(epsg=32617, transform=(0.1, 0.0, 400_000.0, 0.0, -0.1, 3_000_000.0), metres=1.0)
+
+    def test_an_image_on_the_map_says_where_and_how_large(self) -> None:
+        record = document(place=self.PLACE)
+        assert record["images"][0]["crs"] == "EPSG:32617"
+        assert record["images"][0]["transform"] == [0.1, 0.0, 400_000.0, 0.0, -0.1, 3_000_000.0]
+        assert [one["area_m2"] for one in record["annotations"]] == [0.48, 0.1]
+
+    def test_what_is_not_known_is_null_and_no_area(self) -> None:
+        record = document(place=Georeference())
+        assert record["images"][0]["crs"] is None
+        assert record["images"][0]["transform"] is None
+        assert "area_m2" not in record["annotations"][0]
+
+    def test_other_images_have_none_of_it(self) -> None:
+        record = document()
+        assert not {"crs", "transform", "warnings"} & set(record["images"][0])
+        assert "area_m2" not in record["annotations"][0]
+
+
+class TestWarnings:
+    def test_words_stand_with_the_image_and_their_meaning_in_info(self) -> None:
+        record = document(warnings=["saturated", "a_word_of_the_future"])
+        assert record["images"][0]["warnings"] == ["saturated", "a_word_of_the_future"]
+        assert record["info"]["warnings"] == {"saturated": str(CAVEATS["saturated"])}
+        assert record["info"]["engine"] == HEAD["info"]["engine"]
+        assert "warnings" not in HEAD["info"]
+
+    def test_without_warnings_the_head_is_as_it_was(self) -> None:
+        assert document()["info"] == HEAD["info"]
+
+
+def test_every_warning_that_the_worker_knows_has_a_meaning() -> None:
+    assert {"saturated", NO_CRS, NOT_PLACED} <= set(CAVEATS)
+    assert list(caveats_in(["not_placed", "odd", "saturated"])) == ["saturated", "not_placed"]

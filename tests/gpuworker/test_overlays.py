@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from gpuworker.images import Image
 from gpuworker.masks import Instance
 from gpuworker.overlays import PALETTE, colour_of, overlay_jpeg, thumb_jpeg
+from gpuworker.packed import Packed, Unpacked
 
 
 def image(height: int, width: int, *, reduced: int = 1) -> Image:
@@ -83,6 +86,27 @@ class TestDrawing:
     def test_masks_at_the_edge_stay_inside(self) -> None:
         found = [square(0, 0, 1), square(999, 999, 1), square(0, 500, 500)]
         assert pixels(overlay_jpeg(image(1000, 1000), found, ["thing"])).shape == (1000, 1000, 3)
+
+    def test_a_mask_much_larger_than_the_picture_is_drawn_where_it_is(self) -> None:
+        half = Instance(x=0, y=3000, mask=np.ones((3000, 6000), np.bool_), score=0.5, category_id=1, source="test")
+        drawn = pixels(thumb_jpeg(image(6000, 6000, reduced=8), [half])).astype(int)
+        assert abs(drawn[:200] - 90).max() < 8
+        assert (abs(drawn[280:, 20:-20] - 90).max(axis=2) > 20).all()
+
+    def test_masks_are_unpacked_one_at_a_time(self) -> None:
+        # given masks of 4 MB each, as bits
+        packed = Packed.of(square(0, 0, 2000))
+        assert packed is not None
+        picture = image(2000, 2000, reduced=8)
+        # when
+        tracemalloc.start()
+        try:
+            thumb_jpeg(picture, Unpacked([packed] * 20))
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # then
+        assert peak_bytes < 5 * 4_000_000
 
 
 class TestPalette:
