@@ -59,20 +59,35 @@ class Cramped(Colour):
 
 def patches(rgb: NDArray[np.uint8], names: Sequence[str] = CHANNELS) -> Iterator[Instance]:
     """Each connected patch (eight neighbours) of exactly one colour."""
-    bright = (rgb > GROUND_AT_MOST).any(2)
-    if not bright.any():
+    red, green, blue = cv2.split(rgb)
+    bright = cv2.max(cv2.max(red, green), blue) > GROUND_AT_MOST
+    for x, y, mask in _connected(bright):
+        inside = rgb[y : y + mask.shape[0], x : x + mask.shape[1]]
+        for colour in _colours(inside[mask]):
+            channel = CHANNELS[int(np.argmax(colour))]
+            if channel not in names:
+                continue
+            for left, top, own in _connected(mask & (inside == colour).all(2)):
+                yield Instance(
+                    x=x + left,
+                    y=y + top,
+                    mask=own,
+                    score=float(colour.max()) / 255,
+                    category_id=names.index(channel) + 1,
+                    source="colour",
+                )
+
+
+def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Those that there are; mostly there is one."""
+    return pixels[:1] if (pixels == pixels[0]).all() else np.unique(pixels, axis=0)
+
+
+def _connected(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
+    """x, y and crop of each connected part."""
+    if not mask.any():
         return
-    code = (rgb.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(2, dtype=np.uint32)
-    for colour in np.unique(code[bright]):
-        channel = CHANNELS[int(np.argmax([colour >> 16 & 255, colour >> 8 & 255, colour & 255]))]
-        if channel in names:
-            brightness = max(colour >> 16 & 255, colour >> 8 & 255, colour & 255)
-            yield from _connected(code == colour, float(brightness) / 255, names.index(channel) + 1)
-
-
-def _connected(mask: NDArray[np.bool_], score: float, category_id: int) -> Iterator[Instance]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     for i in range(1, count):
         x, y, width, height = (int(stats[i, column]) for column in range(4))
-        own = labels[y : y + height, x : x + width] == i
-        yield Instance(x=x, y=y, mask=own, score=score, category_id=category_id, source="colour")
+        yield x, y, labels[y : y + height, x : x + width] == i
