@@ -52,6 +52,17 @@ def test_a_run_to_the_limit_with_a_shard_goes_on() -> None:
     assert decision.actions == (LaunchMachines(count=1),)
 
 
+def test_a_worker_that_only_a_person_can_help_stalls_the_job_at_once_and_says_why() -> None:
+    reason = "secret hf_token has no value: set the hub's token with `gpupipe secrets set hf_token`"
+    decision = decide(a_view(a_job(), records=[with_runs(a_run(reason=reason, hopeless=True))]))
+    (stall,) = of(decision, StallJob)
+    assert stall.reason == f"the worker on machine i-1 could not begin: {reason}"
+    assert of(decision, LaunchMachines) == []
+    # and when that was done, a person wakes it
+    woken = decide(a_view(a_job(woken_at=NOW - 1), records=[with_runs(a_run(reason=reason, hopeless=True))]))
+    assert of(woken, LaunchMachines)
+
+
 def test_a_machine_that_dies_each_time_is_not_started_for_ever() -> None:
     runs = [a_run(ago_s=ago, reason="Client.InstanceInitiatedShutdown") for ago in (50, 30, 10)]
     assert of(decide(a_view(a_job(), records=[with_runs(*runs[:2])])), LaunchMachines)

@@ -52,6 +52,7 @@ def test_what_json_cannot_say_is_told_in_words() -> None:
         "Authorization: Bearer AKIASECRET1",
         "{'authorization': 'AKIASECRET1'}",
         "hf_token=AKIASECRET1, api_key: AKIASECRET2",
+        "the hub refused hf_SECRET1SECRET2SECRET3 for a/b",
         '{"secret_access_key": "AKIASECRET1", "password":"AKIASECRET2"}',
     ],
 )

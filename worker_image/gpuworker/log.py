@@ -17,6 +17,8 @@ _SECRETS = re.compile(
     r"authorization['\"]?\s*[:=]\s*|(?:secret|token|password|api[_-]?key)[\w-]*['\"]?\s*[:=]\s*)"
     r"(?:Bearer\s+)?['\"]?[^\s&'\",}]+"
 )
+_TOKENS = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+"""Of a hub, wherever they stand."""
 _LONGEST_TEXT = 20_000
 
 
@@ -89,7 +91,7 @@ def to_line(at_s: float, level: str, event: str, fields: Mapping[str, Any]) -> s
 
 def redacted(text: str) -> str:
     """`text` without the values of signatures, tokens and keys, and not endlessly long."""
-    return _SECRETS.sub(r"\1***", text[:_LONGEST_TEXT])
+    return _TOKENS.sub("***", _SECRETS.sub(r"\1***", text[:_LONGEST_TEXT]))
 
 
 class Printed:

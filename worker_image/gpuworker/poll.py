@@ -3,8 +3,9 @@
     python -m gpuworker.poll
 
 Settings: the file that GPUPIPE_WORKER_CONFIG names (default /etc/gpupipe/worker.json). State that has to survive a
-crash: the folder GPUPIPE_WORK_DIR. Exit status 0: idle, hard limit, told to end, or about to be interrupted; whatever
-started it powers the machine off. Any other: start it again.
+crash: the folder GPUPIPE_WORK_DIR. Exit status 0: idle, hard limit, told to end, about to be interrupted, or without
+the weights that it needs (the machine's row in the ledger says why); whatever started it powers the machine off. Any
+other: start it again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ from gpuworker.contract import ContractError, WorkerSettings
 from gpuworker.delivery import WorkQueue
 from gpuworker.handling import attempt
 from gpuworker.journal import Journal, JournalBusyError
-from gpuworker.log import Log, Printed, Sink
+from gpuworker.ledger import Ledger
+from gpuworker.log import Log, Printed, Sink, redacted
 from gpuworker.log_sinks import CloudWatch, DayFiles
 from gpuworker.metadata import Metadata, machine_name, watch_for_notice
+from gpuworker.models import ModelError
 from gpuworker.setup import (
     CLOSE_LOG_S,
     CLOSE_STREAM_S,
@@ -43,6 +47,7 @@ from gpuworker.worker import Reason, Worker
 
 DEFAULT_CONFIG = "/etc/gpupipe/worker.json"
 DEFAULT_WORK_DIR = "/var/lib/gpupipe"
+REASON_MAX = 500
 
 
 def main() -> None:
@@ -87,6 +92,7 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
     metadata = Metadata.of(environment)
     machine = machine_name(metadata)
     log = Log([Printed()], {"machine": machine})
+    session: Any = None
     try:
         session = wait_for_credentials(settings, log)
         storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
@@ -104,9 +110,23 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
         return _work(worker, metadata)
     except Exception as error:
         log.error("worker_failed", error)
-        return EXIT_FAILED
+        if session is not None and worker is None:
+            attempt(log, "give_up", partial(_tell_why, error, settings, session, machine))
+        # Weights were tried to be fetched for minutes by now, and a machine without them costs as much as any other.
+        return 0 if isinstance(error, ModelError) else EXIT_FAILED
     finally:
         log.close(CLOSE_LOG_S)
+
+
+def _tell_why(error: Exception, settings: WorkerSettings, session: Any, machine: str) -> None:
+    """Say in the ledger why this machine cannot begin: the guard acts on it, and people read it."""
+    reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+    Ledger(client(session, "dynamodb"), settings.table).worker_gave_up(
+        settings.pipeline,
+        machine,
+        redacted(reason)[:REASON_MAX],
+        hopeless=isinstance(error, ModelError) and error.is_final,
+    )
 
 
 def _work(worker: Worker, metadata: Metadata | None) -> int:

@@ -63,8 +63,9 @@ def _is_alive(view: View, shard: ShardRecord) -> bool:
 def _stalled_by(view: View, job: JobView) -> str:
     """Why no further machine should be started for this job; "" while there is hope.
 
-    A run that reached the hard limit without finishing one shard is enough; so are a few short ones in a row, or a
-    machine that dies while it starts would be started again every minute for ever.
+    A run that reached the hard limit without finishing one shard is enough, and so is one whose worker says that only a
+    person can help; so are a few short ones in a row, or a machine that dies while it starts would be started again
+    every minute for ever.
     """
     if any(record.is_up and record.run_shards for record in view.records.values()):
         return ""
@@ -73,6 +74,8 @@ def _stalled_by(view: View, job: JobView) -> str:
     since = max([job.record.created_at, job.record.woken_at, job.totals.last_finished_at or 0.0, *fruitful])
     fruitless = [(r, run) for r, run in runs if run.stopped_at > since and not run.shards and not run.interrupted]
     for record, run in fruitless:
+        if run.hopeless:
+            return f"the worker on machine {record.machine} could not begin: {run.reason}"
         if _reached_limit(view, run):
             hours = view.settings.max_processing_hours
             return f"machine {record.machine} ran into its limit of {hours:g} h without finishing one shard"

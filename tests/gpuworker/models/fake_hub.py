@@ -51,7 +51,8 @@ class FakeHub:
         path = request.path.partition("?")[0]
         self.asked[path] += 1
         sent = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
-        self.tokens.add(sent)
+        if REPOSITORY in path:  # the client asks other things of its own accord, as nobody
+            self.tokens.add(sent)
         if self.fail_next:
             self._refuse(request, self.fail_next.pop(0))
         elif sent and sent != TOKEN:

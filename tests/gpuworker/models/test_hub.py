@@ -116,7 +116,7 @@ def test_a_private_repository_asks_for_a_token(server: FakeHub, tmp_path: Path) 
     server.needs_token = True
     told = refusal(server, tmp_path, source=ModelSource(weights=REPOSITORY, revision=COMMIT))
     assert told.is_final
-    assert 'token_secret = "hf_token"' in str(told)
+    assert 'name a secret ("hf_token") as token_secret' in str(told)
 
 
 def test_an_unknown_repository_is_told_by_name(server: FakeHub, tmp_path: Path) -> None:

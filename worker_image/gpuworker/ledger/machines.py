@@ -97,10 +97,14 @@ class Machines(Table):
         )
         return self._write(write) is not None
 
+    def worker_gave_up(self, pipeline: str, machine: str, reason: str, *, hopeless: bool) -> bool:
+        """Its worker could not begin, and why; False where the machine is unknown."""
+        return self.change_machine(pipeline, machine, reason=reason, hopeless=hopeless)
+
     def begin_run(self, record: MachineRecord, started_at: float) -> bool:
         """A stopped machine runs again; False where that is known already."""
         fields: Row = {"state": MachineState.LAUNCHED, "run_started_at": started_at, "run_shards": 0, "reason": ""}
-        fields |= {"alarmed": False, "excused": False, "gpu_memory_bytes": 0}
+        fields |= {"alarmed": False, "excused": False, "hopeless": False, "gpu_memory_bytes": 0}
         write = Write(
             key=_machine_key(record.pipeline, record.machine),
             update=setting(fields, "REMOVE #last_seen_at, #stopped_at, #gpu_utilisation"),
@@ -120,6 +124,7 @@ class Machines(Table):
             shards=present.run_shards,
             reason=reason,
             interrupted=interrupted or present.excused or present.state is MachineState.INTERRUPTED,
+            hopeless=present.hopeless,
         )
         fields: Row = {
             "state": state,

@@ -21,6 +21,10 @@ PAUSES_S = (2.0, 8.0, 30.0)
 """Between tries; the hub's client makes several calls of its own in each."""
 LIST_TIMEOUT_S = 20.0
 AT_ONCE = 8
+_NAME_A_SECRET = (
+    'name a secret ("hf_token") as token_secret in [pipelines.<name>.model], and give it the token with '
+    "`gpupipe secrets set hf_token`"
+)
 
 
 class Hub:
@@ -148,14 +152,12 @@ class Hub:
         accept = "accept its terms on its page of the hub"
         if self._token:
             return f"{accept} with the account whose token secret {self._secret} holds (read access to gated models)"
-        return f'{accept}, then name a secret ([pipelines.<name>.model] token_secret = "hf_token") and set the token \
-with `gpupipe secrets set hf_token`'
+        return f"{accept}, then {_NAME_A_SECRET}"
 
     def _remedy_of_absence(self) -> str:
         if self._token:
             return f"mind its spelling, and that the token in secret {self._secret} may read it"
-        return 'mind its spelling; where it is private or gated, name a secret ([pipelines.<name>.model] \
-token_secret = "hf_token") and set the token with `gpupipe secrets set hf_token`'
+        return f"mind its spelling; where it is private or gated, {_NAME_A_SECRET}"
 
 
 def secret_for_people(source: ModelSource) -> str:
