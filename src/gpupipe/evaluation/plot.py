@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ CATEGORIES_AT_MOST = 8
 """More lines than this nobody can tell apart; the mean stands for the rest."""
 COLOURS = ("#1b6ca8", "#d95f02", "#1b9e77", "#e7298a", "#7570b3", "#a6761d", "#66a61e", "#444444")
 DASHES = ("-", "--", ":")
-"""Lines differ in their dashes as well: meaning is never in a colour alone."""
+MARKERS = "osD^vPX*"
+"""Lines differ in dashes or markers as well: meaning is never in a colour alone."""
 
 
 def draw(evaluation: Evaluation, path: Path) -> None:
@@ -28,7 +30,7 @@ def draw(evaluation: Evaluation, path: Path) -> None:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         for curve, style in _lines(evaluation):
-            axes.plot(RECALLS, curve.precision, label=f"{curve.category} ({curve.ap:.3f})", **style)
+            axes.plot(RECALLS, curve.precision, label=f"{curve.category}: {curve.ap:.3f}", **style)
         _furnish(axes, evaluation)
         figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
 
@@ -40,14 +42,16 @@ def _lines(evaluation: Evaluation) -> Iterator[tuple[Curve, dict[str, Any]]]:
         yield mean, {"color": "black", "linestyle": dashes, "linewidth": 2.0, "clip_on": False, "zorder": 3}
     single = [curve for curve in evaluation.curves if abs(curve.iou - THRESHOLDS[0]) < 1e-6]
     if 1 < len(single) <= CATEGORIES_AT_MOST:
-        for curve, colour in zip(single, COLOURS, strict=False):
-            yield curve, {"color": colour, "linewidth": 1.2, "clip_on": False}
+        for curve, colour, marker in zip(single, COLOURS, MARKERS, strict=False):
+            named = replace(curve, category=f"IoU 0.50, {curve.category}")
+            yield named, {"color": colour, "marker": marker, "markevery": 10, "linewidth": 1.2, "clip_on": False}
 
 
 def _mean(curves: Sequence[Curve], threshold: float) -> Curve:
     columns = zip(*(curve.precision for curve in curves), strict=True)
     precision = [sum(column) / len(curves) for column in columns]
-    return Curve(category=f"IoU {threshold:.2f}", iou=threshold, precision=precision or [0.0] * len(RECALLS))
+    name = f"IoU {threshold:.2f}" + ("" if len(curves) == 1 else ", all")
+    return Curve(category=name, iou=threshold, precision=precision or [0.0] * len(RECALLS))
 
 
 def _furnish(axes: Any, evaluation: Evaluation) -> None:
