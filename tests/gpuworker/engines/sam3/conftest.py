@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from tests.gpuworker.engines.sam3.reference import plain_roi_align
 from tests.tiny_sam3 import write_tiny_sam3
 
 from gpuworker.contract import ModelSource
@@ -34,3 +38,16 @@ def engine(weights: Path) -> Sam3:
     loaded.use_models(FolderModels(ModelSource(weights=str(weights))))
     loaded.load("cpu")
     return loaded
+
+
+@pytest.fixture
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What transformers asks of torchvision, for the reference; the engine must do without."""
+
+    def roi_align(features: torch.Tensor, boxes: Sequence[torch.Tensor], side: int) -> torch.Tensor:
+        pairs = [(one.double().numpy(), box) for one, its in zip(features, boxes, strict=True) for box in its.tolist()]
+        return torch.from_numpy(np.stack([plain_roi_align(one, box, side) for one, box in pairs])).float()
+
+    stand_in = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
+    model = importlib.import_module("transformers.models.sam3.modeling_sam3")
+    monkeypatch.setattr(model, "torchvision", stand_in, raising=False)

@@ -22,6 +22,8 @@ class Answer:
     """K×H×W, as transformers' post_process_instance_segmentation has them: above ½ of the interpolated sigmoid."""
     logits: torch.Tensor
     """K×H×W interpolated logits, which Meta's own code cuts at 0."""
+    agree: torch.Tensor
+    """K×H×W: where all logits that a pixel is interpolated from have one sign, so that either way gives the same."""
     small: torch.Tensor
     """K×288×288 logits."""
 
@@ -55,9 +57,15 @@ class Reference:
             small = output.pred_masks[0][scores >= threshold]
             enlarged = [
                 functional.interpolate(one[None], size=size, mode="bilinear", align_corners=False)[0]
-                for one in (small, small.sigmoid())
+                for one in (small, small.sigmoid(), (small > 0).float())
             ]
-        return Answer(scores=scores[scores >= threshold], masks=enlarged[1] > 0.5, logits=enlarged[0], small=small)
+        return Answer(
+            scores=scores[scores >= threshold],
+            masks=enlarged[1] > 0.5,
+            logits=enlarged[0],
+            agree=(enlarged[2] < 1e-6) | (enlarged[2] > 1 - 1e-6),
+            small=small,
+        )
 
 
 def plain_roi_align(features: NDArray[np.float64], box: list[float], side: int) -> NDArray[np.float64]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from tests.gpuworker.engines.sam3.reference import plain_roi_align
-from transformers.models.sam3 import modeling_sam3
+from transformers.models.sam3.modeling_sam3 import Sam3GeometryEncoder
 
 from gpuworker.engines.sam3.geometry import roi_align
 from gpuworker.engines.sam3.weights import load_model
@@ -55,17 +54,9 @@ class TestRoiAlign:
 
 
 class TestBoxEncoder:
-    def test_it_encodes_boxes_as_transformers_does(self, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def roi_align_of_torchvision(features: torch.Tensor, boxes: list[torch.Tensor], side: int) -> torch.Tensor:
-            pairs = [
-                (one.double().numpy(), box.tolist()) for one, its in zip(features, boxes, strict=True) for box in its
-            ]
-            return torch.from_numpy(np.stack([plain_roi_align(one, box, side) for one, box in pairs])).float()
-
-        torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align_of_torchvision))
-        monkeypatch.setattr(modeling_sam3, "torchvision", torchvision, raising=False)
+    def test_it_encodes_boxes_as_transformers_does(self, weights: Path, torchvision: None) -> None:
         own = load_model(weights, device="cpu", number_format=torch.float32).geometry_encoder
-        theirs = modeling_sam3.Sam3GeometryEncoder(own.config).eval()
+        theirs = Sam3GeometryEncoder(own.config).eval()
         theirs.load_state_dict(own.state_dict())
         torch.manual_seed(1)
         boxes = torch.tensor(

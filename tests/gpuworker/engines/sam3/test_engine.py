@@ -1,0 +1,300 @@
+"""The engine on a tiny model: as transformers' own code answers, alone or in a batch, with prompts, boxes or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.gpuworker.engines.sam3.reference import Reference
+from tests.gpuworker.pictures import scene
+
+import gpupipe.examples
+from gpuworker.contract import ModelSource
+from gpuworker.engines import make_engine
+from gpuworker.engines.sam3.detection import Detection
+from gpuworker.engines.sam3.engine import Sam3
+from gpuworker.engines.sam3.network import Network
+from gpuworker.images import BoxPrompt, Image, decode
+from gpuworker.masks import Instance
+from gpuworker.models import FolderModels
+from gpuworker.segment_options import Options
+from gpuworker.tasks import ItemError
+
+EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
+PROMPTS = ("tree", "car", "person")
+MARGIN = 1e-2
+"""Of a mask's logits, which span 40: batches and single pictures are summed in different orders."""
+POSITIVE = BoxPrompt(x=60, y=40, width=150, height=120)
+NEGATIVE = BoxPrompt(x=200, y=150, width=90, height=80, is_positive=False)
+
+
+@cache
+def example(name: str) -> Image:
+    return decode((EXAMPLES / name).read_bytes())
+
+
+@pytest.fixture(scope="session")
+def reference(weights: Path) -> Reference:
+    return Reference(weights)
+
+
+def found(engine: Sam3, images: Sequence[Image], options: Options) -> list[Detection]:
+    results = engine.detect([engine.prepare(image, options) for image in images], options)
+    assert all(isinstance(one, Detection) for one in results)
+    return [one for one in results if isinstance(one, Detection)]
+
+
+def whole(one: Instance, image: Image) -> NDArray[np.bool_]:
+    mask = np.zeros((image.height, image.width), np.bool_)
+    mask[one.y : one.y + one.mask.shape[0], one.x : one.x + one.mask.shape[1]] = one.mask
+    return mask
+
+
+def assert_same(one: Detection, other: Detection) -> None:
+    assert one.category_ids.tolist() == other.category_ids.tolist()
+    assert one.scores.tolist() == pytest.approx(other.scores.tolist(), abs=1e-4)
+    assert torch.allclose(one.masks, other.masks, rtol=0, atol=MARGIN)
+
+
+class TestReference:
+    @pytest.mark.parametrize("name", ["cat.jpg", "OSBS_029.tif"])
+    def test_scores_and_masks_are_those_of_transformers(self, engine: Sam3, reference: Reference, name: str) -> None:
+        image, options = example(name), Options(prompts=PROMPTS, score_threshold=0.3)
+        pixels = engine.prepare(image, options).pixels
+        (detection,) = found(engine, [image], options)
+        instances = engine.finish(detection, image, options)
+        for category_id, prompt in enumerate(PROMPTS, 1):
+            expected = reference.answer(pixels, prompt, size=(image.height, image.width), threshold=0.3)
+            order = expected.scores.argsort(descending=True, stable=True)
+            mine = [one for one in instances if one.category_id == category_id]
+            assert [one.score for one in mine] == pytest.approx(expected.scores[order].tolist(), abs=1e-5)
+            for instance, i in zip(mine, order.tolist(), strict=True):
+                logits = expected.logits[i].numpy()
+                sure = np.abs(logits) > MARGIN
+                assert (whole(instance, image) == (logits > 0))[sure].all()
+                # transformers cuts the interpolated sigmoid at one half: another line between the same pixels.
+                agree = expected.agree[i].numpy()
+                assert agree.mean() > 0.5
+                assert (whole(instance, image) == expected.masks[i].numpy())[agree].all()
+
+    def test_boxes_change_the_answer_as_in_transformers(
+        self, engine: Sam3, reference: Reference, torchvision: None
+    ) -> None:
+        image = replace(example("cat.jpg"), boxes=(POSITIVE, NEGATIVE))
+        options = Options(prompts=("car",))
+        size = (image.width, image.height)
+        shares = [
+            np.divide([box.x + box.width / 2, box.y + box.height / 2, box.width, box.height], size * 2).tolist()
+            for box in image.boxes
+        ]
+        pixels = engine.prepare(image, options).pixels
+        expected = reference.answer(pixels, "car", size=(image.height, image.width), boxes=shares, labels=[1, 0])
+        (detection,) = found(engine, [image], options)
+        (without,) = found(engine, [example("cat.jpg")], options)
+        assert detection.scores.tolist() == pytest.approx(expected.scores.tolist(), abs=1e-4)
+        assert (detection.masks - expected.small).abs().max() < MARGIN
+        assert detection.scores.tolist() != pytest.approx(without.scores.tolist(), abs=1e-2)
+
+
+class TestBatches:
+    def test_a_batch_finds_what_single_pictures_do(self, engine: Sam3) -> None:
+        """Pictures with boxes, without, and with more of them, in one batch; prompts more than fit at once."""
+        images = [
+            example("cat.jpg"),
+            replace(example("astronaut.jpg"), boxes=(POSITIVE,)),
+            replace(example("OSBS_029.tif"), boxes=(POSITIVE, NEGATIVE, replace(POSITIVE, x=220, prompt="tree"))),
+        ]
+        options = Options(prompts=PROMPTS)
+        together = found(engine, images, options)
+        assert [len(one.scores) > 0 for one in together] == [True] * 3
+        for image, one in zip(images, together, strict=True):
+            assert_same(one, found(engine, [image], options)[0])
+
+    def test_several_prompts_find_what_each_finds_alone(self, engine: Sam3) -> None:
+        image = example("cat.jpg")
+        (together,) = found(engine, [image], Options(prompts=PROMPTS))
+        for category_id, prompt in enumerate(PROMPTS, 1):
+            (alone,) = found(engine, [image], Options(prompts=(prompt,)))
+            own = together.category_ids == category_id
+            assert together.scores[own].tolist() == pytest.approx(alone.scores.tolist(), abs=1e-4)
+            assert torch.allclose(together.masks[own], alone.masks, rtol=0, atol=MARGIN)
+
+    def test_a_picture_is_encoded_once_for_all_its_prompts_and_a_prompt_once_for_all(self, weights: Path) -> None:
+        engine = loaded(weights)
+        seen: list[int] = []
+        encoder = engine.network.encoder
+        engine.network.encoder = lambda pixels: (seen.append(len(pixels)), encoder(pixels))[1]
+        texts: list[int] = []
+        engine.network.model.text_encoder.register_forward_pre_hook(
+            lambda module, given, named: texts.append(len(named["input_ids"])), with_kwargs=True
+        )
+        found(engine, [example("cat.jpg"), example("OSBS_029.tif")], Options(prompts=PROMPTS))
+        found(engine, [example("cat.jpg")], Options(prompts=("car", "dog")))
+        assert seen == [2, 1]
+        assert texts == [3, 1]
+
+
+def loaded(weights: Path) -> Sam3:
+    engine = make_engine("sam3")
+    assert isinstance(engine, Sam3)
+    engine.use_models(FolderModels(ModelSource(weights=str(weights))))
+    engine.load("cpu")
+    return engine
+
+
+class TestPrompts:
+    def test_prompts_number_the_categories_and_have_their_own_thresholds(self, engine: Sam3) -> None:
+        options = Options(prompts=("tree", "car"), prompt_thresholds={"car": 0.7})
+        (detection,) = found(engine, [example("cat.jpg")], options)
+        assert engine.categories(options) == ("tree", "car")
+        trees, cars = (detection.scores[detection.category_ids == number] for number in (1, 2))
+        assert 0.4 <= trees.min() < 0.7
+        assert cars.min() >= 0.7
+
+    def test_case_does_not_matter_and_words_do(self, engine: Sam3) -> None:
+        lower, upper, other = (
+            found(engine, [example("cat.jpg")], Options(prompts=(prompt,)))[0] for prompt in ("tree", "TREE", "car")
+        )
+        assert_same(lower, upper)
+        assert lower.scores.tolist() != pytest.approx(other.scores.tolist(), abs=1e-3)
+
+    def test_a_very_long_prompt_is_cut(self, engine: Sam3) -> None:
+        long = "tree " * 100
+        (detection,) = found(engine, [example("cat.jpg")], Options(prompts=(long,), score_threshold=0.01))
+        assert len(detection.scores) > 0
+
+    def test_an_empty_prompt_is_refused(self, engine: Sam3) -> None:
+        with pytest.raises(ValueError, match="empty"):
+            engine.categories(Options(prompts=("tree", " ")))
+
+    def test_the_surest_come_first(self, engine: Sam3) -> None:
+        options = Options(prompts=PROMPTS)
+        (detection,) = found(engine, [example("cat.jpg")], options)
+        scores = [one.score for one in engine.finish(detection, example("cat.jpg"), options)]
+        assert len(scores) > 5
+        assert scores == sorted(scores, reverse=True)
+
+
+class TestBoxes:
+    def test_boxes_alone_find_what_they_show_and_call_it_visual(self, engine: Sam3) -> None:
+        image, options = replace(example("cat.jpg"), boxes=(POSITIVE,)), Options(score_threshold=0.05)
+        (detection,) = found(engine, [image], options)
+        (named,) = found(engine, [image], Options(prompts=("visual",), score_threshold=0.05))
+        assert engine.categories(options) == ("visual",)
+        assert len(detection.scores) > 0
+        assert_same(detection, named)
+
+    @pytest.mark.parametrize("boxes", [(), (NEGATIVE,)])
+    def test_without_prompt_and_example_nothing_is_looked_for(self, engine: Sam3, boxes: tuple[BoxPrompt, ...]) -> None:
+        (detection,) = found(engine, [replace(example("cat.jpg"), boxes=boxes)], Options())
+        assert engine.finish(detection, example("cat.jpg"), Options()) == []
+        assert not engine.is_saturated(detection, Options())
+
+    def test_a_box_that_belongs_to_a_prompt_leaves_the_others_alone(self, engine: Sam3) -> None:
+        image = replace(example("cat.jpg"), boxes=(replace(POSITIVE, prompt="car"),))
+        options = Options(prompts=("tree", "car"))
+        (bound,), (free,) = found(engine, [image], options), found(engine, [example("cat.jpg")], options)
+        trees, others = bound.scores[bound.category_ids == 1], free.scores[free.category_ids == 1]
+        assert trees.tolist() == pytest.approx(others.tolist(), abs=1e-4)
+        cars, others = bound.scores[bound.category_ids == 2], free.scores[free.category_ids == 2]
+        assert cars.tolist() != pytest.approx(others.tolist(), abs=1e-3)
+
+    def test_a_negative_box_is_not_a_positive_one(self, engine: Sam3) -> None:
+        options = Options(prompts=("car",), score_threshold=0.01)
+        likes, dislikes = (
+            found(engine, [replace(example("cat.jpg"), boxes=(replace(POSITIVE, is_positive=sign),))], options)[0]
+            for sign in (True, False)
+        )
+        assert likes.scores.tolist() != pytest.approx(dislikes.scores.tolist(), abs=1e-3)
+
+    def test_a_box_of_a_prompt_that_is_not_asked_for_is_refused(self, engine: Sam3) -> None:
+        image = replace(example("cat.jpg"), boxes=(replace(POSITIVE, prompt="dog"),))
+        with pytest.raises(ItemError, match="'dog'"):
+            engine.prepare(image, Options(prompts=("tree",)))
+
+
+class TestSizes:
+    def test_masks_are_given_at_full_size_of_a_reduced_picture(self, engine: Sam3) -> None:
+        rgb = scene(60, 80)
+        small = Image(rgb=rgb, height=60, width=80, bands=3, dtype="uint8")
+        large = replace(small, height=240, width=320)
+        options = Options(prompts=("car",))
+        (detection,) = found(engine, [small], options)
+        pairs = [engine.finish(detection, image, options) for image in (small, large)]
+        assert len(pairs[0]) == len(pairs[1]) > 0
+        for one, other in zip(*pairs, strict=True):
+            assert other.area == pytest.approx(16 * one.area, rel=0.1, abs=200)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (2, 3000), (3000, 2)])
+    def test_odd_shapes_do_no_harm(self, engine: Sam3, shape: tuple[int, int]) -> None:
+        image = Image(rgb=np.full((*shape, 3), 77, np.uint8), height=shape[0], width=shape[1], bands=3, dtype="uint8")
+        options = Options(prompts=("tree",), score_threshold=0.01)
+        (detection,) = found(engine, [image], options)
+        instances = engine.finish(detection, image, options)
+        assert instances
+        assert all(one.x + one.mask.shape[1] <= shape[1] and one.y + one.mask.shape[0] <= shape[0] for one in instances)
+
+
+class TestSaturation:
+    def test_more_than_four_fifths_of_the_queries_for_one_prompt(self, engine: Sam3) -> None:
+        assert engine.network.queries == 20
+        image = example("cat.jpg")
+        (all_of_them,) = found(engine, [image], Options(prompts=PROMPTS, score_threshold=0.0))
+        assert (all_of_them.most_of_a_prompt, engine.is_saturated(all_of_them, Options())) == (20, True)
+        (few,) = found(engine, [image], Options(prompts=PROMPTS))
+        assert len(few.scores) > 16, "together they are many, each alone is not"
+        assert not engine.is_saturated(few, Options())
+
+
+class TestNumbers:
+    def test_a_picture_that_overflows_is_run_again_in_float32(self, weights: Path, engine: Sam3) -> None:
+        half = loaded(weights)
+        half._network = Network(weights, device="cpu", number_format=torch.bfloat16)
+        fast = half.network.encoder
+
+        def overflows_on_the_second(pixels: torch.Tensor) -> object:
+            output = fast(pixels)
+            output.fpn_hidden_states[2][1] = float("inf")
+            return output
+
+        half.network.encoder = overflows_on_the_second
+        images, options = [example("cat.jpg"), example("OSBS_029.tif")], Options(prompts=("tree",))
+        first, second = found(half, images, options)
+        assert first.masks.dtype == torch.bfloat16
+        assert_same(second, found(engine, [images[1]], options)[0])
+
+    def test_what_is_not_finite_even_in_float32_fails_alone(self, weights: Path) -> None:
+        broken = loaded(weights)
+        exact = broken.network.encoder
+
+        def breaks_the_first(pixels: torch.Tensor) -> object:
+            output = exact(pixels)
+            output.fpn_hidden_states[0][0, 0, 0, 0] = float("nan")
+            return output
+
+        broken.network.encoder = breaks_the_first
+        options = Options(prompts=("tree",))
+        images = [example("cat.jpg"), example("OSBS_029.tif")]
+        failed, good = broken.detect([broken.prepare(image, options) for image in images], options)
+        assert isinstance(failed, ItemError)
+        assert isinstance(good, Detection)
+
+    @pytest.mark.parametrize("number_format", [torch.bfloat16, torch.float16])
+    def test_fast_numbers_agree_where_logits_are_clear(
+        self, weights: Path, engine: Sam3, number_format: torch.dtype
+    ) -> None:
+        fast = loaded(weights)
+        fast._network = Network(weights, device="cpu", number_format=number_format)
+        image, options = example("cat.jpg"), Options(prompts=("car",), score_threshold=0.0)
+        (quick,), (exact,) = found(fast, [image], options), found(engine, [image], options)
+        assert (quick.scores - exact.scores).abs().max() < 0.1
+        clear = exact.masks.abs() > 3
+        assert clear.float().mean() > 0.3
+        agree = (quick.masks > 0) == (exact.masks > 0)
+        assert agree[clear].float().mean() > 0.999
