@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gpuworker.contract import ModelSource
@@ -13,6 +14,8 @@ from gpuworker.engines.loaded import Loaded
 from gpuworker.models import FolderModels, Models
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
+
+_ANY = "thing"
 
 
 class Engines:
@@ -36,6 +39,10 @@ class Engines:
                 engine.load(self.device)
                 self._loaded[name] = Loaded(engine)
             return self._loaded[name]
+
+    def foreseen(self, options: Options) -> Loaded:
+        """What jobs will ask for over these defaults: they bring prompts, without which `auto` is never sam3."""
+        return self.of(options if options.prompts else replace(options, prompts=(_ANY,)))
 
     def expect(self, items: int) -> None:
         """Tell all of them how many items are to come."""

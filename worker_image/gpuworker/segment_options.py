@@ -63,6 +63,11 @@ class Options:
         """As the engine is asked: what is to be suppressed is looked for too, after all that is wanted."""
         return replace(self, prompts=(*self.prompts, *self.negative_prompts), negative_prompts=())
 
+    @property
+    def lowest_threshold(self) -> float:
+        """What scores below it is of no use to any prompt; `threshold_of` decides about the rest."""
+        return min(self.score_threshold, *self.prompt_thresholds.values(), 1.0)
+
     def threshold_of(self, prompt: str) -> float:
         """The score below which instances of this prompt are dropped."""
         return self.prompt_thresholds.get(prompt, self.score_threshold)

@@ -85,7 +85,7 @@ class Vegetation(Engine):
     def _detect(self, image: Image, options: Options) -> list[Instance]:
         self.categories(options)
         plants = sorted(plants_in(image.rgb), key=lambda plant: -plant.score)
-        return [_instance(plant, image) for plant in plants if plant.score >= options.score_threshold]
+        return [_instance(plant, image) for plant in plants if plant.score >= options.lowest_threshold]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -88,7 +88,7 @@ class Segment:
         """Load the engine that `options` name. Raises ValueError for an unknown engine or prompt."""
         self._engines.device = device
         chosen = Options.of(options)
-        engine = self._engines.of(chosen).engine
+        engine = self._engines.foreseen(chosen).engine
         if chosen.prompts:  # else jobs bring them
             engine.categories(chosen)
         self.infer_threads, self.batch_size = engine.infer_threads, engine.batch_size
