@@ -122,7 +122,7 @@ class TestSamePixels:
                 "compress": "jpeg",
                 "photometric": "ycbcr",
             }
-            place = rasterio.transform.from_origin(5e5, 4e6, 0.1, 0.1)
+            place = rasterio.Affine(0.1, 0, 5e5, 0, -0.1, 4e6)
             with rasterio.open(file.name, "w", **profile, **layout, transform=place) as made:
                 made.write(RGB.transpose(2, 0, 1))
             data = file.read()

@@ -16,7 +16,7 @@ from gpuworker.orientation import upright
 from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, rendered_alone
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
-from gpuworker.tiff_blocks import whole_sample
+from gpuworker.tiff_blocks import Blocks, assembled, whole_sample
 
 # What is wrong with a file is said once, by ItemError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -25,6 +25,8 @@ _HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
 
 _BYTES_PER_PIXEL_AT_MOST = 8
 """Four bands of 16 bits; more bands or deeper ones lower the number of pixels that `max_pixels` lets through."""
+AT_ONCE_BYTES_AT_MOST = 256 * 1024**2
+"""A TIFF that takes more is decoded a block at a time: slower where blocks are small, and in a third of the memory."""
 _RAISES = "The option max_pixels raises it"
 
 
@@ -138,21 +140,36 @@ def probe(data: bytes | Path) -> Header:
 def decoding_bytes(data: bytes | Path, limits: Limits | None = None, *, enough_px: int | None = None) -> int:
     """The most memory that `decode` will take, by the header; 0 for a file that it will refuse."""
     try:
-        header = probe(data)
-        _require_within(header, limits or Limits(), 0)
+        opened = Opened.of(data)
+        opened.require_within(limits or Limits())
+        return bytes_to_decode(opened, enough_px=enough_px)
     except ItemError:
         return 0
-    return bytes_to_decode(header, enough_px=enough_px)
 
 
-def bytes_to_decode(header: Header, *, enough_px: int | None = None) -> int:
-    """The most memory that decoding such an image whole takes."""
+def bytes_to_decode(opened: Opened, *, enough_px: int | None = None, rendering: Rendering | None = None) -> int:
+    """The most memory that decoding an image whole takes. Raises ItemError."""
+    header = opened.header
+    copies = 1 if header.orientation == 1 else 2  # turning makes a second copy
     if header.format == "jpeg":
-        # Rows are scaled down as they are decoded; turning makes a second copy.
-        copies = 1 if header.orientation == 1 else 2
+        # Rows are scaled down as they are decoded.
         return copies * 3 * header.pixels // _reduction(header, enough_px) ** 2
-    # Besides the bands: the picture, where it is valid, and blocks at work.
+    if (blocks := _blocks_of(opened, rendering or Rendering())) is not None:
+        return copies * 3 * header.pixels + blocks.working_bytes
+    return bytes_at_once(header)
+
+
+def bytes_at_once(header: Header) -> int:
+    """What all samples of an image take, and besides the picture, where it is valid, and rows at work."""
     return header.decoded_bytes + 5 * header.pixels
+
+
+def _blocks_of(opened: Opened, rendering: Rendering) -> Blocks | None:
+    """The blocks of a large TIFF, from which its picture is put together; None where it is decoded at once."""
+    if opened.tiff is None or bytes_at_once(opened.header) <= AT_ONCE_BYTES_AT_MOST:
+        return None
+    blocks = Blocks(opened.tiff, rendering)
+    return blocks if blocks.are_small and blocks.are_alike else None
 
 
 def decode(
@@ -178,7 +195,12 @@ def decode_opened(opened: Opened, limits: Limits, *, enough_px: int | None, rend
     header, tiff = opened.header, opened.tiff
     factor = _reduction(header, enough_px)
     try:
-        rgb = _rgb_of_tiff(tiff, rendering) if tiff else _rgb_by_cv2(opened.content, header, factor, rendering)
+        if tiff is None:
+            rgb = _rgb_by_cv2(opened.content, header, factor, rendering)
+        elif (blocks := _blocks_of(opened, rendering)) is not None:
+            rgb = assembled(blocks, rendering, height=header.height, width=header.width)
+        else:
+            rgb = _rgb_of_tiff(tiff, rendering)
         pixels = upright(_reduced(rgb, header, factor), header.orientation)
     except MemoryError as error:
         raise ItemError("out_of_memory", f"no memory for an image of {_size(header)}") from error

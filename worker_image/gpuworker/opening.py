@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from gpuworker.images import (
+    AT_ONCE_BYTES_AT_MOST,
     BoxPrompt,
     Opened,
+    bytes_at_once,
     bytes_to_decode,
     decode_opened,
     require_pixels,
@@ -19,14 +21,12 @@ from gpuworker.scene import Scene, WholeScene
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
-from gpuworker.tiff_blocks import Blocks
+from gpuworker.tiff_blocks import BLOCK_BYTES_AT_MOST, Blocks
 from gpuworker.tiling import DEFAULT_TILE_PX
 from gpuworker.windowed import WindowedScene, cache_bytes, opening_bytes
 
-WINDOWS_FROM_BYTES = 256 * 1024**2
-"""An image that takes more when it is decoded whole is read by windows, if it is looked at by tiles."""
-BLOCK_BYTES_AT_MOST = 128 * 1024**2
-"""Decoded size of one tile or strip of such a file."""
+WINDOWS_FROM_BYTES = AT_ONCE_BYTES_AT_MOST
+"""An image whose samples take more is read by windows, if it is looked at by tiles."""
 
 
 def open_scene(
@@ -70,7 +70,7 @@ def bytes_to_open(
         blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
         if blocks is None or opened.tiff is None:
             opened.require_within(options.limits)
-            return bytes_to_decode(opened.header, enough_px=None if tiled else enough_px)
+            return bytes_to_decode(opened, enough_px=None if tiled else enough_px, rendering=rendering_of(options))
         require_pixels(opened.header, options.limits)
         _require_small(blocks, "")
     except ItemError:
@@ -98,14 +98,14 @@ def _side(options: Options) -> int:
 def _blocks(opened: Opened, options: Options, windows_from_bytes: int) -> Blocks | None:
     """The blocks of a file that is read by windows; None for one that is decoded whole."""
     tiff: Tiff | None = opened.tiff
-    if tiff is None or bytes_to_decode(opened.header) <= windows_from_bytes:
+    if tiff is None or bytes_at_once(opened.header) <= windows_from_bytes:
         return None
     blocks = Blocks(tiff, rendering_of(options))
     return blocks if blocks.are_alike else None
 
 
 def _require_small(blocks: Blocks, name: str) -> None:
-    if blocks.decoded_bytes <= BLOCK_BYTES_AT_MOST:
+    if blocks.are_small:
         return
     path = PurePosixPath(name or "image.tif")
     tiled = path.with_name(f"{path.stem}_tiled.tif")

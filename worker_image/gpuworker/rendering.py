@@ -168,7 +168,7 @@ def _scaled(band: NDArray[Any], valid: NDArray[np.bool_] | None, its_range: tupl
     for top in range(0, band.shape[0], _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
         part: NDArray[np.floating[Any]] = band[rows].astype(np.float64 if band.itemsize > 4 else np.float32)
-        scaled = (part - low) * (255 / (high - low))
+        scaled = (part - low) * (255 / (high - low)) + 0.5  # to the nearest
         if valid is not None:
             scaled[~valid[rows]] = 0
         out[rows] = np.nan_to_num(np.clip(scaled, 0, 255), copy=False)

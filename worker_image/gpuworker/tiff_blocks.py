@@ -10,10 +10,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.rendering import Raster, Rendering, step_for
+from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, step_for
 from gpuworker.tiff import Choice, Tiff, unreadable_on_error
 from gpuworker.window import Window
 
+BLOCK_BYTES_AT_MOST = 128 * 1024**2
+"""Decoded size of a tile or strip of a file that is read by blocks."""
 _STRIP_BYTES = 4 * 1024**2
 """Pixels that are not compressed can be cut anywhere: strips of about this size are read, however they are stored."""
 _SAMPLED_PIXELS = 16_000_000
@@ -61,6 +63,16 @@ class Blocks:
         """What a block takes once decoded, before it becomes a picture."""
         planes = len(self._choice.needed) if self._is_planar else self._together
         return self.height * self.width * planes * self._stored_dtype.itemsize
+
+    @property
+    def working_bytes(self) -> int:
+        """What a block takes while it becomes a picture."""
+        return self.decoded_bytes + 5 * self.height * self.width
+
+    @property
+    def are_small(self) -> bool:
+        """Whether they can be decoded one by one in little memory."""
+        return self.decoded_bytes <= BLOCK_BYTES_AT_MOST
 
     @property
     def are_alike(self) -> bool:
@@ -147,7 +159,7 @@ class Blocks:
         stored = self.rows if self._is_plain else min(self.rows * self.columns, len(self._page.dataoffsets))
         places = [divmod(index, self.columns) for index in range(stored)]
         at_most = max(_SAMPLED_BLOCKS_AT_LEAST, _SAMPLED_PIXELS // (self.height * self.width))
-        present = [place for place in places if not self.is_sparse(place)]
+        present = [place for place in places if not self.is_sparse(place)] or places[:1]
         if len(present) > at_most:
             present = sorted(sorted(present, key=self._scattered)[:at_most])
         return present, step_for(sum(self.window(place).pixels for place in present))
@@ -155,6 +167,16 @@ class Blocks:
     def _scattered(self, place: Place) -> int:
         """Knuth's multiplicative hash: any first few, in this order, lie all over the image."""
         return (place[0] * self.columns + place[1]) * 2_654_435_761 % 2**32
+
+
+def assembled(blocks: Blocks, rendering: Rendering, *, height: int, width: int) -> NDArray[np.uint8]:
+    """H×W×3 of the whole page, a block at a time: much less memory than all of its samples at once."""
+    ranges = ranges_of(block_sample(blocks), rendering)
+    rgb = np.empty((height, width, 3), np.uint8)
+    for place in blocks.of(Window(top=0, left=0, height=height, width=width)):
+        window = blocks.window(place)
+        rgb[window.top : window.bottom, window.left : window.right] = rendered(blocks.raster(place), ranges)
+    return rgb
 
 
 def whole_sample(tiff: Tiff, rendering: Rendering, raster: Raster) -> Iterator[Raster]:

@@ -165,5 +165,5 @@ def cache_bytes(tiff: Tiff, blocks: Blocks, side: int) -> int:
 
 def opening_bytes(tiff: Tiff, blocks: Blocks, cached: int) -> int:
     """What a windowed scene holds at most, besides the windows that are being looked at."""
-    at_work = _BLOCKS_AT_WORK * (blocks.decoded_bytes + 5 * blocks.height * blocks.width)
+    at_work = _BLOCKS_AT_WORK * blocks.working_bytes
     return cached + at_work + PREVIEW_PX * PREVIEW_PX * 3 + tiff.held_bytes
