@@ -78,13 +78,11 @@ def peaks(rgb: Rgb) -> Found:
 
 
 def _flooded(rgb: Rgb, mask: Rgb, is_marker: NDArray[np.bool_]) -> Found:
+    # Soil is no marker but cut off afterwards: as one it would flow into crowns whose leaves differ in colour.
     count, markers = cv2.connectedComponents(is_marker.astype(np.uint8))
-    markers += 1
-    markers[(mask > 0) & (markers == 1)] = 0
     labels = cv2.watershed(np.ascontiguousarray(rgb[:, :, ::-1]), markers)
-    parts = [
-        cv2.connectedComponentsWithStats((labels == label).astype(np.uint8))[2][1:] for label in range(2, count + 1)
-    ]
+    labels[mask == 0] = 0
+    parts = [cv2.connectedComponentsWithStats((labels == label).astype(np.uint8))[2][1:] for label in range(1, count)]
     return _sizeable(np.concatenate([np.zeros((0, 5), np.int32), *parts]))
 
 
