@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from tests.gpuworker.geotiffs import (
 )
 
 from gpuworker.geo import NO_CRS, NOT_PLACED, georeference
+from gpuworker.geo_units import METRES, unit_of
 from gpuworker.images import decode
 from gpuworker.rings import parts
 
@@ -108,6 +110,34 @@ class TestPlace:
         assert placed(data).transform == (0.5, 0.0, 995.0, 0.0, -0.5, 2010.0)
         assert placed(data).transform == tuple(as_rasterio_has_it(data)[1])[:6]
 
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            ((1024, 1), (3072, 32617), (3076, 9001)),
+            ((1024, 1), (3072, 32617), (3076, 9002)),  # in feet it is another system
+            ((1024, 1), (3072, 2236), (3076, 9003)),
+            ((1024, 1), (3072, 2236), (3076, 9001)),
+            ((1024, 1), (3072, 6437)),
+            ((3072, 32617),),
+            ((1024, 1), (3072, 32767), (2048, 4326), (3074, 16017), (3076, 9001)),  # zone and datum, no system
+            ((1024, 1), (3072, 32767), (2048, 4326), (3074, 16133), (3076, 9001)),
+            ((1024, 1), (3072, 32767), (2048, 4269), (3074, 16010), (3076, 9001)),
+            ((1024, 1), (3072, 32767), (2048, 4258), (3074, 16032), (3076, 9001)),
+            ((1024, 1), (3072, 32617), (3076, 9001), (4096, 5703)),
+        ],
+    )
+    def test_its_system_is_the_one_that_gdal_makes_of_the_keys(self, keys: tuple[tuple[int, int], ...]) -> None:
+        data = tagged(scale=SCALE, tie=TIE, keys=directory(*keys))
+        crs, transform = as_rasterio_has_it(data)
+        assert crs is not None
+        assert placed(data).epsg == crs.to_epsg()
+        assert placed(data).metres == pytest.approx(crs.linear_units_factor[1], rel=1e-9)
+        assert placed(data).transform == tuple(transform)[:6]
+
+    def test_a_scale_that_is_negative_in_y_is_north_up(self) -> None:
+        data = tagged(scale=(33550, "d", (0.5, -0.5, 0.0)), tie=TIE, keys=directory((1024, 1), (3072, 32617)))
+        assert placed(data).transform == tuple(as_rasterio_has_it(data)[1])[:6] == (0.5, 0, 1000, 0, -0.5, 2000)
+
 
 class TestArea:
     @pytest.mark.parametrize("place", [name for name in PLACES if "own" not in name])
@@ -135,8 +165,8 @@ class TestArea:
     @pytest.mark.parametrize(
         ("keys", "metres"),
         [
-            (((1024, 1), (3072, 32617)), 1.0),  # UTM is in metres though the file does not say so
-            (((1024, 1), (3072, 2236)), None),  # who knows: Florida's is in feet
+            (((1024, 1), (3072, 32617)), 1.0),  # as EPSG has it, though the file does not say so
+            (((1024, 1), (3072, 2236)), 1200 / 3937),
             (((1024, 1), (3072, 32767), (3076, 9002)), 0.3048),
             (((1024, 1), (3072, 32767), (3076, 32767)), None),
         ],
@@ -184,3 +214,24 @@ class TestDamage:
         area = found.area_m2(instance(np.ones((2, 2), np.bool_)))
         assert area is None or not area < 0
         assert found.transform is None or all(map(math.isfinite, found.transform))
+
+
+def test_units_of_projected_systems_are_those_of_proj() -> None:
+    """State planes, of which there is one in metres and one in feet nearly everywhere, and others now and then."""
+    wrong = []
+    with rasterio.Env(OSR_USE_NON_DEPRECATED="NO"):
+        for code in [
+            *range(2222, 2290),
+            *range(2964, 2969),
+            *range(3418, 3438),
+            3857,
+            5514,
+            26729,
+            27700,
+            29873,
+            32617,
+        ]:
+            crs = CRS.from_epsg(code)
+            if METRES[unit_of(code)] != pytest.approx(crs.linear_units_factor[1], rel=1e-7):
+                wrong.append(code)
+    assert wrong == []

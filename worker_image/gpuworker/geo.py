@@ -15,35 +15,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.geo_units import DEGREE, METRES, RADIANS, unit_of
 from gpuworker.masks import Instance
 from gpuworker.tiff import GeoTag
 
 _SCALE, _TIEPOINT, _MATRIX, _KEYS, _DOUBLES = 33550, 33922, 34264, 34735, 34736
 _MODEL, _RASTER, _GEOGRAPHIC, _ANGULAR_UNIT, _ANGULAR_SIZE = 1024, 1025, 2048, 2054, 2055
 _SEMI_MAJOR_M, _SEMI_MINOR_M, _INVERSE_FLATTENING = 2057, 2058, 2059
-_PROJECTED, _LINEAR_UNIT, _LINEAR_SIZE_M = 3072, 3076, 3077
+_PROJECTED, _PROJECTION, _LINEAR_UNIT, _LINEAR_SIZE_M = 3072, 3074, 3076, 3077
 _MODEL_PROJECTED, _MODEL_GEOGRAPHIC, _PIXEL_IS_POINT = 1, 2, 2
 _EPSG_CODES = range(1024, 32767)
 """32767 is user-defined, 0 undefined (GeoTIFF 1.1, 7.1.3)."""
 
-_METRES: Mapping[int, float] = {
-    9001: 1.0,
-    9002: 0.3048,
-    9003: 1200 / 3937,
-    9005: 0.3047972654,
-    9031: 1.0000135965,
-    9036: 1000.0,
-    9041: 0.3047994715386762,
-    9080: 0.30479951024814694,
-    9084: 0.9143985307444408,
-    9094: 0.3047997101815088,
-}
-"""EPSG's length units: metre, foot, US survey foot, Clarke's, German legal metre, kilometre, Sears', Indian …"""
-_RADIANS: Mapping[int, float] = {9101: 1.0, 9102: math.pi / 180, 9105: math.pi / 200, 9106: math.pi / 200}
-_IN_METRES = (range(32601, 32661), range(32701, 32761), range(25828, 25839), range(26901, 26924), range(28348, 28359))
-"""UTM zones (WGS 84, ETRS89, NAD83, GDA94 MGA), in metres also where a file does not say so."""
 _SLACK = 1e-6
 _WEB_MERCATOR = (3857, 3785)
+_UTM_NORTH, _UTM_SOUTH = range(16001, 16061), range(16101, 16161)
+"""Codes of projections; with a datum they make systems, whose codes begin at these."""
+_UTM_ON: Mapping[int, tuple[range, int]] = {
+    4326: (range(1, 61), 32600),
+    4269: (range(1, 24), 26900),
+    4258: (range(28, 39), 25800),
+}
 _WGS84_M, _WGS84_INVERSE_FLATTENING = 6_378_137.0, 298.257223563
 
 NO_CRS, NOT_PLACED = "no_crs", "not_placed"
@@ -143,11 +135,10 @@ def georeference(tags: Sequence[GeoTag]) -> Georeference | None:
     values = _Values.of(tags)
     transform = values.transform()
     geographic = values.model == _MODEL_GEOGRAPHIC
-    code = values.epsg(_GEOGRAPHIC if geographic else _PROJECTED)
     return Georeference(
-        epsg=code,
+        epsg=values.epsg(_GEOGRAPHIC) if geographic else values.projected(),
         transform=transform,
-        metres=None if geographic else values.metres(code),
+        metres=None if geographic else values.metres(),
         radians=values.radians() if geographic else None,
         ellipsoid=values.ellipsoid(),
     )
@@ -179,11 +170,9 @@ class _Values:
 
     @property
     def model(self) -> int:
-        """Projected or geographic; where the file does not say, what it names tells."""
-        named = self._code(_MODEL)
-        if named in (_MODEL_PROJECTED, _MODEL_GEOGRAPHIC):
-            return named
-        return _MODEL_GEOGRAPHIC if _GEOGRAPHIC in self.keys and _PROJECTED not in self.keys else _MODEL_PROJECTED
+        """Projected, geographic or another; where the file does not say, what it names tells."""
+        is_geographic = _GEOGRAPHIC in self.keys and _PROJECTED not in self.keys
+        return self._code(_MODEL) or (_MODEL_GEOGRAPHIC if is_geographic else _MODEL_PROJECTED)
 
     def _code(self, key: int) -> int:
         """A key's number as a code; 0 where there is none."""
@@ -194,18 +183,30 @@ class _Values:
         code = self._code(key)
         return code if code in _EPSG_CODES else None
 
-    def metres(self, projected: int | None) -> float | None:
-        """Length of the unit of a projected system."""
+    def projected(self) -> int | None:
+        """The code of the projected system, unless the file has it in another unit than EPSG."""
+        code = self.epsg(_PROJECTED) or self._utm()
         unit = self._code(_LINEAR_UNIT)
-        if not unit and projected is not None:
-            in_metres = projected in _WEB_MERCATOR or any(projected in codes for codes in _IN_METRES)
-            return 1.0 if in_metres else None
-        return _METRES.get(unit) or _positive(self.keys.get(_LINEAR_SIZE_M))
+        return code if code is None or not unit or unit == unit_of(code) else None
+
+    def _utm(self) -> int | None:
+        """Of a file that names datum and zone but not the system that they make, as older programs wrote them."""
+        projection, (zones, first) = self._code(_PROJECTION), _UTM_ON.get(self._code(_GEOGRAPHIC), (range(0), 0))
+        if projection in _UTM_NORTH and projection - 16000 in zones:
+            return first + projection - 16000
+        return 32700 + projection - 16100 if projection in _UTM_SOUTH and first == 32600 else None
+
+    def metres(self) -> float | None:
+        """Length of the unit of a projected system."""
+        code, unit = self.epsg(_PROJECTED), self._code(_LINEAR_UNIT)
+        if not unit and code is not None:
+            unit = unit_of(code)
+        return METRES.get(unit) or _positive(self.keys.get(_LINEAR_SIZE_M))
 
     def radians(self) -> float:
         """Angle of the unit of a geographic system: degrees unless the file says otherwise."""
         unit = self._code(_ANGULAR_UNIT)
-        return _RADIANS.get(unit) or _positive(self.keys.get(_ANGULAR_SIZE)) or _RADIANS[9102]
+        return RADIANS.get(unit) or _positive(self.keys.get(_ANGULAR_SIZE)) or RADIANS[DEGREE]
 
     def ellipsoid(self) -> Ellipsoid:
         """That of the file where it describes one, else WGS 84, of which no other differs by more than 0.1 %."""
