@@ -24,8 +24,8 @@ FOR_EVER_S = 60.0
 
 
 class Waiting(FakeTask):
-    def __init__(self, *, batch_wait_s: float, batch_size: int = 8) -> None:
-        super().__init__(batch_size=batch_size)
+    def __init__(self, *, batch_wait_s: float, batch_size: int = 8, infer_threads: int = 1) -> None:
+        super().__init__(batch_size=batch_size, infer_threads=infer_threads)
         self.batch_wait_s = batch_wait_s
 
 
@@ -53,14 +53,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(task: FakeTask) -> Inference:
         frame = Frame(Watch(journal, item_timeout_s=20), Log([]), cores=2)
         inference = Inference(task, frame, on_taken=lambda: None, on_result=lambda one: None)
-        thread = threading.Thread(target=inference.loop, daemon=True)
-        started.append((inference, thread))
-        thread.start()
+        for _ in range(task.infer_threads):
+            thread = threading.Thread(target=inference.loop, daemon=True)
+            started.append((inference, thread))
+            thread.start()
         return inference
 
     yield begin
-    for inference, thread in started:
+    for inference, _ in started:
         inference.ready.put(None)
+    for _, thread in started:
         thread.join(10)
         assert not thread.is_alive()
     journal.close()
@@ -80,6 +82,18 @@ def test_a_batch_waits_for_items_that_are_on_their_way(start: Start) -> None:
     until(lambda: task.batches)
     assert task.batches == [["0", "1", "2"]]
     assert inference.idle_s > 0
+
+
+def test_threads_do_not_take_items_from_each_others_batches(start: Start) -> None:
+    # given two threads of one model, and items that come one by one
+    task, feed = Waiting(batch_wait_s=FOR_EVER_S, batch_size=4, infer_threads=2), a_feed(8)
+    inference = start(task)
+    for index in range(8):
+        inference.ready.put(passage(feed, index))
+        until(lambda left=7 - index: feed.awaiting_infer == left)  # type: ignore[misc]
+    # then both of their batches are full
+    until(lambda: len(task.batches) == 2)
+    assert sorted(task.batches) == [["0", "1", "2", "3"], ["4", "5", "6", "7"]]
 
 
 def test_a_full_batch_waits_for_nothing(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,20 +57,29 @@ class Inference:
         self.idle_s = 0.0
         """How long the model waited for items, summed over its threads."""
         self._patience = Patience(longest_s=getattr(task, "batch_wait_s", 0.0))
+        self._gathering = threading.Lock()
+        """Held while a batch gathers: two threads that gather at once would make two half-full ones of it."""
         self._batch_limit = task.batch_size
         self._good_batches = 0
 
     def loop(self) -> None:
         """What each of the model's threads does, until it takes None from `ready`."""
-        first = self._next_ready()
-        while first is not None:
-            batch, following = self._batch_from(first)
+        batch, following = self._next_batch(None)
+        while batch:
             try:
                 self._infer_wanted(batch)
             except Abandoned:
                 return
             batch.clear()  # or its pixels would be held while waiting for the next
-            first = following or self._next_ready()
+            batch, following = self._next_batch(following)
+
+    def _next_batch(self, first: Passage | None) -> tuple[list[Passage], Passage | None]:
+        """A batch that begins with `first` or, where there is none, with what is ready next; empty at the end."""
+        started = time.perf_counter()
+        with self._gathering:
+            self.idle_s += time.perf_counter() - started
+            first = first or self._next_ready()
+            return self._batch_from(first) if first is not None else ([], None)
 
     def _next_ready(self) -> Passage | None:
         started = time.perf_counter()

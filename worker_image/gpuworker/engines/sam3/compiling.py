@@ -99,8 +99,7 @@ class CompiledLater:
     def _compile(self, kept: bytes | None) -> None:
         try:
             kept = kept or self._kept()
-            if kept:
-                torch.compiler.load_cache_artifacts(kept)
+            is_known = bool(kept and torch.compiler.load_cache_artifacts(kept))
             compiled = self._compiler(self._eager)
             with torch.inference_mode():
                 example = self._example()
@@ -114,7 +113,7 @@ class CompiledLater:
         # A batch that would make the compiler start again, in the model's own thread, runs eagerly in its place.
         torch.compiler.set_stance("eager_on_recompile")
         self._compiled, self.state = compiled, "compiled"
-        if not kept and (made := torch.compiler.save_cache_artifacts()):
+        if not is_known and (made := torch.compiler.save_cache_artifacts()):
             self._models.keep(self._name, made[0])
 
 

@@ -101,7 +101,7 @@ class Network:
     @property
     def shape(self) -> str:
         """What of the configuration compiled code depends on, in a few digits; weights are not in it."""
-        text = json.dumps(self._model.config.vision_config.to_dict(), sort_keys=True, default=str)
+        text = json.dumps(self.model.config.vision_config.to_dict(), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def blank(self, pictures: int) -> torch.Tensor:

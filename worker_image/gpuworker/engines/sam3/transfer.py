@@ -108,7 +108,7 @@ def _places(parts: Sequence[torch.Tensor]) -> list[int]:
 
 
 def _is_cuda(device: str) -> bool:
-    return torch.device(device).type == "cuda"
+    return str(torch.device(device).type) == "cuda"
 
 
 @functools.cache
