@@ -28,6 +28,8 @@ _EPSG_CODES = range(1024, 32767)
 """32767 is user-defined, 0 undefined (GeoTIFF 1.1, 7.1.3)."""
 
 _SLACK = 1e-6
+_FARTHEST = 1e12
+"""Beyond all units of all systems; what is larger is damage. Comparisons with it are false for what is no number."""
 _WEB_MERCATOR = (3857, 3785)
 _UTM_NORTH, _UTM_SOUTH = range(16001, 16061), range(16101, 16161)
 """Codes of projections; with a datum they make systems, whose codes begin at these."""
@@ -227,7 +229,7 @@ class _Values:
         if self.keys.get(_RASTER) == _PIXEL_IS_POINT:
             c, f = c - (a + b) / 2, f - (d + e) / 2
         pixel = a * e - b * d
-        is_sound = all(map(math.isfinite, (a, b, c, d, e, f, pixel))) and pixel != 0
+        is_sound = all(abs(number) < _FARTHEST for number in (a, b, c, d, e, f, pixel)) and pixel != 0
         return (a, b, c, d, e, f) if is_sound else None
 
     def _by_scale(self) -> tuple[float, float, float, float, float, float] | None:

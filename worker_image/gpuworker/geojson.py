@@ -24,6 +24,7 @@ MEDIA_TYPE = "application/geo+json"
 _UNNAMED = "described in the image, without an EPSG code"
 _OF_A_PIXEL = 1000
 """Coordinates are rounded to a thousandth of a pixel or finer."""
+_DECIMALS_AT_MOST = 12
 
 
 def geojson_files(
@@ -42,7 +43,7 @@ def geojson_files(
 def _features(
     instances: Sequence[Instance], fragment: Mapping[str, Any], names: Sequence[str], place: Georeference
 ) -> Iterator[bytes]:
-    decimals = max(0, math.ceil(math.log10(_OF_A_PIXEL / place.pixel)))
+    decimals = min(_DECIMALS_AT_MOST, max(0, math.ceil(math.log10(_OF_A_PIXEL / place.pixel))))
     for one, annotation in zip(instances, fragment["annotations"], strict=True):
         area = {"area_m2": annotation["area_m2"]} if "area_m2" in annotation else {}
         # `gpupipe fetch` makes the merged file of these very lines, and puts another id in.
