@@ -7,6 +7,7 @@ import pytest
 from gpupipe import secrets
 from gpupipe.errors import NotDeployedError, NotOursError, UsageError
 from gpupipe.names import TAG_STACK
+from gpupipe.resources.secret import Secret
 from tests.account import Account
 from tests.pipelines.settings import config
 
@@ -90,3 +91,9 @@ def test_a_token_in_place_of_a_name_is_not_repeated(account: Account) -> None:
     with pytest.raises(UsageError) as caught:
         secrets.set_value(account.aws, token, VALUE)
     assert token not in str(caught.value)
+
+
+def test_one_that_up_made_has_no_value_yet(account: Account) -> None:
+    Secret.called(account.aws.stack, "hf_token").create(account.aws)
+    [listed] = secrets.list_secrets(config(model=MODEL), account.aws)
+    assert (listed.exists, listed.has_value, listed.changed_at) == (True, False, None)

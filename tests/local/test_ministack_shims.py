@@ -44,6 +44,27 @@ def test_ministack_itself_does_not_look_at_the_expected_owner() -> None:
     assert "x-amz-expected-bucket-owner" not in source
 
 
+# --- secrets without a value ---------------------------------------------------------------------------------------
+
+
+def test_a_secret_has_no_value_until_it_is_set(client: Client) -> None:
+    secrets = client("secretsmanager")
+    secrets.create_secret(Name="unset")
+    assert not secrets.describe_secret(SecretId="unset").get("VersionIdsToStages")
+    with pytest.raises(ClientError) as error:
+        secrets.get_secret_value(SecretId="unset")
+    assert code_of(error) == "ResourceNotFoundException"
+    secrets.put_secret_value(SecretId="unset", SecretString="value")
+    assert secrets.get_secret_value(SecretId="unset")["SecretString"] == "value"
+    assert secrets.describe_secret(SecretId="unset")["VersionIdsToStages"]
+
+
+def test_ministack_itself_takes_no_value_for_one() -> None:
+    secretsmanager = unmended("secretsmanager")
+    secretsmanager._store_new_secret("unset-here")
+    assert secretsmanager._secrets["unset-here"]["Versions"]
+
+
 # --- redrive ---------------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ READS = {
     "scaling policy": 2,
     "schedule": 1,
     "scheduled action": 2,
+    "secret": 1,
     "security group": 1,
     "subscription": 2,  # both its ends
     "table": 4,  # tags, expiry and backups by calls of their own

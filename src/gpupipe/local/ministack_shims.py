@@ -24,12 +24,13 @@ DLAMI_ID = "ami-0a1b2c3d4e5f60718"
 
 def install() -> None:
     """Mend ministack's modules in place; called before it serves."""
-    from ministack.services import s3, sqs, ssm
+    from ministack.services import s3, secretsmanager, sqs, ssm
 
     s3._get_object = _ranged(s3._get_object, s3._parse_range)
     sqs._HANDLERS.setdefault("StartMessageMoveTask", _start_message_move_task)
     sqs._HANDLERS.setdefault("ListMessageMoveTasks", _list_message_move_tasks)
     sqs._receive_messages_for_esm = _receive_within_window
+    secretsmanager._store_new_secret = _without_value(secretsmanager._store_new_secret, secretsmanager._secrets)
     for system in _DLAMI_SYSTEMS:
         ssm._PUBLIC_AMI_PARAMETERS.setdefault(_DLAMI_PARAMETER.format(system=system), DLAMI_ID)
 
@@ -74,6 +75,21 @@ def _ranged(get_object: Callable[..., Answer], parse_range: Callable[[str, int],
         return 206, {**kept, **about}, part
 
     return ranged
+
+
+# --- Secrets Manager: a secret without a value ----------------------------------------------------------------------
+
+
+def _without_value(store: Callable[..., Any], secrets: Any) -> Any:
+    """CreateSecret without a value, which ministack takes for one: AWS has no version of it until somebody sets it."""
+
+    def stored(name: str, secret_string: str | None = None, secret_binary: Any = None, **more: Any) -> Any:
+        answer = store(name, secret_string=secret_string, secret_binary=secret_binary, **more)
+        if secret_string is None and secret_binary is None:
+            secrets[name]["Versions"] = {}
+        return answer
+
+    return stored
 
 
 # --- SQS: redrive of a dead-letter queue ---------------------------------------------------------------------------

@@ -104,8 +104,11 @@ class Secret(Resource):
 def secrets_of(aws: Aws) -> Iterable[tuple[Secret, dict[str, Any]]]:
     """The stack's secrets, each with what AWS lists of it; by name first, as tags alone cannot be searched for."""
     stack, pages = aws.stack, aws.client("secretsmanager").get_paginator("list_secrets")
-    for page in pages.paginate(Filters=[{"Key": "name", "Values": [f"{stack.id}/"]}]):
+    prefix = stack.secret("")
+    for page in pages.paginate(Filters=[{"Key": "name", "Values": [prefix]}]):
         for entry in page["SecretList"]:
+            if not entry["Name"].startswith(prefix):
+                continue
             if is_stacks(tag_map(entry.get("Tags")), stack) and not entry.get("DeletedDate"):
                 yield Secret(stack=stack, name=entry["Name"]), entry
 
