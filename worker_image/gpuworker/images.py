@@ -11,15 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.cv2_images import rgb_by_cv2
 from gpuworker.headers import Header, jpeg_header, png_header, sniff, webp_header
 from gpuworker.orientation import upright
-from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, rendered_alone
+from gpuworker.rendering import Rendering, ranges_of, rendered
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
 from gpuworker.tiff_blocks import Blocks, assembled, whole_sample
-
-# What is wrong with a file is said once, by ItemError.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
 
@@ -186,26 +184,33 @@ def decode(
     """
     limits = limits or Limits()
     require_size(data, limits)
-    return decode_opened(Opened.of(data), limits, enough_px=enough_px, rendering=rendering or Rendering())
+    image, _ = decode_opened(Opened.of(data), limits, enough_px=enough_px, rendering=rendering or Rendering())
+    return image
 
 
-def decode_opened(opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering) -> Image:
-    """The same of a file that has been opened. Raises ItemError."""
+def decode_opened(
+    opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering
+) -> tuple[Image, NDArray[np.bool_] | None]:
+    """The same of a file that has been opened, and which of the image's pixels mean anything; None if not known.
+
+    Raises ItemError.
+    """
     opened.require_within(limits)
     header, tiff = opened.header, opened.tiff
     factor = _reduction(header, enough_px)
+    meaning = None
     try:
         if tiff is None:
-            rgb = _rgb_by_cv2(opened.content, header, factor, rendering)
+            rgb = rgb_by_cv2(opened.content, header, factor, rendering)
         elif (blocks := _blocks_of(opened, rendering)) is not None:
             rgb = assembled(blocks, rendering, height=header.height, width=header.width)
         else:
-            rgb = _rgb_of_tiff(tiff, rendering)
+            rgb, meaning = _rgb_of_tiff(tiff, rendering)
         pixels = upright(_reduced(rgb, header, factor), header.orientation)
     except MemoryError as error:
         raise ItemError("out_of_memory", f"no memory for an image of {_size(header)}") from error
     turned = header.orientation >= 5
-    return Image(
+    image = Image(
         rgb=np.ascontiguousarray(pixels),
         height=header.width if turned else header.height,
         width=header.height if turned else header.width,
@@ -213,6 +218,7 @@ def decode_opened(opened: Opened, limits: Limits, *, enough_px: int | None, rend
         dtype=header.dtype,
         geo=tiff.geo if tiff else (),
     )
+    return image, meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None
 
 
 def require_size(data: bytes | Path, limits: Limits) -> None:
@@ -267,35 +273,6 @@ def _reduced(rgb: NDArray[np.uint8], header: Header, factor: int) -> NDArray[np.
     return reduced
 
 
-_REDUCED_FLAGS = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: 64}
-"""cv2's scale bits without a colour bit, so that IMREAD_COLOR_RGB can be added."""
-
-
-def _rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
-    """JPEG, PNG or WebP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
-    plain = header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if plain else cv2.IMREAD_UNCHANGED
-    if header.format == "jpeg":
-        flags |= _REDUCED_FLAGS[factor]
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:
-            raise MemoryError from error
-        raise ItemError("unreadable", f"the {header.format.upper()} is damaged: {error.err}") from error
-    if pixels is None:
-        raise ItemError("unreadable", f"the {header.format.upper()} is damaged and cannot be decoded")
-    if plain and not rendering.bands and rendering.keeps(pixels.dtype):
-        rgb: NDArray[np.uint8] = pixels
-        return rgb
-    bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
-    if len(bands) >= 3 and not plain:  # else cv2 has put them in order
-        bands[0], bands[2] = bands[2], bands[0]
-    picked = rendering.picked(len(bands))
-    alpha = bands[3] if len(bands) == 4 and 3 not in picked else None
-    return rendered_alone(Raster(colour=tuple(bands[i] for i in picked), alpha=alpha), rendering)
-
-
-def _rgb_of_tiff(tiff: Tiff, rendering: Rendering) -> NDArray[np.uint8]:
+def _rgb_of_tiff(tiff: Tiff, rendering: Rendering) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     raster = tiff.decode(rendering)
-    return rendered(raster, ranges_of(whole_sample(tiff, rendering, raster), rendering))
+    return rendered(raster, ranges_of(whole_sample(tiff, rendering, raster), rendering)), raster.meaning()

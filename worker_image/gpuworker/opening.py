@@ -49,8 +49,8 @@ def open_scene(
     blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
     if blocks is None or opened.tiff is None:
         enough_px = None if tiled else enough_px
-        image = decode_opened(opened, options.limits, enough_px=enough_px, rendering=rendering_of(options))
-        return WholeScene(image=replace(image, boxes=boxes))
+        image, meaning = decode_opened(opened, options.limits, enough_px=enough_px, rendering=rendering_of(options))
+        return WholeScene(image=replace(image, boxes=boxes), meaning=meaning)
     require_pixels(opened.header, options.limits)
     _require_small(blocks, name)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -151,14 +152,19 @@ def _as_bytes(band: NDArray[Any], valid: NDArray[np.bool_] | None, its_range: Ra
         return band
     if band.dtype.kind not in "ui" or band.itemsize > 2 or band.size < _TABLE_VALUES:
         return _scaled(band.real if band.dtype.kind == "c" else band, valid, its_range)
-    # Every value there can be is scaled once: four times as fast.
-    values = np.arange(1 << 8 * band.itemsize, dtype=f"u{band.itemsize}")
-    table = _scaled(values.view(band.dtype.newbyteorder("="))[None], None, its_range)[0]
     native = band.astype(band.dtype.newbyteorder("="), copy=False)
-    out: NDArray[np.uint8] = table[native.view(values.dtype)]
+    out: NDArray[np.uint8] = _table(native.dtype, its_range)[native.view(f"u{native.itemsize}")]
     if valid is not None:
         out[~valid] = 0
     return out
+
+
+@lru_cache(maxsize=32)
+def _table(dtype: np.dtype[Any], its_range: tuple[float, float]) -> NDArray[np.uint8]:
+    """Every value that there can be, scaled once: several times as fast as scaling each pixel."""
+    values = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}").view(dtype)
+    table: NDArray[np.uint8] = _scaled(values[None], None, its_range)[0]
+    return table
 
 
 @np.errstate(all="ignore")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuworker.images import Image
 from gpuworker.tiff import GeoTag
@@ -46,6 +47,8 @@ class WholeScene:
     """An image in memory."""
 
     image: Image
+    meaning: NDArray[np.bool_] | None = None
+    """H×W, as `image.rgb`: neither nodata nor transparent; None where all is, or nobody knows."""
 
     @property
     def height(self) -> int:
@@ -61,16 +64,18 @@ class WholeScene:
 
     @property
     def cost_bytes(self) -> int:
-        return int(self.image.rgb.nbytes)
+        return self.image.rgb.nbytes + (0 if self.meaning is None else self.meaning.nbytes)
 
     def whole(self) -> Image:
         return self.image
 
-    def read(self, window: Window) -> Image:
+    def read(self, window: Window) -> Image | None:
         """A part of the pixels; of a picture that was reduced when it was decoded, the part it has of it."""
         across, down = self.image.rgb.shape[1] / self.width, self.image.rgb.shape[0] / self.height
         rows = slice(int(window.top * down), max(int(window.top * down) + 1, round(window.bottom * down)))
         columns = slice(int(window.left * across), max(int(window.left * across) + 1, round(window.right * across)))
+        if self.meaning is not None and not self.meaning[rows, columns].any():
+            return None
         part = np.ascontiguousarray(self.image.rgb[rows, columns])
         boxes = tuple(moved for box in self.image.boxes if (moved := box.inside(window)) is not None)
         return replace(self.image, rgb=part, height=window.height, width=window.width, boxes=boxes)
