@@ -124,8 +124,8 @@ def test_it_grows_with_the_job(work: Work, tmp_path: Path) -> None:
     ("images", "why"),
     [
         ({"a.tif": (1, UTM), "b.tif": (1, "EPSG:25832")}, "2 reference systems (EPSG:25832, EPSG:32617)"),
-        ({"a.tif": (1, UTM), "b.jpg": (1, "")}, "1 of 2 images have none"),
-        ({"a.tif": (1, UTM), "b.tif": (1, None)}, "1 of 2 images have none"),
+        ({"a.tif": (1, UTM), "b.jpg": (1, "")}, "1 of 2 images have no known reference system"),
+        ({"a.tif": (1, UTM), "b.tif": (1, None)}, "1 of 2 images have no known reference system"),
     ],
 )
 def test_images_of_several_systems_have_none(work: Work, tmp_path: Path, images: Images, why: str) -> None:

@@ -64,9 +64,10 @@ class Layer:
         if not self._placed or self._is_one:
             return ""
         named = ", ".join(sorted(self._systems)[:_SYSTEMS_NAMED]) + ", …" * (len(self._systems) > _SYSTEMS_NAMED)
-        several = f"the images have {len(self._systems)} reference systems ({named})" if len(self._systems) > 1 else ""
-        without = f"{self._unplaced:,} of {self._unplaced + self._placed:,} images have none" if self._unplaced else ""
-        return f"one {LAYER} an image in items/; none of all, for {' and '.join(filter(None, (several, without)))}"
+        several = f"they have {len(self._systems)} reference systems ({named})" if len(self._systems) > 1 else ""
+        images = f"{self._unplaced:,} of {self._unplaced + self._placed:,} images"
+        without = f"{images} have no known reference system" if self._unplaced else ""
+        return f"{LAYER} of each image in items/; not merged, for {' and '.join(filter(None, (several, without)))}"
 
     def write(self, folder: Path) -> Path | None:
         """Put the layer into `folder`, or take an outdated one away; the layer's path where there is one."""
