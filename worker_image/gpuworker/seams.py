@@ -104,26 +104,76 @@ def _holds(tile: Tile, box: Box, image: Box) -> bool:
     return around([tile.box, box]) == tile.box and not any(tile.cuts(box, image))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Meeting:
+    """Two pieces, of two tiles, that share pixels: `i` and `j` of the pieces."""
+
+    i: int
+    j: int
+    one: _Piece
+    other: _Piece
+    shared: int
+    one_in_strip: int
+    """How many pixels of the one lie in the strip that both tiles see."""
+    other_in_strip: int
+
+    @classmethod
+    def of(cls, pieces: Sequence[_Piece], i: int, j: int) -> _Meeting | None:
+        one, other = pieces[i], pieces[j]
+        shared = one.packed.shared_with(other.packed) if one.tile is not other.tile else 0
+        if not shared:
+            return None
+        one_in_strip, other_in_strip = one.packed.area_in(other.tile.box), other.packed.area_in(one.tile.box)
+        return cls(
+            i=i, j=j, one=one, other=other, shared=shared, one_in_strip=one_in_strip, other_in_strip=other_in_strip
+        )
+
+    @property
+    def iou(self) -> float:
+        """Of what lies in the strip."""
+        return self.shared / (self.one_in_strip + self.other_in_strip - self.shared)
+
+    @property
+    def is_same(self) -> bool:
+        goes_on = self.one.is_cut_towards(self.other.tile) or self.other.is_cut_towards(self.one.tile)
+        return (goes_on or (self.one.is_whole and self.other.is_whole)) and self.iou >= SAME_IN_STRIP
+
+    @property
+    def contained(self) -> Sequence[int]:
+        """Which of the two is cut where the other's tile sees on, and lies in the other as far as that can be seen."""
+        one_is = self.one.is_cut_towards(self.other.tile) and self.shared >= CONTAINED_IN_STRIP * self.one_in_strip
+        other_is = self.other.is_cut_towards(self.one.tile) and self.shared >= CONTAINED_IN_STRIP * self.other_in_strip
+        return [self.i] * one_is + [self.j] * other_is
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether one lies in the other, and both in the strip; not to the last pixel."""
+        return (
+            self.one_in_strip >= CONTAINED_IN_STRIP * self.one.packed.area
+            and self.other_in_strip >= CONTAINED_IN_STRIP * self.other.packed.area
+            and self.shared >= CONTAINED_IN_STRIP * min(self.one_in_strip, self.other_in_strip)
+        )
+
+
 class _Chains:
-    """Which pieces are of one instance: neighbours are, and neighbours of those."""
+    """Which pieces are of one instance: those that go together, and those that go together with these."""
 
     def __init__(self, pieces: Sequence[_Piece]) -> None:
         self._pieces = pieces
         self._above = list(range(len(pieces)))
         self._matched: set[tuple[int, int]] = set()
 
-    def join(self, i: int, j: int) -> None:
-        one, other = self._first_of(i), self._first_of(j)
-        self._above[max(one, other)] = min(one, other)
-        self.match(i, j)
+    def join(self, meeting: _Meeting) -> None:
+        """A piece that is outdone has its match then, but is a link to nothing."""
+        self._matched |= {(meeting.i, id(meeting.other.tile)), (meeting.j, id(meeting.one.tile))}
+        if not (meeting.one.is_outdone or meeting.other.is_outdone):
+            first, second = self._first_of(meeting.i), self._first_of(meeting.j)
+            self._above[max(first, second)] = min(first, second)
 
-    def match(self, i: int, j: int) -> None:
-        """Note that they go together, whether or not they are joined for it."""
-        self._matched |= {(i, id(self._pieces[j].tile)), (j, id(self._pieces[i].tile))}
-
-    def have_matches(self, i: int, j: int) -> bool:
-        """Whether either goes together with something in the other's tile."""
-        return (i, id(self._pieces[j].tile)) in self._matched or (j, id(self._pieces[i].tile)) in self._matched
+    def has_match(self, meeting: _Meeting, number: int) -> bool:
+        """Whether the one of the two that has this number goes together with something in the other's tile."""
+        tile = meeting.other.tile if number == meeting.i else meeting.one.tile
+        return (number, id(tile)) in self._matched
 
     def groups(self) -> Iterable[Sequence[_Piece]]:
         """In the order of each one's first piece."""
@@ -142,43 +192,21 @@ class _Chains:
 
 def _groups(pieces: Sequence[_Piece]) -> Iterable[Sequence[_Piece]]:
     """Pieces of one category by the instance that they belong to."""
+    pairs = meeting_pairs([piece.packed.box for piece in pieces])
+    meetings = [meeting for i, j in pairs if (meeting := _Meeting.of(pieces, i, j)) is not None]
     chains = _Chains(pieces)
-    alike: list[tuple[int, int]] = []
-    for i, j in meeting_pairs([piece.packed.box for piece in pieces]):
-        one, other = pieces[i], pieces[j]
-        shared = one.packed.shared_with(other.packed) if one.tile is not other.tile else 0
-        if not shared:
-            continue
-        if one.is_outdone or other.is_outdone:
-            if _go_together(one, other, shared):
-                chains.match(i, j)
-        elif _go_together(one, other, shared):
-            chains.join(i, j)
-        elif _is_contained(one, other, shared):
-            alike.append((i, j))
-    for i, j in alike:
-        # Neither tile has anything that suits better: they see the same in different outlines.
-        if not chains.have_matches(i, j):
-            chains.join(i, j)
+    for meeting in meetings:
+        if meeting.is_same:
+            chains.join(meeting)
+    # What suits less counts only for pieces that nothing in the other tile suits better, the best first.
+    for meeting in sorted(meetings, key=lambda meeting: -meeting.iou):
+        if not all(chains.has_match(meeting, number) for number in meeting.contained):
+            chains.join(meeting)
+    for meeting in meetings:
+        # Where neither has anything better, two tiles see the same in different outlines.
+        if meeting.is_alike and not any(chains.has_match(meeting, number) for number in (meeting.i, meeting.j)):
+            chains.join(meeting)
     return chains.groups()
-
-
-def _go_together(one: _Piece, other: _Piece, shared: int) -> bool:
-    goes_on, comes_in = one.is_cut_towards(other.tile), other.is_cut_towards(one.tile)
-    if not (goes_on or comes_in or (one.is_whole and other.is_whole)):
-        return False
-    mine, theirs = one.packed.area_in(other.tile.box), other.packed.area_in(one.tile.box)
-    if shared >= SAME_IN_STRIP * (mine + theirs - shared):
-        return True
-    lies_in_other = goes_on and shared >= CONTAINED_IN_STRIP * mine
-    return lies_in_other or (comes_in and shared >= CONTAINED_IN_STRIP * theirs)
-
-
-def _is_contained(one: _Piece, other: _Piece, shared: int) -> bool:
-    """Whether one lies in the other, and both in the strip that both tiles see; not to the last pixel."""
-    mine, theirs = one.packed.area_in(other.tile.box), other.packed.area_in(one.tile.box)
-    in_strip = mine >= CONTAINED_IN_STRIP * one.packed.area and theirs >= CONTAINED_IN_STRIP * other.packed.area
-    return in_strip and shared >= CONTAINED_IN_STRIP * min(mine, theirs)
 
 
 def _one_of(group: Sequence[_Piece]) -> Packed:
