@@ -8,6 +8,7 @@ from gpupipe import secrets
 from gpupipe.errors import NotDeployedError, NotOursError, UsageError
 from gpupipe.names import TAG_STACK
 from gpupipe.resources.secret import Secret
+from gpuworker.contract import model_manifest_key
 from tests.account import Account
 from tests.pipelines.settings import config
 
@@ -97,3 +98,35 @@ def test_one_that_up_made_has_no_value_yet(account: Account) -> None:
     Secret.called(account.aws.stack, "hf_token").create(account.aws)
     [listed] = secrets.list_secrets(config(model=MODEL), account.aws)
     assert (listed.exists, listed.has_value, listed.changed_at) == (True, False, None)
+
+
+def test_an_endpoint_is_not_made_before_its_secret_is_set(account: Account) -> None:
+    # given
+    settings = config("rooms", kind="endpoint", model=MODEL)
+    # when
+    with pytest.raises(NotDeployedError, match="secret hf_token has no value, and the endpoint of pipeline rooms"):
+        secrets.check_set(settings, account.aws)
+    # then with a value all is well
+    secrets.set_value(account.aws, "hf_token", VALUE)
+    secrets.check_set(settings, account.aws)
+    assert secrets.unset(settings, account.aws) == ()
+
+
+def test_an_endpoint_whose_weights_are_in_the_bucket_needs_no_token(account: Account) -> None:
+    s3, bucket = account.aws.client("s3"), account.aws.stack.data_bucket("rooms")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key=model_manifest_key("meadow/trees-1", "0" * 40), Body=b"{}")
+    secrets.check_set(config("rooms", kind="endpoint", model=MODEL), account.aws)
+
+
+def test_machines_start_later_so_their_secret_may_be_set_later(account: Account) -> None:
+    settings = config("segment", model=MODEL)
+    secrets.check_set(settings, account.aws)
+    assert secrets.unset(settings, account.aws) == ("hf_token",)
+
+
+def test_without_secrets_in_the_configuration_nothing_is_asked(account: Account) -> None:
+    account.calls.forget()
+    secrets.check_set(config("segment"), account.aws)
+    assert secrets.unset(config("segment"), account.aws) == ()
+    assert account.calls.made == []

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gpupipe.aws import Aws, retried
-from gpupipe.config import Config
+from gpupipe.aws import Aws, absent_ok, retried
+from gpupipe.config import Config, ModelSettings
 from gpupipe.errors import NotDeployedError, UsageError
 from gpupipe.explain import explained
 from gpupipe.resources.ownership import ours
 from gpupipe.resources.secret import BUSY, SETTLE_S, Secret, has_value, secrets_of
 from gpupipe.weights import SECRET_NAME, SECRET_NAME_RULE
+from gpuworker.contract import model_manifest_key
 
 VALUE_MAX_BYTES = 65_536
 """Secrets Manager's limit."""
@@ -60,6 +61,36 @@ def delete(aws: Aws, name: str) -> None:
         if ours(secret, aws) is None:
             raise NotDeployedError(f"there is no secret {name} in {aws.stack.id}.", hint="See `gpupipe secrets list`.")
         secret.delete(aws)
+
+
+def unset(config: Config, aws: Aws) -> tuple[str, ...]:
+    """The secrets that the configuration names and that nobody has given a value; no call where it names none."""
+    if not _users(config):
+        return ()
+    return tuple(one.name for one in list_secrets(config, aws) if one.used_by and not one.has_value)
+
+
+def check_set(config: Config, aws: Aws) -> None:
+    """Before an `up`: an endpoint loads its weights while it is made, so what it needs for that must be there.
+
+    Raises NotDeployedError, and AwsError.
+    """
+    missing = unset(config, aws)
+    for pipeline, settings in config.pipelines.items():
+        model = settings.model
+        if settings.kind == "endpoint" and model.token_secret in missing and not _has_copy(aws, pipeline, model):
+            raise NotDeployedError(
+                f"secret {model.token_secret} has no value, and the endpoint of pipeline {pipeline} fetches its "
+                "weights with it while it is made.",
+                hint=f"Set it first: `gpupipe secrets set {model.token_secret}`.",
+            )
+
+
+def _has_copy(aws: Aws, pipeline: str, model: ModelSettings) -> bool:
+    """Are the weights in the pipeline's bucket already? Then nobody asks the hub."""
+    bucket, key = aws.stack.data_bucket(pipeline), model_manifest_key(model.weights, model.revision)
+    with explained(f"look for weights in bucket {bucket}"):
+        return absent_ok(aws.client("s3").head_object, Bucket=bucket, Key=key) is not None
 
 
 def list_secrets(config: Config, aws: Aws) -> tuple[SecretStatus, ...]:

@@ -58,8 +58,10 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
     from gpupipe.cli.plans import applying, show_plan
     from gpupipe.provision import plan_up
     from gpupipe.provision import up as apply
+    from gpupipe.secrets import check_set, unset
 
     opened.config.check_folders()
+    check_set(opened.config, opened.aws)
     wanted = plan_up(opened.config, opened.aws, delete_data=delete_data)
     wanted.check_ours()
     if not wanted.is_empty or wanted.kept:
@@ -69,6 +71,8 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
     with applying(screen) as on_event:
         receipt = apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
     opened.remember()
+    for name in unset(opened.config, opened.aws):
+        screen.say(f"note: secret {name} has no value yet: `gpupipe secrets set {name}`.")
     return receipt
 
 
