@@ -49,7 +49,8 @@ class FakeTask:
         _deed(words[0], self, options)
         cost = int(words[1]) if words[0] == "large" else 1000
         units = int(words[1]) if words[0] == "worth" else 1
-        return Decoded(source=source, payload=words[0], cost_bytes=cost, units=units)
+        payload = f"{dict(source.sidecar)}" if words[0] == "beside" else words[0]
+        return Decoded(source=source, payload=payload, cost_bytes=cost, units=units)
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
         self.batches.append([item.source.output for item in batch])

@@ -93,7 +93,7 @@ def _explained(error: ValidationError, fields: Mapping[str, FieldInfo], changes:
     key = str(detail["loc"][0]) if detail["loc"] else ""
     reason = _plain(_reasons(error, key))
     if key in FLAGS:
-        return InputError(f"{reason}.", hint=_about_prompts(key, changes))
+        return InputError(f"{reason}.", hint=_about_prompts(key, changes, fields[key]))
     about = fields[key].description if key in fields else ""
     given = f"--option {key}={_shown(changes[key])}" if key in changes else f"{key} of gpupipe.toml with this job's own"
     return UsageError(f"{given}: {reason}.", hint=f"{key}: {about}" if about else "")
@@ -105,12 +105,10 @@ def _reasons(error: ValidationError, key: str) -> str:
     return ", or ".join(dict.fromkeys(map(_plain, messages or [error.errors()[0]["msg"]])))
 
 
-def _about_prompts(key: str, changes: Mapping[str, Any]) -> str:
-    if key not in changes:
-        return f"They are those of gpupipe.toml: {FLAGS[key]} TEXT replaces them, and --option {key}= leaves them out."
-    if key == PROMPTS:
-        return "Leave --prompt out to look for everything that the engine knows."
-    return "Leave --negative-prompt out, or name something else."
+def _about_prompts(key: str, changes: Mapping[str, Any], field: FieldInfo) -> str:
+    if key in changes:
+        return f"{FLAGS[key]}: {field.description}"
+    return f"They are those of gpupipe.toml: {FLAGS[key]} TEXT replaces them, and --option {key}= leaves them out."
 
 
 def _shown(value: Any) -> str:

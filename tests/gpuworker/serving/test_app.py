@@ -238,6 +238,16 @@ def test_object_larger_than_allowed_is_not_read(serve: Serve, station: Station) 
     assert (reply.status, reply.code) == (413, "too_large")
 
 
+def test_what_lies_beside_an_image_goes_with_the_request(serve: Serve, station: Station) -> None:
+    item, beside = station.upload("plan.txt", "beside"), {"boxes": [{"x": 1}]}
+    app = serve()[0]
+    reply = sent(app, document(bucket=station.name, key=item.key, sidecar=beside), JSON)
+    assert reply.json["annotations"][0]["caption"] == f"seen {beside}"
+    reply = sent(app, document(bucket=station.name, key=item.key, sidecar=[1]), JSON)
+    assert (reply.status, reply.code) == (400, "bad_request")
+    assert "'sidecar' is not an object" in reply.message
+
+
 def test_options_of_a_request_go_over_those_of_the_model(serve: Serve, station: Station) -> None:
     app = serve(options={"sleep_s": 0, "fits": 99})[0]
     item = station.upload("plan.txt", "tree")

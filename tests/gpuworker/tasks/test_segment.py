@@ -166,6 +166,14 @@ class TestStream:
             task().decode(b"nonsense", Source(output="a", file_name="a.jpg"), {})
 
 
+@pytest.mark.parametrize("boxes", [[{"x": 1}], [{"box": [1, 2, 3, 4]}], [7], 7])
+def test_boxes_of_another_form_are_told(boxes: Any) -> None:
+    source = Source(output="cat", file_name="cat.jpg", sidecar={"boxes": boxes})
+    with pytest.raises(ItemError, match="is not of the form") as caught:
+        task().decode((EXAMPLES / "cat.jpg").read_bytes(), source, {})
+    assert caught.value.code == "unsupported"
+
+
 def test_the_tables_of_tasks_and_engines_import_no_library() -> None:
     code = "import sys, gpuworker.tasks, gpuworker.engines; print({'cv2', 'numpy', 'boto3'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)

@@ -222,8 +222,13 @@ def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequ
 
 
 def _boxes(source: Source) -> tuple[BoxPrompt, ...]:
-    """The examples that came beside the image; the person's side has validated them."""
-    return tuple(BoxPrompt(**box) for box in source.sidecar.get("boxes", ()))
+    """The examples that came beside the image. Raises ItemError: of a job the person's side has validated them, but
+    anybody may write a request to an endpoint."""
+    try:
+        return tuple(BoxPrompt(**box) for box in source.sidecar.get("boxes", ()))
+    except TypeError as error:
+        form = '{"boxes": [{"x": 0, "y": 0, "width": 9, "height": 9, "is_positive": true, "prompt": ""}]}'
+        raise ItemError("unsupported", f"what lies beside the image is not of the form {form}") from error
 
 
 def _cost_bytes(scene: Scene, options: Options) -> int:
