@@ -88,6 +88,40 @@ def test_tiles_give_what_the_whole_image_gives(rgb: Pixels, chance: random.Rando
     assert {(one.box, one.score) for one in found} == {(one.box, one.score) for one in whole}
 
 
+@st.composite
+def overlapping(draw: st.DrawFn) -> list[Instance]:
+    """Ellipses of 8 to 120 pixels, of which none has more than a quarter of its pixels in common with another."""
+    found: list[Instance] = []
+    for _ in range(draw(st.integers(1, 15))):
+        width, height = draw(st.integers(8, 120)), draw(st.integers(8, 120))
+        mask = np.zeros((height, width), np.uint8)
+        cv2.ellipse(mask, (width // 2, height // 2), (width // 2, height // 2), 0, 0, 360, 1, cv2.FILLED)
+        x, y = draw(st.integers(0, WIDTH - width)), draw(st.integers(0, HEIGHT - height))
+        one = Instance(x=x, y=y, mask=mask.astype(bool), score=0.8, category_id=1, source="drawn").tight()
+        assert one is not None
+        if not any(one.shared_with(other) > min(one.area, other.area) / 4 for other in found):
+            found.append(one)
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(overlapping())
+def test_overlapping_neighbours_stay_apart(objects: list[Instance]) -> None:
+    tiles = [
+        Tile(window=window, found=packed([part for one in objects if (part := clipped(one, window)) is not None]))
+        for window in grid(HEIGHT, WIDTH, side=TILE_PX, overlap=OVERLAP)
+    ]
+    assert pixels(instances_of(tiles)) == pixels(packed(objects))
+
+
+def clipped(one: Instance, window: Window) -> Instance | None:
+    full = np.zeros((HEIGHT, WIDTH), np.bool_)
+    full[one.y : one.y + one.mask.shape[0], one.x : one.x + one.mask.shape[1]] = one.mask
+    seen = full[window.top : window.bottom, window.left : window.right]
+    cut = Instance(x=window.left, y=window.top, mask=seen, score=0.8, category_id=1, source="clipped")
+    return cut.tight()
+
+
 @settings(max_examples=50, deadline=None)
 @given(scenes(), st.randoms(use_true_random=False))
 def test_the_order_of_the_tiles_does_not_matter(rgb: Pixels, chance: random.Random) -> None:

@@ -175,6 +175,10 @@ class _Chains:
         tile = meeting.other.tile if number == meeting.i else meeting.one.tile
         return (number, id(tile)) in self._matched
 
+    def have_matches(self, meeting: _Meeting) -> bool:
+        """Whether either does."""
+        return self.has_match(meeting, meeting.i) or self.has_match(meeting, meeting.j)
+
     def groups(self) -> Iterable[Sequence[_Piece]]:
         """In the order of each one's first piece."""
         groups: defaultdict[int, list[_Piece]] = defaultdict(list)
@@ -194,17 +198,18 @@ def _groups(pieces: Sequence[_Piece]) -> Iterable[Sequence[_Piece]]:
     """Pieces of one category by the instance that they belong to."""
     pairs = meeting_pairs([piece.packed.box for piece in pieces])
     meetings = [meeting for i, j in pairs if (meeting := _Meeting.of(pieces, i, j)) is not None]
+    meetings.sort(key=lambda meeting: -meeting.iou)
     chains = _Chains(pieces)
     for meeting in meetings:
-        if meeting.is_same:
+        if meeting.is_same and not chains.have_matches(meeting):
             chains.join(meeting)
-    # What suits less counts only for pieces that nothing in the other tile suits better, the best first.
-    for meeting in sorted(meetings, key=lambda meeting: -meeting.iou):
+    # What suits less counts only for pieces that nothing in the other tile suits better.
+    for meeting in meetings:
         if not all(chains.has_match(meeting, number) for number in meeting.contained):
             chains.join(meeting)
     for meeting in meetings:
         # Where neither has anything better, two tiles see the same in different outlines.
-        if meeting.is_alike and not any(chains.has_match(meeting, number) for number in (meeting.i, meeting.j)):
+        if meeting.is_alike and not chains.have_matches(meeting):
             chains.join(meeting)
     return chains.groups()
 
