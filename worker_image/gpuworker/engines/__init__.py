@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpuworker.models import ModelError
+
 if TYPE_CHECKING:
     from gpuworker.images import Image
     from gpuworker.masks import Instance
@@ -19,6 +21,8 @@ ENGINES: Mapping[str, str] = {
     "vegetation": "gpuworker.engines.vegetation:Vegetation",
 }
 """Engine name -> "module:Class". A new engine is one file and one line here."""
+
+_INSTALL = "pip install 'gpupipe[worker]' on the machine that runs the worker"
 
 
 class Engine(ABC):
@@ -85,9 +89,15 @@ class Engine(ABC):
 
 
 def make_engine(name: str, engines: Mapping[str, str] = ENGINES) -> Engine:
-    """Make the engine called `name`. Raises ValueError, which names those there are, for an unknown one."""
+    """Make the engine called `name`.
+
+    Raises ValueError, which names those there are, for an unknown one, and ModelError where its libraries are missing.
+    """
     if name not in engines:
         raise ValueError(f"there is no engine {name!r}; there is {', '.join(sorted(engines))}")
     module, _, attribute = engines[name].partition(":")
-    engine: Engine = getattr(importlib.import_module(module), attribute)()
+    try:
+        engine: Engine = getattr(importlib.import_module(module), attribute)()
+    except ModuleNotFoundError as error:
+        raise ModelError(f"engine {name} needs {error.name}, which is not installed: {_INSTALL}") from error
     return engine

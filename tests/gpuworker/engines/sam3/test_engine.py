@@ -103,7 +103,8 @@ class TestReference:
 
 
 class TestBatches:
-    def test_a_batch_finds_what_single_pictures_do(self, engine: Sam3) -> None:
+    @pytest.mark.parametrize("questions_at_once", [4, 16])
+    def test_a_batch_finds_what_single_pictures_do(self, weights: Path, engine: Sam3, questions_at_once: int) -> None:
         """Pictures with boxes, without, and with more of them, in one batch; prompts more than fit at once."""
         images = [
             example("cat.jpg"),
@@ -111,7 +112,9 @@ class TestBatches:
             replace(example("OSBS_029.tif"), boxes=(POSITIVE, NEGATIVE, replace(POSITIVE, x=220, prompt="tree"))),
         ]
         options = Options(prompts=PROMPTS)
-        together = found(engine, images, options)
+        wide = loaded(weights)
+        wide.questions_at_once = questions_at_once
+        together = found(wide, images, options)
         assert [len(one.scores) > 0 for one in together] == [True] * 3
         for image, one in zip(images, together, strict=True):
             assert_same(one, found(engine, [image], options)[0])
@@ -127,12 +130,12 @@ class TestBatches:
 
     def test_a_picture_is_encoded_once_for_all_its_prompts_and_a_prompt_once_for_all(self, weights: Path) -> None:
         engine = loaded(weights)
+        engine.questions_at_once = 8
         seen: list[int] = []
-        encoder = engine.network.encoder
-        engine.network.encoder = lambda pixels: (seen.append(len(pixels)), encoder(pixels))[1]
+        engine.network.model.vision_encoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
         texts: list[int] = []
         engine.network.model.text_encoder.register_forward_pre_hook(
-            lambda module, given, named: texts.append(len(named["input_ids"])), with_kwargs=True
+            lambda _, given, named: texts.append(len(named["input_ids"])), with_kwargs=True
         )
         found(engine, [example("cat.jpg"), example("OSBS_029.tif")], Options(prompts=PROMPTS))
         found(engine, [example("cat.jpg")], Options(prompts=("car", "dog")))

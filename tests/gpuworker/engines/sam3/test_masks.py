@@ -20,7 +20,7 @@ MARGIN = 1e-4
 
 def blobs(seed: int, side: int = 36) -> NDArray[np.float32]:
     coarse = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 1, 6, 6)).astype(np.float32))
-    return functional.interpolate(coarse - 0.5, size=(side, side), mode="bicubic")[0, 0].numpy()
+    return np.asarray(functional.interpolate(coarse - 0.5, size=(side, side), mode="bicubic")[0, 0])
 
 
 def full(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
@@ -33,7 +33,7 @@ def full(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.boo
 
 def by_torch(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     given = torch.from_numpy(logits)[None, None]
-    return functional.interpolate(given, size=(height, width), mode="bilinear", align_corners=False)[0, 0].numpy()
+    return np.asarray(functional.interpolate(given, size=(height, width), mode="bilinear", align_corners=False)[0, 0])
 
 
 @settings(max_examples=60, deadline=None)

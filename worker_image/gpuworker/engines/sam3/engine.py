@@ -48,8 +48,8 @@ class Sam3(Engine):
     """Batches of pictures through the vision encoder, then all their prompts, so many at a time, through the rest."""
 
     takes_boxes = True
-    questions_at_once = 8
-    """Pictures times prompts that go through the decoder together; half a gigabyte each at full size."""
+    questions_at_once = 1
+    """Pictures times prompts that go through the decoder together; a processor gains nothing from more."""
 
     def __init__(self) -> None:
         self._models: Models = FolderModels(ModelSource())

@@ -89,7 +89,7 @@ class Network:
     def __init__(self, folder: Path, *, device: str, number_format: torch.dtype) -> None:
         self.device, self.number_format = device, number_format
         self.model = load_model(folder, device=device, number_format=number_format)
-        self._texts = Texts(self.model, load_tokenizer(folder))
+        self._texts = Texts(self.model, load_tokenizer(folder, words=self.model.config.text_config.vocab_size))
         self.encoder: Callable[[torch.Tensor], Any] = self.model.vision_encoder
         """Normalised pixels -> Sam3VisionEncoderOutput; may be replaced by the same, compiled."""
 

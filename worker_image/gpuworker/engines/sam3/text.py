@@ -27,8 +27,8 @@ class Encoded:
 class Texts:
     """The text encoder of one model and what it has encoded."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self._model, self._tokenizer = model, tokenizer
+    def __init__(self, model: Any, tokenizer: Any, *, at_most: int = _PROMPTS_KEPT) -> None:
+        self._model, self._tokenizer, self._at_most = model, tokenizer, at_most
         self._kept: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
 
     def encoded(self, prompts: Sequence[str]) -> Encoded:
@@ -39,7 +39,7 @@ class Texts:
         rows = [self._kept[prompt] for prompt in prompts]
         for prompt in prompts:
             self._kept.move_to_end(prompt)
-        while len(self._kept) > _PROMPTS_KEPT:
+        while len(self._kept) > self._at_most:
             self._kept.popitem(last=False)
         return Encoded(
             features=torch.stack([features for features, _ in rows]),

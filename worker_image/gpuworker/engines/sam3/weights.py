@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.models.sam3.modeling_sam3 import Sam3Model, Sam3ViTLayer
 from transformers.utils import logging
@@ -15,18 +15,25 @@ from transformers.utils import logging
 from gpuworker.engines.sam3.geometry import use_own_roi_align
 from gpuworker.models import ModelError
 
+_KINDS = ("sam3", "sam3_video")
+"""The second one is the published form: the detector, and a tracker for video that is left alone."""
+_LETTERS = 256
 _EDGE_BYTES = 1 << 20
 
 
 def load_model(folder: Path, *, device: str, number_format: torch.dtype) -> Any:
     """The model in evaluation mode on `device`. Raises ModelError where the folder does not hold a whole SAM3."""
+    _require_config(folder)
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # the published weights hold a tracker of video besides, which is no news
     try:
         model, loading = Sam3Model.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=number_format, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"could not load SAM3 from {folder.name}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a dozen kinds, of three libraries, for what may be wrong with config and weights
+        raise ModelError(f"could not load SAM3 from {folder.name}: {type(error).__name__}: {error}") from error
     # transformers fills what is missing with random numbers and goes on.
     lacking = [*loading["missing_keys"], *(str(name) for name, *_ in loading["mismatched_keys"])]
     if lacking:
@@ -37,6 +44,16 @@ def load_model(folder: Path, *, device: str, number_format: torch.dtype) -> Any:
     return model.eval().requires_grad_(False).to(device)
 
 
+def _require_config(folder: Path) -> None:
+    """Or transformers would make a whole SAM3 of random numbers for another model's config."""
+    try:
+        kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"could not read config.json of the weights in {folder.name}: {error}") from error
+    if kind not in _KINDS:
+        raise ModelError(f"{folder.name} does not hold SAM3 but {kind!r}, by its config.json")
+
+
 def _keep_places_exact(model: Any) -> None:
     """Rotary positions in float32: loaded in bfloat16, places of the 72×72 patches are off by up to 1/23 of a patch."""
     for module in model.modules():
@@ -44,12 +61,21 @@ def _keep_places_exact(model: Any) -> None:
             module.position_ids = module.precompute_positions(module.config, module.window_size).float()
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """CLIP's byte-level tokenizer, which lowercases. Raises ModelError where the folder has none."""
+def load_tokenizer(folder: Path, *, words: int) -> Any:
+    """CLIP's byte-level tokenizer, which lowercases, of at most so many `words` as the text encoder knows.
+
+    Raises ModelError where the folder has none.
+    """
     try:
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"could not load the tokenizer of SAM3 from {folder.name}: {error}") from error
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModelError(f"could not load the tokenizer of SAM3 from {folder.name}: {problem}") from error
+    # transformers makes one of three words where the files are missing: every prompt would mean the same.
+    if not _LETTERS < len(tokenizer) <= words:
+        count = len(tokenizer)
+        raise ModelError(f"the tokenizer of SAM3 from {folder.name} knows {count:,} words, its text encoder {words:,}")
+    return tokenizer
 
 
 def identity(folder: Path) -> str:
