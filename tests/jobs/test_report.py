@@ -19,7 +19,7 @@ from tests.jobs.finished_work import NOW, a_header
 
 from gpupipe.jobs.report import About, Summary, write_report
 from gpupipe.jobs.report.summary import FAILURE_ROWS, GALLERY_FAILURES, GALLERY_IMAGES
-from gpupipe.jobs.report.view import area, duration, plural
+from gpupipe.jobs.report.words import area, duration, plural
 from gpupipe.jobs.results import Commit, Outcome
 from gpuworker.contract import CAVEATS, Artifact, Failure, ItemResult
 
@@ -340,3 +340,19 @@ def test_warnings_are_told_in_words_with_what_to_do(tmp_path: Path) -> None:
 )
 def test_areas_are_told_in_units_that_people_use(square_metres: float, told: str) -> None:
     assert area(square_metres) == told
+
+
+def test_a_crowded_image_says_how_much_was_found_of_each(tmp_path: Path) -> None:
+    _, page = written(tmp_path, [a_result("dense.jpg", *[0.9] * 300)])
+    assert page.text.count("×150") == 2
+    assert any("150 car, 150 tree" in button.get("aria-label", "") for button in page.all("button"))
+
+
+def test_options_that_were_not_given_say_what_that_means(tmp_path: Path) -> None:
+    options = {"prompts": [], "negative_prompts": [], "bands": [], "prompt_thresholds": {}, "overlays": False, "n": 0}
+    _, page = written(tmp_path, [a_result("a.jpg")], replace(ABOUT, options=options))
+    told = " ".join(page.text.split())
+    for words in ("prompts all", "negative_prompts none", "bands the first three", "prompt_thresholds none"):
+        assert words in told
+    assert "overlays no" in told
+    assert "n 0" in told

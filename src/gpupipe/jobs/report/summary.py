@@ -40,7 +40,8 @@ class Card:
     """(category, score) of the instances found, as many as are shown."""
     found: int = 0
     """How many there are."""
-    categories: Sequence[str] = ()
+    categories: Mapping[str, tuple[int, float | None]] = field(default_factory=dict)
+    """How often each was found in the image, and the best score; by name."""
     certainty: float | None = None
     """Mean score of its instances; None where nothing was found or nothing has a score."""
     width: int = 0
@@ -218,6 +219,15 @@ def _finds(result: ItemResult, names: Mapping[int, str]) -> list[tuple[str, floa
     return sorted(finds, key=lambda find: (-(find[1] or 0.0), find[0]))
 
 
+def _by_category(finds: Sequence[tuple[str, float | None]]) -> dict[str, tuple[int, float | None]]:
+    """`finds` are the surest first."""
+    number = Counter(name for name, _ in finds)
+    best: dict[str, float | None] = {}
+    for name, score in finds:
+        best.setdefault(name, score)
+    return {name: (number[name], best[name]) for name in sorted(number)}
+
+
 def _warnings(outcome: Outcome) -> Sequence[str]:
     return tuple(outcome.result.fragment.get("image", {}).get("warnings", ())) if outcome.result else ()
 
@@ -236,7 +246,7 @@ def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: s
         folder=folder,
         finds=tuple(finds[:FINDS_SHOWN]),
         found=len(finds),
-        categories=tuple(sorted({name for name, _ in finds})),
+        categories=_by_category(finds),
         certainty=certainty,
         width=int(image.get("width", 0)),
         height=int(image.get("height", 0)),

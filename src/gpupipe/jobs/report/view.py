@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,26 @@ from gpupipe import __version__
 from gpupipe.jobs.advice import advice
 from gpupipe.jobs.report.about import About
 from gpupipe.jobs.report.summary import FAILURE_ROWS, MACHINES_SHOWN, SCORE_BINS, Card, Summary
+from gpupipe.jobs.report.words import (
+    PALETTE_COLOURS,
+    area,
+    colour,
+    count,
+    duration,
+    milliseconds,
+    plain,
+    plural,
+    when,
+)
 from gpupipe.tasks import finds_of
 from gpuworker.contract import CAVEATS
 
-PALETTE_COLOURS = 7
-"""Colours of categories in page.css: those that the worker paints masks with, in the same order."""
 CATEGORY_BARS = 12
 CATEGORY_FILTERS = 14
 CHIPS_ON_CARD = 3
 SYSTEMS_SHOWN = 8
+NOTHING_GIVEN: Mapping[str, str] = {"prompts": "all", "bands": "the first three"}
+"""What an empty option means, where it is not `none`."""
 STAGES = ("download", "decode", "infer", "encode", "upload")
 
 
@@ -95,54 +105,12 @@ def filters() -> Mapping[str, Callable[..., Any]]:
     }
 
 
-# --- words --------------------------------------------------------------------------------------------------
-
-
-def count(number: int) -> str:
-    return f"{number:,}"
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """`1 image`, `1,204 images`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `48 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
-
-
-def when(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%d %b %Y, %H:%M UTC")
-
-
-def area(square_metres: float) -> str:
-    """`38 cm²`, `4.2 m²`, `1,204 m²`, `3.1 ha`."""
-    if square_metres < 0.1:
-        return f"{square_metres * 1e4:,.3g} cm²"
-    if square_metres < 100:
-        return f"{square_metres:.3g} m²"
-    return f"{square_metres:,.0f} m²" if square_metres < 10_000 else f"{square_metres / 10_000:,.2f} ha"
-
-
-def colour(number: int) -> str:
-    return f"k{(number - 1) % PALETTE_COLOURS}"
+# --- cards --------------------------------------------------------------------------------------------------
 
 
 def chips(card: Card) -> list[tuple[str, int, float | None]]:
     """(category, how many, best score) of the categories on a card, the most frequent first."""
-    number = Counter(name for name, _ in card.finds)
-    best: dict[str, float | None] = {}
-    for name, score in card.finds:
-        best.setdefault(name, score)
-    return [(name, times, best[name]) for name, times in number.most_common(CHIPS_ON_CARD)]
+    return _ranked(card)[:CHIPS_ON_CARD]
 
 
 def told(card: Card) -> str:
@@ -151,10 +119,12 @@ def told(card: Card) -> str:
         return f"failed: {card.code}"
     if not card.found:
         return "nothing found"
-    number = Counter(name for name, _ in card.finds)
-    more = card.found - len(card.finds)
-    words = [f"{times} {name}" for name, times in number.most_common()]
-    return ", ".join([*words, *([f"{more:,} more"] if more else [])])
+    return ", ".join(f"{times:,} {name}" for name, times, _ in _ranked(card))
+
+
+def _ranked(card: Card) -> list[tuple[str, int, float | None]]:
+    found = [(name, times, best) for name, (times, best) in card.categories.items()]
+    return sorted(found, key=lambda one: -one[1])
 
 
 # --- parts --------------------------------------------------------------------------------------------------
@@ -277,14 +247,10 @@ def _stages(summary: Summary) -> list[Bar]:
             value=f"{summary.stages[name] / whole:.0%}",
             percent=_percent(summary.stages[name], whole),
             style=f"s{number % PALETTE_COLOURS}",
-            note=f"{_milliseconds(summary.stages[name] / summary.processed)} an image",
+            note=f"{milliseconds(summary.stages[name] / summary.processed)} an image",
         )
         for number, name in enumerate(names)
     ]
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _percent(part: float, whole: float) -> float:
@@ -357,14 +323,6 @@ def _variants(summary: Summary) -> list[tuple[str, int]]:
 
 def _options(about: About) -> list[tuple[str, str]]:
     return [
-        (name, ", ".join(map(str, value)) or "all" if isinstance(value, list | tuple) else _plain(value))
+        (name, plain(value) if value or isinstance(value, int | float) else NOTHING_GIVEN.get(name, "none"))
         for name, value in sorted(about.options.items())
     ]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return count(value)
-    return value if isinstance(value, str) else json.dumps(value)
