@@ -37,6 +37,8 @@ HEIGHT, WIDTH = 130, 203
 RGB = pictures.scene(HEIGHT, WIDTH)
 DEEP: NDArray[np.uint16] = np.random.default_rng(3).integers(0, 60_000, (HEIGHT, WIDTH, 4)).astype(np.uint16)
 NODATA = 42113
+JPEG: Any = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "jpeg", "photometric": "ycbcr"}
+PLACE = rasterio.Affine(0.1, 0, 5e5, 0, -0.1, 4e6)
 
 LAYOUTS: list[dict[str, Any]] = [
     {},
@@ -115,15 +117,7 @@ class TestSamePixels:
     def test_jpeg_with_shared_tables(self) -> None:
         with MemoryFile() as file:
             profile: Any = {"driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 3, "dtype": "uint8"}
-            layout: Any = {
-                "tiled": True,
-                "blockxsize": 64,
-                "blockysize": 64,
-                "compress": "jpeg",
-                "photometric": "ycbcr",
-            }
-            place = rasterio.Affine(0.1, 0, 5e5, 0, -0.1, 4e6)
-            with rasterio.open(file.name, "w", **profile, **layout, transform=place) as made:
+            with rasterio.open(file.name, "w", **profile, **JPEG, transform=PLACE) as made:
                 made.write(RGB.transpose(2, 0, 1))
             data = file.read()
         with tifffile.TiffFile(io.BytesIO(data)) as made_file:
@@ -221,6 +215,20 @@ class TestNothingThere:
         beside = self.read(data, self.BESIDE)
         assert (beside.rgb[:, :32] == 255).all()
         assert (beside.rgb[:, 32:] == RGB[:32, 32:40]).all()
+
+    def test_what_a_mask_hides(self, tmp_path: Path) -> None:
+        shown = np.full((HEIGHT, WIDTH), 255, np.uint8)
+        shown[:32, :32] = 0
+        profile: Any = {"driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 3, "dtype": "uint8", **JPEG}
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(tmp_path / "m.tif", "w", **profile, transform=PLACE) as made,
+        ):
+            made.write(RGB.transpose(2, 0, 1))
+            made.write_mask(shown)
+        data = (tmp_path / "m.tif").read_bytes()
+        assert self.read(data, self.CORNER) is None
+        assert self.read(data, self.BESIDE) is not None
 
     def test_tiles_that_were_left_out(self) -> None:
         tiles = (None if i == 1 else np.full((64, 64, 3), i + 1, np.uint8) for i in range(12))

@@ -274,5 +274,6 @@ def _reduced(rgb: NDArray[np.uint8], header: Header, factor: int) -> NDArray[np.
 
 
 def _rgb_of_tiff(tiff: Tiff, rendering: Rendering) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    raster = tiff.decode(rendering)
-    return rendered(raster, ranges_of(whole_sample(tiff, rendering, raster), rendering)), raster.meaning()
+    blocks = Blocks(tiff, rendering)
+    raster = blocks.masked(tiff.decode(rendering))
+    return rendered(raster, ranges_of(whole_sample(blocks, raster), rendering)), raster.meaning()

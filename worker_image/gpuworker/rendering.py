@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -67,6 +67,12 @@ class Raster:
             alpha=None if self.alpha is None else self.alpha[rows, columns],
             valid=None if self.valid is None else self.valid[rows, columns],
         )
+
+    def only(self, shown: NDArray[np.bool_]) -> Raster:
+        """The same, valid only where `shown` (H×W) is true."""
+        if bool(shown.all()):
+            return self
+        return replace(self, valid=shown if self.valid is None else self.valid & shown)
 
     def every(self, step: int) -> Raster:
         """A view of every `step`-th row and column."""

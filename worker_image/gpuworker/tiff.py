@@ -27,6 +27,7 @@ _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _DNG_VERSION, _GDAL_NODATA = 50706, 42113
+_PAGES_LOOKED_AT = 32
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 
 Samples = Mapping[int, NDArray[Any]]
@@ -44,7 +45,7 @@ class GeoTag:
 
 
 class Tiff:
-    """The first page of a TIFF; later pages (overviews, stacks) are not looked at.
+    """The first page of a TIFF; of later pages only its mask and its overviews are looked at, where they are wanted.
 
     `geo` holds the GeoTIFF tags, none where the image is not georeferenced. `largest_block_pixels` is the size of its
     strips or tiles, which are decoded whole: a second way to ask for too much memory. A file stays open as long as this
@@ -117,6 +118,17 @@ class Tiff:
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > self.size_bytes:
             raise ItemError("truncated", "the TIFF is cut short: some of its strips or tiles lie past its end")
+
+    def later_pages(self) -> Iterator[tifffile.TiffPage]:
+        """The first few pages after the first, as far as they can be read."""
+        with suppress(ItemError), unreadable_on_error():
+            for i in range(1, _PAGES_LOOKED_AT):
+                try:
+                    page = self.file.pages[i]
+                except IndexError:
+                    return
+                if isinstance(page, tifffile.TiffPage):
+                    yield page
 
     def decode(self, rendering: Rendering) -> Raster:
         """Decode the pixels, not yet oriented or stretched. Raises ItemError."""

@@ -18,6 +18,8 @@ BLOCK_BYTES_AT_MOST = 128 * 1024**2
 """Decoded size of a tile or strip of a file that is read by blocks."""
 _STRIP_BYTES = 4 * 1024**2
 """Pixels that are not compressed can be cut anywhere: strips of about this size are read, however they are stored."""
+_MASK_BYTES_AT_MOST = 16 * 1024**2
+"""Decoded size of a mask's block; one in a single piece would have to be decoded for every block of the image."""
 _SAMPLED_PIXELS = 16_000_000
 _SAMPLED_BLOCKS_AT_LEAST = 9
 _JPEG = (6, 7, 34892, 33007)
@@ -36,6 +38,7 @@ class Blocks:
         with unreadable_on_error():
             self._measure(self._page)
             self._page.init_decode()  # not to be done by many threads at once
+        self._mask = _mask_of(tiff, self._page) if page is None else None
 
     def _measure(self, page: tifffile.TiffPage) -> None:
         assert page.dtype is not None
@@ -126,7 +129,22 @@ class Blocks:
                     samples[plane] = pixels[:, :, 0]
                 else:
                     samples = {i: pixels[:, :, i] for i in range(self._together)}
-            return self._choice.raster(samples)
+            raster = self._choice.raster(samples)
+        return raster if self._mask is None else raster.only(self._mask.shown(self.window(place)))
+
+    def masked(self, raster: Raster) -> Raster:
+        """The whole page, decoded elsewhere, as its blocks would show it."""
+        if self._mask is None:
+            return raster
+        return raster.only(self._mask.shown(Window(top=0, left=0, height=self._height, width=self._width)))
+
+    def shown(self, window: Window) -> NDArray[np.bool_]:
+        """Of a mask's page: H×W, true where the image is to be seen."""
+        shown = np.empty((window.height, window.width), np.bool_)
+        for place in self.of(window):
+            block = self.window(place)
+            shown[window.part_in(block)] = self.raster(place).colour[0][block.part_in(window)] != 0
+        return shown
 
     def _plain(self, place: Place, plane: int) -> NDArray[Any]:
         """H×W×samples of pixels that lie in the file as they are."""
@@ -169,6 +187,15 @@ class Blocks:
         return (place[0] * self.columns + place[1]) * 2_654_435_761 % 2**32
 
 
+def _mask_of(tiff: Tiff, first: tifffile.TiffPage) -> Blocks | None:
+    """The mask that GDAL keeps in a page of its own, where lossy compression leaves no value for nodata."""
+    for page in tiff.later_pages():
+        if page.is_mask and not page.is_reduced and page.shape == first.shape[:2] and page.samplesperpixel == 1:
+            mask = Blocks(tiff, Rendering(), page)
+            return mask if mask.decoded_bytes <= _MASK_BYTES_AT_MOST else None
+    return None
+
+
 def assembled(blocks: Blocks, rendering: Rendering, *, height: int, width: int) -> NDArray[np.uint8]:
     """H×W×3 of the whole page, a block at a time: much less memory than all of its samples at once."""
     ranges = ranges_of(block_sample(blocks), rendering)
@@ -179,9 +206,8 @@ def assembled(blocks: Blocks, rendering: Rendering, *, height: int, width: int) 
     return rgb
 
 
-def whole_sample(tiff: Tiff, rendering: Rendering, raster: Raster) -> Iterator[Raster]:
+def whole_sample(blocks: Blocks, raster: Raster) -> Iterator[Raster]:
     """The same sample of an image that is decoded already."""
-    blocks = Blocks(tiff, rendering)
     places, step = blocks.sample()
     return (raster.part(blocks.window(place)).every(step) for place in places)
 

@@ -9,7 +9,6 @@ import tifffile
 from gpuworker.rendering import Raster, Rendering
 from gpuworker.tiff import Choice, Tiff, by_sample, unreadable_on_error
 
-_PAGES_LOOKED_AT = 32
 _BYTES_AT_MOST = 64 * 1024**2
 
 
@@ -26,8 +25,7 @@ def overview(tiff: Tiff, rendering: Rendering, *, enough_px: int) -> Raster | No
 def _reduced(tiff: Tiff) -> Iterator[tifffile.TiffPage]:
     """Pages that show the same with fewer pixels, beside the first or below it."""
     first = tiff.page
-    later = (tiff.file.pages[i] for i in range(1, min(_PAGES_LOOKED_AT, len(tiff.file.pages))))
-    for page in [*later, *(first.pages or ())]:
+    for page in [*tiff.later_pages(), *(first.pages or ())]:
         is_page = isinstance(page, tifffile.TiffPage) and page.dtype == first.dtype
         if is_page and page.is_reduced and not page.is_mask and page.samplesperpixel == first.samplesperpixel:
             yield page

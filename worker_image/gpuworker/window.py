@@ -22,6 +22,12 @@ class Window:
     def right(self) -> int:
         return self.left + self.width
 
+    def part_in(self, other: Window) -> tuple[slice, slice]:
+        """Rows and columns, in this window's own pixels, of what it shares with another."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left)
+
     @property
     def pixels(self) -> int:
         return self.height * self.width

@@ -99,8 +99,8 @@ class WindowedScene:
         means = False
         for place in places:
             chunk, block = self._chunk(place), self._blocks.window(place)
-            inner, outer = _overlap(block, window), _overlap(window, block)
-            rgb[outer] = chunk.rgb[inner]
+            inner = block.part_in(window)
+            rgb[window.part_in(block)] = chunk.rgb[inner]
             if not means and not self._blocks.is_sparse(place):
                 means = chunk.meaning is None or bool(chunk.meaning[inner].any())
         return rgb if means else None
@@ -148,13 +148,6 @@ class WindowedScene:
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         with self._drawing:
             self._canvas()[rows, columns] = small
-
-
-def _overlap(block: Window, window: Window) -> tuple[slice, slice]:
-    """What both have, in the first one's own pixels."""
-    top, left = max(block.top, window.top), max(block.left, window.left)
-    bottom, right = min(block.bottom, window.bottom), min(block.right, window.right)
-    return slice(top - block.top, bottom - block.top), slice(left - block.left, right - block.left)
 
 
 def cache_bytes(tiff: Tiff, blocks: Blocks, side: int) -> int:
