@@ -101,3 +101,49 @@ def test_wrong_words_are_refused_before_writing(tmp_path: Path, wrong: dict[str,
     with pytest.raises(UsageError):
         write_new(path, **{"kind": "queue", "name": "demo", "target": "local", **wrong})
     assert not path.exists()
+
+
+def test_options_of_engines_are_read_from_the_file(tmp_path: Path) -> None:
+    text = render(kinds=["queue"], name="demo", target="local")
+    asked = {
+        "engine": '"sam3"',
+        "prompts": '["oak crown", "Car"]',
+        "negative_prompts": '["shadow"]',
+        "prompt_thresholds": '{"Oak crown" = 0.3}',
+        "tile_size": "1536",
+        "bands": "[4, 3, 2]",
+        "weights": '"/weights/sam3"',
+    }
+    for key, value in asked.items():
+        text, count = re.subn(rf"^# {key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        assert count == 1
+    path = tmp_path / "gpupipe.toml"
+    path.write_text(text)
+
+    options = load(path).pipelines["segment"].task_options.model_dump()
+    assert (options["engine"], options["prompts"]) == ("sam3", ("oak crown", "Car"))
+    assert (options["negative_prompts"], options["prompt_thresholds"]) == (("shadow",), {"oak crown": 0.3})
+    assert (options["tile_size"], options["bands"]) == (1536, (4, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('engine = "sam4"', "engine: Input should be 'auto', 'nanodet', 'sam3' or 'vegetation'"),
+        ('engine = "sam3"', 'model.weights: is missing; engine "sam3" carries none'),
+        ("tile_size = 12", 'tile_size: must be a whole number of pixels from 64, "auto" or "whole" (got 12)'),
+        ('prompts = ["tree"]', "prompts: engine nanodet does not know 'tree'"),
+        ("prompt_thresholds = {car = 3}", "prompt_thresholds.car: Input should be less than or equal to 1"),
+        ("bands = [1, 2]", "bands: 2 bands make no picture"),
+    ],
+)
+def test_mistakes_in_options_are_told_once_with_their_place(tmp_path: Path, line: str, told: str) -> None:
+    path = tmp_path / "gpupipe.toml"
+    key = line.partition(" ")[0]
+    text = render(kinds=["queue"], name="demo", target="local")
+    path.write_text(re.sub(rf"^# {key} = .*$", line, text, flags=re.MULTILINE))
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (mistake,) = str(caught.value).splitlines()[1:]
+    assert mistake.startswith("  pipelines.segment.")
+    assert told in mistake

@@ -159,7 +159,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_sent(realtime: Desk,
     for more, why in [
         ({"prompts": ["oak crown"]}, "does not know 'oak crown'"),
         ({"assignments": ["engine=sam3"], "prompts": ["oak"]}, "pipeline segment names none"),
-        ({"assignments": ["tile_size=3"]}, "greater than or equal to 64"),
+        ({"assignments": ["tile_size=3"]}, "a whole number of pixels from 64"),
     ]:
         with pytest.raises(UsageError, match=why) as refused:
             invoke(realtime.ctx, image, **more)  # type: ignore[arg-type]

@@ -91,18 +91,12 @@ def _explained(error: ValidationError, fields: Mapping[str, FieldInfo], changes:
     """The first mistake; a person mends one after the other anyway."""
     detail = error.errors()[0]
     key = str(detail["loc"][0]) if detail["loc"] else ""
-    reason = _plain(_reasons(error, key))
+    reason = _plain(detail["msg"].removeprefix("Value error, "))
     if key in FLAGS:
         return InputError(f"{reason}.", hint=_about_prompts(key, changes, fields[key]))
     about = fields[key].description if key in fields else ""
     given = f"--option {key}={_shown(changes[key])}" if key in changes else f"{key} of gpupipe.toml with this job's own"
     return UsageError(f"{given}: {reason}.", hint=f"{key}: {about}" if about else "")
-
-
-def _reasons(error: ValidationError, key: str) -> str:
-    """All that is wrong with this key: of a value that may be one thing or another, what either would have to be."""
-    messages = [one["msg"].removeprefix("Value error, ") for one in error.errors() if key in map(str, one["loc"][:1])]
-    return ", or ".join(dict.fromkeys(map(_plain, messages or [error.errors()[0]["msg"]])))
 
 
 def _about_prompts(key: str, changes: Mapping[str, Any], field: FieldInfo) -> str:

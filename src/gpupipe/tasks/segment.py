@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
 from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, require_few
+
+
+def _either(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One mistake in place of one for each thing that it could have been."""
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise ValueError('must be a whole number of pixels from 64, "auto" or "whole"') from error
+
+
+TileSize = Annotated[Annotated[int, Field(ge=64)] | Literal["auto", "whole"], WrapValidator(_either)]
 
 
 class SegmentOptions(TaskOptions):
@@ -29,12 +47,14 @@ class SegmentOptions(TaskOptions):
     negative_prompts: tuple[str, ...] = Field((), description="What not to take for it: suppresses what it overlaps.")
     score_threshold: float = Field(0.4, ge=0.0, le=1.0, description="Instances below this score are dropped.")
     prompt_thresholds: Mapping[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
-        default_factory=dict, description="Prompt -> its own threshold."
+        default_factory=dict, description='Prompts with a threshold of their own, as {"oak crown" = 0.3}.'
     )
     nms_iou: float = Field(0.5, gt=0.0, le=1.0, description="Instances that overlap more than this are one.")
     max_instances: int = Field(10_000, ge=1, le=1_000_000, description="The most instances an image, best first.")
-    tile_size: Annotated[int, Field(ge=64)] | Literal["auto", "whole"] = Field(
-        "auto", description="Tile in native pixels; auto: 1008 for georeferenced images, else the whole image at once."
+    tile_size: TileSize = Field(
+        "auto",
+        description='Side of a tile in native pixels; "whole": the image at once; "auto": 1008 where it is '
+        "georeferenced, else whole.",
     )
     tile_overlap: float = Field(0.125, ge=0.0, le=0.5, description="Share of a tile's side that neighbours overlap.")
     bands: tuple[Annotated[int, Field(ge=1)], ...] = Field(
