@@ -23,8 +23,8 @@ class Caveat:
 
 CAVEATS: Mapping[str, Caveat] = {
     "saturated": Caveat(
-        meaning="Parts of the image hold as many instances as the model can tell apart at once, so some are missing.",
-        advice="Submit it again with a smaller tile_size (--option tile_size=504), or with prompts that ask for less.",
+        meaning="Parts of the image hold more than the model can tell apart, however closely it looked; some are missing.",
+        advice="Submit it again with a smaller tile_size (--option tile_size=256), or with prompts that ask for less.",
     ),
     "no_crs": Caveat(
         meaning="Its tags describe a coordinate reference system without an EPSG code, so polygons carry none.",
