@@ -22,8 +22,8 @@ from gpuworker.window import Window
 PREVIEW_PX = 2048
 """The long side of a preview at most."""
 _CACHE_AT_LEAST, _CACHE_AT_MOST = 64 * 1024**2, 512 * 1024**2
-_BLOCKS_AT_WORK = 2
-"""Decoded at once, by as many threads as look at windows of one image."""
+_WORK_BYTES, _BLOCKS_AT_WORK = 256 * 1024**2, 8
+"""What may be decoded at once, and by how many threads, of one image."""
 
 
 class WindowedScene:
@@ -43,6 +43,7 @@ class WindowedScene:
         self._reduced_by = -(-max(self.height, self.width) // PREVIEW_PX)
         self._preview: NDArray[np.uint8] | None = None
         self._drawing = threading.Lock()
+        self._decoding = threading.Semaphore(blocks_at_work(self._blocks))
 
     @property
     def height(self) -> int:
@@ -109,8 +110,9 @@ class WindowedScene:
         return self.cache.get(place, lambda: self._made(place))
 
     def _made(self, place: Place) -> Chunk:
-        raster = self._blocks.raster(place)
-        return Chunk(rgb=rendered(raster, self._ranges), meaning=raster.meaning())
+        with self._decoding:
+            raster = self._blocks.raster(place)
+            return Chunk(rgb=rendered(raster, self._ranges), meaning=raster.meaning())
 
     # --- the preview ---
 
@@ -156,7 +158,12 @@ def cache_bytes(tiff: Tiff, blocks: Blocks, side: int) -> int:
     return min(max(row, _CACHE_AT_LEAST), _CACHE_AT_MOST)
 
 
+def blocks_at_work(blocks: Blocks) -> int:
+    """How many blocks may be decoded at once."""
+    return max(1, min(_BLOCKS_AT_WORK, _WORK_BYTES // max(1, blocks.working_bytes)))
+
+
 def opening_bytes(tiff: Tiff, blocks: Blocks, cached: int) -> int:
     """What a windowed scene holds at most, besides the windows that are being looked at."""
-    at_work = _BLOCKS_AT_WORK * blocks.working_bytes
+    at_work = blocks_at_work(blocks) * blocks.working_bytes
     return cached + at_work + PREVIEW_PX * PREVIEW_PX * 3 + tiff.held_bytes
