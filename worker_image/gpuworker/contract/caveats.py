@@ -23,7 +23,7 @@ class Caveat:
 
 CAVEATS: Mapping[str, Caveat] = {
     "saturated": Caveat(
-        meaning="Parts of the image hold more than the model can tell apart, however closely it looked; some are missing.",
+        meaning="Parts of the image hold more than the model can tell apart, however close it looks; some are missing.",
         advice="Submit it again with a smaller tile_size (--option tile_size=256), or with prompts that ask for less.",
     ),
     "no_crs": Caveat(
