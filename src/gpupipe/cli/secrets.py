@@ -41,10 +41,8 @@ def set_(context: typer.Context, name: Name, as_json: Json = False) -> None:
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen, start=True)
     is_new = set_value(opened.aws, name, _value(name))
-    screen.answer(
-        {"name": name, "created": is_new},
-        text=f"Secret {name} is set. A job that is stalled for want of it goes on after `gpupipe start`.",
-    )
+    later = "" if is_new else " A job that is stalled for want of it goes on after `gpupipe start`."
+    screen.answer({"name": name, "created": is_new}, text=f"Secret {name} is set.{later}")
 
 
 @secrets.command("list")

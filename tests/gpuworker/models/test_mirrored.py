@@ -55,6 +55,18 @@ def machine(
     )
 
 
+def nowhere() -> Any:
+    """A client of a bucket that does not answer."""
+    return boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:9",
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="none",
+        config=Config(retries={"max_attempts": 0}, connect_timeout=1),
+    )
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -170,21 +182,22 @@ def test_a_machine_keeps_one_model(station: Station, server: FakeHub, tmp_path: 
 def test_a_bucket_that_takes_no_copy_does_not_keep_a_machine_from_working(
     station: Station, server: FakeHub, tmp_path: Path
 ) -> None:
-    # given
-    nowhere = boto3.client(
-        "s3",
-        endpoint_url="http://127.0.0.1:9",
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="none",
-        config=Config(retries={"max_attempts": 0}, connect_timeout=1),
-    )
-    # when
-    folder = machine(station, server, tmp_path, s3=nowhere).folder()
-    # then
+    folder = machine(station, server, tmp_path, s3=nowhere()).folder()
     assert contents(folder) == {name: FILES[name] for name in TAKEN}
     assert "weights_not_mirrored" in station.lines
     assert station.storage.read(MANIFEST) is None
+
+
+def test_a_bucket_that_cannot_be_read_now_is_no_reason_to_ask_the_hub(
+    station: Station, server: FakeHub, tmp_path: Path
+) -> None:
+    """It would fail for want of a token that nobody needs any more, and say so."""
+    machine(station, server, tmp_path / "a").folder()
+    asked = server.asked.total()
+    with pytest.raises(ModelError, match="the weights in the bucket cannot be read") as caught:
+        machine(station, server, tmp_path / "b", s3=nowhere()).folder()
+    assert not caught.value.is_final
+    assert server.asked.total() == asked
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_download(

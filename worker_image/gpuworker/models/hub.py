@@ -99,7 +99,6 @@ class Hub:
 
     def _told(self, error: Exception) -> ModelError:
         """What went wrong, in words for people. Raises `error` where it is a bug of ours."""
-        from httpx2 import HTTPError
         from huggingface_hub import errors as hub
 
         chain = list(_chain(error))
@@ -109,11 +108,12 @@ class Hub:
         for one in chain:
             if isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT):
                 return ModelError("the disk of this machine is full: raise compute.volume_gb")
-            if isinstance(one, PermissionError):
+            if isinstance(one, OSError) and one.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 return ModelError(f"the weights cannot be written: {one}")
         if any(isinstance(one, hub.OfflineModeIsEnabled) for one in chain):
             return ModelError("HF_HUB_OFFLINE is set on this machine, so the hub is not asked for weights")
-        if any(isinstance(one, HTTPError | OSError) for one in chain):
+        # Of whichever HTTP library the client uses in its version; and what its fast way of download raises.
+        if any(isinstance(one, hub.HTTPError | OSError | RuntimeError) for one in chain):
             return ModelError(
                 f"the hub could not be reached for {self._source.weights}: {_first_line(chain[-1])}. The machine needs "
                 "a way to the internet the first time; later ones read the copy in the pipeline's bucket",
