@@ -119,7 +119,7 @@ class TestOptions:
         for options in (Options(bands=(4,)), Options(bands=(1, 2, 9), tile_size=64)):
             with pytest.raises(ItemError, match=r"asks for band .; the image has 3 bands") as caught:
                 open_scene(data, options, name="a.tif", windows_from_bytes=0)
-            assert caught.value.code == "unsupported"
+            assert caught.value.code == "unsuitable"
 
     def test_bands_of_every_format(self) -> None:
         for data in (pictures.png(RGB), pictures.tiff(RGB, photometric="rgb"), pictures.webp(RGB)):
@@ -151,12 +151,9 @@ class TestWholeByBlocks:
         write_stripped(path, side=5_000)
         image = decode(path)
         assert decoding_bytes(path) < 3 * 5_000**2 + 10_000_000
-        with tifffile.TiffFile(path) as file:
-            first = file.asarray()[:, :, 0]
-        assert (image.rgb[100:140, 200:240] == 255).all()
-        assert image.rgb[0, :500, 0].tolist() == image.rgb[4_999, 500:1000, 0].tolist()
-        assert (np.diff(image.rgb[0, :500, 0].astype(int)) >= 0).all()
-        assert first.shape == image.rgb.shape[:2]
+        assert (image.rgb[100:140, 200:240, 0] == 255).all()
+        assert image.rgb[0, :16, 0].tolist() == image.rgb[4_999, 160:176, 0].tolist()
+        assert (np.diff(image.rgb[0, :16, 0].astype(int)) > 0).all()
 
 
 def test_a_file_that_lost_every_block_is_black() -> None:

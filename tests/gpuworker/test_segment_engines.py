@@ -75,5 +75,8 @@ def test_the_same_engine_is_loaded_once() -> None:
 
 
 def test_prompts_that_do_not_suit_the_chosen_engine_are_told_with_the_choice() -> None:
-    with pytest.raises(ItemError, match=r"it knows trees only \(engine \"auto\" chose nanodet: there is no GPU"):
+    with pytest.raises(
+        ItemError, match=r"it knows trees only \(engine \"auto\" chose nanodet: there is no GPU"
+    ) as caught:
         engines(device="cpu").names(Options(engine="auto", prompts=("car",)))
+    assert caught.value.code == "unsuitable"

@@ -39,9 +39,9 @@ class Rendering:
             return (0, 1, 2) if there_are >= 3 else (0,)
         if missing := [band for band in self.bands if not 1 <= band <= there_are]:
             has = "1 band" if there_are == 1 else f"{there_are} bands"
-            raise ItemError("unsupported", f"the option bands asks for band {missing[0]}; the image has {has}")
+            raise ItemError("unsuitable", f"the option bands asks for band {missing[0]}; the image has {has}")
         if len(self.bands) not in (1, 3):
-            raise ItemError("unsupported", f"the option bands takes 1 or 3 bands, not {len(self.bands)}")
+            raise ItemError("unsuitable", f"the option bands takes 1 or 3 bands, not {len(self.bands)}")
         return tuple(band - 1 for band in self.bands)
 
     def keeps(self, dtype: np.dtype[Any]) -> bool:

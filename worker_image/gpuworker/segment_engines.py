@@ -56,7 +56,7 @@ class Engines:
             return list(self.of(options).engine.categories(options.searched()))
         except ValueError as error:
             because = f' (engine "auto" chose {name}: {reason})' if reason else ""
-            raise ItemError("unsupported", f"{error}{because}") from error
+            raise ItemError("unsuitable", f"{error}{because}") from error
 
     def wanted_names(self, options: Options) -> Sequence[str]:
         """Categories that results may have: the same without the negative prompts."""

@@ -25,6 +25,7 @@ _BY_CODE: Mapping[str, str] = {
     "unreadable": "The file is damaged, or is not what its name says: open it, and export it again.",
     "truncated": "The file ends early, usually after a broken copy: copy it from its source again.",
     "too_large": "Cut it into tiles, or raise max_bytes or max_pixels in task_options.",
+    "unsuitable": "Ask with other prompts or options (--prompt, --option).",
     "timeout": "It took longer than an item may: use a smaller image.",
     "out_of_memory": "It did not fit into memory: use a smaller image, or a larger instance type.",
 }

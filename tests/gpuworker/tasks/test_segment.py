@@ -171,7 +171,7 @@ def test_boxes_of_another_form_are_told(boxes: Any) -> None:
     source = Source(output="cat", file_name="cat.jpg", sidecar={"boxes": boxes})
     with pytest.raises(ItemError, match="is not of the form") as caught:
         task().decode((EXAMPLES / "cat.jpg").read_bytes(), source, {})
-    assert caught.value.code == "unsupported"
+    assert caught.value.code == "unsuitable"
 
 
 def test_the_tables_of_tasks_and_engines_import_no_library() -> None:

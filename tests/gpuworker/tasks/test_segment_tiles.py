@@ -171,7 +171,7 @@ class TestPrompts:
     def test_nothing_to_look_for_is_refused(self) -> None:
         with pytest.raises(ItemError, match="nothing to look for") as caught:
             done(many(), engine="choosy")
-        assert caught.value.code == "unsupported"
+        assert caught.value.code == "unsuitable"
         assert done(many(), engine="choosy", prompts=["red"]).counts["annotations"] > 10
 
     def test_a_box_is_enough(self) -> None:

@@ -16,6 +16,7 @@ STATUS_OF_ITEM_ERROR: Mapping[str, int] = {
     "too_large": 413,
     "changed": 422,
     "not_found": 422,
+    "unsuitable": 422,
     "unsupported": 422,
 }
 """Codes of ItemError that are the request's fault; all others are 500."""

@@ -40,8 +40,9 @@ class ItemError(Exception):
     """One item cannot be processed; its neighbours can.
 
     `code` is one of the stable words that users meet in failures.json: `empty`, `unreadable`, `truncated`,
-    `unsupported`, `too_large` (bytes or pixels), `timeout`, `out_of_memory`, `killed_worker`, `not_found`,
-    `changed`, `internal_error`. `message` says what was wrong and, where there is one, the remedy.
+    `unsupported`, `unsuitable` (the job's options do not suit the input or the engine), `too_large` (bytes or pixels),
+    `timeout`, `out_of_memory`, `killed_worker`, `not_found`, `changed`, `internal_error`. `message` says what was wrong
+    and, where there is one, the remedy.
     """
 
     def __init__(self, code: str, message: str) -> None:

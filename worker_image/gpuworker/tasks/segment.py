@@ -217,7 +217,7 @@ def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequ
     """A tile without a prompt may be a part of an image with one; an image may not. Raises ItemError."""
     if engine.takes_boxes and not options.prompts and not any(box.is_positive for box in boxes):
         raise ItemError(
-            "unsupported", "there is nothing to look for: name prompts, or draw boxes in a sidecar (see --prompt)"
+            "unsuitable", "there is nothing to look for: there is no prompt, and no box beside it that shows an example"
         )
 
 
@@ -228,7 +228,7 @@ def _boxes(source: Source) -> tuple[BoxPrompt, ...]:
         return tuple(BoxPrompt(**box) for box in source.sidecar.get("boxes", ()))
     except TypeError as error:
         form = '{"boxes": [{"x": 0, "y": 0, "width": 9, "height": 9, "is_positive": true, "prompt": ""}]}'
-        raise ItemError("unsupported", f"what lies beside the image is not of the form {form}") from error
+        raise ItemError("unsuitable", f"what lies beside the image is not of the form {form}") from error
 
 
 def _cost_bytes(scene: Scene, options: Options) -> int:

@@ -184,7 +184,7 @@ def _not_finite() -> ItemError:
 
 def _box(box: BoxPrompt, image: Image, options: Options) -> Box:
     if box.prompt and box.prompt not in options.prompts:
-        raise ItemError("unsupported", f"a box belongs to the prompt {box.prompt!r}, which the job does not have")
+        raise ItemError("unsuitable", f"a box belongs to the prompt {box.prompt!r}, which the job does not have")
     return Box(
         centre_x=(box.x + box.width / 2) / image.width,
         centre_y=(box.y + box.height / 2) / image.height,
@@ -213,7 +213,7 @@ def _questions(picture: int, prepared: Prepared, options: Options) -> list[Quest
 
 def _instance(found: Detection, number: int, image: Image) -> Instance | None:
     """One instance in full-size pixels; None where its mask is empty."""
-    mask = placed(found.masks[number].float().numpy(), height=image.height, width=image.width)
+    mask = placed(found.masks[number], height=image.height, width=image.width)
     if mask is None:
         return None
     category_id = int(found.category_ids[number])
