@@ -1,8 +1,8 @@
-"""A 20,000×20,000 GeoTIFF of 4 bands of 16 bits, written in a second, and a process that reads all of it by windows.
+"""A 20,000×20,000 GeoTIFF of 4 bands of 16 bits, written in a second, and a process that finds what is in it.
 
     python -m tests.gpuworker.large_tiff FILE
 
-prints how many windows there were, which marks were seen in them and the most memory that the process has held.
+prints how many windows there were, the boxes of what was found in them, and the most memory that the process has held.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.window import Window
+from gpuworker.tasks import Source
+from gpuworker.tasks.segment import Segment
 
 SIDE, BANDS = 20_000, 4
 MARK_PX = 40
 MARKS = ((100, 200), (9_980, 10_010), (19_950, 19_950))
-"""Top and left of bright squares: one lies across four tiles, one in the corner."""
+"""Top and left of red squares: one lies across four tiles, one near the corner."""
 GEO = [(33550, "d", 3, (0.1, 0.1, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5e5, 4e6, 0.0), True)]
 
 
@@ -63,8 +64,8 @@ def _segments(places: Iterator[tuple[int, int, int, int]]) -> Iterator[bytes]:
 
 
 def _ground(height: int, width: int) -> NDArray[np.uint16]:
-    """The same values in every row, so that every block looks the same."""
-    across = (1000 + np.arange(width, dtype=np.uint16) % 500)[None, :, None]
+    """Almost black, and the same in every row, so that every block looks the same."""
+    across = (np.arange(width, dtype=np.uint16) % 16)[None, :, None]
     return np.ascontiguousarray(np.broadcast_to(across + np.arange(BANDS, dtype=np.uint16), (height, width, BANDS)))
 
 
@@ -74,36 +75,31 @@ def _marked(top: int, left: int, height: int, width: int) -> NDArray[np.uint16] 
         rows, columns = slice(max(0, y - top), y + MARK_PX - top), slice(max(0, x - left), x + MARK_PX - left)
         if rows.start < min(rows.stop, height) and columns.start < min(columns.stop, width):
             pixels = _ground(height, width) if pixels is None else pixels
-            pixels[rows, columns] = 60_000
+            pixels[rows, columns] = 60_000, 0, 0, 0
     return pixels
 
 
 def main() -> None:
-    """Open the file as the worker does and look at every window of it, and at the preview."""
-    from gpuworker.opening import bytes_to_open, open_scene
-    from gpuworker.segment_options import Options
-    from gpuworker.tiling import tiles_of
-
-    path, options = Path(sys.argv[1]), Options()
-    expected = bytes_to_open(path, options)
-    scene = open_scene(path, options, name=path.name)
-    windows = tiles_of(scene, options)
-    seen: set[tuple[int, int]] = set()
-    for window in windows:
-        image = scene.read(window)
-        assert image is not None
-        seen |= {mark for mark in MARKS if _shows(image.rgb, mark, window)}
-    said = {"windows": len(windows), "marks": sorted(seen), "scene": type(scene).__name__}
-    sizes = {"expected_bytes": expected, "cost_bytes": scene.cost_bytes, "peak_bytes": peak_bytes()}
-    print(json.dumps(said | sizes | {"preview": scene.preview().rgb.shape}))
-
-
-def _shows(rgb: NDArray[np.uint8], mark: tuple[int, int], window: Window) -> bool:
-    """Whether the whole mark is in the window, white; of the ground no 40 pixels side by side are."""
-    top, left = mark[0] - window.top, mark[1] - window.left
-    if min(top, left) < 0 or top + MARK_PX > window.height or left + MARK_PX > window.width:
-        return False
-    return bool((rgb[top : top + MARK_PX, left : left + MARK_PX] == 255).all())
+    """Do with the file what the worker does, from its path to the files of its result."""
+    path, source = Path(sys.argv[1]), Source(output="large", file_name="large.tif")
+    options = {"engine": "colour", "prompts": ["red"], "stretch": "none"}
+    task = Segment(engines={"colour": "tests.colour_engine:Colour"})
+    task.load("cpu", options)
+    expected_bytes = task.decoded_bytes(path, source, options)
+    decoded = task.decode(path, source, options)
+    (result,) = task.run([decoded], options)
+    encoded = task.encode(decoded, result, options)
+    scene = decoded.payload.scene
+    said = {
+        "scene": type(scene).__name__,
+        "windows": decoded.units,
+        "boxes": sorted(annotation["bbox"] for annotation in encoded.fragment["annotations"]),
+        "files": sorted(encoded.files),
+        "expected_bytes": expected_bytes,
+        "scene_bytes": scene.cost_bytes,
+        "peak_bytes": peak_bytes(),
+    }
+    print(json.dumps(said))
 
 
 def peak_bytes() -> int:

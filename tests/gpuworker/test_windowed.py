@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
-from tests.gpuworker.large_tiff import MARKS, write_stripped, write_tiled
+from tests.gpuworker.large_tiff import MARK_PX, MARKS, write_stripped, write_tiled
 
 from gpuworker.images import BoxPrompt
 from gpuworker.opening import open_scene
@@ -339,14 +338,17 @@ def test_a_damaged_block_fails_as_unreadable_when_it_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("write", [write_tiled, write_stripped])
-def test_400_megapixels_of_four_deep_bands_are_read_in_a_small_part_of_their_memory(write: Any, tmp_path: Path) -> None:
+def test_400_megapixels_of_four_deep_bands_are_worked_on_in_a_small_part_of_their_memory(
+    write: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "large.tif"
     write(path)
     command = [sys.executable, "-m", "tests.gpuworker.large_tiff", str(path)]
-    done = subprocess.run(command, capture_output=True, timeout=120, env={**os.environ}, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr.decode()
     said = json.loads(done.stdout)
     assert (said["scene"], said["windows"]) == ("WindowedScene", 529)
-    assert [tuple(mark) for mark in said["marks"]] == list(MARKS)
+    assert said["boxes"] == [[left, top, MARK_PX, MARK_PX] for top, left in MARKS]
+    assert said["files"] == ["instances.geojson", "masks/large_masks.tif", "overlay.jpg", "thumb.jpg"]
+    assert said["expected_bytes"] >= said["scene_bytes"]
     assert said["peak_bytes"] < 2_000_000_000
-    assert said["peak_bytes"] < said["cost_bytes"] + 250_000_000, "the interpreter and its libraries, and what was said"
-    assert said["expected_bytes"] >= said["cost_bytes"]
