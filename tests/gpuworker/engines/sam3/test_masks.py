@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from gpuworker.engines.sam3.masks import placed
+from gpuworker.engines.sam3.masks import Small, placed, smallest
 
 MARGIN = 1e-4
 """Float32 rounds in another order than torch does; pixels whose logit is closer to zero than this may differ."""
@@ -23,9 +23,15 @@ def blobs(seed: int, side: int = 36) -> NDArray[np.float32]:
     return np.asarray(functional.interpolate(coarse - 0.5, size=(side, side), mode="bicubic")[0, 0])
 
 
+def cut(logits: NDArray[np.float32]) -> Small:
+    whole = torch.from_numpy(logits)[None]
+    [small] = smallest(whole, (whole > 0).any(2), (whole > 0).any(1))
+    return small
+
+
 def full(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
     whole = np.zeros((height, width), np.bool_)
-    found = placed(logits, height=height, width=width)
+    found = placed(cut(logits), height=height, width=width)
     if found is not None:
         whole[found.y : found.y + found.mask.shape[0], found.x : found.x + found.mask.shape[1]] = found.mask
     return whole
@@ -68,16 +74,31 @@ def test_it_differs_from_an_interpolated_sigmoid_at_edges_only() -> None:
 
 
 def test_what_is_nowhere_positive_is_nowhere() -> None:
-    assert placed(np.full((36, 36), -1, np.float32), height=100, width=100) is None
+    assert placed(cut(np.full((36, 36), -1, np.float32)), height=100, width=100) is None
 
 
 def test_a_small_thing_in_a_huge_image_costs_little() -> None:
     logits = np.full((288, 288), -5, np.float32)
     logits[100:104, 200:204] = 5
+    small = cut(logits)
+    assert small.logits.shape == (6, 6)
     tracemalloc.start()
-    found = placed(logits, height=20_000, width=20_000)
+    found = placed(small, height=20_000, width=20_000)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found is not None
     assert found.mask.sum() == pytest.approx((4 * 20_000 / 288) ** 2, rel=0.05)
     assert peak_bytes < 4_000_000, "a full-size array would be 400 MB"
+
+
+def test_masks_are_cut_to_what_edges_need_and_own_their_memory() -> None:
+    masks = torch.full((3, 10, 12), -1.0)
+    masks[0, 4:6, 7:9] = 1
+    masks[1, 0, 0] = masks[1, 9, 11] = 1
+    one, corners, none = smallest(masks, (masks > 0).any(2), (masks > 0).any(1))
+    assert (one.top, one.left, tuple(one.logits.shape)) == (3, 6, (4, 4))
+    assert (corners.top, corners.left, tuple(corners.logits.shape)) == (0, 0, (10, 12))
+    assert tuple(none.logits.shape) == (0, 0)
+    assert (one.height, one.width) == (10, 12)
+    masks[:] = 5
+    assert one.logits.max() == 1, "the batch's memory is used again for the next"

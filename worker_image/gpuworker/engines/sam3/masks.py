@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 _ROWS_AT_ONCE = 64
@@ -20,23 +21,58 @@ class Placed:
     mask: NDArray[np.bool_]
 
 
-def placed(logits: NDArray[np.float32], *, height: int, width: int) -> Placed | None:
-    """Where `logits`, enlarged to height×width, are above 0; None where that is nowhere.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Small:
+    """A mask as the model gives it, cut to its logits above 0 and those beside them, which is all that an edge needs.
+
+    A picture may have thousands of masks, which wait for `finish` and are mostly empty.
+    """
+
+    top: int
+    left: int
+    logits: torch.Tensor
+    """h×w of `height`×`width`, in the model's number format; 0×0 where none is above 0."""
+    height: int
+    width: int
+
+
+def smallest(masks: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> list[Small]:
+    """K×H×W logits on the host, cut; `rows` (K×H) and `columns` (K×W) tell which of theirs hold a logit above 0."""
+    _, height, width = masks.shape
+    spans = zip(_spans(rows.numpy()), _spans(columns.numpy()), strict=True)
+    return [
+        Small(top=top, left=left, logits=mask[top:bottom, left:right].clone(), height=height, width=width)
+        for mask, ((top, bottom), (left, right)) in zip(masks, spans, strict=True)
+    ]
+
+
+def _spans(positive: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """From one before the first to one past the last that is true, as a slice; (0, 0) where none is."""
+    size = positive.shape[1]
+    first, last = positive.argmax(1), size - 1 - positive[:, ::-1].argmax(1)
+    starts, ends = np.maximum(first - 1, 0), np.minimum(last + 2, size)
+    some = positive.any(1)
+    return list(zip((starts * some).tolist(), (ends * some).tolist(), strict=True))
+
+
+def placed(small: Small, *, height: int, width: int) -> Placed | None:
+    """Where the logits, enlarged to height×width, are above 0; None where that is nowhere.
 
     Logits are interpolated bilinearly as torch does with align_corners=False, and then cut at 0, as in Meta's own code
     (transformers' post-processing interpolates their sigmoid and cuts at ½, which differs along edges only). Computed
     for those pixels alone that a positive logit can reach.
     """
+    logits = small.logits.float().numpy()
     above = logits > 0
-    rows, columns = np.flatnonzero(above.any(1)), np.flatnonzero(above.any(0))
+    rows, columns = np.flatnonzero(above.any(1)) + small.top, np.flatnonzero(above.any(0)) + small.left
     if not len(rows):
         return None
-    top, bottom = _reach(rows, logits.shape[0], height)
-    left, right = _reach(columns, logits.shape[1], width)
+    top, bottom = _reach(rows, small.height, height)
+    left, right = _reach(columns, small.width, width)
     # Columns first, while there are few rows; then whole rows, whose numbers lie side by side.
-    low, high, share = _taps(left, right, logits.shape[1], width)
+    low, high, share = _taps(left, right, small.width, width, small.left, logits.shape[1])
     wide = logits[:, low] * (1 - share) + logits[:, high] * share
-    low, high, share = _taps(top, bottom, logits.shape[0], height)
+    low, high, share = _taps(top, bottom, small.height, height, small.top, logits.shape[0])
     mask = np.empty((bottom - top, right - left), np.bool_)
     for start in range(0, bottom - top, _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
@@ -53,9 +89,14 @@ def _reach(positive: NDArray[np.int64], small: int, full: int) -> tuple[int, int
 
 
 def _taps(
-    start: int, end: int, small: int, full: int
+    start: int, end: int, small: int, full: int, cut: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Which two of `small` each place from `start` to `end` lies between, and the second one's share."""
+    """Which two of `small` each place from `start` to `end` lies between, and the second one's share.
+
+    Counted from `cut`, where `size` of them begin; what lies beyond is as little above 0 as the outermost of them.
+    """
     places = ((np.arange(start, end) + 0.5) * (small / full) - 0.5).clip(0, small - 1)
     low = places.astype(np.int64)
-    return low, np.minimum(low + 1, small - 1), (places - low).astype(np.float32)
+    high = np.minimum(low + 1, small - 1)
+    share = (places - low).astype(np.float32)
+    return (low - cut).clip(0, size - 1), (high - cut).clip(0, size - 1), share

@@ -61,10 +61,14 @@ class Asked:
         held(self.scores, self.thresholds, self.masks)
         question, query = torch.nonzero(self.scores >= self.thresholds, as_tuple=True)
         finite = [torch.isfinite(part).flatten(1).all(1) for part in (self.scores, self.masks)]
+        masks = self.masks[question, query]
+        positive = masks > 0
         return Answers(
             questions=question,
             scores=self.scores[question, query],
-            masks=self.masks[question, query],
+            masks=masks,
+            rows=positive.any(2),
+            columns=positive.any(1),
             is_finite=finite[0] & finite[1],
         )
 
@@ -79,6 +83,10 @@ class Answers:
     """K, float32."""
     masks: torch.Tensor
     """K × 288 × 288 logits in the model's number format."""
+    rows: torch.Tensor
+    """K × 288: which rows hold a logit above 0."""
+    columns: torch.Tensor
+    """K × 288: which columns do."""
     is_finite: torch.Tensor
     """Questions: whether every number in their answers is one."""
 
