@@ -144,6 +144,27 @@ class TestSearch:
 
         one_search(Busy(), Pages(), 30)
 
+    def test_as_many_threads_as_the_engine_allows_are_in_the_model(self) -> None:
+        class Threaded(Watched):
+            batch_size = 1
+            infer_threads = 3
+            inside = most_inside = 0
+
+            def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
+                with self._lock:
+                    self.inside += 1
+                    self.most_inside = max(self.most_inside, self.inside)
+                until(lambda: self.most_inside >= 3)
+                with self._lock:
+                    self.inside -= 1
+                return super().detect(prepared, options)
+
+        engine = Threaded()
+        tiles = one_search(engine, Pages(), 40)
+        assert sorted(tile.window for tile in tiles) == windows(40)
+        assert engine.most_inside == 3
+        assert threads_left() == []
+
     def test_tiles_of_several_images_share_batches(self) -> None:
         class Patient(Watched):
             def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
@@ -230,12 +251,14 @@ class TestFailures:
         assert isinstance(result, ItemError)
         assert result.code == "unsupported"
 
+    @pytest.mark.parametrize("engine_threads", [1, 2])
     @pytest.mark.parametrize("step", ["prepare", "detect", "finish"])
-    def test_a_bug_comes_out_and_no_thread_stays(self, step: str) -> None:
+    def test_a_bug_comes_out_and_no_thread_stays(self, step: str, engine_threads: int) -> None:
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError(step)
 
         engine = Watched()
+        engine.infer_threads = engine_threads
         setattr(engine, step, broken)
         with pytest.raises(ZeroDivisionError, match=step):
             search([Subject(scene=Pages(), windows=windows(50))], Loaded(engine), Options())

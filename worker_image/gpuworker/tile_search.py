@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,7 @@ def read(scene: Scene, window: Window, engine: Engine, options: Options) -> Read
 
 def working_bytes(windows: Sequence[Window], engine: Engine) -> int:
     """About what the tiles take that are between the steps of a search."""
-    held = min(len(windows), 2 * _between(engine) + engine.batch_size)
+    held = min(len(windows), 2 * _between(engine) + engine.infer_threads * engine.batch_size)
     return held * max(window.height * window.width for window in windows) * _BYTES_PER_PIXEL
 
 
@@ -66,17 +66,13 @@ def search(subjects: Sequence[Subject], loaded: Loaded, options: Options) -> lis
 
     Tiles of several images share batches. When this returns or raises, none of its threads is left.
     """
-    engine_threads = loaded.engine.infer_threads
-    with ThreadPoolExecutor(
-        max(2, min(_THREADS_AT_MOST, (os.cpu_count() or 1) // engine_threads)),
-        thread_name_prefix="tiles",
-        initializer=let_model_go_first if engine_threads == 1 else None,
-    ) as pool:
+    threads = max(2, min(_THREADS_AT_MOST, os.cpu_count() or 1))
+    with ThreadPoolExecutor(threads, thread_name_prefix="tiles", initializer=let_model_go_first) as pool:
         looking = _Search(subjects, loaded, options, pool)
         try:
             return looking.results()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            looking.end()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +93,7 @@ class _Outcome:
 
 
 class _Search:
-    """The model's side of it; all but `_read` and `_finished` runs in the calling thread."""
+    """What the calling thread does: hand tiles from step to step, and run an engine that has one thread only."""
 
     def __init__(self, subjects: Sequence[Subject], loaded: Loaded, options: Options, pool: ThreadPoolExecutor) -> None:
         self._subjects, self._loaded, self._options, self._pool = subjects, loaded, options, pool
@@ -109,25 +105,36 @@ class _Search:
             for window in subject.windows
         )
         self._ahead: deque[tuple[_Task, Future[Ready | None]]] = deque()
+        self._looking: deque[tuple[Sequence[tuple[_Task, Ready]], Future[Sequence[Any]]]] = deque()
         self._behind: deque[tuple[_Task, Future[Tile]]] = deque()
 
     def results(self) -> list[list[Tile] | ItemError]:
         """Look at everything."""
-        while self._waiting or self._ahead:
-            if batch := self._next_batch():
-                self._look_at(batch)
+        engine_threads = self._loaded.engine.infer_threads
+        while self._waiting or self._ahead or self._looking:
+            batch = self._next_batch() if len(self._looking) < engine_threads else []
+            if batch:
+                prepared = [ready.prepared for _, ready in batch]
+                self._looking.append((batch, self._loaded.start(prepared, self._options)))
+            elif self._looking:
+                self._take_detected()
         while self._behind:
             self._take_finished()
         return [outcome.error or outcome.tiles for outcome in self._outcomes]
 
+    def end(self) -> None:
+        """Wait for what is still under way."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        wait([detecting for _, detecting in self._looking])
+
     # --- before the model ---
 
     def _next_batch(self) -> list[tuple[_Task, Ready]]:
-        """The next tile, and those after it that are ready by then."""
+        """The next tile, and those after it that are ready by then; nothing while the model is busy and none is."""
         batch: list[tuple[_Task, Ready]] = []
         limit = self._loaded.engine.batch_size
         self._read_ahead()
-        while self._ahead and len(batch) < limit and (not batch or self._ahead[0][1].done()):
+        while self._ahead and len(batch) < limit and (self._is_idle(batch) or self._ahead[0][1].done()):
             task, reading = self._ahead.popleft()
             try:
                 ready = reading.result()
@@ -138,6 +145,10 @@ class _Search:
             if ready is not None and self._is_wanted(task):
                 batch.append((task, ready))
         return batch
+
+    def _is_idle(self, batch: Sequence[Any]) -> bool:
+        """Whether there is nothing else to do than to wait for the next tile."""
+        return not (batch or self._looking)
 
     def _read_ahead(self) -> None:
         while self._waiting and len(self._ahead) < self._between:
@@ -160,10 +171,10 @@ class _Search:
 
     # --- the model ---
 
-    def _look_at(self, batch: Sequence[tuple[_Task, Ready]]) -> None:
+    def _take_detected(self) -> None:
+        batch, detecting = self._looking.popleft()
         engine = self._loaded.engine
-        detected = self._loaded.detect([ready.prepared for _, ready in batch], self._options)
-        for (task, ready), found in zip(batch, detected, strict=True):
+        for (task, ready), found in zip(batch, detecting.result(), strict=True):
             if isinstance(found, ItemError):
                 self._fail(task, found)
             elif not engine.is_saturated(found, self._options):
@@ -202,4 +213,4 @@ class _Search:
 
 def _between(engine: Engine) -> int:
     """The most tiles that wait before the model, and the most behind it."""
-    return 2 * engine.batch_size + 2
+    return (1 + engine.infer_threads) * engine.batch_size + 2
