@@ -31,6 +31,7 @@ def report(**changes: Any) -> FetchReport:
         "cancelled": 0,
         "outstanding": 0,
         "annotations": 12,
+        "area_m2": None,
         "files_fetched": 9,
         "files_kept": 0,
         "bytes_fetched": 1_000_000,
@@ -52,6 +53,11 @@ def test_photographs_have_no_map_and_no_warning(capsys: pytest.CaptureFixture[st
 
 def test_the_map_layer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "map:      results/j1/instances.geojson" in told(capsys, layer=Path("results/j1/instances.geojson"))
+
+
+def test_how_much_of_the_map_was_found_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "12 annotations (1,234.5 m²)" in told(capsys, area_m2=1234.5)
+    assert "m²" not in told(capsys)
 
 
 def test_why_there_is_no_layer_of_all_is_told(capsys: pytest.CaptureFixture[str]) -> None:

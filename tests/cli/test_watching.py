@@ -196,6 +196,13 @@ def test_warnings_are_told_in_words_and_counted_for_programs(capsys: pytest.Capt
     assert "smaller tile_size" in told
 
 
+def test_how_much_of_the_map_was_found_is_told() -> None:
+    seen = view()
+    seen = replace(seen, totals=replace(seen.totals, counts={"annotations": 300, "area_m2": 1257}))
+    assert "300 things (about 1,257 m²)" in drawn(seen)
+    assert "m²" not in drawn(view())
+
+
 def test_without_warnings_nothing_is_said_of_them() -> None:
     assert "warning" not in drawn(view())
     assert document(view())["warnings"] == {}

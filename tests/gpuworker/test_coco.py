@@ -130,6 +130,13 @@ class TestOnEarth:
         assert not {"crs", "transform", "warnings"} & set(record["images"][0])
         assert "area_m2" not in record["annotations"][0]
 
+    def test_the_jobs_sums_get_whole_square_metres(self) -> None:
+        large = Georeference(epsg=32617, transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0), metres=1.0)
+        record = document(place=large, warnings=["saturated"])
+        part = {"image": record["images"][0], "annotations": record["annotations"]}
+        assert coco.counts(part) == {"annotations": 2, "area_m2": 58, "saturated": 1}
+        assert coco.counts({**part, "annotations": []}) == {"annotations": 0, "saturated": 1}
+
 
 class TestWarnings:
     def test_words_stand_with_the_image_and_their_meaning_in_info(self) -> None:

@@ -56,6 +56,13 @@ def fragment(
     return {"image": image, "annotations": annotations}
 
 
+def counts(part: Mapping[str, Any]) -> dict[str, int]:
+    """What an image adds to the job's sums: its annotations, their area on the map, and each of its warnings."""
+    areas = [one["area_m2"] for one in part["annotations"] if "area_m2" in one]
+    area = {"area_m2": round(sum(areas))} if areas else {}
+    return {"annotations": len(part["annotations"]), **area, **dict.fromkeys(part["image"].get("warnings", ()), 1)}
+
+
 def record(head: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     """A complete COCO document of one image; `info` tells what its warnings mean, where it has any."""
     told = caveats_in(part["image"].get("warnings", ()))

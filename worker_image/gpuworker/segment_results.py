@@ -53,7 +53,7 @@ def encoded(
         files=files,
         record=coco.record(head, fragment),
         fragment=fragment,
-        counts={"annotations": len(instances), **dict.fromkeys(warnings, 1)},
+        counts=coco.counts(fragment),
     )
 
 

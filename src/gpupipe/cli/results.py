@@ -113,6 +113,8 @@ def _text(report: FetchReport) -> str:
 
     mega = report.bytes_fetched / 1e6
     lines = [f"{report.done:,} done, {report.failed:,} failed, {report.annotations:,} annotations"]
+    if report.area_m2 is not None:
+        lines[0] += f" ({report.area_m2:,.1f} m²)"
     if report.cancelled:
         lines[0] += f", {report.cancelled:,} cancelled"
     if not report.is_complete:

@@ -123,9 +123,9 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    found = view.totals.counts.get("annotations", 0)
+    found = _found(view)
     rows = [("pace", _pace(view) or "not known yet")]
-    rows += [("found", plural(found, *finds_of(view.job.task)))] * bool(found)
+    rows += [("found", found)] * bool(found)
     rows += [("engine", "\n".join(view.totals.engines))] * bool(view.totals.engines)
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
     rows += [("warnings", "\n".join(view.warnings))] * bool(view.warnings)
@@ -162,13 +162,21 @@ def _behind(totals: Totals) -> int:
     return totals.items - totals.running - totals.pending
 
 
+def _found(view: JobView) -> str:
+    """`3,204 trees`, and how much of the map they cover; "" while there are none."""
+    found, area_m2 = (view.totals.counts.get(name, 0) for name in ("annotations", "area_m2"))
+    if not found:
+        return ""
+    return plural(found, *finds_of(view.job.task)) + (f" (about {area_m2:,} m²)" if area_m2 else "")
+
+
 def _counts(view: JobView) -> str:
     totals = view.totals
     if not totals.items:
         return "nothing is counted yet"
     text = f"{_behind(totals):,} of {plural(totals.items, 'image')}"
-    if found := totals.counts.get("annotations"):
-        text += f", {plural(found, *finds_of(view.job.task))} found"
+    if found := _found(view):
+        text += f", {found} found"
     if view.failed:
         text += f", {view.failed:,} FAILED"
     if warned := sum(totals.counts.get(word, 0) for word in CAVEATS):

@@ -88,6 +88,8 @@ class FetchReport:
     cancelled: int
     outstanding: int
     annotations: int
+    area_m2: float | None
+    """Of all annotations on the map; None where no image is georeferenced."""
     files_fetched: int
     files_kept: int
     bytes_fetched: int
@@ -318,6 +320,7 @@ class _Fetch:
             cancelled=cancelled,
             outstanding=outstanding,
             annotations=summary.instances,
+            area_m2=summary.area_m2,
             files_fetched=progress.files,
             files_kept=progress.files_kept,
             bytes_fetched=progress.bytes,
