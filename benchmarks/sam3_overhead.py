@@ -1,0 +1,114 @@
+"""What the worker costs around SAM3's model on a CPU: milliseconds an image by stage, beside the tiny model's loop.
+
+    python -m benchmarks.sam3_overhead [--images 24] [--kept 0,20,200] [--megapixels 1,12]
+
+A tiny SAM3 with random weights, its answers forced to a number of blobs; the real task, engine and stream; images and
+results in memory. CPU seconds count, not the clock: stages overlap, and the machine has other work. `decode` is reading
+the JPEG and squeezing it to 1008×1008; `encode` is full-size masks, COCO, label image, overlay and thumbnail; `stream`
+is what is left of the process's CPU: threads, queues, hashes, JSON. The full-size model takes a hundred times longer
+than the tiny one and has the same stages around it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import sam3_rig as rig  # noqa: I001 - first: it says what is missing on this machine
+
+import cv2
+import torch
+
+from gpuworker.tasks import Decoded, Source
+from gpuworker.tasks.segment import Segment
+
+SIZES: Mapping[str, tuple[int, int]] = {"1": (866, 1155), "12": (3000, 4000)}
+SOURCE = Source(output="image", file_name="image.jpg")
+ROUNDS = 5
+
+
+def cpu_s() -> float:
+    """CPU seconds of this process so far, all threads."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def cpu_ms(call: Callable[[], object]) -> float:
+    """The median of some rounds: CPU milliseconds of a call."""
+    spent = []
+    for _ in range(ROUNDS):
+        started = cpu_s()
+        call()
+        spent.append(1000 * (cpu_s() - started))
+    return sorted(spent)[ROUNDS // 2]
+
+
+def stages_ms(task: Segment, picture: bytes, kept: int) -> dict[str, float]:
+    """CPU an image of each step by itself."""
+    decoded: Decoded = task.decode(picture, SOURCE, rig.OPTIONS)
+    [found] = task.run([decoded], rig.OPTIONS)
+    encoded = task.encode(decoded, found, rig.OPTIONS)
+    if encoded.counts["annotations"] != kept:
+        raise SystemExit(f"{encoded.counts['annotations']} annotations came back, and {kept} were forced")
+    plain = {**rig.OPTIONS, "overlays": False, "thumbnails": False}
+    return {
+        "decode": cpu_ms(lambda: task.decode(picture, SOURCE, rig.OPTIONS)),
+        "infer": cpu_ms(lambda: task.run([decoded], rig.OPTIONS)),
+        "encode": cpu_ms(lambda: task.encode(decoded, found, rig.OPTIONS)),
+        "encode without overlay": cpu_ms(lambda: task.encode(decoded, found, plain)),
+    }
+
+
+def whole_ms(task: Segment, pictures: Sequence[bytes], images: int) -> float:
+    """CPU an image of the process while all of them go through the stream."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = cpu_s()
+        rig.streamed(task, pictures, images, Path(folder), device="cpu", options=rig.OPTIONS)
+        return 1000 * (cpu_s() - started) / images
+
+
+def report(task: Segment, engine: rig.ForcedSam3, size: str, kept: int, images: int) -> str:
+    """A line for one kind of image."""
+    engine.force(kept)
+    pictures = [rig.jpeg(*SIZES[size], seed) for seed in range(3)]
+    stages = stages_ms(task, pictures[0], kept)
+    whole = whole_ms(task, pictures, images)
+    model, plain = stages.pop("infer"), stages.pop("encode without overlay")
+    around = {**stages, "stream": max(0.0, whole - model - sum(stages.values()))}
+    parts = "  ".join(f"{stage} {ms:.1f} ms ({ms / model:.0%})" for stage, ms in around.items())
+    return (
+        f"{size:>2} MP, {kept:>3} kept: the tiny model's loop {model:.1f} ms; around it {sum(around.values()):.1f} ms "
+        f"= {sum(around.values()) / model:.0%} of it\n     {parts}; encode without overlay and thumbnail {plain:.1f} ms"
+    )
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=24, help="through the stream, a measurement")
+    parser.add_argument("--kept", default="0,20,200", help="instances found in each image, separated by commas")
+    parser.add_argument("--megapixels", default="1,12", help="1, 12 or both, separated by a comma")
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # threads that wait for each other would count as work
+    cv2.setNumThreads(1)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        task, engine, _ = rig.loaded_task(rig.write_weights(Path(folder) / "weights", tiny=True), "cpu")
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}", *rig.STAND_INS)
+        for size in given.megapixels.split(","):
+            for kept in map(int, given.kept.split(",")):
+                print(report(task, engine, size, kept, given.images), flush=True)
+    print(f"in {time.perf_counter() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
