@@ -208,34 +208,6 @@ class TestTiff:
         assert decode(pictures.tiff(RGB, photometric="rgb")).geo == ()
 
 
-class TestStretching:
-    def test_percentiles_become_black_and_white(self) -> None:
-        band = np.arange(10_000, dtype=np.uint16).reshape(100, 100)
-        out = stretched(band)
-        assert (out[:2] == 0).all()
-        assert (out[-2:] == 255).all()
-        assert abs(int(out[50, 0]) - 128) <= 2
-
-    @pytest.mark.parametrize("value", [0, 7, 65535])
-    def test_a_constant_band_is_no_division_by_zero(self, value: int) -> None:
-        with np.errstate(all="raise"):
-            assert len(np.unique(stretched(np.full((9, 9), value, np.uint16)))) == 1
-
-    def test_a_band_whose_percentiles_meet_still_shows_its_range(self) -> None:
-        band = np.full((100, 100), 5, np.uint16)
-        band[0, 0], band[0, 1] = 0, 10
-        out = stretched(band)
-        assert (int(out[0, 0]), int(out[0, 1])) == (0, 255)
-
-    def test_nothing_valid(self) -> None:
-        out = stretched(np.full((4, 4), 1000.0, np.float32), np.zeros((4, 4), np.bool_))
-        assert (out == 0).all()
-
-    def test_bytes_stay_as_they_are(self) -> None:
-        band = RGB[:, :, 0]
-        assert stretched(band) is band
-
-
 class TestReducedDecoding:
     @pytest.mark.parametrize(
         ("enough_px", "factor"), [(None, 1), (1600, 1), (801, 1), (800, 2), (500, 2), (400, 4), (200, 8), (10, 8)]

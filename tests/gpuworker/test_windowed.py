@@ -157,7 +157,7 @@ class TestSamePixels:
         pixels = DEEP[np.arange(height)[:, None] % HEIGHT, np.arange(width) % WIDTH][:, :, [0, 1, 2, 3, 0][:bands]]
         is_planar = data.draw(st.booleans()) and bands > 1
         stored = planes(pixels) if is_planar else np.ascontiguousarray(pixels if bands > 1 else pixels[:, :, 0])
-        config = {"planarconfig": "separate" if is_planar else "contig"} if bands > 1 else {}
+        config: Any = {"planarconfig": "separate" if is_planar else "contig"} if bands > 1 else {}
         compression = data.draw(st.sampled_from([None, "zlib", "lzw"]))
         content = pictures.tiff(stored, photometric="minisblack", compression=compression, **config, **layout)
         whole, windowed = scenes(content)
