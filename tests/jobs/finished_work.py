@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from gpupipe.aws import Aws
@@ -75,11 +76,17 @@ class Work:
         return Artifact(key=key, size=len(data), sha256=digest, version_id=answer.get("VersionId", ""))
 
     def submit(
-        self, job: str, *shards: Sequence[str], project: str = "field7", kind: JobKind = "submitted", at: float = NOW
+        self,
+        job: str,
+        *shards: Sequence[str],
+        project: str = "field7",
+        kind: JobKind = "submitted",
+        at: float = NOW,
+        **options: Any,
     ) -> None:
         """A job with these paths in its shards, none of them processed."""
         spec = JobSpec(
-            job=job, pipeline=PIPELINE, project=project, task="segment", options={}, kind=kind, created_at=at
+            job=job, pipeline=PIPELINE, project=project, task="segment", options=options, kind=kind, created_at=at
         )
         self.specs[job] = spec
         self.put(job_key(job), spec.to_json().encode())
@@ -135,6 +142,7 @@ class Work:
         generation: int = 0,
         files: Mapping[str, bytes] | Callable[[str], Mapping[str, bytes]] | None = None,
         header: Mapping[str, Any] | None = None,
+        engine: Mapping[str, Any] = MappingProxyType({"name": "testing", "version": "1"}),
         at: float = NOW,
         **changes: Any,
     ) -> ShardResult:
@@ -175,7 +183,7 @@ class Work:
             number=number,
             generation=generation,
             machine=f"i-{number % 2}",
-            engine={"name": "testing", "version": "1"},
+            engine=dict(engine),
             header=a_header() if header is None else header,
             started_at=at - 10,
             finished_at=at,
@@ -198,6 +206,7 @@ class Work:
             counts={},
             seconds={},
             machine=result.machine,
+            engine=result.made_by,
         )
         self.ledger.finish_if_complete(result.job)
 

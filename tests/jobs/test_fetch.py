@@ -69,6 +69,15 @@ def test_a_finished_job_lies_in_its_folder(finished: Work, tmp_path: Path) -> No
     assert report.report.read_text().startswith("<!doctype html>")
 
 
+def test_the_page_tells_which_engine_auto_was_and_what_that_means(work: Work, tmp_path: Path) -> None:
+    work.submit(JOB, ["a.jpg"], engine="auto")
+    work.commit(JOB, 0, ["a.jpg"], engine={"name": "nanodet", "version": "1", "chosen": "there is no GPU"})
+    fetch(work.aws, job=JOB, folder=tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Engine auto was nanodet, because there is no GPU. Engine nanodet is a small detector" in page
+    assert "Why this engine</dt><dd>there is no GPU" in page
+
+
 def test_a_second_fetch_downloads_nothing_and_changes_nothing(finished: Work, tmp_path: Path) -> None:
     fetch(finished.aws, job=JOB, folder=tmp_path)
     before = files_in(tmp_path)

@@ -124,6 +124,9 @@ def test_notices_say_which_engine_it_will_be_and_why() -> None:
     assert "sam3 on a machine with a GPU and nanodet on one without" in auto.notice(ARMED)
     assert "or else on the CPU" in auto.notice(Place(pipeline="p", weights="a/b", on_cpu=True))
     assert "the engine that made it" in auto.notice()
+    told = auto.notice(made_by=("nanodet: there is no GPU", "sam3: there is a GPU"))
+    assert told.startswith("Engine auto was nanodet, because there is no GPU. Engine nanodet is a small detector")
+    assert told.endswith("Engine auto was sam3, because there is a GPU.")
     assert SegmentOptions(engine="sam3").notice(ARMED) == ""
     assert "by colour alone" in SegmentOptions(engine="vegetation").notice(BARE)
 

@@ -7,7 +7,7 @@ imports no task.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -71,10 +71,11 @@ class TaskOptions(BaseModel):
         """Default estimate for one item on the default machine, before there is a measurement."""
         raise NotImplementedError
 
-    def notice(self, place: Place | None = None) -> str:
-        """A sentence that every place which shows this task's results repeats; "" where none is needed.
+    def notice(self, place: Place | None = None, *, made_by: Sequence[str] = ()) -> str:
+        """What every place which shows this task's results repeats; "" where nothing is needed.
 
-        `place` is where they will be made, if that is still to come.
+        `place` is where they will be made, if that is still to come; `made_by` is what made those that are there, as
+        `ShardResult.made_by` says it.
         """
         return ""
 

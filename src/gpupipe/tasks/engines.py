@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gpupipe.tasks import Place
 from gpupipe.tasks.coco_names import match_category
 
 EngineName = Literal["auto", "nanodet", "sam3", "vegetation"]
@@ -97,3 +98,25 @@ def fallback(*, weights: str, has_prompts: bool) -> str:
     if not weights:
         return "no weights of sam3 are named"
     return "" if has_prompts else "sam3 looks for what a prompt names, and there is none"
+
+
+def foretold(place: Place, *, has_prompts: bool) -> str:
+    """What people should know of a job there that leaves the choice to `auto`."""
+    why = fallback(weights=place.weights, has_prompts=has_prompts)
+    if why:
+        return f"Engine auto is nanodet here, because {why}. {ENGINES['nanodet'].notice}"
+    if place.on_cpu:
+        return "Engine auto is sam3 here, on a GPU or else on the CPU (minutes an image)."
+    return "Engine auto is sam3 on a machine with a GPU and nanodet on one without; every result says which and why."
+
+
+def made(made_by: Sequence[str]) -> str:
+    """What people should know of results for which `auto` chose these engines (`name: why`)."""
+    told = []
+    for one in made_by:
+        name, _, why = one.partition(": ")
+        told += [f"Engine auto was {name}{f', because {why}' if why else ''}."]
+        told += [ENGINES[name].notice] if name in ENGINES else []
+    return (
+        " ".join(part for part in told if part) or "Engine auto: every result names the engine that made it, and why."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -16,7 +16,7 @@ from pydantic import (
 
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
-from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, require_few
+from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, foretold, made, require_few
 
 
 def _either(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -189,16 +189,7 @@ class SegmentOptions(TaskOptions):
         more = max(0, len(self.prompts) + len(self.negative_prompts) - 1)
         return about.item_s + about.prompt_s * more
 
-    def notice(self, place: Place | None = None) -> str:
+    def notice(self, place: Place | None = None, *, made_by: Sequence[str] = ()) -> str:
         if self.engine != "auto":
             return ENGINES[self.engine].notice
-        if place is None:
-            return "Engine auto: every result names the engine that made it, and why."
-        why = fallback(weights=place.weights, has_prompts=bool(self.prompts))
-        if why:
-            return f"Engine auto is nanodet here, because {why}. {ENGINES['nanodet'].notice}"
-        if place.on_cpu:
-            return "Engine auto is sam3 here, on a GPU or else on the CPU (minutes an image)."
-        return (
-            "Engine auto is sam3 on a machine with a GPU and nanodet on one without; every result says which and why."
-        )
+        return made(made_by) if place is None else foretold(place, has_prompts=bool(self.prompts))

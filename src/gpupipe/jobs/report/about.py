@@ -61,7 +61,7 @@ class About:
             cancelled=sum(one.totals.cancelled for one in results),
             created_at=newest.created_at,
             options=options,
-            notice=notice or _notice(newest.task, options),
+            notice=notice or _notice(newest.task, options, results[-1].totals.engines),
             submitter=spec.submitter if spec else "",
             cost_usd=cost_usd,
         )
@@ -75,9 +75,9 @@ def _spec(mirror: Mirror, job: str) -> JobSpec | None:
         return None
 
 
-def _notice(task: str, options: Mapping[str, Any]) -> str:
+def _notice(task: str, options: Mapping[str, Any], made_by: Sequence[str]) -> str:
     """The task's own sentence about these options; "" for options that this version does not know."""
     try:
-        return options_class(task).model_validate(options).notice() if task in TASKS else ""
+        return options_class(task).model_validate(options).notice(made_by=made_by) if task in TASKS else ""
     except ValueError:
         return ""
