@@ -38,6 +38,7 @@ from gpuworker.setup import (
     choose_device,
     client,
     open_workshop,
+    tell_failure,
     wait_for_credentials,
 )
 from gpuworker.storage import Storage
@@ -109,7 +110,7 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
         )
         return _work(worker, metadata)
     except Exception as error:
-        log.error("worker_failed", error)
+        tell_failure(log, error)
         if session is not None and worker is None:
             attempt(log, "give_up", partial(_tell_why, error, settings, session, machine))
         # Weights were tried to be fetched for minutes by now, and a machine without them costs as much as any other.

@@ -15,6 +15,7 @@ from gpuworker.journal import Journal
 from gpuworker.ledger import Ledger
 from gpuworker.log import Log
 from gpuworker.memory import SHARE_FOR_CHILD, memory_limit_bytes
+from gpuworker.models import ModelError
 from gpuworker.models.opening import open_models
 from gpuworker.runner import Workshop
 from gpuworker.spool import Spool
@@ -110,6 +111,14 @@ def open_workshop(
         variant=settings.variant,
         gauge=gauge_of(device).start(),
     )
+
+
+def tell_failure(log: Log, error: Exception) -> None:
+    """The last line of a worker that cannot go on; where a person has to act, what to do and no more."""
+    if isinstance(error, ModelError) and error.is_final:
+        log.bind(error=str(error)).error("worker_failed")
+    else:
+        log.error("worker_failed", error)
 
 
 def choose_device(wanted: str) -> str:

@@ -78,6 +78,11 @@ def open_stack(file: str | None, screen: Screen, *, start: bool = False) -> Open
     return Opened(path=path, config=config, aws=connect(config))
 
 
+def check_weights(file: str | None) -> None:
+    """Before anything is started for an `up`: weights in folders of this machine are there. Raises ConfigError."""
+    load(find_file(file)).check_folders()
+
+
 def open_local(file: str | None, screen: Screen, *, start: bool = False) -> OpenedLocal:
     """The local target, as `open_stack` says. Raises UsageError where the target is AWS."""
     path, config = require_local(file)

@@ -28,13 +28,13 @@ def plan(context: typer.Context, delete_data: DeleteData = None, as_json: Json =
 
     Example: gpupipe plan
     """
-    from gpupipe.cli.opened import rehearsed
+    from gpupipe.cli.opened import check_weights, rehearsed
     from gpupipe.cli.plans import show_plan
     from gpupipe.provision import plan_up
 
     screen = Screen(as_json=as_json)
+    check_weights(context.obj)
     with rehearsed(context.obj, screen) as opened:
-        opened.config.check_folders()
         show_plan(screen, plan_up(opened.config, opened.aws, delete_data=tuple(delete_data or ())))
 
 
@@ -43,9 +43,10 @@ def up(context: typer.Context, yes: Yes = False, delete_data: DeleteData = None,
 
     Example: gpupipe up --yes
     """
-    from gpupipe.cli.opened import open_stack
+    from gpupipe.cli.opened import check_weights, open_stack
 
     screen = Screen(as_json=as_json)
+    check_weights(context.obj)
     with going_on("What was made is kept. Go on with `gpupipe up`."):
         receipt = bring_up(
             open_stack(context.obj, screen, start=True), screen, yes=yes, delete_data=tuple(delete_data or ())
@@ -60,7 +61,6 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
     from gpupipe.provision import up as apply
     from gpupipe.secrets import check_set, unset
 
-    opened.config.check_folders()
     check_set(opened.config, opened.aws)
     wanted = plan_up(opened.config, opened.aws, delete_data=delete_data)
     wanted.check_ours()

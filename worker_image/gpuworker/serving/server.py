@@ -18,7 +18,7 @@ from gpuworker.serving.answers import problem
 from gpuworker.serving.app import App
 from gpuworker.serving.service import Service, State
 from gpuworker.serving.shards import Stop
-from gpuworker.setup import DEADMAN_S, EXIT_FAILED, EXIT_STUCK
+from gpuworker.setup import DEADMAN_S, EXIT_FAILED, EXIT_STUCK, tell_failure
 from gpuworker.tasks import Task
 from gpuworker.turns import share_interpreter_finely
 
@@ -105,7 +105,7 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
         workshop.log.info("worker_ready")
         return _serve(service, listener, told)
     except Exception as error:
-        service.log.error("worker_failed", error)
+        tell_failure(service.log, error)
         return EXIT_FAILED
     finally:
         listener.close(CLOSE_LISTENER_S)
