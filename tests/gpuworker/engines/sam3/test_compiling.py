@@ -124,9 +124,13 @@ def test_a_backlog_that_does_not_repay_it_is_done_eagerly() -> None:
 
 
 def test_some_work_repays_reading_what_another_machine_compiled_but_not_compiling() -> None:
-    encoder = later(Compiler())
+    models = Kept()
+    encoder = later(Compiler(), models)
     encoder.expect(SOME)
-    assert encoder.state == "eager"
+    assert (encoder.wait(20), models.asked) == ("eager", 1)
+    encoder.expect(SOME)
+    encoder.wait(20)
+    assert models.asked == 2, "another machine may have kept it meanwhile"
     compiler = Compiler()
     compiler.let_go.set()
     # what is damaged is compiled again

@@ -76,29 +76,29 @@ class CompiledLater:
         with self._lock:
             if self._thread is not None or items < self._batch_size:
                 return
-            if repays(items, seconds_each=self._seconds_each, is_kept=False):
-                self._begin(None)
-            elif repays(items, seconds_each=self._seconds_each, is_kept=True) and (kept := self._kept()):
-                self._begin(kept)
-
-    def _kept(self) -> bytes | None:
-        """What another machine has compiled: few items repay reading it."""
-        return self._models.kept(self._name)
-
-    def _begin(self, kept: bytes | None) -> None:
-        self.state = "compiling"
-        self._thread = threading.Thread(target=self._compile, args=(kept,), name="compile", daemon=True)
-        self._thread.start()
+            if repays(items, seconds_each=self._seconds_each, is_kept=True):
+                may_compile = repays(items, seconds_each=self._seconds_each, is_kept=False)
+                self.state = "compiling"
+                self._thread = threading.Thread(target=self._get, args=(may_compile,), name="compile", daemon=True)
+                self._thread.start()
 
     def wait(self, timeout_s: float) -> str:
         """Wait until what was begun has ended; the state then."""
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        if (begun := self._thread) is not None:
+            begun.join(timeout_s)
         return self.state
+
+    def _get(self, may_compile: bool) -> None:
+        """Use what another machine has compiled, or compile."""
+        kept = self._models.kept(self._name)
+        if kept or may_compile:
+            self._compile(kept)
+            return
+        with self._lock:  # a later look may find more to do, or what another machine has kept since
+            self.state, self._thread = "eager", None
 
     def _compile(self, kept: bytes | None) -> None:
         try:
-            kept = kept or self._kept()
             is_known = bool(kept and torch.compiler.load_cache_artifacts(kept))
             compiled = self._compiler(self._eager)
             with torch.inference_mode():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ class Sam3(Engine):
         self.questions_at_once = self.batch_size
         self._later = CompiledLater(
             network.encoder,
-            lambda: network.blank(self.batch_size),
+            lambda: network.noise(self.batch_size),
             name=compiled_name(network.device, network.number_format, self.batch_size, shape=network.shape),
             batch_size=self.batch_size,
             seconds_each=seconds_each,
@@ -100,9 +101,10 @@ class Sam3(Engine):
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
+        libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "torch"))
         return {
             "name": "sam3",
-            "version": f"sam3 {identity(self._models.folder())}",
+            "version": f"weights {identity(self._models.folder())}, {libraries}",
             "notes": "finds every instance of what a prompt names; at most 200 of one prompt in one look",
         }
 

@@ -10,8 +10,9 @@ import torch
 
 AT_MOST = 8
 """5,184 tokens a picture: more at once would fill no chip better, and the first result would come later."""
-SHARE = 0.8
-"""Of the free memory. Prompts with many answers take more than the trial; other programs come and go."""
+SHARE = 0.7
+"""Of the free memory. Answers of many instances take more than the trial's, and an item that has to run alone does so
+in another process with a model of its own (4 GB of a T4's 16)."""
 
 
 @dataclass(frozen=True, kw_only=True)
