@@ -162,7 +162,8 @@ class Passage:
     @property
     def units(self) -> int:
         """How many ordinary items it is worth, as far as that is known."""
-        return self.decoded.units if self.decoded is not None else 1
+        decoded = self.decoded
+        return decoded.units + decoded.more_units() if decoded is not None else 1
 
     def release(self) -> None:
         """Let go of all it holds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,8 @@ class Subject:
     windows: Sequence[Window]
     first: Ready | None = None
     """The first window, where it has been read already, so that the model has something to do at once."""
+    on_split: Callable[[int], None] = lambda windows: None
+    """Hears how many windows a crowded one is split into."""
 
 
 def read(scene: Scene, window: Window, engine: Engine, options: Options) -> Ready | None:
@@ -180,6 +182,7 @@ class _Search:
             elif not engine.is_saturated(found, self._options):
                 self._hand_on(task, ready, found, is_complete=True)
             elif parts := self._parts(task):
+                self._subjects[task.subject].on_split(len(parts))
                 self._waiting.extendleft(reversed(parts))
             else:
                 self._hand_on(task, ready, found, is_complete=False)

@@ -22,7 +22,9 @@ class Step:
     stage: str
     passages: Sequence[Passage]
     thread: threading.Thread
-    deadline: float
+    started: float
+    units: int
+    """The most that the items have been worth, as far as that is known."""
     marks: Sequence[int]
     abandoned: bool = False
 
@@ -42,7 +44,8 @@ class Watch:
             stage=stage,
             passages=passages,
             thread=threading.current_thread(),
-            deadline=time.monotonic() + self._item_timeout_s * sum(passage.units for passage in passages),
+            started=time.monotonic(),
+            units=sum(passage.units for passage in passages),
             marks=[self._journal.mark(passage.feed.id, passage.index) for passage in passages],
         )
         with self._lock:
@@ -62,7 +65,11 @@ class Watch:
         """Steps whose time is up, each told once; from now on nobody waits for them."""
         now = time.monotonic()
         with self._lock:
-            overdue = [step for step in self._steps if step.deadline < now and not step.abandoned]
+            overdue = [step for step in self._steps if self._deadline(step) < now and not step.abandoned]
             for step in overdue:
                 step.abandoned = True
         return overdue
+
+    def _deadline(self, step: Step) -> float:
+        step.units = max(step.units, sum(passage.units for passage in step.passages))
+        return step.started + self._item_timeout_s * step.units

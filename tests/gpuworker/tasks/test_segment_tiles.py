@@ -151,6 +151,14 @@ class TestCrowded:
         encoded = done(rgb, engine="cramped")
         assert encoded.counts == {"annotations": 10, "saturated": 1}
 
+    @pytest.mark.parametrize("tile_size", ["whole", 400])
+    def test_looking_closer_may_take_longer(self, tile_size: int | str) -> None:
+        task, options = Segment(engines=ENGINES), {"engine": "cramped", "tile_size": tile_size}
+        one = decoded(task, many(), options)
+        assert one.more_units() == 0
+        task.run([one], options)
+        assert one.more_units() >= 4
+
 
 class TestShortMemory:
     def test_an_image_that_does_not_fit_is_looked_at_by_tiles(self) -> None:

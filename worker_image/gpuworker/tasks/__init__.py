@@ -25,7 +25,7 @@ A task may have more methods, which are used where they are there:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -76,6 +76,8 @@ class Decoded:
     cost_bytes: int
     units: int = 1
     """How many ordinary items this one is worth (its tiles): limits of time are multiplied by it."""
+    more_units: Callable[[], int] = int
+    """How many more it has turned out to be worth since: asked again and again while the model is at it."""
 
 
 @dataclass(frozen=True, kw_only=True)

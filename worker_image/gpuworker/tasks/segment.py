@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +41,8 @@ class _Opened:
     """One for an image that is looked at whole."""
     first: Ready | None
     """The first of them; None where nothing in it means anything."""
+    closer: list[int] = field(default_factory=list)
+    """How many windows more were looked at because others were crowded."""
 
     @property
     def is_whole(self) -> bool:
@@ -128,7 +130,13 @@ class Segment:
         first = _first(scene, windows, engine, chosen.searched())
         cost_bytes = _cost_bytes(scene, chosen) + (working_bytes(windows, engine) if len(windows) > 1 else 0)
         opened = _Opened(scene=scene, windows=windows, first=first)
-        return Decoded(source=source, payload=opened, cost_bytes=cost_bytes, units=len(windows))
+        return Decoded(
+            source=source,
+            payload=opened,
+            cost_bytes=cost_bytes,
+            units=len(windows),
+            more_units=lambda: sum(opened.closer),
+        )
 
     def _enough_px(self, options: Options) -> int | None:
         """For images that are looked at whole; those that are looked at by tiles are had in all their pixels."""
@@ -141,12 +149,17 @@ class Segment:
         opened: list[_Opened] = [one.payload for one in batch]
         results = self._looked_at_whole([one for one in opened if one.is_whole], searched)
         subjects = {
-            one: Subject(scene=one.scene, windows=one.windows, first=one.first) for one in opened if not one.is_whole
+            one: Subject(scene=one.scene, windows=one.windows, first=one.first, on_split=one.closer.append)
+            for one in opened
+            if not one.is_whole
         } | {
-            one: Subject(scene=one.scene, windows=windows)
+            one: Subject(scene=one.scene, windows=windows, on_split=one.closer.append)
             for one, result in results.items()
             if (windows := _windows_after(result, one.scene, searched))
         }
+        for one, subject in subjects.items():
+            if one.is_whole:
+                one.closer.append(len(subject.windows))
         results |= self._searched(subjects, searched)
         return [results[one] for one in opened]
 
