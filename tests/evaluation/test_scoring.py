@@ -147,6 +147,13 @@ class TestMasks:
         with pytest.raises(InputError, match=r"a mask of 0\.png has 100×100 pixels, the image 200×200"):
             held(tmp_path, truth, results)
 
+    def test_they_need_the_size_of_their_image(self, tmp_path: Path) -> None:
+        truth, results = scattered(1)
+        for one in (*truth["images"], *results["images"]):
+            del one["width"], one["height"]
+        with pytest.raises(InputError, match=r"the size of 0\.png, which masks need"):
+            held(tmp_path, truth, results)
+
 
 def test_thousands_in_one_image_are_matched_each_to_its_own(tmp_path: Path) -> None:
     boxes = [("a.png", "tree", (x * 10.0, y * 10.0, 9.0, 9.0)) for x in range(50) for y in range(40)]

@@ -210,8 +210,13 @@ def _require_fitting_masks(pairing: Pairing) -> None:
     sizes = {one.file_name: (one.height, one.width) for one in pairing.pictures}
     for thing in (*pairing.true, *pairing.found):
         size = sizes[thing.file_name]
+        if not all(size):
+            raise InputError(
+                f"neither truth nor results tell the size of {thing.file_name}, which masks need.",
+                hint="Add width and height to its entry in `images`, or use --iou-type bbox.",
+            )
         told = tuple(thing.segmentation["size"]) if isinstance(thing.segmentation, Mapping) else size
-        if told != size or not all(size):
+        if told != size:
             raise InputError(
                 f"a mask of {thing.file_name} has {told[1]}×{told[0]} pixels, the image {size[1]}×{size[0]}.",
                 hint="Truth and results must be drawn in the same pixels; --iou-type bbox compares boxes only.",
