@@ -58,7 +58,8 @@ class Tile:
 def joined(tiles: Sequence[Tile], *, height: int, width: int) -> list[Packed]:
     """The instances of a height×width image, in an order that does not depend on the order of `tiles`.
 
-    What overlaps in one tile is left as it is, to `selection.suppressed`.
+    One that is made of several pieces has the best of their scores. What overlaps in one tile is left as it is, to
+    `selection.suppressed`.
     """
     image = (0, 0, width, height)
     by_category: defaultdict[int, list[_Piece]] = defaultdict(list)

@@ -149,17 +149,8 @@ class Segment:
         opened: list[_Opened] = [one.payload for one in batch]
         results = self._looked_at_whole([one for one in opened if one.is_whole], searched)
         subjects = {
-            one: Subject(scene=one.scene, windows=one.windows, first=one.first, on_split=one.closer.append)
-            for one in opened
-            if not one.is_whole
-        } | {
-            one: Subject(scene=one.scene, windows=windows, on_split=one.closer.append)
-            for one, result in results.items()
-            if (windows := _windows_after(result, one.scene, searched))
+            one: subject for one in opened if (subject := _subject(one, results.get(one), searched)) is not None
         }
-        for one, subject in subjects.items():
-            if one.is_whole:
-                one.closer.append(len(subject.windows))
         results |= self._searched(subjects, searched)
         return [results[one] for one in opened]
 
@@ -217,13 +208,18 @@ def _first(scene: Scene, windows: Sequence[Window], engine: Engine, options: Opt
     return Ready(image=image, prepared=engine.prepare(image, options))
 
 
-def _windows_after(result: _Result, scene: Scene, options: Options) -> Sequence[Window]:
-    """Where to look closer at an image that the model has looked at whole."""
-    if isinstance(result, ItemError):
-        return closer(scene, options) if result.code == "out_of_memory" else ()
-    if isinstance(result, _Whole) and not result.is_complete:
-        return split(whole_of(scene), overlap=options.tile_overlap)
-    return ()
+def _subject(opened: _Opened, seen: _Result | None, options: Options) -> Subject | None:
+    """What to look at by tiles; of an image that has been `seen` whole only what was too much in one piece."""
+    scene, hears = opened.scene, opened.closer.append
+    if seen is None:
+        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=hears)
+    windows: Sequence[Window] = ()
+    if isinstance(seen, ItemError) and seen.code == "out_of_memory":
+        windows = closer(scene, options)
+    elif isinstance(seen, _Whole) and not seen.is_complete:
+        windows = split(whole_of(scene), overlap=options.tile_overlap)
+    hears(len(windows))
+    return Subject(scene=scene, windows=windows, on_split=hears) if windows else None
 
 
 def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequence[BoxPrompt]) -> None:
