@@ -62,7 +62,8 @@ class Stream:
         self._task, self._storage, self._isolator, self._log = task, storage, isolator, log
         self._item_timeout_s = item_timeout_s
         self._watch = Watch(journal, item_timeout_s=item_timeout_s)
-        self._frame = Frame(self._watch, log, cores=cores or os.cpu_count() or 1)
+        self._cores = cores or os.cpu_count() or 1
+        self._frame = Frame(self._watch, log, cores=self._cores)
         self.budget = budget or ByteBudget(budget_bytes())
         self.stuck = ""
         """Why this process cannot go on (the model does not return) and has to end; "" while all is well."""
@@ -120,7 +121,7 @@ class Stream:
 
     def _serve(self, queue: Queue, stage: Callable[[Passage], None]) -> None:
         """Do one stage's work for whatever comes, until told to end."""
-        if self._task.infer_threads == 1:  # a model that does not compute on the cores
+        if self._task.infer_threads < self._cores:  # a model that does not compute on all of the cores
             let_model_go_first()
         for passage in iter(queue.get, None):
             try:

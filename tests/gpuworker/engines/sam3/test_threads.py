@@ -1,0 +1,47 @@
+"""Two of the model's threads at once, as on CUDA, where one launches while the other waits for its answers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gpuworker.engines.sam3.detection import Detection
+from gpuworker.engines.sam3.engine import Sam3
+from gpuworker.images import Image
+from gpuworker.segment_options import Options
+
+OPTIONS = Options(prompts=("tree", "car", "person"), score_threshold=0.3)
+
+
+def picture(seed: int) -> Image:
+    rgb = np.random.default_rng(seed).integers(0, 256, (60, 80, 3), np.uint8)
+    return Image(rgb=rgb, height=60, width=80, bands=3, dtype="uint8")
+
+
+def test_batches_of_two_threads_do_not_mix(engine: Sam3) -> None:
+    # given four batches, and what each finds by itself
+    batches = [[engine.prepare(picture(seed), OPTIONS)] for seed in range(4)]
+    alone = [engine.detect(batch, OPTIONS)[0] for batch in batches]
+    # when two threads have them
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(lambda batch: engine.detect(batch, OPTIONS)[0], batches))
+    # then each has its own answers
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(one, Detection)
+        assert isinstance(other, Detection)
+        assert other.category_ids.tolist() == one.category_ids.tolist()
+        assert other.scores.tolist() == pytest.approx(one.scores.tolist(), abs=1e-5)
+    assert len({tuple(one.scores.tolist()) for one in alone if isinstance(one, Detection)}) == 4
+
+
+def test_one_prompt_at_a_time_finds_the_same(engine: Sam3) -> None:
+    prepared = engine.prepare(picture(9), OPTIONS)
+    [usual] = engine.detect([prepared], OPTIONS)
+    frugal = engine.detect_frugally(prepared, OPTIONS)
+    assert isinstance(usual, Detection)
+    assert isinstance(frugal, Detection)
+    assert len(usual.scores) > 0
+    assert frugal.category_ids.tolist() == usual.category_ids.tolist()
+    assert frugal.scores.tolist() == pytest.approx(usual.scores.tolist(), abs=1e-5)
