@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -236,3 +238,46 @@ class TestProbe:
 
     def test_what_it_would_take_in_memory(self) -> None:
         assert probe(pictures.png(RGB.astype(np.uint16))).decoded_bytes == 300 * 200 * 3 * 2
+
+
+class TestFromAFile:
+    """By its path a file is what its bytes are, whole, cut or refused, and no more of it is read than is needed."""
+
+    @pytest.mark.parametrize("kind", WHOLE)
+    def test_the_same_pixels(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / "picture"
+        path.write_bytes(WHOLE[kind])
+        assert (decode(path).rgb == decode(WHOLE[kind]).rgb).all()
+        assert probe(path) == probe(WHOLE[kind])
+
+    @pytest.mark.parametrize("kind", [*WHOLE, "empty", "text", "zeros"])
+    @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+    def test_the_same_failures(self, kind: str, share: float, tmp_path: Path) -> None:
+        whole = WHOLE.get(kind, {"empty": b"", "text": b"no picture", "zeros": bytes(5000)}.get(kind, b""))
+        cut = whole if kind not in WHOLE else whole[: int(len(whole) * share)]
+        path = tmp_path / "picture"
+        path.write_bytes(cut)
+        with pytest.raises(ItemError) as caught:
+            decode(path)
+        expected = failure(cut)
+        assert (caught.value.code, caught.value.message) == (expected.code, expected.message)
+
+    def test_the_header_of_gigabytes_costs_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "large.tif"
+        path.write_bytes(pictures.tiff(RGB, photometric="rgb", tile=(64, 64)))
+        with path.open("r+b") as file:
+            file.truncate(3 << 30)
+        tracemalloc.start()
+        assert probe(path).width == 300
+        assert decode(path).rgb.size == RGB.size
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak_bytes < 5_000_000
+
+    def test_its_size_is_looked_at_first(self, tmp_path: Path) -> None:
+        path = tmp_path / "large"
+        path.touch()
+        os.truncate(path, Limits().max_bytes + 1)
+        with pytest.raises(ItemError, match="The option max_bytes raises it") as caught:
+            decode(path)
+        assert caught.value.code == "too_large"

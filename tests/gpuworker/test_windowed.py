@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,7 +26,7 @@ from tests.gpuworker import pictures
 from tests.gpuworker.large_tiff import MARK_PX, MARKS, write_stripped, write_tiled
 
 from gpuworker.images import BoxPrompt
-from gpuworker.opening import open_scene
+from gpuworker.opening import bytes_to_open, open_scene
 from gpuworker.rendering import Rendering
 from gpuworker.scene import WholeScene
 from gpuworker.segment_options import Options
@@ -36,6 +39,12 @@ HEIGHT, WIDTH = 130, 203
 RGB = pictures.scene(HEIGHT, WIDTH)
 DEEP: NDArray[np.uint16] = np.random.default_rng(3).integers(0, 60_000, (HEIGHT, WIDTH, 4)).astype(np.uint16)
 NODATA = 42113
+WHOLE_FILES = [
+    pictures.tiff(RGB, photometric="rgb", tile=(32, 32), compression="zlib"),
+    pictures.tiff(DEEP, photometric="minisblack", planarconfig="contig", rowsperstrip=8, compression="lzw"),
+    pictures.tiff(DEEP.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate", tile=(32, 32)),
+    pictures.tiff(RGB, photometric="rgb", tile=(32, 32), compression="jpeg"),
+]
 JPEG: Any = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "jpeg", "photometric": "ycbcr"}
 PLACE = rasterio.Affine(0.1, 0, 5e5, 0, -0.1, 4e6)
 
@@ -335,6 +344,44 @@ def test_a_damaged_block_fails_as_unreadable_when_it_is_looked_at() -> None:
         with pytest.raises(ItemError) as caught:
             windowed.read(Window(top=64, left=64, height=32, width=32))
         assert caught.value.code == "unreadable"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_file_with_any_damage_fails_as_an_item_or_is_read(data: st.DataObject) -> None:
+    damaged = bytearray(data.draw(st.sampled_from(WHOLE_FILES)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, min(600, len(damaged) - 1)) | st.integers(0, len(damaged) - 1))
+        damaged[at] = data.draw(st.integers(0, 255))
+    options = Options(tile_size=64, max_pixels=1_000_000)
+    with contextlib.suppress(ItemError):
+        bytes_to_open(bytes(damaged), options, windows_from_bytes=0)
+        scene = open_scene(bytes(damaged), options, name="a.tif", windows_from_bytes=0)
+        scene.read(Window(top=0, left=0, height=min(64, scene.height), width=min(64, scene.width)))
+        scene.preview()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no list of open files")
+def test_the_file_is_closed_with_its_scene(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(WHOLE_FILES[0])
+    scene = open_scene(path, Options(tile_size=64), name="a.tif", windows_from_bytes=0)
+    path.unlink()
+    window = Window(top=0, left=0, height=64, width=64)
+    assert scene.read(window) is not None, "it can be read without its name"
+    assert open_files(path) == 1
+    del scene
+    gc.collect()
+    assert open_files(path) == 0
+
+
+def open_files(path: Path) -> int:
+    """How many descriptors of this process lead to a file of this name, also one that is gone."""
+    seen = 0
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            seen += os.readlink(one).startswith(str(path))
+    return seen
 
 
 @pytest.mark.parametrize("write", [write_tiled, write_stripped])

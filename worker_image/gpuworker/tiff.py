@@ -155,7 +155,7 @@ class Choice:
         alphas = [
             first + i
             for i, extra in enumerate(page.extrasamples)
-            if int(extra) in (_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA) and first + i < samples
+            if int(extra) in (_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA) and 0 <= first + i < samples
         ]
         alpha = next((i for i in alphas if converted or i not in colour), None)
         return cls(page=page, colour=colour, alpha=alpha)

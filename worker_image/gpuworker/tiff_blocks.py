@@ -11,6 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, step_for
+from gpuworker.tasks import ItemError
 from gpuworker.tiff import Choice, Tiff, unreadable_on_error
 from gpuworker.window import Window
 
@@ -59,6 +60,8 @@ class Blocks:
         else:
             height, width = (int(side) for side in page.chunks[:2])
             self.height, self.width = height if page.is_tiled else min(height, self._height), width
+        if min(self.height, self.width) < 1:
+            raise ItemError("unreadable", "the TIFF is damaged: it does not say how large its tiles or strips are")
         self.rows, self.columns = math.ceil(self._height / self.height), math.ceil(self._width / self.width)
 
     @property
