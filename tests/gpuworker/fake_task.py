@@ -46,6 +46,8 @@ class FakeTask:
         words = data.decode().split() or [""]
         _tell(options, f"decode {source.output}")
         time.sleep(options.get("decode_s", 0))
+        if options.get("weights_for_each"):
+            self.models.folder()
         _deed(words[0], self, options)
         cost = int(words[1]) if words[0] == "large" else 1000
         units = int(words[1]) if words[0] == "worth" else 1

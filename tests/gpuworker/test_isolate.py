@@ -1,12 +1,15 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.gpuworker.station import Lines, until
 
+from gpuworker.contract import ModelSource
 from gpuworker.isolate import ChildSettings, Isolator, IsolatorError
 from gpuworker.log import Log
+from gpuworker.models import ModelError
 from gpuworker.tasks import ItemError, Source
 
 SOURCE = Source(output="a", file_name="a.txt")
@@ -19,15 +22,24 @@ class Bench:
         self.lines = Lines()
         self.made: list[Isolator] = []
 
-    def isolator(self, *, item_timeout_s: float = 20.0, memory_limit_bytes: int = 1 << 30, **options: Any) -> Isolator:
+    def isolator(
+        self,
+        *,
+        item_timeout_s: float = 20.0,
+        memory_limit_bytes: int = 1 << 30,
+        weights: str = "",
+        fetch: Callable[[], object] = lambda: None,
+        **options: Any,
+    ) -> Isolator:
         settings = ChildSettings(
             task="tests.gpuworker.fake_task:FakeTask",
             device="cpu",
             options=options,
             memory_limit_bytes=memory_limit_bytes,
             item_timeout_s=item_timeout_s,
+            model=ModelSource(weights=weights),
         )
-        self.made.append(Isolator(settings, Log([self.lines])))
+        self.made.append(Isolator(settings, Log([self.lines]), fetch=fetch))
         return self.made[-1]
 
     @property
@@ -121,3 +133,22 @@ def test_closing_ends_the_child_in_the_middle_of_an_item(bench: Bench) -> None:
 def test_closing_without_a_child_does_nothing(bench: Bench) -> None:
     bench.isolator().close()
     assert bench.children == 0
+
+
+def test_weights_that_a_job_needs_first_here_are_fetched_by_the_worker(bench: Bench, tmp_path: Path) -> None:
+    """A machine that takes over what another was lost with has not loaded that job's engine itself."""
+    weights = tmp_path / "weights"
+    isolator = bench.isolator(weights=str(weights), fetch=weights.mkdir)
+    assert isolator.run(b"tree", SOURCE, {"weights_for_each": True}).counts == {"annotations": 1}
+    assert weights.is_dir()
+    assert bench.children == 1
+
+
+def test_weights_that_cannot_be_had_are_no_fault_of_an_item(bench: Bench, tmp_path: Path) -> None:
+    def refused() -> None:
+        raise ModelError("the hub could not be reached", is_final=False)
+
+    for fetch, why in ((refused, "the hub could not be reached"), (lambda: None, "there is no folder")):
+        isolator = bench.isolator(weights=str(tmp_path / "nowhere"), fetch=fetch)
+        with pytest.raises(IsolatorError, match=why):
+            isolator.run(b"tree", SOURCE, {"weights_for_each": True})

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
@@ -21,11 +21,14 @@ from typing import Any
 from gpuworker.contract import ModelSource
 from gpuworker.log import Log
 from gpuworker.memory import resident_bytes
+from gpuworker.models import ModelError
 from gpuworker.tasks import Encoded, ItemError, Source, Task
 
 LOAD_TIMEOUT_S = 900.0
 IDLE_S = 60.0
 _LOOK_EVERY_S = 0.05
+NO_WEIGHTS = "no_weights"
+"""In place of an item's code: the child's task needs weights that are not on this machine."""
 
 
 class IsolatorError(Exception):
@@ -70,8 +73,9 @@ class _Gone(Exception):  # noqa: N818 - an answer
 class Isolator:
     """Starts the child when the first item comes, keeps it for the next, ends it when none came for a while."""
 
-    def __init__(self, settings: ChildSettings, log: Log) -> None:
-        self._settings, self._log = settings, log
+    def __init__(self, settings: ChildSettings, log: Log, *, fetch: Callable[[], object] = lambda: None) -> None:
+        """`fetch` brings the weights that `settings` name to this machine; it may raise ModelError."""
+        self._settings, self._log, self._fetch = settings, log, fetch
         self._child: _Child | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -86,6 +90,9 @@ class Isolator:
             child = self._child = self._child or self._started()
             try:
                 answer = child.ask((data, source, options), self._settings)
+                if isinstance(answer, tuple) and answer[0] == NO_WEIGHTS:
+                    self._bring_weights()
+                    answer = child.ask((data, source, options), self._settings)
             except _Gone as gone:
                 self._end_child()
                 if self._closed:
@@ -96,7 +103,16 @@ class Isolator:
                 self._last_used = time.monotonic()
         if isinstance(answer, Encoded):
             return answer
+        if answer[0] == NO_WEIGHTS:
+            raise IsolatorError(f"the isolated process has no weights: {answer[1]}")
         raise ItemError(*answer)
+
+    def _bring_weights(self) -> None:
+        """A job may name an engine that this process itself has not loaded yet."""
+        try:
+            self._fetch()
+        except ModelError as error:
+            raise IsolatorError(f"the isolated process has no weights: {error}") from error
 
     def _started(self) -> _Child:
         if self._closed:

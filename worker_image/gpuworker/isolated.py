@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gpuworker.isolate import ChildSettings, Units
+from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
 from gpuworker.memory import is_out_of_memory
-from gpuworker.models import FolderModels
+from gpuworker.models import FolderModels, ModelError
 from gpuworker.tasks import Encoded, ItemError, Task
 
 _PR_SET_PDEATHSIG = 1
@@ -66,6 +66,8 @@ def _worked_on(
         return task.encode(decoded, result, options)
     except ItemError as error:
         return error.code, error.message
+    except ModelError as error:
+        return NO_WEIGHTS, str(error)
     except Exception as error:
         if is_out_of_memory(error):
             return "out_of_memory", f"not enough memory: {error}"

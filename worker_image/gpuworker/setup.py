@@ -95,7 +95,7 @@ def open_workshop(
         task,
         storage,
         journal=journal,
-        isolator=Isolator(child, log),
+        isolator=Isolator(child, log, fetch=models.folder),
         log=log,
         item_timeout_s=settings.item_timeout_s,
         spool=Spool(journal.folder / "spool"),
