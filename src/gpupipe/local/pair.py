@@ -9,7 +9,9 @@ from gpupipe.local.emulators import Account
 from gpupipe.local.processes import ProcessName
 
 HEALTH_CHECK_S = 10.0
-DEAF_CHECKS = 4  # so many checks in a row without an answer, and an emulator counts as hung
+DEAF_CHECKS = 4  # so many checks in a row without an answer, and an emulator counts as hung …
+BUSY_CHECKS = 60  # … or so many while it computes: putting an upload of gigabytes together takes minutes
+BUSY_FROM_S = 0.2  # of processor time between two checks
 
 
 class EmulatorPair:
@@ -27,14 +29,17 @@ class EmulatorPair:
         running: Mapping[str, ProcessName],
         ports: Mapping[str, int],
         changed: Callable[["EmulatorPair"], None],
+        check_s: float = HEALTH_CHECK_S,
     ) -> None:
         self.processes = dict(running)
         self.ports = dict(ports)
         self._folder = folder
         self._account = account
         self._changed = changed
-        self._next_check = time.monotonic() + HEALTH_CHECK_S
+        self._check_s = check_s
+        self._next_check = time.monotonic() + check_s
         self._deaf = dict.fromkeys(emulators.NAMES, 0)
+        self._computed_s = dict.fromkeys(emulators.NAMES, 0.0)
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -85,12 +90,18 @@ class EmulatorPair:
         """End an emulator that has not answered for a while; from time to time this looks whether they do."""
         if time.monotonic() < self._next_check:
             return
-        self._next_check = time.monotonic() + HEALTH_CHECK_S
+        self._next_check = time.monotonic() + self._check_s
         for name in self.processes:
             self._deaf[name] = 0 if emulators.answers(self.ports[name]) else self._deaf[name] + 1
-            if self._deaf[name] >= DEAF_CHECKS:
+            if self._deaf[name] >= (BUSY_CHECKS if self._is_busy(name) else DEAF_CHECKS):
                 self._deaf[name] = 0
                 self.end(name)
+
+    def _is_busy(self, name: str) -> bool:
+        """Whether it has computed since this was asked before."""
+        before, now = self._computed_s[name], self.processes[name].computed_s
+        self._computed_s[name] = now
+        return now - before > BUSY_FROM_S
 
     def end(self, *names: str) -> None:
         """End these; ministack saves its state first."""

@@ -65,6 +65,15 @@ class ProcessName:
     def alive(self) -> bool:
         return self.find() is not None
 
+    @property
+    def computed_s(self) -> float:
+        """Processor time it has used so far; 0 where it is gone."""
+        try:
+            times = found.cpu_times() if (found := self.find()) else None
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system) if times else 0.0
+
 
 def spawn(
     command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path, pass_fds: Iterable[int] = ()
