@@ -6,8 +6,9 @@ from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
 from gpuworker.budget import ByteBudget
-from gpuworker.contract import Failure, ItemResult, Shard
+from gpuworker.contract import Failure, ItemResult, ModelSource, Shard
 from gpuworker.feed import Feed
+from gpuworker.models import FolderModels, ModelError
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
 
@@ -49,6 +50,19 @@ def test_every_kind_of_bad_item_fails_alone(station: Station) -> None:
     assert messages[1] == "ValueError: decoders have bugs"
     assert "item_failed_unexpectedly" in station.lines
     assert any("fake_task.py" in line for line in station.lines.lines), "the traceback is in the log"
+
+
+def test_weights_that_a_job_needs_and_nobody_has_are_no_fault_of_its_items(station: Station) -> None:
+    # given a job whose engine the worker has not loaded yet
+    [shard] = station.job(["tree", "house"], send=False, weights_for_each=True)
+    task = FakeTask()
+    task.use_models(FolderModels(ModelSource(weights="/nowhere/weights")))
+    # when
+    feed = fed(station.stream(task, station.journal()), shard)
+    # then the shard is given back, with the reason
+    assert feed.wait(20)
+    assert isinstance(feed.error, ModelError)
+    assert "there is no folder /nowhere/weights" in str(feed.error)
 
 
 def test_missing_and_replaced_inputs_fail(station: Station) -> None:

@@ -12,6 +12,7 @@ from gpuworker.feed import Outcome, Passage
 from gpuworker.isolate import IsolatorError
 from gpuworker.log import Log
 from gpuworker.memory import is_out_of_memory
+from gpuworker.models import ModelError
 from gpuworker.storage import RefusedError, StorageError
 from gpuworker.tasks import ItemError
 from gpuworker.watch import Abandoned, Watch
@@ -40,7 +41,7 @@ class Frame:
             passage.release()
         except RefusedError as error:
             self.fail(passage, ItemError("internal_error", str(error)))
-        except (StorageError, IsolatorError) as error:
+        except (StorageError, IsolatorError, ModelError) as error:
             passage.feed.fail(error)
             passage.release()
         except Abandoned:
