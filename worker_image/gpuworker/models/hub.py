@@ -69,8 +69,10 @@ class Hub:
     def _fetched(self, files: Sequence[ModelFile], into: Path) -> tuple[ModelFile, ...]:
         from huggingface_hub import snapshot_download
         from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.logging import set_verbosity_error
 
         disable_progress_bars()
+        set_verbosity_error()  # its warnings tell the signed addresses of files; what matters is raised
         snapshot_download(
             self._source.weights,
             repo_type="model",
