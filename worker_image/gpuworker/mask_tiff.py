@@ -171,4 +171,10 @@ def _deflated(block: NDArray[Any]) -> bytes:
 
 def _tags(geo: Sequence[GeoTag]) -> list[tuple[Any, ...]]:
     """The image's geo tags, and 0 as nodata, so that map programs show the background as transparent."""
-    return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in geo] + ([_NODATA_TAG] if geo else [])
+    tags = [(tag.code, tag.dtype, tag.count, _writable(tag.value), True) for tag in geo]
+    return [*tags, _NODATA_TAG] if geo else []
+
+
+def _writable(value: Any) -> Any:
+    """TIFF's text is ASCII; what else stands in names of reference systems (`Gauß-Krüger`) becomes a question mark."""
+    return value.encode("ascii", "replace") if isinstance(value, str) else value

@@ -121,6 +121,26 @@ def test_damaged_tags_fail_nothing(tags: dict[str, tuple[int, str, Any]]) -> Non
     assert LAYER not in encoded.files
 
 
+def test_a_name_in_any_writing_fails_nothing() -> None:
+    keys = (34735, "H", (1, 1, 0, 2, 1024, 0, 1, 1, 1026, 34737, 13, 0))
+    encoded = done(tagged(keys=keys, names=(34737, "s", "Gauß-Krüger|".encode("latin-1"))))
+    with rasterio.open(io.BytesIO(encoded.files["masks/OSBS_029_masks.tif"].data)) as labels:
+        assert labels.shape == (8, 8)
+
+
+def test_entries_of_geographic_tags_that_were_overwritten_fail_nothing() -> None:
+    """Type, count or place of a tag's value, in turn replaced by what cannot be."""
+    whole = geotiff(*PLACES["north up in UTM"])
+    start = int.from_bytes(whole[4:8], "little")
+    entries = range(start + 2, start + 2 + 12 * int.from_bytes(whole[start : start + 2], "little"), 12)
+    geographic = [at for at in entries if 33550 <= int.from_bytes(whole[at : at + 2], "little") <= 34737]
+    assert len(geographic) >= 4
+    for at in geographic:
+        for field, value in ((2, b"\2\0"), (2, b"\xff\xff"), (4, b"\0\0\0\0"), (4, b"\xff" * 4), (8, b"\x64\0\0\0")):
+            encoded = done(whole[: at + field] + value + whole[at + field + len(value) :])
+            assert (encoded.fragment["image"]["width"], encoded.fragment["image"]["height"]) == (60, 60)
+
+
 def test_a_photograph_has_no_place_and_no_warning() -> None:
     encoded = done(geotiff(None, None))
     assert set(encoded.fragment["image"]) == {"id", "file_name", "width", "height"}
