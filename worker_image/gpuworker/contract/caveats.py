@@ -27,7 +27,7 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="Submit it again with a smaller tile_size (--option tile_size=256), or with prompts that ask for less.",
     ),
     "no_crs": Caveat(
-        meaning="Its tags describe a coordinate reference system without an EPSG code, so polygons carry none.",
+        meaning="Its tags name no coordinate reference system by an EPSG code, so its polygons carry none.",
         advice="Tell the map program which it is, or reproject the image to one that has a code (gdalwarp -t_srs).",
     ),
     "not_placed": Caveat(
