@@ -61,6 +61,8 @@ def submit(
 
     Interrupted, the same command goes on where it was; what is there already is not uploaded again.
     With s3://BUCKET/incoming/PROJECT/ it takes up what was dropped there and got lost.
+    Boxes that show what to find (engine sam3) are read from IMAGE.prompts.json beside each image:
+    {"boxes": [{"box": [x, y, width, height], "positive": true}]}, in pixels.
 
     Example: gpupipe submit ./images --project field7 --prompt car --prompt person
     """
