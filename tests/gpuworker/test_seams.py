@@ -221,6 +221,10 @@ class TestTwoTiles:
     def test_the_same_in_different_outlines_is_one_though_one_is_much_smaller(self) -> None:
         assert of_two([block(70, 10, 20, 20, score=0.9)], [block(75, 15, 10, 10)]) == [((70, 10, 90, 30), 0.9)]
 
+    def test_even_if_a_half_of_each_is_its_own(self) -> None:
+        assert len(of_two([block(65, 10, 20, 16)], [block(74, 10, 20, 17)])) == 1
+        assert len(of_two([block(65, 10, 20, 16)], [block(76, 10, 20, 17)])) == 2
+
     def test_what_lies_in_another_stays_where_both_tiles_see_both(self) -> None:
         both = [block(65, 10, 30, 30), block(70, 15, 10, 10, score=0.7)]
         assert sorted(box for box, _ in of_two(both, both)) == [(65, 10, 95, 40), (70, 15, 80, 25)]

@@ -1,82 +1,71 @@
-"""Which engine a worker loads ahead of time, which it uses for a job, and what it says of it."""
+"""The engines of a process: loaded once, named by the job or chosen, and what is said when prompts do not suit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
+from tests.colour_engine import Colour
 
 from gpuworker.contract import ModelSource
-from gpuworker.engines import Engine
-from gpuworker.models import FolderModels
+from gpuworker.models import FolderModels, Models
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 
-WEIGHTS = ModelSource(weights="/weights/sam3")
-AUTO = Options(engine="auto")
-TREES = Options(engine="auto", prompts=("tree",))
 
+class Noted(Colour):
+    """Notes how it was loaded."""
 
-class Known(Engine):
-    """Knows trees, and finds none."""
+    loads: ClassVar[list[str]] = []
 
-    name = "nanodet"
+    def use_models(self, models: Models) -> None:
+        self.loads.append(f"weights {models.source.weights}")
 
     def load(self, device: str) -> None:
-        """Nothing is needed."""
-
-    @property
-    def info(self) -> Mapping[str, Any]:
-        return {"name": self.name}
-
-    def categories(self, options: Options) -> Sequence[str]:
-        if set(options.prompts) - {"tree"}:
-            raise ValueError("it knows trees only")
-        return options.prompts or ("tree",)
-
-    def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:
-        return [[] for _ in prepared]
+        self.loads.append(f"on {device}")
 
 
-class Told(Known):
-    """Finds what it is told."""
-
-    name = "sam3"
-
-    def categories(self, options: Options) -> Sequence[str]:
-        return options.prompts
+TABLE: Mapping[str, str] = {
+    "noted": "tests.gpuworker.test_segment_engines:Noted",
+    "nanodet": "tests.colour_engine:Colour",
+}
 
 
-def engines(*, device: str, source: ModelSource = WEIGHTS) -> Engines:
-    made = Engines({"nanodet": f"{__name__}:Known", "sam3": f"{__name__}:Told"})
-    made.device, made.models = device, FolderModels(source)
-    return made
+def test_an_engine_is_loaded_once_though_many_ask_at_once() -> None:
+    Noted.loads.clear()
+    engines = Engines(TABLE)
+    engines.device, engines.models = "cuda", FolderModels(ModelSource(weights="/weights"))
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda _: engines.of(Options(engine="noted")), range(16)))
+    assert len(set(map(id, loaded))) == 1
+    assert Noted.loads == ["weights /weights", "on cuda"]
 
 
-def test_jobs_bring_prompts_so_that_sam3_is_loaded_ahead_of_time_where_it_can_run() -> None:
-    assert engines(device="cuda").foreseen(AUTO).engine.info["name"] == "sam3"
-    assert engines(device="cpu").foreseen(AUTO).engine.info["name"] == "nanodet"
-    assert engines(device="cuda", source=ModelSource()).foreseen(AUTO).engine.info["name"] == "nanodet"
+def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="there is no engine 'sam9'; there is nanodet, noted"):
+        Engines(TABLE).of(Options(engine="sam9"))
 
 
-def test_a_job_is_told_which_engine_it_got_and_why() -> None:
-    on_gpu = engines(device="cuda")
-    assert on_gpu.info(TREES) == {"name": "sam3", "chosen": "there is a GPU (cuda), and weights are named"}
-    assert on_gpu.info(AUTO)["chosen"].startswith("sam3 looks for what a prompt names")
-    assert "no GPU" in engines(device="cpu").info(TREES)["chosen"]
-    assert on_gpu.info(Options(engine="nanodet")) == {"name": "nanodet"}
+def test_what_was_chosen_is_told_and_why() -> None:
+    info = Engines(TABLE).info(Options(engine="auto", prompts=("red",)))
+    assert info["name"] == "colour"
+    assert "no weights" in info["chosen"]
+    assert "chosen" not in Engines(TABLE).info(Options(engine="nanodet"))
 
 
-def test_the_same_engine_is_loaded_once() -> None:
-    made = engines(device="cuda")
-    assert made.foreseen(AUTO) is made.of(TREES) is made.of(Options(engine="sam3"))
-
-
-def test_prompts_that_do_not_suit_the_chosen_engine_are_told_with_the_choice() -> None:
-    with pytest.raises(
-        ItemError, match=r"it knows trees only \(engine \"auto\" chose nanodet: there is no GPU"
-    ) as caught:
-        engines(device="cpu").names(Options(engine="auto", prompts=("car",)))
+def test_prompts_that_do_not_suit_name_the_engine_that_was_chosen() -> None:
+    options = Options(engine="auto", prompts=("violet",))
+    with pytest.raises(ItemError, match=r"not violet.*auto.*chose nanodet") as caught:
+        Engines(TABLE).names(options)
     assert caught.value.code == "unsuitable"
+    assert Engines(TABLE).wanted_names(options) == ("violet",)
+
+
+def test_negative_prompts_are_looked_for_and_are_no_category() -> None:
+    options = Options(engine="nanodet", prompts=("red",), negative_prompts=("blue",))
+    assert Engines(TABLE).names(options) == ["red", "blue"]
+    assert list(Engines(TABLE).wanted_names(options)) == ["red"]
+    assert list(Engines(TABLE).wanted_names(Options())) == ["red", "green", "blue"]

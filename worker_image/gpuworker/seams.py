@@ -21,7 +21,9 @@ from gpuworker.scene import Window
 SAME_IN_STRIP = 0.5
 """Mask IoU, of what lies in the strip that two tiles see, from which two pieces are one instance."""
 CONTAINED_IN_STRIP = 0.8
-"""The share of the pixels of one piece that lie in the other, from which the two may be one instance."""
+"""The share of a cut piece's pixels in the strip that lie in the other piece, from which the two are one instance."""
+ALIKE = 0.5
+"""The same, of two whole pieces that each tile could see, where neither tile has anything that suits better."""
 _SIDES_PER_MARGIN = 250
 """Masks come at about a quarter of a tile's resolution: within this part of its side a border counts as touched."""
 
@@ -148,11 +150,11 @@ class _Meeting:
 
     @property
     def is_alike(self) -> bool:
-        """Whether one lies in the other, and both in the strip; not to the last pixel."""
+        """Whether each tile could see both, all but a rim, and half of the smaller lies in the larger."""
         return (
             self.one_in_strip >= CONTAINED_IN_STRIP * self.one.packed.area
             and self.other_in_strip >= CONTAINED_IN_STRIP * self.other.packed.area
-            and self.shared >= CONTAINED_IN_STRIP * min(self.one_in_strip, self.other_in_strip)
+            and self.shared >= ALIKE * min(self.one_in_strip, self.other_in_strip)
         )
 
 
