@@ -70,6 +70,7 @@ class Stream:
         self._spool = spool if getattr(task, "takes_files", False) else None
         self._ratio = FIRST_RATIO
         self._hung = 0
+        self._spawning = threading.Lock()
         self._ahead = threading.Semaphore(max(READY_AT_LEAST, 4 * task.batch_size * task.infer_threads))
         self._behind = threading.Semaphore(BEHIND_AT_MOST)
         self._inbox, self._finishing, self._suspects = Queue(), Queue(), Queue()
@@ -88,8 +89,10 @@ class Stream:
 
     def _spawn(self, stage: str) -> None:
         thread = threading.Thread(target=self._live, args=(stage,), name=f"stream-{stage}", daemon=True)
-        self._threads[stage].append(thread)
-        thread.start()
+        with self._spawning:  # `close` counts and joins threads, while one may be replaced that hangs
+            if not self._frame.closing.is_set():
+                self._threads[stage].append(thread)
+                thread.start()
 
     def _live(self, stage: str) -> None:
         try:
@@ -107,7 +110,8 @@ class Stream:
     def close(self, timeout_s: float) -> bool:
         """Drop what is in flight and end all threads; False where some did not end in time (a step hangs)."""
         deadline = time.monotonic() + timeout_s
-        self._frame.closing.set()
+        with self._spawning:
+            self._frame.closing.set()
         self.budget.close()
         if self._spool is not None:
             self._spool.close()
