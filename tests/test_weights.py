@@ -87,6 +87,20 @@ def test_other_engines_need_none(tmp_path: Path, engine: str) -> None:
     assert config(tmp_path, "", options=f'engine = "{engine}"').pipelines["segment"].model.weights == ""
 
 
+def test_a_task_without_engines_takes_none(tmp_path: Path) -> None:
+    path = tmp_path / "gpupipe.toml"
+    rooms = f'[pipelines.rooms]\nkind = "endpoint"\ntask = "detect-rooms"\n[pipelines.rooms.model]\n{HUB}'
+    path.write_text(f'[stack]\nname = "demo"\n{rooms}')
+    with pytest.raises(ConfigError, match=r"pipelines\.rooms\.model\.weights: task detect-rooms loads no weights"):
+        load(path)
+
+
+def test_mistakes_in_options_are_told_alone(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, HUB, options='engin = "sam3"')
+    assert "task_options.engin: unknown key" in told
+    assert "weights" not in told
+
+
 def test_a_variant_of_an_endpoint_needs_them_too(tmp_path: Path) -> None:
     more = """
 mode = "realtime"

@@ -134,9 +134,15 @@ class PipelineSettings(Frozen):
     def _task_is_known(self) -> PipelineSettings:
         if self.task not in TASKS:
             raise ValueError(f"task: unknown task {self.task!r}{_nearest(self.task, TASKS)}")
-        if why := self.lacks_weights(self.task_options):
+        if why := self.lacks_weights(self.task_options) or self._has_weights_in_vain():
             raise DisagreementError([why])
         return self
+
+    def _has_weights_in_vain(self) -> str:
+        """Why the task has nothing to do with weights; "" where it has, or none are named."""
+        mistaken = type(self.task_options) is TaskOptions  # which stands for options with mistakes, told elsewhere
+        takes = mistaken or "engine" in type(self.task_options).model_fields
+        return "" if takes or not self.model.weights else f"model.weights: task {self.task} loads no weights"
 
     def lacks_weights(self, options: TaskOptions) -> str:
         """Why the task cannot be done with these options for want of weights; "" where it can."""
