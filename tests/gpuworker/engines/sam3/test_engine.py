@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,6 +239,20 @@ class TestBoxes:
         image = replace(example("cat.jpg"), boxes=(replace(POSITIVE, prompt="dog"),))
         with pytest.raises(ItemError, match="'dog'"):
             engine.prepare(image, Options(prompts=("tree",)))
+
+    @pytest.mark.parametrize(
+        "wrong", [{"width": float("nan")}, {"x": float("inf")}, {"y": "40"}, {"x": 5000}, {"width": 0}, {"height": -9}]
+    )
+    def test_a_box_of_nothing_is_refused(self, engine: Sam3, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ItemError, match="a box"):
+            engine.prepare(replace(example("cat.jpg"), boxes=(replace(POSITIVE, **wrong),)), Options())
+
+    def test_a_box_beyond_the_edges_is_the_part_of_it_that_is_inside(self, engine: Sam3) -> None:
+        beyond, inside = (
+            engine.prepare(replace(example("cat.jpg"), boxes=(box,)), Options()).boxes[0]
+            for box in (BoxPrompt(x=-1e9, y=40, width=2e9, height=80), BoxPrompt(x=0, y=40, width=640, height=80))
+        )
+        assert beyond == inside
 
 
 class TestSizes:

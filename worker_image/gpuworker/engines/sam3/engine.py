@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from gpuworker.engines.sam3.weights import identity
 from gpuworker.images import BoxPrompt, Image
 from gpuworker.masks import Instance
 from gpuworker.models import FolderModels, Models
+from gpuworker.scene import Window
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 
@@ -184,9 +186,16 @@ def _not_finite() -> ItemError:
     return ItemError("internal_error", "the model's answers are not finite numbers, even in float32")
 
 
-def _box(box: BoxPrompt, image: Image, options: Options) -> Box:
-    if box.prompt and box.prompt not in options.prompts:
-        raise ItemError("unsuitable", f"a box belongs to the prompt {box.prompt!r}, which the job does not have")
+def _box(drawn: BoxPrompt, image: Image, options: Options) -> Box:
+    """In shares of the picture, cut to its edges. Raises ItemError: anybody may write a request to an endpoint."""
+    if drawn.prompt and drawn.prompt not in options.prompts:
+        raise ItemError("unsuitable", f"a box belongs to the prompt {drawn.prompt!r}, which the job does not have")
+    numbers = (drawn.x, drawn.y, drawn.width, drawn.height)
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise ItemError("unsuitable", f"a box is not of numbers: {drawn}")
+    box = drawn.inside(Window(top=0, left=0, height=image.height, width=image.width))
+    if box is None:
+        raise ItemError("unsuitable", f"a box lies outside of the image of {image.width}×{image.height}: {drawn}")
     return Box(
         centre_x=(box.x + box.width / 2) / image.width,
         centre_y=(box.y + box.height / 2) / image.height,
