@@ -78,6 +78,12 @@ class TestTooLarge:
             "'field 7/ortho mosaic.tif' 'field 7/ortho mosaic_tiled.tif'"
         )
 
+    def test_one_strip_of_a_picture_of_middling_size_is_decoded_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.tif"
+        ground = np.zeros((6_500, 7_000, 3), np.uint8)
+        tifffile.imwrite(path, ground, photometric="rgb", compression="zlib", rowsperstrip=6_500, extratags=GEO)
+        assert isinstance(open_scene(path, Options(), name="x.tif"), WholeScene)
+
     def test_one_strip_that_is_not_compressed_needs_no_command(self, tmp_path: Path) -> None:
         path = tmp_path / "plain.tif"
         made: Any = tifffile.memmap(

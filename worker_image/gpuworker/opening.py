@@ -27,6 +27,8 @@ from gpuworker.windowed import WindowedScene, cache_bytes, opening_bytes
 
 WINDOWS_FROM_BYTES = AT_ONCE_BYTES_AT_MOST
 """An image whose samples take more is read by windows, if it is looked at by tiles."""
+WHOLE_BYTES_AT_MOST = 1024**3
+"""Up to here a file in large compressed blocks, such as a single strip, is decoded whole; beyond it is refused."""
 
 
 def open_scene(
@@ -101,7 +103,8 @@ def _blocks(opened: Opened, options: Options, windows_from_bytes: int) -> Blocks
     if tiff is None or bytes_at_once(opened.header) <= windows_from_bytes:
         return None
     blocks = Blocks(tiff, rendering_of(options))
-    return blocks if blocks.are_alike else None
+    fits_whole = not blocks.are_small and bytes_at_once(opened.header) <= WHOLE_BYTES_AT_MOST
+    return blocks if blocks.are_alike and not fits_whole else None
 
 
 def _require_small(blocks: Blocks, name: str) -> None:
