@@ -173,12 +173,28 @@ def test_a_lost_file_is_told_and_the_older_layer_stays(work: Work, tmp_path: Pat
     assert ids(tmp_path / LAYER) == [(1, "a.tif")]
 
 
+def test_a_file_that_no_worker_wrote_is_told_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "edited.geojson"
+    path.write_bytes(its_layer("a.tif", 1).replace(b'"type":"Feature",', b'"type": "Feature",'))
+    with ExitStack() as stack:
+        layer = Layer(stack, tmp_path)
+        layer.add(an_outcome(1), path)
+        with pytest.raises(IntegrityError, match=r"edited\.geojson") as caught:
+            layer.write(tmp_path)
+    assert "fetch again" in str(caught.value.hint)
+    assert not (tmp_path / LAYER).exists()
+
+
+def an_outcome(count: int) -> Outcome:
+    artifacts = {LAYER: Artifact(key="k", size=1, sha256="s", version_id="")}
+    result = ItemResult(output="a", key="inputs/p/a", etag="", artifacts=artifacts, fragment=a_map("a.tif", count))
+    return Outcome(commit=Commit(job=JOB, number=0, generation=0, finished_at=NOW), result=result)
+
+
 def test_memory_does_not_grow_with_the_number_of_polygons(tmp_path: Path) -> None:
     path, folder = tmp_path / "one.geojson", tmp_path / "out"
     path.write_bytes(its_layer("a.tif", 2000))
-    artifacts = {LAYER: Artifact(key="k", size=1, sha256="s", version_id="")}
-    result = ItemResult(output="a", key="inputs/p/a", etag="", artifacts=artifacts, fragment=a_map("a.tif", 2000))
-    outcome = Outcome(commit=Commit(job=JOB, number=0, generation=0, finished_at=NOW), result=result)
+    outcome = an_outcome(2000)
 
     def peak_bytes(images: int) -> int:
         tracemalloc.reset_peak()
