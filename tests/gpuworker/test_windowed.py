@@ -132,6 +132,17 @@ class TestSamePixels:
             assert made_file.pages.first.jpegtables is not None
         assert_same(data)
 
+    def test_jpeg_plane_by_plane(self, tmp_path: Path) -> None:
+        profile: Any = {"driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 3, "dtype": "uint8", **JPEG}
+        planes_of_grey = {"photometric": "rgb", "interleave": "band", "jpeg_quality": 95}
+        with rasterio.open(tmp_path / "a.tif", "w", **profile | planes_of_grey, transform=PLACE) as made:
+            made.write(RGB.transpose(2, 0, 1))
+        assert_same(tmp_path / "a.tif")
+        (window,) = some_windows(HEIGHT, WIDTH)[:1]
+        seen = scenes(tmp_path / "a.tif")[1].read(window)
+        assert seen is not None
+        assert np.abs(seen.rgb.astype(int) - RGB).mean() < 3
+
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_any_orientation_is_turned_upright(self, orientation: int) -> None:
         stored = np.ascontiguousarray(pictures.stored_as(RGB, orientation))

@@ -27,6 +27,7 @@ _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _DNG_VERSION, _GDAL_NODATA = 50706, 42113
+_JPEG = 7
 _PAGES_LOOKED_AT = 32
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 
@@ -64,6 +65,9 @@ class Tiff:
             page = self.file.pages.first
             if not isinstance(page, tifffile.TiffPage):
                 raise ItemError("unreadable", "the TIFF has no page with pixels")
+            if page.photometric == tifffile.PHOTOMETRIC.RGB and page.planarconfig == 2 and page.compression == _JPEG:
+                # Each plane is a grey JPEG, which tifffile's decoder would take for one in colours, and fail.
+                page.photometric = tifffile.PHOTOMETRIC.MINISBLACK
             self.page = page
             self.geo = _geo_tags(page)
             self.header = self._read_header()
