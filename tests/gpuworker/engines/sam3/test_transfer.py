@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gpuworker.engines.sam3.transfer import behind, mark, packed, small, to_device, to_host, unpacked
+from gpuworker.engines.sam3.transfer import collector, mark, packed, small, to_device, to_host, unpacked
 
 
 def parts(number_format: torch.dtype) -> list[torch.Tensor]:
@@ -40,7 +40,7 @@ def test_on_the_host_nothing_waits_and_values_stay() -> None:
     pictures = [torch.full((3, 4, 4), value, dtype=torch.uint8) for value in (1, 2)]
     batch = to_device(pictures, "cpu")
     assert torch.equal(batch, torch.stack(pictures))
-    with behind(mark("cpu"), "cpu"):
+    with collector("cpu") as collecting, collecting.behind(mark("cpu")):
         kept = batch.float().sum((1, 2, 3))
     [host, numbers] = to_host([kept, small([5, 6], "cpu")])
     assert (host.tolist(), numbers.tolist()) == ([48.0, 96.0], [5, 6])

@@ -21,7 +21,7 @@ from gpuworker.engines.sam3.memory import measured
 from gpuworker.engines.sam3.network import Answers, Box, Network, Question
 from gpuworker.engines.sam3.numbers import number_format
 from gpuworker.engines.sam3.resize import squeezed
-from gpuworker.engines.sam3.transfer import behind, mark, to_device
+from gpuworker.engines.sam3.transfer import collector, mark, to_device
 from gpuworker.engines.sam3.weights import identity
 from gpuworker.images import BoxPrompt, Image
 from gpuworker.masks import Instance
@@ -156,17 +156,18 @@ class Sam3(Engine):
             return [nothing()] * len(prepared)
         pixels = to_device([one.pixels for one in prepared], network.device)
         answers: list[Answers] = []
-        with self._launching:
-            seen = network.seen(pixels)
-            asked, moment = network.asked(seen, batches[0]), mark(network.device)
-            for batch in batches[1:]:  # the device is given the next questions before the last ones are waited for
-                following, later = network.asked(seen, batch), mark(network.device)
-                with behind(moment, network.device):
-                    answers.append(asked.kept())
-                asked, moment = following, later
-        with behind(moment, network.device):
-            answers.append(asked.kept())
-            return by_picture(len(prepared), batches, answers)
+        with collector(network.device) as collecting:
+            with self._launching:
+                seen = network.seen(pixels)
+                asked, moment = network.asked(seen, batches[0]), mark(network.device)
+                for batch in batches[1:]:  # the device is given the next questions before the last are waited for
+                    following, later = network.asked(seen, batch), mark(network.device)
+                    with collecting.behind(moment):
+                        answers.append(asked.kept())
+                    asked, moment = following, later
+            with collecting.behind(moment):
+                answers.append(asked.kept())
+                return by_picture(len(prepared), batches, answers)
 
     def finish(self, found: Detection, image: Image, options: Options) -> list[Instance]:
         order = torch.argsort(found.scores, descending=True, stable=True).tolist()

@@ -1,6 +1,6 @@
 """Copies between the host and the model's device: beside the model's own work, and from memory that the GPU reads.
 
-On CUDA each direction has a stream of its own, so that pictures go up and answers come down while the model computes;
+On CUDA copies have streams of their own, so that pictures go up and answers come down while the model computes;
 host memory is pinned, without which a copy waits for its stream and the processor copies first. Elsewhere nothing is
 copied at all.
 """
@@ -25,7 +25,7 @@ def to_device(pictures: Sequence[torch.Tensor], device: str) -> torch.Tensor:
         return torch.stack(list(pictures)).to(device)
     staged = torch.empty((len(pictures), *pictures[0].shape), dtype=pictures[0].dtype, pin_memory=True)
     torch.stack(list(pictures), out=staged)
-    up, models = _stream(device, "up"), torch.cuda.current_stream(device)
+    up, models = _upward(device), torch.cuda.current_stream(device)
     with torch.cuda.stream(up):
         batch = staged.to(device, non_blocking=True)
     models.wait_stream(up)
@@ -40,7 +40,7 @@ def small(values: Any, device: str, dtype: torch.dtype | None = None) -> torch.T
 
 
 def mark(device: str) -> Any:
-    """This moment in what is queued on the device: `behind` it, all that was queued before is done."""
+    """This moment in what the model's stream was given."""
     if not _is_cuda(device):
         return None
     event = torch.cuda.Event()
@@ -48,19 +48,42 @@ def mark(device: str) -> Any:
     return event
 
 
-@contextlib.contextmanager
-def behind(moment: Any, device: str) -> Iterator[None]:
-    """What is queued in the block runs after `moment` and beside what the model's stream was given since.
+class Collector:
+    """Takes a batch's answers off the device while the model's own stream goes on with the next batch."""
 
-    What it reads of the model's has to be `held` in it.
-    """
-    if moment is None:
-        yield
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    @contextlib.contextmanager
+    def behind(self, moment: Any) -> Iterator[None]:
+        """What is queued in the block runs after `moment` and after this collector's earlier blocks, and waits for
+        nothing else. What it reads of the model's has to be `held` in it."""
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_event(moment)
+        with torch.cuda.stream(self._stream):
+            yield
+
+
+@contextlib.contextmanager
+def collector(device: str) -> Iterator[Collector]:
+    """One for a batch. Two batches never share a stream: the first one's answers would wait for the second one's."""
+    if not _is_cuda(device):
+        yield Collector(None)
         return
-    down = _stream(device, "down")
-    down.wait_event(moment)
-    with torch.cuda.stream(down):
-        yield
+    try:
+        stream = _idle.setdefault(device, []).pop()
+    except IndexError:
+        stream = torch.cuda.Stream(device)
+    try:
+        yield Collector(stream)
+    finally:
+        _idle[device].append(stream)
+
+
+_idle: dict[str, list[Any]] = {}
+"""Streams to be used again, for torch keeps free memory by stream."""
 
 
 def held(*parts: torch.Tensor) -> None:
@@ -112,5 +135,6 @@ def _is_cuda(device: str) -> bool:
 
 
 @functools.cache
-def _stream(device: str, direction: str) -> Any:
+def _upward(device: str) -> Any:
+    """One for all: what goes up waits for nothing."""
     return torch.cuda.Stream(device)
