@@ -52,7 +52,8 @@ class FakeTask:
         cost = int(words[1]) if words[0] == "large" else 1000
         units = int(words[1]) if words[0] == "worth" else 1
         payload = f"{dict(source.sidecar)}" if words[0] == "beside" else words[0]
-        return Decoded(source=source, payload=payload, cost_bytes=cost, units=units)
+        more = int(words[1]) if words[0] == "becomes" else 0
+        return Decoded(source=source, payload=payload, cost_bytes=cost, units=units, more_units=lambda: more)
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
         self.batches.append([item.source.output for item in batch])

@@ -93,6 +93,7 @@ def test_the_limit_of_time_grows_with_what_an_item_is_worth(bench: Bench) -> Non
     assert code_of(isolator, "tree", sleep_s=1.2) == "timeout"
     isolator.run(b"first", SOURCE, {})
     assert isolator.run(b"worth 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
+    assert isolator.run(b"becomes 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
 
 
 def test_item_that_takes_too_much_memory_is_ended(bench: Bench) -> None:

@@ -57,7 +57,7 @@ class ChildSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """The child has decoded the item, and says how many ordinary ones it is worth."""
+    """The child has decoded the item, and says how many ordinary ones it is worth; again when it turns out more."""
 
     units: int
 
@@ -176,18 +176,19 @@ class _Child:
         return self._process.pid
 
     def ask(self, question: Any, settings: ChildSettings) -> Any:
-        """Send one item and wait for its answer; a large one (many units) says so first. Raises _Gone."""
+        """Send one item and wait for its answer; what it is worth, and so its time, is told before. Raises _Gone."""
         with contextlib.suppress(OSError):
             self._pipe.send(question)
         answer = self.receive(settings.item_timeout_s, memory_limit_bytes=settings.memory_limit_bytes)
-        if isinstance(answer, Units):
+        decoded_at = time.monotonic()
+        while isinstance(answer, Units):
             timeout_s = settings.item_timeout_s * answer.units
-            answer = self.receive(timeout_s, memory_limit_bytes=settings.memory_limit_bytes)
+            answer = self.receive(timeout_s, memory_limit_bytes=settings.memory_limit_bytes, since=decoded_at)
         return answer
 
-    def receive(self, timeout_s: float, *, memory_limit_bytes: int) -> Any:
-        """The child's next message, while watching its time and its memory."""
-        deadline = time.monotonic() + timeout_s
+    def receive(self, timeout_s: float, *, memory_limit_bytes: int, since: float | None = None) -> Any:
+        """The child's next message, while watching its time (`since` when; default: now) and its memory."""
+        deadline = (time.monotonic() if since is None else since) + timeout_s
         with _as_gone(self._process):
             while not self._pipe.poll(_LOOK_EVERY_S):
                 if time.monotonic() > deadline:

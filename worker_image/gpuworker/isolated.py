@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from typing import Any
 from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
 from gpuworker.memory import is_out_of_memory
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.tasks import Encoded, ItemError, Task
+from gpuworker.tasks import Decoded, Encoded, ItemError, Task
 
 _PR_SET_PDEATHSIG = 1
+_TELL_EVERY_S = 0.1
 
 
 def main() -> None:
@@ -59,11 +61,11 @@ def _worked_on(
     """The result, or code and message of the item's failure."""
     try:
         decoded = task.decode(data, source, options)
-        pipe.send(Units(units=decoded.units))
-        [result] = task.run([decoded], options)
-        if isinstance(result, ItemError):
-            return result.code, result.message
-        return task.encode(decoded, result, options)
+        with _telling_units(decoded, pipe):
+            [result] = task.run([decoded], options)
+            if isinstance(result, ItemError):
+                return result.code, result.message
+            return task.encode(decoded, result, options)
     except ItemError as error:
         return error.code, error.message
     except ModelError as error:
@@ -73,6 +75,29 @@ def _worked_on(
             return "out_of_memory", f"not enough memory: {error}"
         traceback.print_exc()
         return "internal_error", f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _telling_units(decoded: Decoded, pipe: Connection[Any, Any]) -> Iterator[None]:
+    """Tell the parent how much time the item may take, again whenever that has become more; nobody else sends then."""
+    done = threading.Event()
+
+    def tell() -> None:
+        told = decoded.units
+        while not done.wait(_TELL_EVERY_S):
+            units = decoded.units + decoded.more_units()
+            if units > told:
+                told = units
+                pipe.send(Units(units=units))
+
+    pipe.send(Units(units=decoded.units))
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
 
 
 def _limit_memory(settings: ChildSettings) -> None:
