@@ -30,7 +30,8 @@ _RAISES = "The option max_pixels raises it"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How large an input may be. The defaults let drone mosaics through: 3.2 GB at most in decoding, 1.2 GB after."""
+    """How large an input may be. The defaults let drone mosaics through: 1.2 GB as a picture, where one is looked at
+    whole, and 3.2 GB at most while it is decoded, where its format has no blocks."""
 
     max_bytes: int = 4 * 1024**3
     max_pixels: int = 400_000_000

@@ -131,6 +131,13 @@ class TestRefusals:
         assert task().decoded_bytes(data, source, {}) >= 400 * 600 * 3
         assert task().decode(data, source, {"overlays": False}).cost_bytes >= 400 * 600 * 20
 
+    def test_a_large_plan_comes_as_a_file(self, tmp_path: Path) -> None:
+        data, source = pictures.png(house()), Source(output="a", file_name="a.png")
+        (tmp_path / "a").write_bytes(data)
+        from_file = task().decode(tmp_path / "a", source, {})
+        assert task().decoded_bytes(tmp_path / "a", source, {}) == task().decoded_bytes(data, source, {})
+        assert (from_file.payload.rgb == task().decode(data, source, {}).payload.rgb).all()
+
     @pytest.mark.skipif(importlib.util.find_spec("rapidocr") is not None, reason="the OCR package is installed")
     def test_labels_without_the_package_are_refused_when_loading(self) -> None:
         with pytest.raises(ValueError, match=r"gpupipe\[ocr\]"):
