@@ -202,7 +202,7 @@ def _machine(machine: MachineRecord) -> str:
 def gpu_text(machine: Mapping[str, Any]) -> str:
     """`GPU 87% busy, 7.9 of 24.1 GB`, of a machine's document; "" where there is none, or its worker has not told."""
     held, total, utilisation = (
-        machine[f"gpu_{name}"] for name in ("memory_bytes", "memory_total_bytes", "utilisation")
+        machine.get(f"gpu_{name}") for name in ("memory_bytes", "memory_total_bytes", "utilisation")
     )
     if not held:
         return ""
