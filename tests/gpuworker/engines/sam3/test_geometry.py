@@ -14,13 +14,13 @@ from gpuworker.engines.sam3.geometry import roi_align
 from gpuworker.engines.sam3.weights import load_model
 
 STORED = [
-    # Box, and the 3×3 means that torchvision 0.28 gives for `steps()`.
+    # Box, and 3×3 means of `steps()`: those of torchvision 0.28's `_roi_align`, its implementation in Python …
     ((1.0, 1.0, 5.0, 4.0), [[4.0, 6.5833, 5.5], [4.0, 6.0, 6.1667], [3.3333, 6.5833, 6.1667]]),
     ((0.25, 0.5, 7.75, 5.5), [[4.6829, 5.9977, 4.963], [3.9838, 6.1875, 4.9005], [6.4375, 3.8958, 5.5208]]),
     ((2.3, 3.1, 2.6, 3.2), [[4.7733, 6.04, 6.9156], [5.24, 6.84, 7.56], [5.7067, 7.64, 8.2044]]),
     ((0.0, 0.0, 8.0, 6.0), [[4.8704, 5.9352, 4.9074], [4.2963, 6.1852, 4.8704], [6.7778, 3.3148, 6.0648]]),
     ((6.9, 4.7, 8.0, 6.0), [[6.4167, 6.4167, 6.4167], [7.0, 7.0, 7.0], [7.0, 7.0, 7.0]]),
-    # Half outside: what lies further than a pixel from the features is nothing.
+    # … which leaves out a rule of its compiled kernel: what lies further than a pixel outside is nothing.
     ((-1.5, 2.0, 1.0, 9.0), [[0.0, 5.3704, 4.679], [0.0, 5.9259, 5.5802], [0.0, 0.0, 0.0]]),
 ]
 
