@@ -73,6 +73,11 @@ class TestDrawing:
         named = pixels(overlay_jpeg(image(900, 900), [square(300, 300, 300)], ["a very long name of a thing"]))
         assert np.abs(plain.astype(int) - named)[:, 420:600].max() > 80
 
+    def test_in_a_crowded_picture_one_name_for_all_is_not_repeated(self) -> None:
+        found = [square(20 + 150 * (i % 6), 20 + 150 * (i // 6), 100) for i in range(36)]
+        short, long = (pixels(overlay_jpeg(image(900, 900), found, [name])) for name in ("a", "a very long name"))
+        assert (short == long).all()
+
     def test_names_in_any_script_and_many_instances_are_drawn(self) -> None:
         found = [square(i * 3, i * 2, 40, 1 + i % 3) for i in range(150)]
         assert pixels(overlay_jpeg(image(500, 500), found, ["Körner", "玉米", "x" * 300])).shape == (800, 800, 3)

@@ -18,7 +18,9 @@ OVERLAY_PX, OVERLAY_AT_LEAST_PX = 2048, 800
 THUMB_PX = 480
 _OVERLAY_QUALITY, _THUMB_QUALITY = 88, 82
 _TINT = 0.42
-_LABELS_AT_MOST = 100
+_LABELS_AT_MOST = 300
+_CROWDED_FROM = 30
+"""Instances from which labels would hide what they name."""
 
 # Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart with every common colour blindness; black is left out
 # because photographs are dark. Names are written beside them, so that colour is never the only sign.
@@ -129,15 +131,28 @@ class _Canvas:
         cv2.drawContours(self.rgb, contours, -1, colour, thickness, cv2.LINE_AA)
 
     def label(self, instances: Sequence[Instance], names: Sequence[str]) -> None:
-        """Write name and score at each instance, where they cover no other label if that can be."""
-        size_px = int(np.clip(self._long_side / 56, 13, 34))
+        """Write name and score at each instance, where they cover no other label if that can be.
+
+        In a crowded picture labels are small and inside, and say no name where all would say the same.
+        """
+        is_crowded = len(instances) > _CROWDED_FROM
+        size_px = int(np.clip(self._long_side / (80 if is_crowded else 56), 10 if is_crowded else 13, 34))
+        is_plain = is_crowded and len({one.category_id for one in instances}) == 1
         placed: list[_Area] = []
         for one in instances[:_LABELS_AT_MOST]:
-            text = f"{names[one.category_id - 1]} {one.score:.2f}"
+            text = f"{one.score:.2f}" if is_plain else f"{names[one.category_id - 1]} {one.score:.2f}"
             width, height = _text_width(text, size_px) + size_px, round(size_px * 1.55)
-            spot = self._free_spot(self._area_of(one), width, height, placed)
+            area = self._area_of(one)
+            spot = self._inside(area, width, height) if is_crowded else self._free_spot(area, width, height, placed)
+            if is_crowded and any(spot.meets(other) for other in placed):
+                continue
             placed.append(spot)
             self._chip(spot, text, size_px, colour_of(one.category_id))
+
+    def _inside(self, area: _Area, width: int, height: int) -> _Area:
+        """In the middle of the instance."""
+        left, top = (area.left + area.right - width) // 2, (area.top + area.bottom - height) // 2
+        return self._kept_inside(left, top, width, height)
 
     def _free_spot(self, area: _Area, width: int, height: int, placed: Sequence[_Area]) -> _Area:
         """Above the instance, else inside it at the top, below it, or down its side."""

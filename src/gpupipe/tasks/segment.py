@@ -56,7 +56,7 @@ class SegmentOptions(TaskOptions):
         description='Side of a tile in native pixels; "whole": the image at once; "auto": 1008 where it is '
         "georeferenced, else whole.",
     )
-    tile_overlap: float = Field(0.125, ge=0.0, le=0.5, description="Share of a tile's side that neighbours overlap.")
+    tile_overlap: float = Field(0.125, ge=0.02, le=0.5, description="Share of a tile's side that neighbours overlap.")
     bands: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="Which bands become red, green, blue, from 1; one is grey; empty: the first three."
     )
