@@ -11,6 +11,8 @@ says nothing about speed.
 bare      the model in a loop over a batch that lies on its device, measured in the same run
 E         images a second through the worker over those of the bare model (bar 0.97)
 GPU idle  by NVML: the share of the time in which no kernel ran
+stages    seconds of their threads, which overlap; infer holds the wait for the batch before it, which another thread
+          has given to the GPU
 Bars: 30 ms an image for one prompt on an H200, aim 15; the first result at most 1 s after the model is loaded; at most
 8 GB at batch 1 in float16.
 """
