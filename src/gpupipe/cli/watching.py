@@ -204,7 +204,7 @@ def gpu_text(machine: Mapping[str, Any]) -> str:
     held, total, utilisation = (
         machine.get(f"gpu_{name}") for name in ("memory_bytes", "memory_total_bytes", "utilisation")
     )
-    if not held:
+    if not held or not total:
         return ""
     busy = "" if utilisation is None else f" {utilisation:.0%} busy,"
     return f"GPU{busy} {held / 1e9:.1f} of {total / 1e9:.1f} GB"
