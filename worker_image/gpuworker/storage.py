@@ -37,6 +37,8 @@ READ_ATTEMPTS = 3
 RANGE_BYTES = 32 * 1024 * 1024
 """Larger objects are read as concurrent ranges, and written as parts, of this size."""
 RANGES_AT_ONCE = 4
+INTO_A_FILE_BYTES = 2 * RANGES_AT_ONCE * RANGE_BYTES
+"""The most that is in memory of an object on its way into a file: each range as it came, and as it is written."""
 
 _CREDENTIALS_LIVE_S = 600
 """How long obstore may keep credentials: botocore renews those of a role when 10 minutes are left."""

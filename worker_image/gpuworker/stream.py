@@ -23,7 +23,7 @@ from gpuworker.journal import Journal
 from gpuworker.log import Log
 from gpuworker.memory import budget_bytes
 from gpuworker.spool import Spool
-from gpuworker.storage import RANGE_BYTES, Storage
+from gpuworker.storage import INTO_A_FILE_BYTES, Storage
 from gpuworker.tasks import Encoded, ItemError, Task
 from gpuworker.turns import let_model_go_first
 from gpuworker.watch import Abandoned, Step, Watch
@@ -150,11 +150,13 @@ class Stream:
         self._frame.require_wanted(passage)
         if self._spool is not None and passage.feed.gives_files and item.size > self._spool.from_bytes:
             passage.spooled = self._spool.reserve(item.size)
-        passage.reservation = self.budget.admit(min(item.size, RANGE_BYTES) if passage.spooled else item.size)
+        passage.reservation = self.budget.admit(min(item.size, INTO_A_FILE_BYTES) if passage.spooled else item.size)
         self._frame.require_wanted(passage)
         started = time.perf_counter()
         data = self._fetched(passage)
-        if isinstance(data, bytes) and not item.size:  # not known before
+        if isinstance(data, Path):
+            passage.reservation.correct(0)
+        elif not item.size:  # not known before
             passage.reservation.correct(len(data))
         passage.seconds["download"] = seconds_since(started)
         self._frame.require_wanted(passage)
