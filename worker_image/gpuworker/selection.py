@@ -14,7 +14,7 @@ COVERED = 0.5
 
 
 def selected(found: Sequence[Packed], names: Sequence[str], options: Options) -> list[Packed]:
-    """What passes its prompt's threshold and no negative prompt has claimed, the surest first.
+    """What passes its prompt's threshold and no negative prompt has claimed, the surest first; however many.
 
     `names` are the categories of `options.searched()`: the negative prompts are the last of them.
     """
@@ -22,7 +22,7 @@ def selected(found: Sequence[Packed], names: Sequence[str], options: Options) ->
     sure = [one for one in found if one.score >= options.threshold_of(names[one.category_id - 1])]
     unwanted = [one for one in sure if one.category_id > wanted]
     kept = _unclaimed([one for one in sure if one.category_id <= wanted], unwanted)
-    return _surest_first(kept)[: options.max_instances]
+    return _surest_first(kept)
 
 
 def suppressed(found: Sequence[Packed], *, iou: float) -> list[Packed]:

@@ -145,6 +145,17 @@ class TestCrowded:
         assert encoded.counts["saturated"] == 1
         assert 10 < encoded.counts["annotations"] < 35 * 45
 
+    def test_what_max_instances_leaves_out_is_said(self) -> None:
+        # when
+        all_of_them, some = done(many(), engine="colour"), done(many(), engine="colour", max_instances=10)
+        # then
+        assert "warnings" not in all_of_them.fragment["image"]
+        assert some.fragment["image"]["warnings"] == ["more_found"]
+        assert some.counts["annotations"] == 10
+        assert some.counts["more_found"] == 1
+        scores = sorted((one["score"] for one in all_of_them.fragment["annotations"]), reverse=True)
+        assert [one["score"] for one in some.fragment["annotations"]] == scores[:10]
+
     def test_a_small_crowded_image_is_not_split(self) -> None:
         rgb = np.zeros((100, 100, 3), np.uint8)
         rgb[::20, ::20, 0] = 200

@@ -26,6 +26,10 @@ CAVEATS: Mapping[str, Caveat] = {
         meaning="Parts of the image hold more than the model can tell apart, however close it looks; some are missing.",
         advice="Submit it again with a smaller tile_size (--option tile_size=256), or with prompts that ask for less.",
     ),
+    "more_found": Caveat(
+        meaning="More instances were found in the image than max_instances lets through; the least sure are left out.",
+        advice="Submit it again with a larger max_instances, or a higher score_threshold.",
+    ),
     "no_crs": Caveat(
         meaning="Its tags name no coordinate reference system by an EPSG code, so its polygons carry none.",
         advice="Tell the map program which it is, or reproject the image to one that has a code (gdalwarp -t_srs).",

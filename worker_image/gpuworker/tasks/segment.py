@@ -27,6 +27,8 @@ from gpuworker.tiling import closer, split, tiles_of, whole_of
 
 SATURATED = "saturated"
 """The warning that a model had no room for all that is in an image, or in some tile of it."""
+MORE_FOUND = "more_found"
+"""The warning that `max_instances` has left some out."""
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
 _MASK_BYTES_PER_PIXEL = 2
 """The masks' crops, which overlap, and what is made of the largest; label images exist a band at a time only."""
@@ -183,13 +185,15 @@ class Segment:
             found, is_complete = self._joined(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
         else:
             found, is_complete = self._finished(scene, result, chosen), result.is_complete
+        sure = selected(found, self._engines.names(chosen), chosen)
+        warned = {SATURATED: not is_complete, MORE_FOUND: len(sure) > chosen.max_instances}
         return encoded(
-            selected(found, self._engines.names(chosen), chosen),
+            sure[: chosen.max_instances],
             scene=scene,
             source=decoded.source,
             head=self.shard_header(options),
             options=chosen,
-            warnings=() if is_complete else (SATURATED,),
+            warnings=[word for word, is_so in warned.items() if is_so],
         )
 
     def _joined(self, scene: Scene, result: _Tiled, options: Options) -> Sequence[Packed]:
