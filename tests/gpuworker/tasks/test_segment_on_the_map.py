@@ -121,6 +121,7 @@ def test_damaged_tags_fail_nothing(tags: dict[str, tuple[int, str, Any]]) -> Non
     assert LAYER not in encoded.files
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_name_in_any_writing_fails_nothing() -> None:
     keys = (34735, "H", (1, 1, 0, 2, 1024, 0, 1, 1, 1026, 34737, 13, 0))
     encoded = done(tagged(keys=keys, names=(34737, "s", "Gauß-Krüger|".encode("latin-1"))))
