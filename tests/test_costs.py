@@ -57,7 +57,14 @@ def test_a_disk_costs_while_its_machine_is_stopped() -> None:
 def test_most_of_a_stack_at_rest_is_free() -> None:
     dear = {kind: standing_cost(kind).usd_per_month for kind in KINDS if standing_cost(kind).usd_per_month}
 
-    assert dear == {"alarm": 0.1, "event source": 0.26, "metric alarm": 0.1, "schedule": 0.1, "state bucket": 0.01}
+    assert dear == {
+        "alarm": 0.1,
+        "event source": 0.26,
+        "metric alarm": 0.1,
+        "schedule": 0.1,
+        "secret": 0.4,
+        "state bucket": 0.01,
+    }
     assert standing_cost("something new") == FREE
     assert standing_cost("schedule").usd_per_hour == pytest.approx(0.1 / 730)
 
