@@ -48,6 +48,25 @@ def test_a_machine_that_runs_is_enough() -> None:
     assert message(decision) == "1 machine works on 1 job."
 
 
+def test_a_machine_by_an_old_configuration_gives_its_place_to_a_new_one() -> None:
+    # given one that runs since before `up` changed what machines are told
+    old = an_instance(template="t0")
+    # when
+    decision = decide(a_view(a_job(), instances=[old]))
+    # then it is told to stop, and only when it has is another launched
+    assert decision.actions == (
+        StopMachines(machines=["i-1"], reason="the configuration of machines has changed", blameless=True),
+    )
+    assert "i-1" in message(decision)
+    gone = decide(a_view(a_job(), instances=[an_instance(template="t0", state="stopping")]))
+    assert not of(gone, LaunchMachines)
+
+
+def test_a_machine_whose_template_is_not_known_is_left_alone() -> None:
+    assert decide(a_view(a_job(), instances=[an_instance(template="")])).actions == ()
+    assert decide(replace(a_view(a_job(), instances=[an_instance()]), template="")).actions == ()
+
+
 @pytest.mark.parametrize("state", ["pending", "running"])
 def test_a_machine_on_its_way_is_enough(state: str) -> None:
     record = a_record(last_seen_at=None, state=MachineState.LAUNCHED)

@@ -48,6 +48,7 @@ def scaling(view: View, *, stalled: frozenset[str]) -> Scaling:
         _stop_everything(view, result)
         return result
     _enforce_limit(view, result)
+    _replace_outdated(view, result)
     jobs = [job for job in view.jobs if job.record.job not in stalled]
     result.wanted = _wanted(view, jobs, result)
     report_held_back(view, stalled, result)
@@ -82,6 +83,15 @@ def _enforce_limit(view: View, result: Scaling) -> None:
         hours = view.settings.max_processing_hours
         reason = f"it ran longer than its limit of {hours:g} h"
         result.actions.append(StopMachines(machines=over, reason=reason, blameless=False))
+
+
+def _replace_outdated(view: View, result: Scaling) -> None:
+    """Machines that run by an older configuration give their shards back; others are launched by the present one."""
+    outdated = [one.machine for one in view.live if one.template and view.template not in ("", one.template)]
+    if outdated:
+        reason = "the configuration of machines has changed"
+        result.actions.append(StopMachines(machines=outdated, reason=reason, blameless=True))
+        result.wait("launching", f"Machines by the old configuration ({', '.join(outdated)}) make room for new ones.")
 
 
 def _run_started_at(view: View, instance: Instance) -> float:
