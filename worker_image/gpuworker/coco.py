@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpuworker.contract import caveats_in
 from gpuworker.geo import Georeference
-from gpuworker.masks import Instance, polygon_area, polygons, rle
+from gpuworker.masks import Instance, polygon_area, polygons, rle_texts, runs_of
 
 
 def header(*, engine: Mapping[str, Any], options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -42,12 +45,19 @@ def fragment(
     `place`: of a georeferenced image, which gets `crs` (`EPSG:32617`; null where unknown) and `transform` (six numbers
     as rasterio's Affine has them; null where unknown), and each annotation `area_m2` where that can be told.
     """
-    annotations = [
-        _annotation(i, one, height=height, width=width, segmentation=segmentation)
-        | ({} if hidden_pixels is None else {"hidden_pixels": hidden_pixels[i - 1]})
-        | _on_earth(one, place)
-        for i, one in enumerate(instances, 1)
-    ]
+    annotations: list[dict[str, Any]] = []
+    runs: list[NDArray[np.int64]] = []
+    for i, one in enumerate(instances, 1):
+        tight = one.tight()
+        if tight is None:
+            raise ValueError(f"instance {i} has an empty mask")
+        hidden = {} if hidden_pixels is None else {"hidden_pixels": hidden_pixels[i - 1]}
+        shape = _as_polygons(tight) if segmentation == "polygons" else _as_rle(tight, height=height, width=width)
+        annotations.append(_annotation(i, one, shape) | hidden | _on_earth(one, place))
+        if segmentation != "polygons":
+            runs.append(runs_of(tight.mask, x=tight.x, y=tight.y, height=height, width=width))
+    for annotation, text in zip(annotations, rle_texts(runs), strict=False):
+        annotation["segmentation"]["counts"] = text
     image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
     if place is not None:
         image |= {"crs": place.crs, "transform": place.transform and list(place.transform)}
@@ -70,11 +80,7 @@ def record(head: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     return {**head, **info, "images": [part["image"]], "annotations": part["annotations"]}
 
 
-def _annotation(number: int, one: Instance, *, height: int, width: int, segmentation: str) -> dict[str, Any]:
-    tight = one.tight()
-    if tight is None:
-        raise ValueError(f"instance {number} has an empty mask")
-    shape = _as_polygons(tight) if segmentation == "polygons" else _as_rle(tight, height=height, width=width)
+def _annotation(number: int, one: Instance, shape: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": 1,
@@ -93,9 +99,9 @@ def _on_earth(one: Instance, place: Georeference | None) -> dict[str, float]:
 
 
 def _as_rle(one: Instance, *, height: int, width: int) -> dict[str, Any]:
-    counts = rle(one.mask, x=one.x, y=one.y, height=height, width=width)
+    """Without the run lengths themselves, which are written for all masks of an image together."""
     return {
-        "segmentation": {"size": [height, width], "counts": counts},
+        "segmentation": {"size": [height, width]},
         "area": one.area,
         "bbox": [one.x, one.y, one.mask.shape[1], one.mask.shape[0]],
     }

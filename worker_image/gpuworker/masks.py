@@ -69,6 +69,11 @@ def rle(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> 
 
     The same bytes as pycocotools' `encode` of the full mask, found from the crop's vertical edges alone.
     """
+    return rle_texts([runs_of(mask, x=x, y=y, height=height, width=width)])[0]
+
+
+def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> NDArray[np.int64]:
+    """Lengths of the runs of 0 and 1 in turn, column by column, of a crop placed at (x, y) in a height×width mask."""
     h, w = mask.shape
     edges = np.empty((h + 1, w), np.bool_)
     edges[0], edges[h] = mask[0], mask[-1]
@@ -82,13 +87,18 @@ def rle(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> 
         at = np.delete(at, np.concatenate([ends, ends + 1]))
     if not len(at) or at[-1] != height * width:
         at = np.append(at, height * width)
-    return _rle_text(np.diff(at, prepend=0))
+    runs: NDArray[np.int64] = np.diff(at, prepend=0)
+    return runs
 
 
-def _rle_text(runs: NDArray[np.int64]) -> str:
-    """Runs as text: five bits a character from '0' on, each run less the one before the last (rleToString of COCO)."""
-    rest = runs.astype(np.int64)
-    rest[3:] -= runs[1:-2]
+def rle_texts(runs: Sequence[NDArray[np.int64]]) -> list[str]:
+    """Runs as text: five bits a character from '0' on, each run less the one before the last (rleToString of COCO).
+
+    All masks of an image at once: of one, numpy's calls would take longer than what they do.
+    """
+    if not runs:
+        return []
+    rest = np.concatenate([_differences(one) for one in runs])
     used = np.ones(len(rest), np.bool_)
     characters, present = [], []
     while used.any():
@@ -98,7 +108,16 @@ def _rle_text(runs: NDArray[np.int64]) -> str:
         characters.append((low + 48 + 32 * more).astype(np.uint8))
         present.append(used)
         used = used & more
-    return np.stack(characters, 1)[np.stack(present, 1)].tobytes().decode("ascii")
+    is_there = np.stack(present, 1)
+    text = np.stack(characters, 1)[is_there].tobytes().decode("ascii")
+    ends = np.cumsum(is_there.sum(1))[np.cumsum([len(one) for one in runs]) - 1].tolist()
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _differences(runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    differences = runs.copy()
+    differences[3:] -= runs[1:-2]
+    return differences
 
 
 def polygons(mask: NDArray[np.bool_], *, x: int, y: int) -> list[list[float]]:

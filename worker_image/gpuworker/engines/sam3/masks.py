@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -95,8 +96,18 @@ def _taps(
 
     Counted from `cut`, where `size` of them begin; what lies beyond is as little above 0 as the outermost of them.
     """
-    places = ((np.arange(start, end) + 0.5) * (small / full) - 0.5).clip(0, small - 1)
+    low, high, share = _all_taps(small, full)
+    last = size - 1
+    return (
+        np.minimum(np.maximum(low[start:end] - cut, 0), last),
+        np.minimum(np.maximum(high[start:end] - cut, 0), last),
+        share[start:end],
+    )
+
+
+@lru_cache(maxsize=64)
+def _all_taps(small: int, full: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """The same for all places and uncut: it is asked for twice a mask, and images of a job are of few sizes."""
+    places = ((np.arange(full) + 0.5) * (small / full) - 0.5).clip(0, small - 1)
     low = places.astype(np.int64)
-    high = np.minimum(low + 1, small - 1)
-    share = (places - low).astype(np.float32)
-    return (low - cut).clip(0, size - 1), (high - cut).clip(0, size - 1), share
+    return low, np.minimum(low + 1, small - 1), (places - low).astype(np.float32)
