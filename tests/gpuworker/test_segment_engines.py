@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
@@ -28,7 +29,19 @@ class Noted(Colour):
         self.loads.append(f"on {device}")
 
 
+class Slow(Colour):
+    """Is loaded when it is let go."""
+
+    begun: ClassVar[threading.Event] = threading.Event()
+    let_go: ClassVar[threading.Event] = threading.Event()
+
+    def load(self, device: str) -> None:
+        self.begun.set()
+        assert self.let_go.wait(20)
+
+
 TABLE: Mapping[str, str] = {
+    "slow": "tests.gpuworker.test_segment_engines:Slow",
     "noted": "tests.gpuworker.test_segment_engines:Noted",
     "nanodet": "tests.colour_engine:Colour",
 }
@@ -44,8 +57,22 @@ def test_an_engine_is_loaded_once_though_many_ask_at_once() -> None:
     assert Noted.loads == ["weights /weights", "on cuda"]
 
 
+def test_an_engine_that_is_there_waits_for_no_other_that_is_being_loaded() -> None:
+    engines = Engines(TABLE)
+    there = engines.of(Options(engine="noted"))
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            loading = pool.submit(engines.of, Options(engine="slow"))
+            assert Slow.begun.wait(20)
+            assert pool.submit(engines.of, Options(engine="noted")).result(20) is there
+            assert not loading.done()
+        finally:
+            Slow.let_go.set()
+        assert loading.result(20) is engines.of(Options(engine="slow"))
+
+
 def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="there is no engine 'sam9'; there is nanodet, noted"):
+    with pytest.raises(ValueError, match="there is no engine 'sam9'; there is nanodet, noted, slow"):
         Engines(TABLE).of(Options(engine="sam9"))
 
 

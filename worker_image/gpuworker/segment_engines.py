@@ -32,6 +32,8 @@ class Engines:
     def of(self, options: Options) -> Loaded:
         """The engine that the options name. Raises ValueError for an unknown one."""
         name, _ = self._name_and_reason(options)
+        if (loaded := self._loaded.get(name)) is not None:  # whatever else is being loaded, for minutes perhaps
+            return loaded
         with self._loading:
             if name not in self._loaded:
                 engine = make_engine(name, self._table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -123,9 +123,10 @@ class Segment:
 
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
+        _require_prompts_for_negative_ones(chosen)
         self._engines.names(chosen)
         engine = self._engines.of(chosen).engine
-        boxes = _boxes(source)
+        boxes = _for_what_is_wanted(_boxes(source), chosen)
         _require_something_to_look_for(engine, chosen, boxes)
         scene = open_scene(data, chosen, name=source.file_name, enough_px=self._enough_px(chosen), boxes=boxes)
         windows = tiles_of(scene, chosen)
@@ -232,6 +233,22 @@ def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequ
         raise ItemError(
             "unsuitable", "there is nothing to look for: there is no prompt, and no box beside it that shows an example"
         )
+
+
+def _require_prompts_for_negative_ones(options: Options) -> None:
+    """Or they would be all that is looked for. A job was refused before its upload; what is dropped into the bucket and
+    what a request asks comes here unread. Raises ItemError."""
+    if options.negative_prompts and not options.prompts:
+        raise ItemError("unsuitable", "negative prompts take away from what prompts find, and there is no prompt")
+
+
+def _for_what_is_wanted(boxes: Sequence[BoxPrompt], options: Options) -> tuple[BoxPrompt, ...]:
+    """An example that goes with all prompts shows nothing of the negative ones, which are looked for like the others."""
+    if not options.negative_prompts:
+        return tuple(boxes)
+    return tuple(
+        replace(box, prompt=prompt) for box in boxes for prompt in ([box.prompt] if box.prompt else options.prompts)
+    )
 
 
 def _boxes(source: Source) -> tuple[BoxPrompt, ...]:

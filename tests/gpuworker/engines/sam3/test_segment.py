@@ -73,6 +73,25 @@ def test_a_negative_prompt_is_looked_for_and_does_not_come_back(segment: Segment
     assert never.fragment == wanted.fragment
 
 
+@pytest.mark.parametrize("is_positive", [True, False])
+def test_a_box_for_all_prompts_is_no_example_of_a_negative_one(segment: Segment, is_positive: bool) -> None:
+    options = {**PLAIN, "prompts": ["tree", "car"], "negative_prompts": ["person"]}
+    [box] = BOXES["boxes"]
+    of_all = [{**box, "is_positive": is_positive}]
+    each = [{**box, "is_positive": is_positive, "prompt": prompt} for prompt in ("tree", "car")]
+    found = [processed(segment, "cat.jpg", options, {"boxes": boxes}).fragment for boxes in (of_all, each)]
+    assert found[0] == found[1]
+    source = Source(output="cat", file_name="cat.jpg", sidecar={"boxes": of_all})
+    decoded = segment.decode((EXAMPLES / "cat.jpg").read_bytes(), source, options)
+    assert {one.prompt for one in decoded.payload.scene.whole().boxes} == {"tree", "car"}
+
+
+def test_negative_prompts_alone_fail_the_item(segment: Segment) -> None:
+    with pytest.raises(ItemError, match="there is no prompt") as caught:
+        processed(segment, "cat.jpg", {"negative_prompts": ["car"]}, BOXES)
+    assert caught.value.code == "unsuitable"
+
+
 def test_boxes_alone_become_the_category_visual(segment: Segment) -> None:
     encoded = processed(segment, "cat.jpg", {"score_threshold": 0.05}, BOXES)
     assert categories(encoded) == ["visual"]
