@@ -243,7 +243,7 @@ def _require_prompts_for_negative_ones(options: Options) -> None:
 
 
 def _for_what_is_wanted(boxes: Sequence[BoxPrompt], options: Options) -> tuple[BoxPrompt, ...]:
-    """An example that goes with all prompts shows nothing of the negative ones, which are looked for like the others."""
+    """Examples for all prompts show nothing of the negative ones, which are looked for like the others."""
     if not options.negative_prompts:
         return tuple(boxes)
     return tuple(
