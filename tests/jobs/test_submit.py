@@ -78,6 +78,18 @@ def test_large_jobs_are_cut_into_shards_by_the_time_an_item_takes(desk: Desk, tm
     assert names == [f"{number:03}.jpg" for number in range(230)]
 
 
+def test_large_maps_are_shared_out_by_their_size(desk: Desk, tmp_path: Path) -> None:
+    # given four maps of a hundred tiles each, which one machine would be busy with for minutes
+    for number in range(4):
+        path = tmp_path / "maps" / f"{number:02}.tif"
+        a_photo(path)
+        os.truncate(path, 1_000_000)
+    # when
+    job = sent(desk, tmp_path / "maps", hold=True, assignments=["tile_size=64"])
+    # then
+    assert job.shards == 4
+
+
 def test_measured_times_of_an_earlier_job_size_the_shards(desk: Desk, tmp_path: Path) -> None:
     a_photo(tmp_path / "a.jpg")
     first = sent(desk, tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +87,18 @@ def test_the_table_of_tasks_leads_to_options_with_suffixes_estimate_and_notice()
         assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in options.input_suffixes)
         assert options.seconds_per_item() > 0
     assert "80" in SegmentOptions().notice()
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "megabytes", "worth"),
+    [
+        ({}, "photo.jpg", 9, 1),
+        ({}, "map.TIF", 1, 1),
+        ({}, "map.tif", 2_000, 980),
+        ({"tile_size": 504}, "map.tif", 2_000, 3_900),
+        ({"tile_size": 1008}, "photo.jpg", 9, 22),
+        ({"tile_size": "whole"}, "map.tif", 2_000, 1),
+    ],
+)
+def test_a_large_image_is_many_items_work(options: dict[str, Any], name: str, megabytes: int, worth: int) -> None:
+    assert SegmentOptions(**options).worth(name, megabytes * 10**6) == pytest.approx(worth, rel=0.02)

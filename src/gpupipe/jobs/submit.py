@@ -133,7 +133,7 @@ def start(
         ctx,
         fingerprint(about, inputs.files, sidecars),
         project=project,
-        shard_items=_shard_items(ctx, len(inputs.files), options),
+        shard_items=_shard_items(ctx, inputs, options),
         now=time.time(),
     )
     spec = JobSpec(
@@ -287,8 +287,10 @@ def _sidecars(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> Sidecar
     return sidecars
 
 
-def _shard_items(ctx: JobsContext, items: int, options: TaskOptions) -> int:
-    return provisioned(ctx.settings).shard_items(items, seconds_per_item(ctx, options))
+def _shard_items(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> int:
+    """Large images are many items' work each, or a shard of them would keep one machine for hours."""
+    worth = sum(options.worth(file.path, file.size) for file in inputs.files) / max(1, len(inputs.files))
+    return provisioned(ctx.settings).shard_items(len(inputs.files), seconds_per_item(ctx, options) * worth)
 
 
 def _person() -> str:

@@ -18,6 +18,10 @@ from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
 from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, foretold, made, require_few
 
+AUTO_TILE_PX = 1008
+RASTER_BYTES_PER_PIXEL, PHOTO_BYTES_PER_PIXEL = 2.0, 0.4
+"""On disk: maps are compressed without loss and have several bands, photographs are JPEG."""
+
 
 def _either(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """One mistake in place of one for each thing that it could have been."""
@@ -188,6 +192,15 @@ class SegmentOptions(TaskOptions):
         about = ENGINES[self.engine]
         more = max(0, len(self.prompts) + len(self.negative_prompts) - 1)
         return about.item_s + about.prompt_s * more
+
+    def worth(self, path: str, size_bytes: int) -> float:
+        """The tiles that an image of this size on disk probably has."""
+        is_raster = path.lower().endswith((".tif", ".tiff"))
+        if self.tile_size == "whole" or (self.tile_size == "auto" and not is_raster):
+            return 1.0
+        side = AUTO_TILE_PX if self.tile_size == "auto" else self.tile_size
+        tile_bytes = side**2 * (RASTER_BYTES_PER_PIXEL if is_raster else PHOTO_BYTES_PER_PIXEL)
+        return max(1.0, size_bytes / tile_bytes)
 
     def notice(self, place: Place | None = None, *, made_by: Sequence[str] = ()) -> str:
         if self.engine != "auto":
