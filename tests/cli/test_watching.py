@@ -46,6 +46,13 @@ def view(*, state: str = "running", failed: int = 1, **more: Any) -> JobView:
     return JobView(**{"at": now, "job": job, "totals": totals, "log": log, **about, **more})
 
 
+def test_tiles_of_a_large_image_are_counted() -> None:
+    totals = Totals(items=1, running=1, shards=1, shards_open=1, parts=529, parts_done=210)
+    large = view(totals=totals, failed=0)
+    assert "210 of 529 tiles" in drawn(large)
+    assert (document(large)["parts_done"], document(large)["parts"]) == (210, 529)
+
+
 def drawn(seen: JobView, *, is_local: bool = True, width: int = 100, height: int = 40) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, no_color=True)
     console.print(picture(seen, console, is_local=is_local))

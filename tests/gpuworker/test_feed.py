@@ -1,5 +1,6 @@
 from gpuworker.contract import Failure, Item, Shard
 from gpuworker.feed import Feed
+from gpuworker.tasks import Decoded, Source
 
 
 def feed(items: int = 3, **options: object) -> Feed:
@@ -74,3 +75,13 @@ def test_what_an_earlier_run_left_is_not_finished_here() -> None:
     one.taken_over = one.progress
     one.settle(1, failure("1"))
     assert (one.progress, one.finished_here) == (2, 1)
+
+
+def test_parts_of_large_items_are_counted_while_they_are_in_the_stream() -> None:
+    one, done = feed(), [0]
+    source = Source(output="0", file_name="0.tif")
+    one.large[0] = Decoded(source=source, payload="", cost_bytes=1, units=20, units_done=lambda: done[0])
+    done[0] = 7
+    assert one.parts == (7, 20)
+    one.settle(0, failure("0"))
+    assert one.parts == (0, 0)

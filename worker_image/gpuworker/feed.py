@@ -46,6 +46,8 @@ class Feed:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._on_over = on_over
+        self.large: dict[int, Decoded] = {}
+        """Items in the stream that are worth more than one."""
         self.taken_over = 0
         """Items whose outcome an earlier run had left; the runner sets it."""
 
@@ -62,6 +64,7 @@ class Feed:
             if index in self._outcomes:
                 return False
             self._outcomes[index] = outcome
+            self.large.pop(index, None)
             self._awaiting_infer.discard(index)
             complete = len(self._outcomes) == len(self.shard.items)
         if complete:
@@ -120,6 +123,12 @@ class Feed:
     def progress(self) -> int:
         """Items that have their outcome."""
         return len(self._outcomes)
+
+    @property
+    def parts(self) -> tuple[int, int]:
+        """Of items in the stream that are worth more than one: units that the model has behind it, and all units."""
+        large = list(self.large.values())
+        return sum(one.units_done() for one in large), sum(one.units + one.more_units() for one in large)
 
     @property
     def finished_here(self) -> int:

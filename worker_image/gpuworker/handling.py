@@ -153,7 +153,7 @@ class Handling:
         feed, queue = self._feed, self._delivery.queue
         if feed is None or feed.cancelled:
             return
-        alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress)
+        alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress, feed.parts)
         if not alive and feed.progress < len(feed.shard.items):
             self._lost = True
             feed.cancel()

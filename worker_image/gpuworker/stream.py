@@ -176,6 +176,8 @@ class Stream:
         self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, _size(data)))
         passage.reservation.correct(decoded.cost_bytes)
         passage.decoded = decoded
+        if decoded.units > 1:
+            passage.feed.large[passage.index] = decoded
 
     def _expected_bytes(self, data: bytes | Path, passage: Passage) -> int:
         """What decoding will hold: as the task reads it from the header, else as the last items had it."""

@@ -49,6 +49,8 @@ class Subject:
     """The first window, where it has been read already, so that the model has something to do at once."""
     on_split: Callable[[int], None] = lambda windows: None
     """Hears how many windows a crowded one is split into."""
+    on_done: Callable[[int], None] = lambda windows: None
+    """Hears of windows that the model has behind it, split ones too."""
 
 
 def read(scene: Scene, window: Window, engine: Engine, options: Options) -> Ready | None:
@@ -146,6 +148,8 @@ class _Search:
             self._read_ahead()
             if ready is not None and self._is_wanted(task):
                 batch.append((task, ready))
+            else:
+                self._subjects[task.subject].on_done(1)
         return batch
 
     def _is_idle(self, batch: Sequence[Any]) -> bool:
@@ -177,6 +181,7 @@ class _Search:
         batch, detecting = self._looking.popleft()
         engine = self._loaded.engine
         for (task, ready), found in zip(batch, detecting.result(), strict=True):
+            self._subjects[task.subject].on_done(1)
             if isinstance(found, ItemError):
                 self._fail(task, found)
             elif not engine.is_saturated(found, self._options):

@@ -125,6 +125,7 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     facts.add_column(overflow="fold")
     found = _found(view)
     rows = [("pace", _pace(view) or "not known yet")]
+    rows += [("large images", _tiles(view.totals))] * bool(view.totals.parts)
     rows += [("found", found)] * bool(found)
     rows += [("engine", "\n".join(view.totals.engines))] * bool(view.totals.engines)
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
@@ -175,6 +176,8 @@ def _counts(view: JobView) -> str:
     if not totals.items:
         return "nothing is counted yet"
     text = f"{_behind(totals):,} of {plural(totals.items, 'image')}"
+    if totals.parts:
+        text += f", {_tiles(totals)}"
     if found := _found(view):
         text += f", {found} found"
     if view.failed:
@@ -182,6 +185,10 @@ def _counts(view: JobView) -> str:
     if warned := sum(totals.counts.get(word, 0) for word in CAVEATS):
         text += f", {plural(warned, 'warning')}"
     return text
+
+
+def _tiles(totals: Totals) -> str:
+    return f"{totals.parts_done:,} of {plural(totals.parts, 'tile')} of what is in work"
 
 
 def _pace(view: JobView) -> str:
@@ -260,6 +267,8 @@ def document(view: JobView) -> dict[str, Any]:
         "cancelled": totals.cancelled,
         "outstanding": totals.outstanding,
         "in_progress": totals.progressed,
+        "parts": totals.parts,
+        "parts_done": totals.parts_done,
         "counts": dict(totals.counts),
         "engines": list(totals.engines),
         "shards": totals.shards,

@@ -67,11 +67,14 @@ def test_heartbeat_is_only_for_the_machine_that_runs_it(ledger: Ledger, clock: C
     assert ledger.heartbeat("j1", 0, 0, "i-1", 1) is False
     ledger.start_shard("j1", 0, 0, "i-1")
     clock.now += 30
-    assert ledger.heartbeat("j1", 0, 0, "i-1", 4) is True
+    assert ledger.heartbeat("j1", 0, 0, "i-1", 4, (7, 20)) is True
     shard = ledger.shard("j1", 0)
     assert shard is not None
     assert (shard.progress, shard.heartbeat_at) == (4, NOW + 30)
+    totals = ledger.totals("j1")
+    assert (totals.parts_done, totals.parts) == (7, 20)
     ledger.start_shard("j1", 0, 0, "i-2")
+    assert ledger.totals("j1").parts == 0
     assert ledger.heartbeat("j1", 0, 0, "i-1", 5) is False
     assert ledger.heartbeat("j1", 0, 0, "i-2", 1) is True
 

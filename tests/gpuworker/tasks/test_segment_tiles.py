@@ -166,9 +166,11 @@ class TestCrowded:
     def test_looking_closer_may_take_longer(self, tile_size: int | str) -> None:
         task, options = Segment(engines=ENGINES), {"engine": "cramped", "tile_size": tile_size}
         one = decoded(task, many(), options)
-        assert one.more_units() == 0
+        assert (one.more_units(), one.units_done()) == (0, 0)
         task.run([one], options)
         assert one.more_units() >= 4
+        if tile_size != "whole":
+            assert one.units_done() == one.units + one.more_units()
 
 
 class TestShortMemory:

@@ -108,6 +108,10 @@ class ShardRecord:
     finished_at: float | None = None
     progress: int = 0
     """Items behind it, of a running shard."""
+    parts: int = 0
+    """Of a running shard: the parts (tiles) of large items that it is at now …"""
+    parts_done: int = 0
+    """… and how many of them it has behind it."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """By stage, of the generation that was committed."""
     engine: str = ""
@@ -159,6 +163,10 @@ class Totals:
     """Items behind running shards, not committed yet."""
     running: int = 0
     """Items of running shards still to come."""
+    parts: int = 0
+    """Parts of the large items that running shards are at now …"""
+    parts_done: int = 0
+    """… and those behind them."""
     pending: int = 0
     shards_open: int = 0
     """Shards that are neither done, dead nor cancelled."""
@@ -217,6 +225,8 @@ _SUMMED = (
     "cancelled",
     "progressed",
     "running",
+    "parts",
+    "parts_done",
     "pending",
     "shards_open",
     "carried",
@@ -230,7 +240,8 @@ def _unaccounted(shard: ShardRecord) -> dict[str, int]:
         return {"pending": rest, "shards_open": 1}
     if shard.state is ShardState.RUNNING:
         behind = min(rest, shard.progress)
-        return {"progressed": behind, "running": rest - behind, "shards_open": 1}
+        parts = {"parts": shard.parts, "parts_done": shard.parts_done}
+        return {"progressed": behind, "running": rest - behind, "shards_open": 1, **parts}
     return {"cancelled" if shard.state is ShardState.CANCELLED else "dead": rest}
 
 

@@ -9,7 +9,33 @@ from gpuworker.ledger.records import JobState, ShardRecord, ShardState, Totals
 from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import ABSENT, EXISTS, Key, Row, Table, Write, setting
 
-_TOTALLED = ("state", "items", "done", "failed", "progress", "counts", "seconds", "engine", "started_at", "finished_at")
+_TOTALLED = (
+    "state",
+    "items",
+    "done",
+    "failed",
+    "progress",
+    "parts",
+    "parts_done",
+    "counts",
+    "seconds",
+    "engine",
+    "started_at",
+    "finished_at",
+)
+    "state",
+    "items",
+    "done",
+    "failed",
+    "progress",
+    "parts",
+    "parts_done",
+    "counts",
+    "seconds",
+    "engine",
+    "started_at",
+    "finished_at",
+)
 _IS_OPEN = "#state IN (:pending, :running)"
 _IS_FREE = "(#state = :pending OR #machine = :machine OR #heartbeat_at <= :stale)"
 _IS_NOT_RETURNED = "(attribute_not_exists(#returned_at) OR #returned_at = :was_returned_at)"
@@ -117,7 +143,7 @@ class Shards(Table):
         machine gave a sign of life within the last `alive_s` seconds and this message is a second copy.
         """
         now = self._clock()
-        fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0}
+        fields = {"state": ShardState.RUNNING, "machine": machine, "progress": 0, "parts_done": 0, "parts": 0}
         fields |= {"started_at": now, "heartbeat_at": now}
         row = self._write(
             Write(
@@ -138,9 +164,11 @@ class Shards(Table):
         where = "#state IN (:held, :queued, :stalled)"
         self._write(Write(key=job_row_key(job), update=setting(fields), where=where, values={**fields, **waiting}))
 
-    def heartbeat(self, job: str, number: int, generation: int, machine: str, progress: int) -> bool:
+    def heartbeat(
+        self, job: str, number: int, generation: int, machine: str, progress: int, parts: tuple[int, int] = (0, 0)
+    ) -> bool:
         """The worker lives. False: the shard is cancelled, finished, newer or another machine's; stop working on it."""
-        fields = {"heartbeat_at": self._clock(), "progress": progress}
+        fields = {"heartbeat_at": self._clock(), "progress": progress, "parts_done": parts[0], "parts": parts[1]}
         return self._change_own(job, number, generation, machine, fields)
 
     def release_shard(self, job: str, number: int, generation: int, machine: str, *, blame: bool) -> bool:

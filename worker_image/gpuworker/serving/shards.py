@@ -149,7 +149,7 @@ class ShardWork:
         feed = self._feed
         if not self._is_ours or feed.cancelled:
             return
-        alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress)
+        alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress, feed.parts)
         if not alive and feed.progress < len(self._shard.items):
             self._lost = True
             feed.cancel()

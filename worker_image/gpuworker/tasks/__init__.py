@@ -78,6 +78,8 @@ class Decoded:
     """How many ordinary items this one is worth (its tiles): limits of time are multiplied by it."""
     more_units: Callable[[], int] = int
     """How many more it has turned out to be worth since: asked again and again while the model is at it."""
+    units_done: Callable[[], int] = int
+    """How many of them the model has behind it; asked as often."""
 
 
 @dataclass(frozen=True, kw_only=True)

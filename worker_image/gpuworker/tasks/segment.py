@@ -45,6 +45,8 @@ class _Opened:
     """The first of them; None where nothing in it means anything."""
     closer: list[int] = field(default_factory=list)
     """How many windows more were looked at because others were crowded."""
+    behind: list[int] = field(default_factory=list)
+    """How many windows have been looked at."""
 
     @property
     def is_whole(self) -> bool:
@@ -139,6 +141,7 @@ class Segment:
             cost_bytes=cost_bytes,
             units=len(windows),
             more_units=lambda: sum(opened.closer),
+            units_done=lambda: sum(opened.behind),
         )
 
     def _enough_px(self, options: Options) -> int | None:
@@ -215,16 +218,16 @@ def _first(scene: Scene, windows: Sequence[Window], engine: Engine, options: Opt
 
 def _subject(opened: _Opened, seen: _Result | None, options: Options) -> Subject | None:
     """What to look at by tiles; of an image that has been `seen` whole only what was too much in one piece."""
-    scene, hears = opened.scene, opened.closer.append
+    scene, hears, done = opened.scene, opened.closer.append, opened.behind.append
     if seen is None:
-        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=hears)
+        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=hears, on_done=done)
     windows: Sequence[Window] = ()
     if isinstance(seen, ItemError) and seen.code == "out_of_memory":
         windows = closer(scene, options)
     elif isinstance(seen, _Whole) and not seen.is_complete:
         windows = split(whole_of(scene), overlap=options.tile_overlap)
     hears(len(windows))
-    return Subject(scene=scene, windows=windows, on_split=hears) if windows else None
+    return Subject(scene=scene, windows=windows, on_split=hears, on_done=done) if windows else None
 
 
 def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequence[BoxPrompt]) -> None:
