@@ -23,19 +23,6 @@ _TOTALLED = (
     "started_at",
     "finished_at",
 )
-    "state",
-    "items",
-    "done",
-    "failed",
-    "progress",
-    "parts",
-    "parts_done",
-    "counts",
-    "seconds",
-    "engine",
-    "started_at",
-    "finished_at",
-)
 _IS_OPEN = "#state IN (:pending, :running)"
 _IS_FREE = "(#state = :pending OR #machine = :machine OR #heartbeat_at <= :stale)"
 _IS_NOT_RETURNED = "(attribute_not_exists(#returned_at) OR #returned_at = :was_returned_at)"
