@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuworker.memory import is_out_of_memory, memory_limit_bytes, resident_bytes
+from gpuworker.memory import is_device_lost, is_out_of_memory, memory_limit_bytes, resident_bytes
 
 PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -53,8 +53,31 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA"), True),
         (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("OpenCV(5.0.0) error: (-4:Insufficient memory) Failed to allocate"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("out of range"), False),
     ],
 )
 def test_running_out_of_memory_is_told_apart(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
+
+
+class AcceleratorError(RuntimeError):
+    """As torch names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: unspecified launch failure"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), True),
+        (AcceleratorError("CUDA error: out of memory"), False),
+        (OutOfMemoryError("CUDA out of memory"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), False),
+        (ValueError("the model cannot count"), False),
+        (RuntimeError("The size of tensor a (3) must match"), False),
+    ],
+)
+def test_the_loss_of_a_gpu_is_told_apart(error: Exception, expected: bool) -> None:
+    assert is_device_lost(error) is expected

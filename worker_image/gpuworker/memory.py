@@ -1,4 +1,4 @@
-"""How much memory this process may use, and what running out of it looks like."""
+"""How much memory this process may use, and what running out of it looks like, or the loss of its GPU."""
 
 from __future__ import annotations
 
@@ -71,11 +71,25 @@ def resident_bytes(pid: int) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's MemoryError, torch's and CUDA's errors, and OpenCV's `Insufficient memory` (-4)."""
+    """Python's MemoryError, torch's errors, those of CUDA and its libraries, and OpenCV's `Insufficient memory` (-4)."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error)
-    return isinstance(error, Exception) and ("out of memory" in text.lower() or "Insufficient memory" in text)
+    words = "out of memory" in text.lower() or "Insufficient memory" in text or "_STATUS_ALLOC_FAILED" in text
+    return isinstance(error, Exception) and words
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Errors after which a GPU does nothing more for this process: an illegal access, a GPU that fell off the bus.
+
+    CUDA tells them at whatever is asked of it next, so they may be of another batch, and repeats them for ever
+    (`cudaErrorIllegalAddress` and others: "the process must be terminated and relaunched").
+    """
+    if is_out_of_memory(error) or not isinstance(error, Exception):
+        return False
+    text = str(error)
+    is_cuda = "CUDA error" in text or "CUDA driver error" in text or "_STATUS_EXECUTION_FAILED" in text
+    return type(error).__name__ == "AcceleratorError" or (isinstance(error, RuntimeError) and is_cuda)
 
 
 def free_cached() -> None:

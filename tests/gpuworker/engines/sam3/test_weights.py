@@ -117,3 +117,13 @@ class TestIdentity:
         changed[-1] ^= 1
         (copy / "model.safetensors").write_bytes(changed)
         assert identity(weights) != identity(copy)
+
+
+@pytest.mark.parametrize("number_format", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_decoders_grid_is_known_without_asking_the_device(weights: Path, number_format: torch.dtype) -> None:
+    decoder = load(weights).get_submodule("detr_decoder")
+    size, device = torch.tensor(72), torch.device("cpu")
+    usual = type(decoder)._get_coords(decoder, size, size, dtype=number_format, device=device)
+    unread = torch.empty((), dtype=torch.long, device="meta")  # whose value nobody can read
+    known = decoder._get_coords(unread, unread, dtype=number_format, device=device)
+    assert all(torch.equal(one, other) for one, other in zip(known, usual, strict=True))

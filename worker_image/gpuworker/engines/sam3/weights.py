@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -41,6 +42,7 @@ def load_model(folder: Path, *, device: str, number_format: torch.dtype) -> Any:
         raise ModelError(f"{folder.name} does not hold a whole SAM3: it lacks {count} weights, {first} among them")
     use_own_roi_align(model)
     _keep_places_exact(model)
+    _know_the_grid(model)
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -59,6 +61,27 @@ def _keep_places_exact(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, Sam3ViTLayer):
             module.position_ids = module.precompute_positions(module.config, module.window_size).float()
+
+
+def _know_the_grid(model: Any) -> None:
+    """The decoder's own grid of places, for the one size of pictures there is.
+
+    transformers keeps the grid's size on the device and asks for it twice a layer: the processor would wait twelve
+    times a batch, under the lock, for all that it has given to the GPU.
+    """
+    vision = model.config.vision_config.backbone_config
+    side = vision.image_size // vision.patch_size
+
+    @functools.cache
+    def places(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        return torch.arange(side, dtype=dtype, device=device) / side
+
+    def coordinates(
+        height: torch.Tensor, width: torch.Tensor, dtype: torch.dtype, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return places(dtype, device), places(dtype, device)
+
+    model.detr_decoder._get_coords = coordinates
 
 
 def load_tokenizer(folder: Path, *, words: int) -> Any:
