@@ -139,6 +139,18 @@ class TestOptions:
         with pytest.raises(ValueError, match="pine"):
             make_task("segment").load("cpu", {"prompts": ["pine"]})
 
+    def test_max_instances_counts_results_and_not_what_is_not_wanted(self) -> None:
+        # given cars that are surer than the people, and not wanted
+        asked = {"prompts": ["person"], "negative_prompts": ["car"], "score_threshold": 0.2}
+        everybody = done("taxis.webp", **asked).fragment
+        assert len(everybody["annotations"]) > 1
+        assert "warnings" not in everybody["image"]
+        # when the surest person will do
+        one = done("taxis.webp", **asked, max_instances=1).fragment
+        # then no car stands in the way, and that there are more is said
+        assert [a["score"] for a in one["annotations"]] == [everybody["annotations"][0]["score"]]
+        assert one["image"]["warnings"] == ["more_found"]
+
 
 class TestStream:
     def test_threads_and_batches(self) -> None:

@@ -87,8 +87,7 @@ class NanoDet(Engine):
         ids = {coco_names().index(name): i for i, name in enumerate(self.categories(options), 1)}
         boxes = self.boxes(image.rgb, score_threshold=options.lowest_threshold, nms_iou=options.nms_iou)
         # Prompts choose among what there is. Were the other classes left out earlier, a bowl would become a poor cup.
-        wanted = [box for box in boxes if box.name_index in ids][: options.max_instances]
-        return [_instance(image, box, ids[box.name_index]) for box in wanted]
+        return [_instance(image, box, ids[box.name_index]) for box in boxes if box.name_index in ids]
 
     def boxes(self, rgb: NDArray[np.uint8], *, score_threshold: float, nms_iou: float) -> list[Box]:
         """Detections of all 80 classes in H×W×3 `rgb`, the surest first, after class-agnostic suppression."""
