@@ -65,6 +65,8 @@ class FakeTask:
                 self.let_go.wait(20)
             if item.payload == "bug-in-model":
                 raise ValueError("the model cannot count")
+            if item.payload == "lose-gpu":
+                raise RuntimeError("CUDA error: an illegal memory access was encountered\nand much more")
         refusal = ItemError("unsupported", "the model does not like it")
         return [refusal if item.payload == "refuse" else f"seen {item.payload}" for item in batch]
 

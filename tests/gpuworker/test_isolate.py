@@ -81,6 +81,13 @@ def test_item_that_kills_its_process_is_the_only_one_lost(bench: Bench) -> None:
     assert bench.children == 2
 
 
+def test_the_item_after_one_that_lost_the_gpu_gets_a_new_process(bench: Bench) -> None:
+    isolator = bench.isolator()
+    assert code_of(isolator, "lose-gpu") == "killed_worker"
+    assert isolator.run(b"after", SOURCE, {})
+    assert bench.children == 2
+
+
 def test_item_that_never_ends_is_ended(bench: Bench) -> None:
     isolator = bench.isolator(item_timeout_s=0.3)
     isolator.run(b"first", SOURCE, {})

@@ -148,6 +148,23 @@ def test_model_that_never_returns_makes_the_process_end(station: Station) -> Non
     assert not feed.wait(0)
 
 
+def test_a_lost_gpu_makes_the_process_end_and_fails_nobody(station: Station) -> None:
+    # given a model that loses its GPU over one of the items
+    [shard] = station.job(["tree", "lose-gpu", "house"], send=False)
+    journal = station.journal()
+    stream = station.stream(FakeTask(batch_size=1), journal)
+    # when
+    feed = fed(stream, shard)
+    # then
+    assert "CUDA error: an illegal memory access was encountered" in until(lambda: stream.stuck)
+    assert not feed.wait(0)
+    assert 1 in feed.unsettled()
+    # and the next process knows which item to work on alone
+    assert (feed.id, 1) in journal.marked()
+    stream.close(5)
+    assert (feed.id, 1) in journal.marked()
+
+
 def test_several_hanging_steps_make_the_process_end(station: Station) -> None:
     stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3)
     fed(stream, station.job(["hang"] * 6, send=False)[0])

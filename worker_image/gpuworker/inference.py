@@ -11,13 +11,17 @@ from typing import Any
 
 from gpuworker.feed import Passage
 from gpuworker.frame import Frame
-from gpuworker.memory import free_cached, is_out_of_memory
+from gpuworker.memory import free_cached, is_device_lost, is_out_of_memory
 from gpuworker.tasks import ItemError, Task
 from gpuworker.watch import Abandoned
 
 GOOD_BATCHES_BEFORE_GROWING = 50
 SHORTEST_WAIT = 1 / 32
 """Of the longest wait: so far it shrinks while waiting brings nothing."""
+
+
+class DeviceLostError(Exception):
+    """The GPU does nothing more for this process, which has to end; whichever item was at fault."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +67,7 @@ class Inference:
         self._good_batches = 0
 
     def loop(self) -> None:
-        """What each of the model's threads does, until it takes None from `ready`."""
+        """What each of the model's threads does, until it takes None from `ready`. Raises DeviceLostError."""
         batch, following = self._next_batch(None)
         while batch:
             try:
@@ -178,6 +182,10 @@ class Inference:
         except ItemError as error:
             return ItemError(error.code, error.message)
         except Exception as error:
+            if is_device_lost(error):
+                # Not every item of every shard fails for it: the next process works on these alone.
+                self._frame.watch.suspect(batch)
+                raise DeviceLostError(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
             if len(batch) == 1:
                 return self._frame.unexpected(batch[0], error)
             return ItemError("out_of_memory" if is_out_of_memory(error) else "internal_error", str(error))

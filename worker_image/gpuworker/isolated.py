@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
-from gpuworker.memory import is_out_of_memory
+from gpuworker.memory import is_device_lost, is_out_of_memory
 from gpuworker.models import FolderModels, ModelError
 from gpuworker.tasks import Decoded, Encoded, ItemError, Task
 
@@ -73,6 +73,8 @@ def _worked_on(
     except Exception as error:
         if is_out_of_memory(error):
             return "out_of_memory", f"not enough memory: {error}"
+        if is_device_lost(error):
+            raise  # and end: the next item gets a process whose GPU answers
         traceback.print_exc()
         return "internal_error", f"{type(error).__name__}: {error}"
 

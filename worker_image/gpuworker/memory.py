@@ -71,7 +71,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's MemoryError, torch's errors, those of CUDA and its libraries, and OpenCV's `Insufficient memory` (-4)."""
+    """Python's MemoryError, what torch, CUDA and its libraries say, and OpenCV's `Insufficient memory` (-4)."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error)

@@ -61,6 +61,11 @@ class Watch:
         if step.abandoned:
             raise Abandoned
 
+    def suspect(self, passages: Sequence[Passage]) -> None:
+        """Mark these items for the process after this one, which has to end for what one of them may have done."""
+        for passage in passages:
+            self._journal.mark(passage.feed.id, passage.index)
+
     def abandon_overdue(self) -> list[Step]:
         """Steps whose time is up, each told once; from now on nobody waits for them."""
         now = time.monotonic()
