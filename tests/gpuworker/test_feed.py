@@ -1,5 +1,5 @@
 from gpuworker.contract import Failure, Item, Shard
-from gpuworker.feed import Feed
+from gpuworker.feed import Feed, Passage
 from gpuworker.tasks import Decoded, Source
 
 
@@ -83,5 +83,5 @@ def test_parts_of_large_items_are_counted_while_they_are_in_the_stream() -> None
     one.large[0] = Decoded(source=source, payload="", cost_bytes=1, units=20, units_done=lambda: done[0])
     done[0] = 7
     assert one.parts == (7, 20)
-    one.settle(0, failure("0"))
+    Passage(feed=one, index=0, item=one.shard.items[0]).release()
     assert one.parts == (0, 0)

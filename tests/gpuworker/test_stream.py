@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from gpuworker.feed import Feed
 from gpuworker.models import FolderModels, ModelError
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
+from gpuworker.tasks import Decoded
 
 
 def fed(stream: Stream, shard: Shard, **options: Any) -> Feed:
@@ -202,6 +204,39 @@ def test_cancelled_feed_lets_go_of_everything(station: Station) -> None:
     assert feed.progress < 60
     # and the stream goes on with others
     assert codes(fed(stream, station.job(["tree"], send=False)[0])) == [""]
+
+
+def test_pixels_are_let_go_of_before_the_result_is_on_its_way(station: Station) -> None:
+    held: list[int] = []
+
+    class Looking(Feed):
+        def deliver(self, *arguments: Any, **more: Any) -> Any:
+            held.append(len(self.large))
+            return super().deliver(*arguments, **more)
+
+    stream = station.stream(FakeTask(), station.journal())
+    feed = Looking(station.job(["worth 20"], send=False)[0])
+    stream.add(feed, [0])
+    assert codes(feed) == [""]
+    assert held == [0], "the budget gives their room to others by then"
+
+
+def test_a_task_may_ask_whether_its_item_is_still_wanted(station: Station) -> None:
+    asked: list[Decoded] = []
+
+    class Asking(FakeTask):
+        def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
+            asked.extend(batch)
+            until(lambda: not batch[0].is_wanted())
+            return super().run(batch, options)
+
+    stream = station.stream(Asking(), station.journal())
+    feed = fed(stream, station.job(["tree"], send=False)[0])
+    until(lambda: asked)
+    assert asked[0].is_wanted()
+    feed.cancel()
+    until(lambda: stream.budget.used_bytes == 0)
+    assert feed.progress == 0
 
 
 def test_closing_in_the_middle_ends_every_thread(station: Station) -> None:

@@ -264,6 +264,20 @@ class TestFailures:
             search([Subject(scene=Pages(), windows=windows(50))], Loaded(engine), Options())
         assert threads_left() == []
 
+    @pytest.mark.parametrize("engine_threads", [1, 2])
+    def test_an_image_that_nobody_wants_any_more_is_left(self, engine_threads: int) -> None:
+        # given two images, of which one is cancelled while the model is at it
+        engine, seen = Watched(), list[Window]()
+        engine.infer_threads = engine_threads
+        given_up = Subject(scene=Pages(seen.append), windows=windows(500), is_wanted=lambda: len(seen) < 20)
+        # when
+        _, other = search([given_up, Subject(scene=Pages(), windows=windows(30))], Loaded(engine), Options())
+        # then its rest is not looked at, and the other image is
+        assert len(seen) < 60
+        assert isinstance(other, list)
+        assert sorted(tile.window for tile in other) == windows(30)
+        assert threads_left() == []
+
     def test_a_failed_image_is_not_read_to_its_end(self) -> None:
         read: list[Window] = []
 

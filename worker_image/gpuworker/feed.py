@@ -64,7 +64,6 @@ class Feed:
             if index in self._outcomes:
                 return False
             self._outcomes[index] = outcome
-            self.large.pop(index, None)
             self._awaiting_infer.discard(index)
             complete = len(self._outcomes) == len(self.shard.items)
         if complete:
@@ -174,9 +173,14 @@ class Passage:
         decoded = self.decoded
         return decoded.units + decoded.more_units() if decoded is not None else 1
 
-    def release(self) -> None:
-        """Let go of all it holds."""
+    def let_go(self) -> None:
+        """Hold no pixels and no result any more, here or in the feed, whose room others are given from now on."""
         self.decoded = self.result = self.encoded = None
+        self.feed.large.pop(self.index, None)
+
+    def release(self) -> None:
+        """Give back all it holds."""
+        self.let_go()
         if self.spooled is not None:
             self.spooled.remove()
         if self.reservation is not None:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -175,9 +176,9 @@ class Stream:
             decoded = self._task.decode(data, passage.source, passage.feed.shard.options)
         self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, _size(data)))
         passage.reservation.correct(decoded.cost_bytes)
-        passage.decoded = decoded
+        passage.decoded = replace(decoded, is_wanted=lambda: self._frame.is_wanted(passage))
         if decoded.units > 1:
-            passage.feed.large[passage.index] = decoded
+            passage.feed.large[passage.index] = passage.decoded
 
     def _expected_bytes(self, data: bytes | Path, passage: Passage) -> int:
         """What decoding will hold: as the task reads it from the header, else as the last items had it."""
@@ -202,7 +203,7 @@ class Stream:
         self._frame.require_wanted(passage)
         encoded = passage.encoded or self._encode(passage)
         assert passage.reservation is not None
-        passage.encoded = passage.decoded = passage.result = None
+        passage.let_go()
         passage.reservation.correct(sum(len(file.data) for file in encoded.files.values()))
         self._frame.require_wanted(passage)
         started = time.perf_counter()

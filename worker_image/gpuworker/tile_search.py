@@ -51,6 +51,8 @@ class Subject:
     """Hears how many windows a crowded one is split into."""
     on_done: Callable[[int], None] = lambda windows: None
     """Hears of windows that the model has behind it, split ones too."""
+    is_wanted: Callable[[], bool] = lambda: True
+    """Asked before each window; once it is not, the rest are left out, and what is returned of it is worth nothing."""
 
 
 def read(scene: Scene, window: Window, engine: Engine, options: Options) -> Ready | None:
@@ -169,7 +171,7 @@ class _Search:
         return read(subject.scene, task.window, self._loaded.engine, self._options)
 
     def _is_wanted(self, task: _Task) -> bool:
-        return self._outcomes[task.subject].error is None
+        return self._outcomes[task.subject].error is None and self._subjects[task.subject].is_wanted()
 
     def _fail(self, task: _Task, error: ItemError) -> None:
         outcome = self._outcomes[task.subject]

@@ -80,6 +80,9 @@ class Decoded:
     """How many more it has turned out to be worth since: asked again and again while the model is at it."""
     units_done: Callable[[], int] = int
     """How many of them the model has behind it; asked as often."""
+    is_wanted: Callable[[], bool] = lambda: True
+    """False for ever once nobody waits for the result: what takes long may be left then, and whatever `run` returns is
+    dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)

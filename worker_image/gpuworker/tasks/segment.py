@@ -155,7 +155,9 @@ class Segment:
         opened: list[_Opened] = [one.payload for one in batch]
         results = self._looked_at_whole([one for one in opened if one.is_whole], searched)
         subjects = {
-            one: subject for one in opened if (subject := _subject(one, results.get(one), searched)) is not None
+            one.payload: replace(subject, is_wanted=one.is_wanted)
+            for one in batch
+            if (subject := _subject(one.payload, results.get(one.payload), searched)) is not None
         }
         results |= self._searched(subjects, searched)
         return [results[one] for one in opened]
