@@ -26,7 +26,7 @@ imports: $(VENV)/dev.done
 
 bench: $(VENV)/dev.done  ## prints ratios against peers measured in the same run; takes minutes
 	for name in startup rle submit fetch; do $(BIN)/python benchmarks/$$name.py || exit 1; done
-	for name in worker_efficiency rooms vegetation serve; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in worker_efficiency rooms vegetation serve sam3_overhead; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
