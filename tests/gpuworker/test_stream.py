@@ -221,6 +221,18 @@ def test_pixels_are_let_go_of_before_the_result_is_on_its_way(station: Station) 
     assert held == [0], "the budget gives their room to others by then"
 
 
+def test_a_suspect_that_nobody_wants_any_more_is_ended_with_its_process(station: Station) -> None:
+    # given a suspect that takes long, in a process of its own
+    stream = station.stream(FakeTask(), station.journal())
+    feed = fed(stream, station.job(["tree"], send=False, sleep_s=600)[0], alone=[0])
+    until(lambda: "isolated_process_started" in station.lines)
+    # when
+    feed.cancel()
+    # then the next one does not wait for it
+    assert codes(fed(stream, station.job(["tree"], send=False)[0], alone=[0])) == [""]
+    assert feed.progress == 0
+
+
 def test_a_task_may_ask_whether_its_item_is_still_wanted(station: Station) -> None:
     asked: list[Decoded] = []
 

@@ -81,18 +81,26 @@ class Isolator:
         self._closed = False
         self._last_used = 0.0
 
-    def run(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Encoded:
+    def run(
+        self,
+        data: bytes | Path,
+        source: Source,
+        options: Mapping[str, Any],
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Encoded:
         """Decode, infer and encode one item, of which `data` is the content or the path.
 
-        Raises ItemError, and IsolatorError for what is not the item's fault.
+        Once it is not wanted any more it is ended with its process. Raises ItemError (in that case too), and
+        IsolatorError for what is not the item's fault.
         """
         with self._lock:
             child = self._child = self._child or self._started()
             try:
-                answer = child.ask((data, source, options), self._settings)
+                answer = child.ask((data, source, options), self._settings, is_wanted)
                 if isinstance(answer, tuple) and answer[0] == NO_WEIGHTS:
                     self._bring_weights()
-                    answer = child.ask((data, source, options), self._settings)
+                    answer = child.ask((data, source, options), self._settings, is_wanted)
             except _Gone as gone:
                 self._end_child()
                 if self._closed:
@@ -175,22 +183,32 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, question: Any, settings: ChildSettings) -> Any:
+    def ask(self, question: Any, settings: ChildSettings, is_wanted: Callable[[], bool]) -> Any:
         """Send one item and wait for its answer; what it is worth, and so its time, is told before. Raises _Gone."""
         with contextlib.suppress(OSError):
             self._pipe.send(question)
-        answer = self.receive(settings.item_timeout_s, memory_limit_bytes=settings.memory_limit_bytes)
+        limit_bytes = settings.memory_limit_bytes
+        answer = self.receive(settings.item_timeout_s, memory_limit_bytes=limit_bytes, is_wanted=is_wanted)
         decoded_at = time.monotonic()
         while isinstance(answer, Units):
             timeout_s = settings.item_timeout_s * answer.units
-            answer = self.receive(timeout_s, memory_limit_bytes=settings.memory_limit_bytes, since=decoded_at)
+            answer = self.receive(timeout_s, memory_limit_bytes=limit_bytes, is_wanted=is_wanted, since=decoded_at)
         return answer
 
-    def receive(self, timeout_s: float, *, memory_limit_bytes: int, since: float | None = None) -> Any:
+    def receive(
+        self,
+        timeout_s: float,
+        *,
+        memory_limit_bytes: int,
+        is_wanted: Callable[[], bool] = lambda: True,
+        since: float | None = None,
+    ) -> Any:
         """The child's next message, while watching its time (`since` when; default: now) and its memory."""
         deadline = (time.monotonic() if since is None else since) + timeout_s
         with _as_gone(self._process):
             while not self._pipe.poll(_LOOK_EVERY_S):
+                if not is_wanted():
+                    raise _Gone("timeout", "nobody waits for it any more")
                 if time.monotonic() > deadline:
                     raise _Gone("timeout", f"took longer than {timeout_s:g} s; item_timeout_s raises the limit")
                 if memory_limit_bytes and resident_bytes(self.pid) > memory_limit_bytes:

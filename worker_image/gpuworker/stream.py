@@ -224,9 +224,17 @@ class Stream:
         data = self._download(passage)
         passage.feed.at_infer(passage.index)
         started = time.perf_counter()
-        passage.encoded = self._isolator.run(data, passage.source, passage.feed.shard.options)
+        passage.encoded = self._alone(passage, data)
         passage.seconds["infer"] = seconds_since(started)
         self._hand_on(passage)
+
+    def _alone(self, passage: Passage, data: bytes | Path) -> Encoded:
+        source, options = passage.source, passage.feed.shard.options
+        try:
+            return self._isolator.run(data, source, options, is_wanted=lambda: self._frame.is_wanted(passage))
+        except ItemError:
+            self._frame.require_wanted(passage)
+            raise
 
     # --- steps that never end ---
 
