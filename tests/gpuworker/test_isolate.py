@@ -1,3 +1,4 @@
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ class Bench:
         self,
         *,
         item_timeout_s: float = 20.0,
+        longest_item_s: float = math.inf,
         memory_limit_bytes: int = 1 << 30,
         weights: str = "",
         fetch: Callable[[], object] = lambda: None,
@@ -37,6 +39,7 @@ class Bench:
             options=options,
             memory_limit_bytes=memory_limit_bytes,
             item_timeout_s=item_timeout_s,
+            longest_item_s=longest_item_s,
             model=ModelSource(weights=weights),
         )
         self.made.append(Isolator(settings, Log([self.lines]), fetch=fetch))
@@ -101,6 +104,12 @@ def test_the_limit_of_time_grows_with_what_an_item_is_worth(bench: Bench) -> Non
     isolator.run(b"first", SOURCE, {})
     assert isolator.run(b"worth 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
     assert isolator.run(b"becomes 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
+
+
+def test_however_much_an_item_is_worth_it_ends_before_a_caller_gives_up(bench: Bench) -> None:
+    isolator = bench.isolator(item_timeout_s=0.6, longest_item_s=0.9)
+    isolator.run(b"first", SOURCE, {})
+    assert code_of(isolator, "worth 1000", sleep_s=60) == "timeout"
 
 
 def test_item_that_takes_too_much_memory_is_ended(bench: Bench) -> None:

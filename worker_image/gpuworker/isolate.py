@@ -7,6 +7,7 @@ takes too long or too much memory, and when it dies only the item it had becomes
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -46,6 +47,8 @@ class ChildSettings:
     """With which the task is loaded."""
     memory_limit_bytes: int
     item_timeout_s: float
+    longest_item_s: float = math.inf
+    """The most that an item may take, whatever it is worth."""
     model: ModelSource = field(default_factory=ModelSource)
     """Weights that lie on this machine already."""
 
@@ -191,7 +194,7 @@ class _Child:
         answer = self.receive(settings.item_timeout_s, memory_limit_bytes=limit_bytes, is_wanted=is_wanted)
         decoded_at = time.monotonic()
         while isinstance(answer, Units):
-            timeout_s = settings.item_timeout_s * answer.units
+            timeout_s = min(settings.longest_item_s, settings.item_timeout_s * answer.units)
             answer = self.receive(timeout_s, memory_limit_bytes=limit_bytes, is_wanted=is_wanted, since=decoded_at)
         return answer
 

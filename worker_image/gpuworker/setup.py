@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import time
 from pathlib import Path
@@ -70,9 +71,13 @@ def open_workshop(
     machine: str,
     device: str,
     folder: Path,
+    longest_item_s: float = math.inf,
 ) -> Workshop:
-    """Load the model and start the stream; below `folder` weights are kept. Raises whatever the task raises when it
-    cannot load, ModelError among it."""
+    """Load the model and start the stream; below `folder` weights are kept.
+
+    `longest_item_s`: for one item that runs alone, however many tiles it has. Raises whatever the task raises when it
+    cannot load, ModelError among it.
+    """
     ledger = Ledger(client(session, "dynamodb"), settings.table)
     log.info("worker_starts", task=settings.task, device=device, pid=os.getpid(), left_behind=len(journal.left_behind))
     started = time.monotonic()
@@ -89,6 +94,7 @@ def open_workshop(
         options=settings.task_options,
         memory_limit_bytes=int(memory_limit_bytes() * SHARE_FOR_CHILD),
         item_timeout_s=settings.item_timeout_s,
+        longest_item_s=longest_item_s,
         model=models.on_this_machine,
     )
     stream = Stream(

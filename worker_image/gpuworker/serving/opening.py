@@ -36,7 +36,8 @@ def opened(
     for left in [one for one in journal.left_behind if one.job == JOB]:  # its request is gone with its process
         journal.forget(left)
     options = task_options(Path(environment.get("GPUPIPE_MODEL_DIR") or DEFAULT_MODEL_DIR), settings.task_options)
-    item_timeout_s = min(settings.item_timeout_s, ITEM_SHARE * settings.invocation_timeout_s)
+    longest_item_s = ITEM_SHARE * settings.invocation_timeout_s
+    item_timeout_s = min(settings.item_timeout_s, longest_item_s)
     settings = replace(settings, task_options=options, item_timeout_s=item_timeout_s)
     session = wait_for_credentials(settings, log)
     storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
@@ -54,5 +55,6 @@ def opened(
         machine=machine,
         device=device,
         folder=folder,
+        longest_item_s=longest_item_s,
     )
     return workshop, options
