@@ -1,6 +1,7 @@
 import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -140,6 +141,30 @@ def test_image_above_the_tasks_own_limit_is_refused(serve: Serve) -> None:
     assert sent(app, [b"x" * 6, b"x" * 6]).status == 413
     assert sent(app, b"x", headers={"content-length": "11"}).status == 413
     assert sent(app, b"tree").status == 200
+
+
+def test_an_engine_that_is_loaded_for_a_request_does_not_keep_the_container_from_answering(station: Station) -> None:
+    class Loading(FakeTask):
+        loaded = threading.Event()
+
+        def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+            assert self.loaded.wait(20)
+            return super().shard_header(options)
+
+    service = Service(station.settings(), station.log)
+    service.open(station.workshop(Loading(), machine="main/one"), {})
+    app = App(service)
+
+    async def ping_meanwhile() -> tuple[Reply, Reply]:
+        image = asyncio.create_task(send(app, b"tree", headers={"accept": "application/json; format=coco"}))
+        await asyncio.sleep(0)
+        try:
+            ping = await asyncio.wait_for(send(app, method="GET", path="/ping"), 10)
+        finally:
+            Loading.loaded.set()
+        return ping, await image
+
+    assert [reply.status for reply in asyncio.run(ping_meanwhile())] == [200, 200]
 
 
 def test_concurrent_images_share_batches_with_each_other(serve: Serve) -> None:

@@ -127,7 +127,8 @@ class App:
         service = self._service
         header = None
         if wish == "coco":
-            header = service.workshop.task.shard_header(image.options)
+            # A request may name an engine that has yet to be loaded, which takes minutes.
+            header = await asyncio.to_thread(service.workshop.task.shard_header, image.options)
         form = Form(header=header, variant=service.settings.variant, metadata=metadata)
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
