@@ -167,10 +167,11 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_counted_twice(station:
     assert again["finished"] > 0
 
 
-def test_image_that_kills_every_process_is_the_only_failure(station: Station, machine: Machine) -> None:
-    # given a shard with one item that kills whatever process decodes it
+@pytest.mark.parametrize("deed", ["crash", "lose-gpu"])
+def test_image_that_kills_every_process_is_the_only_failure(station: Station, machine: Machine, deed: str) -> None:
+    # given a shard with one item that kills whatever process decodes it, or takes its GPU away
     station.visibility_timeout_s = 3
-    [shard] = station.job(["tree"] * 12 + ["crash"] + ["tree"] * 12)
+    [shard] = station.job(["tree"] * 12 + [deed] + ["tree"] * 12)
     # when the worker is started again after its crash, as systemd does
     starts = machine.finish(shard, starts_at_most=3)
     # then the neighbours are done, and the culprit is known
