@@ -4,7 +4,8 @@
                {"box": [x, y, width, height], "positive": false, "prompt": "tree"}]}
 
 Pixels of the image as it is looked at (turned upright), from its left upper corner. A positive box shows what to look
-for, a negative one what not to take for it; `prompt` says which text it goes with, and none: with all of them.
+for, a negative one what not to take for it; `prompt` says which prompt it goes with, and none: with all of them, but
+never with a negative prompt.
 """
 
 from __future__ import annotations
