@@ -48,6 +48,7 @@ ABSENCES = [
     ("dynamodb", "describe_table", {"TableName": "ttt"}, "ResourceNotFoundException", 400),
     ("lambda", "get_function", {"FunctionName": "f"}, "ResourceNotFoundException", 404),
     ("logs", "list_tags_for_resource", {"resourceArn": "arn"}, "ResourceNotFoundException", 400),
+    ("secretsmanager", "describe_secret", {"SecretId": "s"}, "ResourceNotFoundException", 400),
     ("scheduler", "get_schedule", {"Name": "s"}, "ResourceNotFoundException", 404),
     ("iam", "get_role", {"RoleName": "r"}, "NoSuchEntity", 404),
     ("ec2", "describe_launch_template_versions", {}, "InvalidLaunchTemplateName.NotFoundException", 400),

@@ -218,4 +218,10 @@ def test_device_is_what_was_asked_for_and_never_a_gpu_that_is_not_there() -> Non
     assert choose_device("cpu") == "cpu"
     if not Path("/dev/nvidiactl").exists():
         assert choose_device("auto") == "cpu"
-        assert "torch" not in sys.modules
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="torch is asked where there is a GPU")
+def test_torch_stays_unread_where_there_is_no_gpu() -> None:
+    code = "import sys; from gpuworker.poll import choose_device; choose_device('auto'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr
