@@ -1,4 +1,7 @@
+import contextlib
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -227,6 +230,28 @@ def test_a_failure_is_told_again_without_asking_until_it_may_have_passed(
     server.gated = False
     clock.now += REMEMBERED_S
     assert models.folder().is_dir()
+
+
+def test_a_failure_that_is_remembered_holds_nothing_of_those_who_were_told(
+    station: Station, server: FakeHub, tmp_path: Path
+) -> None:
+    class Pixels:
+        """Of an image whose job needs the weights."""
+
+    server.gated = True
+    models = machine(station, server, tmp_path)
+    held = []
+
+    def ask() -> None:
+        pixels = Pixels()
+        held.append(weakref.ref(pixels))
+        with contextlib.suppress(ModelError):
+            models.folder()
+
+    ask()
+    ask()
+    gc.collect()
+    assert [one() for one in held] == [None, None]
 
 
 def test_what_an_engine_keeps_is_there_for_the_next_machine(station: Station, server: FakeHub, tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ class MirroredModels(KeptInBucket):
     def folder(self) -> Path:
         with self._lock:
             if self._failed and self._clock() - self._failed_at < REMEMBERED_S:
-                raise self._failed
+                raise _anew(self._failed)
             try:
                 if not self._is_whole():
                     self._bring()
             except ModelError as error:
-                self._failed, self._failed_at = error, self._clock()
+                self._failed, self._failed_at = _anew(error), self._clock()
                 raise
             return self._path
 
@@ -144,3 +144,8 @@ class MirroredModels(KeptInBucket):
         except (StorageError, OSError) as error:  # the next machine asks the hub again, and this one can work
             self._log.warning("weights_not_mirrored", error=str(error))
         return files
+
+
+def _anew(error: ModelError) -> ModelError:
+    """The same without its traceback, whose frames hold what the callers held: the bytes of their images."""
+    return ModelError(str(error), is_final=error.is_final)
