@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,11 @@ def later(compiler: Compiler, models: Kept | None = None) -> CompiledLater:
     )
 
 
+def looked_at(encoder: CompiledLater) -> Any:
+    with torch.inference_mode():
+        return encoder(torch.ones(BATCH, 3, 4, 4))
+
+
 MANY, SOME, FEW = 1_000_000, 5_000, 10
 
 
@@ -137,6 +144,38 @@ def test_some_work_repays_reading_what_another_machine_compiled_but_not_compilin
     encoder = later(compiler, Kept(b"damaged"))
     encoder.expect(SOME)
     assert encoder.wait(20) == "compiled"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs one of C++ on a processor")
+def test_torchs_own_compiler_serves_every_thread_and_what_it_made_serves_the_next_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a machine that compiles, in this process alone, and one that comes after it
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    models = Kept()
+    for machine in ("first", "next"):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / machine))
+        torch.compiler.reset()
+        kept = models.data.get("encoder")
+        encoder = CompiledLater(
+            eager,
+            lambda: torch.ones(BATCH, 3, 4, 4),
+            name="encoder",
+            batch_size=BATCH,
+            seconds_each=1.0,
+            models=models,
+        )
+        encoder.expect(MANY)
+        assert encoder.wait(120) == "compiled"
+        # then another thread finds the code made and need not compile
+        torch.compiler.set_stance("fail_on_recompile")
+        with ThreadPoolExecutor(1) as threads:
+            seen = threads.submit(looked_at, encoder).result(60)
+        assert torch.equal(seen.fpn_hidden_states[0], torch.full((BATCH, 3, 4, 4), 2.0))
+        torch.compiler.set_stance("default")
+        # and what the first has kept is all that the next needs
+        assert models.data["encoder"]
+        assert kept is None or models.data["encoder"] is kept
 
 
 @pytest.mark.parametrize("factor", [1.2, float("nan")])
