@@ -55,6 +55,11 @@ def test_the_map_layer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "map:      results/j1/instances.geojson" in told(capsys, layer=Path("results/j1/instances.geojson"))
 
 
+def test_what_is_not_in_the_map_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    layer = Path("results/j1/instances.geojson")
+    assert "instances.geojson (without 1 of 2 images" in told(capsys, layer=layer, layer_note="without 1 of 2 images")
+
+
 def test_how_much_of_the_map_was_found_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "12 annotations (1,234.5 m²)" in told(capsys, area_m2=1234.5)
     assert "m²" not in told(capsys)

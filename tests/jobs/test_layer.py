@@ -120,21 +120,22 @@ def test_it_grows_with_the_job(work: Work, tmp_path: Path) -> None:
     assert ids(tmp_path / LAYER) == [(1, "a.tif"), (2, "a.tif"), (3, "b.tif"), (4, "b.tif")]
 
 
-@pytest.mark.parametrize(
-    ("images", "why"),
-    [
-        ({"a.tif": (1, UTM), "b.tif": (1, "EPSG:25832")}, "2 reference systems (EPSG:25832, EPSG:32617)"),
-        ({"a.tif": (1, UTM), "b.jpg": (1, "")}, "1 of 2 images have no known reference system"),
-        ({"a.tif": (1, UTM), "b.tif": (1, None)}, "1 of 2 images have no known reference system"),
-    ],
-)
-def test_images_of_several_systems_have_none(work: Work, tmp_path: Path, images: Images, why: str) -> None:
-    one_job(work, images)
+def test_images_of_several_systems_have_none(work: Work, tmp_path: Path) -> None:
+    one_job(work, {"a.tif": (1, UTM), "b.tif": (1, "EPSG:25832"), "c.jpg": (1, "")})
     report = fetch(work.aws, job=JOB, folder=tmp_path)
     assert report.layer is None
-    assert why in report.layer_note
+    assert "2 reference systems (EPSG:25832, EPSG:32617)" in report.layer_note
     assert not (tmp_path / LAYER).exists()
     assert (tmp_path / "items/a" / LAYER).exists()
+
+
+@pytest.mark.parametrize("elsewhere", ["", None], ids=["a photograph", "a system without a code"])
+def test_what_is_nowhere_on_the_map_is_left_out_and_said(work: Work, tmp_path: Path, elsewhere: str | None) -> None:
+    one_job(work, {"a.jpg": (2, elsewhere), "b.tif": (2, UTM)})
+    report = fetch(work.aws, job=JOB, folder=tmp_path)
+    assert report.layer == tmp_path / LAYER
+    assert report.layer_note == "without 1 of 2 images, which have no known reference system"
+    assert ids(tmp_path / LAYER) == [(3, "b.tif"), (4, "b.tif")]
 
 
 def test_photographs_have_none_and_nothing_is_said(work: Work, tmp_path: Path) -> None:
@@ -144,10 +145,10 @@ def test_photographs_have_none_and_nothing_is_said(work: Work, tmp_path: Path) -
 
 
 def test_one_that_is_no_longer_true_is_taken_away(work: Work, tmp_path: Path) -> None:
-    work.submit(JOB, ["a.tif"], ["b.jpg"])
+    work.submit(JOB, ["a.tif"], ["b.tif"])
     commit(work, 0, {"a.tif": (1, UTM)})
     assert fetch(work.aws, job=JOB, folder=tmp_path).layer is not None
-    commit(work, 1, {"b.jpg": (1, "")})
+    commit(work, 1, {"b.tif": (1, "EPSG:25832")})
     assert fetch(work.aws, job=JOB, folder=tmp_path).layer is None
     assert not (tmp_path / LAYER).exists()
 

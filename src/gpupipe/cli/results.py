@@ -124,7 +124,8 @@ def _text(report: FetchReport) -> str:
         lines.append(f"failures: {report.failures}")
     lines.append(f"COCO:     {report.merged}")
     if report.layer or report.layer_note:
-        lines.append(f"map:      {report.layer or report.layer_note}")
+        aside = f" ({report.layer_note})" if report.layer and report.layer_note else ""
+        lines.append(f"map:      {report.layer or report.layer_note}{aside}")
     lines += [f"warning:  {told}" for told in warnings_told(report.warnings)]
     lines += [f"report:   {report.report.absolute()}"]
     return "\n".join(lines)

@@ -71,9 +71,9 @@ class FetchReport:
     merged: Path
     """annotations.json, or results.jsonl for tasks whose results are not COCO."""
     layer: Path | None
-    """instances.geojson of all images, where they share one coordinate reference system."""
+    """instances.geojson of all images on the map, where they share one coordinate reference system."""
     layer_note: str
-    """Why there is no layer of all images though there are some of single ones; else ""."""
+    """Why not all images are in one layer though some are on the map; else ""."""
     warnings: Mapping[str, int]
     """Images by the stable word of what people have to know of their results (`contract.CAVEATS`)."""
     failures: Path

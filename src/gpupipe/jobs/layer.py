@@ -1,4 +1,4 @@
-"""The merged map layer: one instances.geojson of all images, where they share one coordinate reference system.
+"""The merged map layer: one instances.geojson of all images on the map that share one coordinate reference system.
 
 Made of the images' own files, line by line, after the download: a layer of millions of polygons never is in memory.
 Its ids are those of the merged COCO file. The time of modification tells which files it was made of, so a layer that
@@ -56,18 +56,19 @@ class Layer:
 
     @property
     def _is_one(self) -> bool:
-        return len(self._systems) == 1 and not self._unplaced
+        return len(self._systems) == 1
 
     @property
     def note(self) -> str:
-        """Why there is no merged layer though there are polygons on the map, for people; "" where nothing is to say."""
-        if not self._placed or self._is_one:
+        """Why not all images are in a merged layer though some are on the map; "" where nothing is to say."""
+        if self._is_one and self._unplaced:
+            images = f"{self._unplaced:,} of {self._unplaced + self._placed:,} images"
+            return f"without {images}, which have no known reference system"
+        if len(self._systems) < 2:
             return ""
         named = ", ".join(sorted(self._systems)[:_SYSTEMS_NAMED]) + ", …" * (len(self._systems) > _SYSTEMS_NAMED)
-        several = f"they have {len(self._systems)} reference systems ({named})" if len(self._systems) > 1 else ""
-        images = f"{self._unplaced:,} of {self._unplaced + self._placed:,} images"
-        without = f"{images} have no known reference system" if self._unplaced else ""
-        return f"{LAYER} of each image in items/; not merged, for {' and '.join(filter(None, (several, without)))}"
+        several = f"the images have {len(self._systems)} reference systems ({named})"
+        return f"{LAYER} of each image in items/; not merged, for {several}"
 
     def write(self, folder: Path) -> Path | None:
         """Put the layer into `folder`, or take an outdated one away; the layer's path where there is one."""
