@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def demo(
         screen.say("3/5 watch: the guard starts a machine, the worker finds things")
         see_through(opened.context(), screen, job.job, final=False)
         screen.say("4/5 fetch: COCO, masks, overlays and a report, verified")
-        report = bring(opened, screen, job=job.job, out=folder / "results")
+        report = bring(opened, screen, job=job.job, out=_free(folder))
         if not keep:
             screen.say("5/5 down: everything is deleted, and nothing is left running")
             take_down(opened, screen.quiet(), yes=True)
@@ -60,6 +61,12 @@ def _prepared(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_new(config, kind="queue", name="gpupipe-demo", target="local")
     return config
+
+
+def _free(folder: Path) -> Path:
+    """`results`, or the first `results-2`, `results-3` … that no earlier demo has filled."""
+    names = itertools.chain(["results"], (f"results-{number}" for number in itertools.count(2)))
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def _examples() -> str:
