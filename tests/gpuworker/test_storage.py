@@ -133,6 +133,14 @@ class TestIntoAFile:
                 station.storage.get_file(asked, tmp_path / "file", etag=pinned, size=size)
             assert caught.value.code == code
 
+    def test_a_full_disk_is_no_fault_of_the_item(self, station: Station) -> None:
+        station.storage.put("k", b"bytes")
+        full = Path("/dev/full")
+        if not full.exists():
+            pytest.skip("this system has no /dev/full")
+        with pytest.raises(StorageError, match=r"could not put k on the worker's disk: No space left"):
+            station.storage.get_file("k", full, size=5)
+
     def test_an_unreachable_bucket_is_no_fault_of_the_item(
         self, answering: tuple[str, list[dict[str, str]], dict[str, Any]], tmp_path: Path
     ) -> None:

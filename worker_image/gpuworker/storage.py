@@ -143,27 +143,32 @@ class Storage:
     def get_file(self, key: str, path: Path, *, etag: str = "", version_id: str = "", size: int) -> None:
         """Read an input as it was pinned into a file, by ranges of which a few are in memory at once.
 
-        Raises what `get` raises, and OSError where the file cannot be written.
+        Raises what `get` raises; StorageError too where the disk refuses the file, which is no fault of the item.
         """
+        try:
+            with path.open("wb") as file:
+                self._fill(file.fileno(), key, etag, version_id, size)
+        except OSError as error:
+            raise StorageError(f"could not put {key} on the worker's disk: {error.strerror or error}") from error
 
+    def _fill(self, file: int, key: str, etag: str, version_id: str, size: int) -> None:
         def read(start: int, pinned: str) -> str:
             part = start, min(start + RANGE_BYTES, size)
             found = self._input(key, pinned, lambda: self._get(key, pinned, version_id, 0, part=part))
             if len(found.data) != part[1] - start:
                 raise _changed(key)
-            os.pwrite(file.fileno(), found.data, start)
+            os.pwrite(file, found.data, start)
             return found.etag
 
-        with path.open("wb") as file:
-            first = read(0, etag)
-            rest = [self._threads().submit(read, start, first) for start in range(RANGE_BYTES, size, RANGE_BYTES)]
-            try:
-                for part in as_completed(rest):
-                    part.result()
-            finally:  # nobody may write once the file is closed
-                for part in rest:
-                    part.cancel()
-                wait(rest)
+        first = read(0, etag)
+        rest = [self._threads().submit(read, start, first) for start in range(RANGE_BYTES, size, RANGE_BYTES)]
+        try:
+            for part in as_completed(rest):
+                part.result()
+        finally:  # nobody may write once the file is closed
+            for part in rest:
+                part.cancel()
+            wait(rest)
 
     def read(self, key: str) -> Object | None:
         """Read the newest version of a document; None where there is none. Raises StorageError, also where denied."""
