@@ -15,10 +15,10 @@ class PoisonedRooms(DetectRooms):
             os.kill(os.getpid(), signal.SIGKILL)
         decoded = super().decode(data, source, options)
         if data.endswith(HANGS):
-            self.hung = decoded
+            self.hung = decoded.payload
         return decoded
 
     def run(self, batch, options):
-        if any(item is getattr(self, "hung", None) for item in batch):
+        if any(item.payload is getattr(self, "hung", self) for item in batch):
             time.sleep(10**6)
         return super().run(batch, options)
