@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.account import KilledError
 from tests.plan.conftest import Scene
 from tests.plan.things import Hashed, Keeper, Record, Runner, Thing, Trigger
@@ -109,6 +110,19 @@ def test_what_failed_once_is_tried_a_second_time(scene: Scene) -> None:
 
     assert f"thing {thing.name}" in receipt.deleted
     assert receipt.leftovers == ()
+
+
+def test_what_is_written_between_emptying_and_deleting_goes_too(scene: Scene) -> None:
+    data = scene.a(Keeper, "data")
+    scene.up(data)
+    not_empty = {"Error": {"Code": "BucketNotEmpty", "Message": "a machine's last words"}}
+    scene.store.refuse["delete", data.id] = ClientError(not_empty, "DeleteBucket")
+
+    receipt = scene.down(data)
+
+    assert receipt.leftovers == ()
+    assert scene.store.records == {}
+    assert [event.text for event in scene.events if event.kind == "failed"] == []
 
 
 def test_keep_data_keeps_data_and_what_knows_of_it(scene: Scene) -> None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 from gpupipe.aws import Aws
 from gpupipe.errors import ApplyError, AwsError, GpupipeError, LockLostError, StoppedError
-from gpupipe.explain import explained
+from gpupipe.explain import error_code, explained
 from gpupipe.plan.decide import observe
 from gpupipe.plan.execute import Gate, Outcome, Report, Run, Work
 from gpupipe.plan.steps import Action, Event, Failure, Receipt, Step
 from gpupipe.resources import Found, Progress, Resource
 from gpupipe.resources.waiting import telling
 
+NOT_EMPTY = "BucketNotEmpty"
+LATE_WRITES_AT_MOST = 5
 Listener = Callable[[Event], None]
 
 
@@ -124,15 +126,27 @@ def _perform(step: Step, aws: Aws, progress: Progress) -> None:
         case Action.UPDATE:
             resource.update(aws, step.changed_fields)
         case Action.DELETE:
-            resource.empty(aws, progress)
-            resource.delete(aws)
+            _empty_and_delete(resource, aws, progress)
         case Action.REPLACE:
             if step.changes:  # in its own place; what has its contents in its name is made beside the old
-                resource.empty(aws, progress)
-                resource.delete(aws)
+                _empty_and_delete(resource, aws, progress)
             resource.create(aws)
         case Action.KEEP:
             pass
+
+
+def _empty_and_delete(resource: Resource, aws: Aws, progress: Progress) -> None:
+    """A machine that is ending may write its last lines between the two: then it is emptied once more."""
+    for _ in range(LATE_WRITES_AT_MOST):
+        resource.empty(aws, progress)
+        try:
+            resource.delete(aws)
+            return
+        except Exception as error:
+            if error_code(error) != NOT_EMPTY:
+                raise
+    resource.empty(aws, progress)
+    resource.delete(aws)
 
 
 def _as_ours(step: Step, error: BaseException | None) -> GpupipeError:
