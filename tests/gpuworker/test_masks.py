@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from gpuworker.masks import Instance, polygon_area, polygons, rle
+from gpuworker.masks import Instance, polygon_area, polygons, rle_texts, runs_of
 
 
 @st.composite
@@ -26,6 +26,10 @@ def full_mask(crop: NDArray[np.bool_], x: int, y: int, height: int, width: int) 
     mask = np.zeros((height, width), np.uint8, order="F")
     mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
     return mask
+
+
+def rle(crop: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> str:
+    return rle_texts([runs_of(crop, x=x, y=y, height=height, width=width)])[0]
 
 
 class TestRunLengths:

@@ -108,14 +108,9 @@ def test_batch_that_does_not_fit_is_halved(station: Station) -> None:
     assert "batch_halved" in station.lines
 
 
-def test_item_that_does_not_fit_alone_fails_or_is_done_the_tasks_own_way(station: Station) -> None:
-    class Tiling(FakeTask):
-        def run_reduced(self, decoded: Any, options: Any) -> str:
-            return "seen in tiles"
-
+def test_item_that_does_not_fit_alone_fails(station: Station) -> None:
     [shard] = station.job(["tree"], send=False, fits=0)
     assert codes(fed(station.stream(FakeTask(), station.journal()), shard)) == ["out_of_memory"]
-    assert codes(fed(station.stream(Tiling(), station.journal()), shard)) == [""]
 
 
 def test_budget_bounds_what_is_in_flight(station: Station) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from gpuworker.batch_limit import BatchLimit
 from gpuworker.feed import Passage
 from gpuworker.frame import Frame
 from gpuworker.memory import free_cached, is_device_lost, is_out_of_memory
 from gpuworker.tasks import ItemError, Task
 from gpuworker.watch import Abandoned
 
-GOOD_BATCHES_BEFORE_GROWING = 50
 SHORTEST_WAIT = 1 / 32
 """Of the longest wait: so far it shrinks while waiting brings nothing."""
 
@@ -63,8 +63,7 @@ class Inference:
         self._patience = Patience(longest_s=getattr(task, "batch_wait_s", 0.0))
         self._gathering = threading.Lock()
         """Held while a batch gathers: two threads that gather at once would make two half-full ones of it."""
-        self._batch_limit = task.batch_size
-        self._good_batches = 0
+        self._limit = BatchLimit(task.batch_size)
 
     def loop(self) -> None:
         """What each of the model's threads does, until it takes None from `ready`. Raises DeviceLostError."""
@@ -101,7 +100,7 @@ class Inference:
         """What is ready, or will be in a moment, and may share a batch with `first`; and the first that may not."""
         batch = [first]
         deadline = time.perf_counter() + self._patience.wait_s
-        while len(batch) < self._batch_limit:
+        while len(batch) < self._limit.now:
             try:
                 passage = self._taken(self._ready_by(deadline, batch))
             except Empty:
@@ -146,13 +145,9 @@ class Inference:
             return
         if problem.code == "out_of_memory":
             free_cached()
-            if len(batch) == 1:
-                problem = self._run_reduced(batch[0], problem)
-            else:
-                self._batch_limit, self._good_batches = len(batch) // 2, 0
+            if len(batch) > 1:
+                self._limit.did_not_fit(len(batch))
                 self._frame.log.warning("batch_halved", items=len(batch), reason=problem.message)
-        if problem is None:
-            return
         if len(batch) == 1:
             self._frame.fail(batch[0], problem)
             return
@@ -163,19 +158,9 @@ class Inference:
     def _run(self, batch: Sequence[Passage]) -> ItemError | None:
         """Run the model and pass results on; or what went wrong, as words: a traceback would hold the memory."""
         decoded = [passage.decoded for passage in batch if passage.decoded is not None]
-        return self._tried(batch, lambda options: self._task.run(decoded, options))
-
-    def _run_reduced(self, passage: Passage, problem: ItemError) -> ItemError | None:
-        """Let the task try one item in its own frugal way (tiles), if it has one."""
-        run_reduced = getattr(self._task, "run_reduced", None)
-        if run_reduced is None:
-            return problem
-        return self._tried([passage], lambda options: [run_reduced(passage.decoded, options)])
-
-    def _tried(self, batch: Sequence[Passage], run: Callable[[Any], Sequence[Any]]) -> ItemError | None:
         try:
             with self._frame.working("infer", batch):
-                results = run(batch[0].feed.shard.options)
+                results = self._task.run(decoded, batch[0].feed.shard.options)
             self._pass_on(batch, results)
         except Abandoned:
             raise
@@ -200,7 +185,4 @@ class Inference:
             else:
                 passage.result = result
                 self._on_result(passage)
-        self._good_batches += 1
-        if self._good_batches >= GOOD_BATCHES_BEFORE_GROWING:
-            self._batch_limit = min(self._task.batch_size, self._batch_limit * 2)
-            self._good_batches = 0
+        self._limit.fitted()

@@ -64,16 +64,11 @@ class Instance:
         )
 
 
-def rle(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> str:
-    """COCO's compressed run lengths of a crop placed at (x, y) in a height×width mask.
-
-    The same bytes as pycocotools' `encode` of the full mask, found from the crop's vertical edges alone.
-    """
-    return rle_texts([runs_of(mask, x=x, y=y, height=height, width=width)])[0]
-
-
 def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> NDArray[np.int64]:
-    """Lengths of the runs of 0 and 1 in turn, column by column, of a crop placed at (x, y) in a height×width mask."""
+    """Lengths of the runs of 0 and 1 in turn, column by column, of a crop placed at (x, y) in a height×width mask.
+
+    Found from the crop's vertical edges alone.
+    """
     h, w = mask.shape
     edges = np.empty((h + 1, w), np.bool_)
     edges[0], edges[h] = mask[0], mask[-1]
@@ -94,7 +89,8 @@ def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int)
 def rle_texts(runs: Sequence[NDArray[np.int64]]) -> list[str]:
     """Runs as text: five bits a character from '0' on, each run less the one before the last (rleToString of COCO).
 
-    All masks of an image at once: of one, numpy's calls would take longer than what they do.
+    The same bytes as pycocotools' `encode` of the full masks. All masks of an image at once: of one, numpy's calls would
+    take longer than what they do.
     """
     if not runs:
         return []

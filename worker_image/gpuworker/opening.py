@@ -22,7 +22,7 @@ from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
 from gpuworker.tiff_blocks import BLOCK_BYTES_AT_MOST, Blocks
-from gpuworker.tiling import DEFAULT_TILE_PX
+from gpuworker.tiling import DEFAULT_TILE_PX, side_of
 from gpuworker.windowed import WindowedScene, cache_bytes, opening_bytes
 
 WINDOWS_FROM_BYTES = AT_ONCE_BYTES_AT_MOST
@@ -87,14 +87,13 @@ def rendering_of(options: Options) -> Rendering:
 
 def _is_tiled(opened: Opened, options: Options) -> bool:
     """Whether the image will be looked at by tiles (`tiling.tiles_of`)."""
-    is_geo = opened.tiff is not None and bool(opened.tiff.geo)
-    if options.tile_size == "whole" or (options.tile_size == "auto" and not is_geo):
-        return False
-    return max(opened.header.width, opened.header.height) > _side(options)
+    side = side_of(options, is_geo=opened.tiff is not None and bool(opened.tiff.geo))
+    return side is not None and max(opened.header.width, opened.header.height) > side
 
 
 def _side(options: Options) -> int:
-    return options.tile_size if isinstance(options.tile_size, int) else DEFAULT_TILE_PX
+    """Of an image that is looked at by tiles."""
+    return side_of(options, is_geo=True) or DEFAULT_TILE_PX
 
 
 def _blocks(opened: Opened, options: Options, windows_from_bytes: int) -> Blocks | None:

@@ -16,11 +16,17 @@ SMALLEST_SIDE_PX = 128
 
 def tiles_of(scene: Scene, options: Options) -> tuple[Window, ...]:
     """The windows that an image is looked at by; just one for one that is looked at whole."""
-    whole = (whole_of(scene),)
-    if options.tile_size == "whole" or (options.tile_size == "auto" and not scene.geo):
-        return whole
-    side = DEFAULT_TILE_PX if options.tile_size == "auto" else options.tile_size
+    side = side_of(options, is_geo=bool(scene.geo))
+    if side is None:
+        return (whole_of(scene),)
     return tuple(grid(scene.height, scene.width, side=side, overlap=options.tile_overlap))
+
+
+def side_of(options: Options, *, is_geo: bool) -> int | None:
+    """The side of the tiles that an image is looked at by; None where it is looked at whole, whatever its size."""
+    if options.tile_size == "whole" or (options.tile_size == "auto" and not is_geo):
+        return None
+    return DEFAULT_TILE_PX if options.tile_size == "auto" else options.tile_size
 
 
 def closer(scene: Scene, options: Options) -> tuple[Window, ...]:

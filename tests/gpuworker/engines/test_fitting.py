@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from gpuworker.batch_limit import GOOD_BATCHES_BEFORE_GROWING
 from gpuworker.engines import Engine
-from gpuworker.engines.fitting import GOOD_BATCHES_BEFORE_GROWING, Fitting
+from gpuworker.engines.fitting import Fitting
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 
@@ -64,9 +65,9 @@ def test_batches_grow_again_when_all_went_well_for_long() -> None:
     fitting.detect(list("abcd"), Options())
     engine.fits = 8
     fitting.detect(["x"] * 2 * GOOD_BATCHES_BEFORE_GROWING * 2, Options())
-    assert fitting.limit > 2
+    assert fitting.limit.now > 2
     fitting.detect(["x"] * 8 * GOOD_BATCHES_BEFORE_GROWING * 2, Options())
-    assert fitting.limit == engine.batch_size
+    assert fitting.limit.now == engine.batch_size
 
 
 def test_a_picture_that_does_not_fit_alone_is_done_frugally() -> None:

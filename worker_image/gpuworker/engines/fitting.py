@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpuworker.batch_limit import BatchLimit
 from gpuworker.engines import Engine
 from gpuworker.memory import free_cached, is_out_of_memory
 from gpuworker.tasks import ItemError
@@ -12,7 +13,6 @@ from gpuworker.tasks import ItemError
 if TYPE_CHECKING:
     from gpuworker.segment_options import Options
 
-GOOD_BATCHES_BEFORE_GROWING = 50
 TOO_LITTLE = (
     "one picture does not fit into the memory of the model's device, even one prompt at a time; "
     "take an instance type with more of it"
@@ -24,21 +24,19 @@ class Fitting:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._good_batches = 0
-        self.limit = engine.batch_size
-        """The most that are given to the engine at once, for now."""
+        self.limit = BatchLimit(engine.batch_size)
 
     def detect(self, prepared: Sequence[Any], options: Options) -> list[Any]:
         """What was found in each; ItemError `out_of_memory` in place of a picture that does not fit alone."""
         results: list[Any] = []
         while len(results) < len(prepared):
-            part = prepared[len(results) : len(results) + self.limit]
+            part = prepared[len(results) : len(results) + self.limit.now]
             found = _unless_out_of_memory(lambda: self._engine.detect(part, options))  # noqa: B023 - called at once
             if found is not None:
                 results += found
-                self._grow()
+                self.limit.fitted()
             elif len(part) > 1:
-                self.limit, self._good_batches = len(part) // 2, 0
+                self.limit.did_not_fit(len(part))
             else:
                 results.append(self._alone(part[0], options))
         return results
@@ -46,12 +44,6 @@ class Fitting:
     def _alone(self, one: Any, options: Options) -> Any:
         found = _unless_out_of_memory(lambda: self._engine.detect_frugally(one, options))
         return ItemError("out_of_memory", TOO_LITTLE) if found is None else found
-
-    def _grow(self) -> None:
-        """What took the memory may be gone: another process, a job of many prompts."""
-        self._good_batches += 1
-        if self._good_batches >= GOOD_BATCHES_BEFORE_GROWING:
-            self.limit, self._good_batches = min(self._engine.batch_size, self.limit * 2), 0
 
 
 def _unless_out_of_memory(call: Callable[[], Any]) -> Any:

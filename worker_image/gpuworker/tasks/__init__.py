@@ -14,7 +14,6 @@ in `run` halves the batch.
 A task may have more methods, which are used where they are there:
 
     decoded_bytes(data, source, options) -> int   what `decode` will hold, by the header; else it is guessed by size
-    run_reduced(decoded, options) -> result       one item that does not fit alone, done frugally (in tiles)
     answer_options(options) -> options            the same without the files, where only the record is wanted (HTTP)
     use_models(models)                            where weights come from (`gpuworker.models`); before `load`
     takes_files = True                            inputs of more than 256 MiB come as a Path in place of bytes, to
