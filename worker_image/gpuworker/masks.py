@@ -89,7 +89,7 @@ def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int)
 def rle_texts(runs: Sequence[NDArray[np.int64]]) -> list[str]:
     """Runs as text: five bits a character from '0' on, each run less the one before the last (rleToString of COCO).
 
-    The same bytes as pycocotools' `encode` of the full masks. All masks of an image at once: of one, numpy's calls would
+    The same bytes as pycocotools' `encode` of the full masks. All masks of an image at once: of one, the calls would
     take longer than what they do.
     """
     if not runs:
