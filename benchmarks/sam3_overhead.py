@@ -14,25 +14,22 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks import sam3_rig as rig  # noqa: I001 - first: it says what is missing on this machine
-
 import cv2
 import torch
+from benchmarks.report import Report, parsed
 
+from benchmarks import sam3_rig as rig
 from gpuworker.tasks import Decoded, Source
 from gpuworker.tasks.segment import Segment
 
-SIZES: Mapping[str, tuple[int, int]] = {"1": (866, 1155), "12": (3000, 4000)}
+SIZES: Mapping[str, tuple[int, int]] = {"0.02": (120, 160), "1": (866, 1155), "12": (3000, 4000)}
+"""Megapixels -> height and width."""
 SOURCE = Source(output="image", file_name="image.jpg")
-ROUNDS = 5
 
 
 def cpu_s() -> float:
@@ -41,17 +38,17 @@ def cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def cpu_ms(call: Callable[[], object]) -> float:
+def cpu_ms(call: Callable[[], object], rounds: int) -> float:
     """The median of some rounds: CPU milliseconds of a call."""
     spent = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         started = cpu_s()
         call()
         spent.append(1000 * (cpu_s() - started))
-    return sorted(spent)[ROUNDS // 2]
+    return sorted(spent)[rounds // 2]
 
 
-def stages_ms(task: Segment, picture: bytes, kept: int) -> dict[str, float]:
+def stages_ms(task: Segment, picture: bytes, kept: int, rounds: int) -> dict[str, float]:
     """CPU an image of each step by itself."""
     decoded: Decoded = task.decode(picture, SOURCE, rig.OPTIONS)
     [found] = task.run([decoded], rig.OPTIONS)
@@ -60,10 +57,10 @@ def stages_ms(task: Segment, picture: bytes, kept: int) -> dict[str, float]:
         raise SystemExit(f"{encoded.counts['annotations']} annotations came back, and {kept} were forced")
     plain = {**rig.OPTIONS, "overlays": False, "thumbnails": False}
     return {
-        "decode": cpu_ms(lambda: task.decode(picture, SOURCE, rig.OPTIONS)),
-        "infer": cpu_ms(lambda: task.run([decoded], rig.OPTIONS)),
-        "encode": cpu_ms(lambda: task.encode(decoded, found, rig.OPTIONS)),
-        "encode without overlay": cpu_ms(lambda: task.encode(decoded, found, plain)),
+        "decode": cpu_ms(lambda: task.decode(picture, SOURCE, rig.OPTIONS), rounds),
+        "infer": cpu_ms(lambda: task.run([decoded], rig.OPTIONS), rounds),
+        "encode": cpu_ms(lambda: task.encode(decoded, found, rig.OPTIONS), rounds),
+        "encode without overlay": cpu_ms(lambda: task.encode(decoded, found, plain), rounds),
     }
 
 
@@ -75,28 +72,29 @@ def whole_ms(task: Segment, pictures: Sequence[bytes], images: int) -> float:
         return 1000 * (cpu_s() - started) / images
 
 
-def report(task: Segment, engine: rig.ForcedSam3, size: str, kept: int, images: int) -> str:
-    """A line for one kind of image."""
+def measure(task: Segment, engine: rig.ForcedSam3, size: str, kept: int, given: argparse.Namespace) -> None:
+    """Print the figures of one kind of image."""
     engine.force(kept)
     pictures = [rig.jpeg(*SIZES[size], seed) for seed in range(3)]
-    stages = stages_ms(task, pictures[0], kept)
-    whole = whole_ms(task, pictures, images)
+    stages = stages_ms(task, pictures[0], kept, given.rounds)
+    whole = whole_ms(task, pictures, given.images)
     model, plain = stages.pop("infer"), stages.pop("encode without overlay")
     around = {**stages, "stream": max(0.0, whole - model - sum(stages.values()))}
+    what = f"CPU around the model, {size} MP, {kept} kept"
+    Report(is_smoke=given.smoke).ratio(what, "the tiny model's loop", sum(around.values()) / model)
     parts = "  ".join(f"{stage} {ms:.1f} ms ({ms / model:.0%})" for stage, ms in around.items())
-    return (
-        f"{size:>2} MP, {kept:>3} kept: the tiny model's loop {model:.1f} ms; around it {sum(around.values()):.1f} ms "
-        f"= {sum(around.values()) / model:.0%} of it\n     {parts}; encode without overlay and thumbnail {plain:.1f} ms"
-    )
+    print(f"    {sum(around.values()):.1f} ms around {model:.1f} ms: {parts}")
+    print(f"    encode without overlay and thumbnail {plain:.1f} ms", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=24, help="through the stream, a measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="of each stage by itself")
     parser.add_argument("--kept", default="0,20,200", help="instances found in each image, separated by commas")
-    parser.add_argument("--megapixels", default="1,12", help="1, 12 or both, separated by a comma")
-    given = parser.parse_args()
+    parser.add_argument("--megapixels", default="1,12", help=f"of {', '.join(SIZES)}, separated by commas")
+    given = parsed(parser, smoke={"images": 1, "rounds": 1, "kept": "5", "megapixels": "0.02"})
     torch.set_num_threads(1)  # threads that wait for each other would count as work
     cv2.setNumThreads(1)
     started = time.perf_counter()
@@ -105,10 +103,9 @@ def main() -> int:
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}", *rig.STAND_INS)
         for size in given.megapixels.split(","):
             for kept in map(int, given.kept.split(",")):
-                print(report(task, engine, size, kept, given.images), flush=True)
+                measure(task, engine, size, kept, given)
     print(f"in {time.perf_counter() - started:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

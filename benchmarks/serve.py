@@ -1,6 +1,6 @@
 """What it costs to have a task behind HTTP: cold start, overhead at one client, throughput at sixteen, beside a peer.
 
-    python -m benchmarks.serve [--task segment] [--image FILE] [--seconds 6] [--rounds 3]
+    python -m benchmarks.serve [--task segment] [--image FILE] [--seconds 6] [--rounds 3] [--clients 16]
 
 The server is the real one (`python -m gpuworker.serve`, a process of its own) and so is the task. "Bare" is a loop over
 decode, run, encode and JSON of the same image and options: in one thread for the overhead, in as many as there are
@@ -37,14 +37,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmarks.report import Report, parsed
 
 from gpuworker.contract import WorkerSettings
 from gpuworker.tasks import Source, Task, make_task
 from gpuworker.turns import share_interpreter_finely
 
 COLD_BAR_S, OVERHEAD_BAR_MS, THROUGHPUT_BAR, PEER_BAR = 1.5, 5.0, 0.95, 1.0
-COLD_ROUNDS = 5
-CLIENTS = 16
 EXAMPLES = Path(__file__).parents[1] / "src/gpupipe/examples"
 IMAGES = {"segment": EXAMPLES / "photos/cat.jpg", "detect-rooms": EXAMPLES / "plans"}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -233,53 +232,55 @@ def pace(calls: list[Callable[[], object]], seconds: float, cpu_s: Callable[[], 
     return count / (time.perf_counter() - begin), (cpu_s() - cpu) / count * 1e3
 
 
-def cold_starts(case: Case) -> list[float]:
+def cold_starts(case: Case, rounds: int) -> list[float]:
     """Seconds from the process's start to its first 200 on /ping."""
     seconds = []
-    for _ in range(COLD_ROUNDS):
+    for _ in range(rounds):
         with ours(case) as server:
             seconds.append(server.ready_s)
     return seconds
 
 
-def shown(what: str, value: str, bar: str, ok: bool) -> bool:
-    """Print one line; whether its bar was missed."""
-    print(f"{what:<58}{value:>14}   bar {bar:<8}{'ok' if ok else 'MISSED'}", flush=True)
-    return not ok
-
-
-def compare(case: Case, *, seconds: float, rounds: int) -> int:
-    """Measure and print; how many bars were missed."""
-    missed = 0
-    cold = statistics.median(cold_starts(case))
-    missed += shown("cold start to the first 200 on /ping", f"{cold:.2f} s", f"{COLD_BAR_S} s", cold <= COLD_BAR_S)
-    task, data, cores = make_task(case.task), case.image.read_bytes(), os.cpu_count() or 1
-    task.load("cpu", options_of(case.task))
-    bare = lambda: once(case.task, task, data)  # noqa: E731
-    figures: dict[str, list[float]] = defaultdict(list)
+def compare(report: Report, case: Case, given: argparse.Namespace) -> None:
+    """Measure and print."""
+    cold = cold_starts(case, given.cold_starts - 1)  # one more is the server's that is measured
     with contextlib.ExitStack() as servers:
         server = servers.enter_context(ours(case))
-        peer = servers.enter_context(litserve(case)) if importlib.util.find_spec("litserve") else None
-        for warm in (bare, server.client(), *([peer.client()] if peer else [])):
-            warm()
-        for _ in range(rounds):
-            note(figures, "bare", latency_ms(bare, seconds / 2), pace([bare] * cores, seconds, time.process_time))
-            for name, one in (("ours", server), ("litserve", peer)):
-                if one is not None:
-                    many = pace([one.client() for _ in range(CLIENTS)], seconds, one.cpu_s)
-                    note(figures, name, latency_ms(one.client(), seconds / 2), many)
+        has_peer = importlib.util.find_spec("litserve") is not None
+        peers = {"litserve": servers.enter_context(litserve(case))} if has_peer else {}
+        figures = measure(case, {"ours": server, **peers}, given)
+    cold_s = statistics.median([*cold, server.ready_s])
     middle = {name: statistics.median(values) for name, values in figures.items()}
-    print(f"{'':<12}{'1 client, ms':>14}{f'{CLIENTS} clients, /s':>18}{'CPU ms a request':>20}")
+    print(f"{'':<12}{'1 client, ms':>14}{f'{given.clients} clients, /s':>18}{'CPU ms a request':>20}")
     for name in dict.fromkeys(key.partition(" ")[0] for key in middle):
         print(f"{name:<12}{middle[name + ' ms']:>14.2f}{middle[name + ' /s']:>18.1f}{middle[name + ' cpu']:>20.2f}")
-    over = middle["ours ms"] - middle["bare ms"]
-    missed += shown("overhead at one client", f"{over:.2f} ms", f"{OVERHEAD_BAR_MS} ms", over <= OVERHEAD_BAR_MS)
-    missed += ratio("throughput to the bare loop", figures["ours /s"], figures["bare /s"], THROUGHPUT_BAR)
-    if peer is None:
-        print("litserve is not installed: no comparison with it (pip install litserve; it brings torch)")
+    report.bar("cold start to the first 200 on /ping", cold_s, COLD_BAR_S, "s")
+    report.bar("overhead at one client", middle["ours ms"] - middle["bare ms"], OVERHEAD_BAR_MS, "ms")
+    report.ratio("throughput", "the bare loop", ratio(figures, "bare"), bar=THROUGHPUT_BAR)
+    if has_peer:
+        report.ratio("throughput", "litserve", ratio(figures, "litserve"), bar=PEER_BAR)
     else:
-        missed += ratio("throughput to litserve", figures["ours /s"], figures["litserve /s"], PEER_BAR)
-    return missed
+        report.peer_missing("litserve")
+
+
+def measure(case: Case, servers: Mapping[str, Server], given: argparse.Namespace) -> dict[str, list[float]]:
+    """ "<who> <what>" -> a figure a round, of the bare loop and of each server."""
+    task, data, cores = make_task(case.task), case.image.read_bytes(), os.cpu_count() or 1
+    task.load("cpu", options_of(case.task))
+
+    def bare() -> bytes:
+        return once(case.task, task, data)
+
+    figures: dict[str, list[float]] = defaultdict(list)
+    for warm in (bare, *(server.client() for server in servers.values())):
+        warm()
+    for _ in range(given.rounds):
+        many = pace([bare] * cores, given.seconds, time.process_time)
+        note(figures, "bare", latency_ms(bare, given.seconds / 2), many)
+        for name, server in servers.items():
+            many = pace([server.client() for _ in range(given.clients)], given.seconds, server.cpu_s)
+            note(figures, name, latency_ms(server.client(), given.seconds / 2), many)
+    return figures
 
 
 def note(figures: dict[str, list[float]], name: str, one_ms: float, many: tuple[float, float]) -> None:
@@ -288,28 +289,32 @@ def note(figures: dict[str, list[float]], name: str, one_ms: float, many: tuple[
         figures[f"{name} {what}"].append(value)
 
 
-def ratio(what: str, ours_: list[float], theirs: list[float], bar: float) -> bool:
-    """Print the median of the rounds' ratios; whether its bar was missed."""
-    middle = statistics.median(mine / other for mine, other in zip(ours_, theirs, strict=True))
-    return shown(what, f"{middle:.3f}", f"{bar}", middle >= bar)
+def ratio(figures: Mapping[str, list[float]], other: str) -> float:
+    """The median of the rounds' ratios of our throughput to the other's."""
+    both = zip(figures["ours /s"], figures[f"{other} /s"], strict=True)
+    return statistics.median(mine / theirs for mine, theirs in both)
 
 
-def main() -> int:
-    """Exit status 1 if a bar is missed."""
+def main() -> None:
+    """Print the figures of one task."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--task", default="segment")
+    parser.add_argument("--task", default="segment", choices=sorted(IMAGES))
     parser.add_argument("--image", type=Path, help="default: an example that fits the task")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    parser.add_argument("--clients", type=int, default=16, help="for the throughput")
+    parser.add_argument("--cold-starts", type=int, default=5)
+    # The task that loads no model.
+    smoke = {"task": "detect-rooms", "seconds": 0.05, "rounds": 1, "clients": 2, "cold_starts": 1}
+    given = parsed(parser, smoke=smoke)
     image: Path = given.image or IMAGES[given.task]
     if image.is_dir():
         image = min(path for path in image.iterdir() if path.suffix in (".jpg", ".png", ".tif"))
     case = Case(task=given.task, image=image)
     share_interpreter_finely()
     print(f"{case.task}, {image.name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    return 1 if compare(case, seconds=given.seconds, rounds=given.rounds) else 0
+    compare(Report(is_smoke=given.smoke), case, given)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,11 +1,14 @@
-"""How long `gpupipe --version` and `gpupipe --help` take, over a bare interpreter and beside the AWS CLI's own help.
+"""How long `gpupipe --version` and `gpupipe --help` take, over a bare interpreter and beside importing boto3.
 
-Whole processes, in turn, medians of 15 after a warm-up. Bars: --version 30 ms, --help 120 ms.
+    python -m benchmarks.startup [--rounds 15]
+
+Whole processes, in turn, medians of the rounds after a warm-up. Bars: --version 30 ms, --help 120 ms.
 On a busy machine wall time says little: look at CPU time.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import shutil
 import statistics
@@ -14,7 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-ROUNDS = 15
+from benchmarks.report import Report, parsed
+
+BARE = "python -c pass"
 BARS_MS = {"--version": 30.0, "--help": 120.0}
 
 
@@ -26,28 +31,41 @@ def run_ms(command: list[str]) -> tuple[float, float]:
     return wall * 1e3, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
 
 
-def main() -> None:
-    """Print the table."""
+def measured(rounds: int) -> dict[str, tuple[float, float]]:
+    """Command -> median wall and CPU milliseconds."""
     gpupipe = shutil.which("gpupipe", path=str(Path(sys.executable).parent)) or "gpupipe"
     commands = {
-        "python -c pass": [sys.executable, "-c", "pass"],
+        BARE: [sys.executable, "-c", "pass"],
         "--version": [gpupipe, "--version"],
         "--help": [gpupipe, "--help"],
-        "import boto3 (peer)": [sys.executable, "-c", "import boto3"],
+        "import boto3": [sys.executable, "-c", "import boto3"],
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(rounds + 1):
         for name, command in commands.items():
             took = run_ms(command)
-            if round_:
+            if round_:  # the first warms up
                 times[name].append(took)
-    bare = statistics.median(wall for wall, _ in times["python -c pass"])
-    print(f"{'command':<22}{'median ms':>10}{'CPU ms':>8}{'over bare':>11}{'bar ms':>8}")
-    for name, values in times.items():
-        median, cpu = (statistics.median(column) for column in zip(*values, strict=True))
-        bar = BARS_MS.get(name)
-        verdict = "" if bar is None else "ok" if median <= bar else "MISSED"
-        print(f"{name:<22}{median:>10.1f}{cpu:>8.1f}{median / bare:>10.1f}x{bar or '':>8} {verdict}")
+    return {
+        name: (statistics.median(wall for wall, _ in both), statistics.median(cpu for _, cpu in both))
+        for name, both in times.items()
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    given = parsed(parser, smoke={"rounds": 1})
+    report, medians = Report(is_smoke=given.smoke), measured(given.rounds)
+    print(f"{'command':<22}{'median ms':>10}{'CPU ms':>8}")
+    for name, (wall, cpu) in medians.items():
+        print(f"{name:<22}{wall:>10.1f}{cpu:>8.1f}")
+    for name, (wall, _) in medians.items():
+        if name != BARE:
+            report.ratio(f"time of {name}", BARE, wall / medians[BARE][0])
+        if name in BARS_MS:
+            report.bar(f"time of {name}", wall, BARS_MS[name], "ms")
 
 
 if __name__ == "__main__":
