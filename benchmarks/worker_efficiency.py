@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import resource
 import subprocess
@@ -26,14 +27,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from benchmarks.report import Report, parsed
 
-from gpuworker import engines
 from gpuworker.contract import Item, Message, Shard, WorkerSettings, shard_key
 from gpuworker.delivery import WorkQueue
+from gpuworker.engines import Engine
 from gpuworker.images import Image
 from gpuworker.isolate import ChildSettings, Isolator
 from gpuworker.journal import Journal
@@ -70,24 +72,25 @@ SETTINGS = WorkerSettings(
 )
 
 
-class Sleeping:
+class Sleeping(Engine):
     """An engine that takes a fixed time an image, without using a core, and finds five discs."""
 
-    infer_threads = 1
-    batch_size = 1
-    enough_px: int | None = None
-
-    info: Mapping[str, Any] = {"name": "sleeping", "version": "1", "notes": "finds discs"}
+    sleep_s: ClassVar[float] = 0.0
+    """An image; of the class, because the task makes its engines without arguments."""
 
     def load(self, device: str) -> None:
         cv2.setNumThreads(1)
 
+    @property
+    def info(self) -> Mapping[str, Any]:
+        return {"name": "sleeping", "version": "1", "notes": "finds discs"}
+
     def categories(self, options: Options) -> Sequence[str]:
         return ("disc",)
 
-    def detect(self, images: Sequence[Image], options: Options) -> Sequence[list[Instance]]:
-        time.sleep(float(os.environ["SLEEP_MS"]) / 1000 * len(images))
-        return [discs(image.height, image.width) for image in images]
+    def detect(self, prepared: Sequence[Image], options: Options) -> Sequence[list[Instance]]:
+        time.sleep(self.sleep_s * len(prepared))
+        return [discs(image.height, image.width) for image in prepared]
 
 
 @functools.cache
@@ -111,11 +114,11 @@ def jpeg(height: int, width: int) -> bytes:
     return bytes(cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, 88])[1])
 
 
-# --- the surroundings ---
+# --- what plays AWS ---
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class PlayedAws:
     """Addresses of the processes that play AWS."""
 
     s3: str
@@ -125,7 +128,8 @@ class Surroundings:
     def client(self, service: str) -> Any:
         import boto3
 
-        return boto3.client(service, region_name=REGION, endpoint_url=self.other)
+        session: Any = boto3.Session(region_name=REGION)
+        return session.client(service, endpoint_url=self.other)
 
     def storage(self) -> Storage:
         return Storage(BUCKET, region=REGION, endpoint=self.s3)
@@ -141,8 +145,10 @@ class Surroundings:
 
 
 @contextlib.contextmanager
-def surroundings(latency_ms: float) -> Iterator[Surroundings]:
-    """S3 with latency, and moto for the rest."""
+def played_aws(latency_ms: float) -> Iterator[PlayedAws]:
+    """S3 with latency, and moto for the rest. Raises SystemExit where moto is not installed."""
+    if importlib.util.find_spec("moto") is None:
+        raise SystemExit("this benchmark needs moto for queue and ledger: pip install 'gpupipe[local]'")
     moto = "from moto.server import ThreadedMotoServer as S;s=S(port=0,verbose=False);s.start();"
     moto += "print(s.get_host_and_port()[1],flush=True);import sys;sys.stdin.read();s.stop()"
     commands = [["-m", "benchmarks.latency_s3", str(latency_ms)], ["-c", moto]]
@@ -159,7 +165,7 @@ def surroundings(latency_ms: float) -> Iterator[Surroundings]:
     try:
         ports = [int(process.stdout.readline()) for process in started if process.stdout]
         addresses = [f"http://127.0.0.1:{port}" for port in ports]
-        yield Surroundings(s3=addresses[0], other=addresses[1], pids=[process.pid for process in started])
+        yield PlayedAws(s3=addresses[0], other=addresses[1], pids=[process.pid for process in started])
     finally:
         for process in started:
             process.kill()
@@ -192,21 +198,21 @@ class Measured:
     images_a_second: float
     cpu_ms: float
     """Of the worker, an image."""
-    surroundings_cpu_ms: float
+    aws_cpu_ms: float
     """Of what plays AWS, an image."""
     stage_ms: Mapping[str, float]
     peak_mb: float
     """Most bytes in flight."""
 
 
-def prepare(case: Case, job: str, around: Surroundings, storage: Storage) -> tuple[Ledger, str]:
+def prepare(case: Case, job: str, aws: PlayedAws, storage: Storage) -> tuple[Ledger, str]:
     """Upload the image and the shards, register the job, send the messages; its ledger and its queue."""
     data, key = jpeg(case.height, case.width), f"inputs/bench/{job}.jpg"
     storage.put(key, data)
     etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
     items = [Item(key=key, etag=etag, size=len(data), output=f"image{i:05d}") for i in range(case.images)]
     parts = [items[start : start + case.shard] for start in range(0, case.images, case.shard)]
-    dynamodb, sqs = around.client("dynamodb"), around.client("sqs")
+    dynamodb, sqs = aws.client("dynamodb"), aws.client("sqs")
     dynamodb.create_table(
         TableName=job,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -216,10 +222,9 @@ def prepare(case: Case, job: str, around: Surroundings, storage: Storage) -> tup
     ledger, url = Ledger(dynamodb, job), str(sqs.create_queue(QueueName=job[:80])["QueueUrl"])
     ledger.put_shards(ShardRecord(job=job, number=i, items=len(part)) for i, part in enumerate(parts))
     for i, part in enumerate(parts):
-        place = {"job": job, "number": i, "generation": 0}
-        shard = Shard(**place, pipeline="p", project="bench", task="segment", options=OPTIONS, items=part)
+        shard = Shard(job=job, number=i, pipeline="p", project="bench", task="segment", options=OPTIONS, items=part)
         storage.put(shard_key(job, i), shard.to_json().encode())
-        sqs.send_message(QueueUrl=url, MessageBody=Message(**place).to_json())
+        sqs.send_message(QueueUrl=url, MessageBody=Message(job=job, number=i, generation=0).to_json())
     return ledger, url
 
 
@@ -233,15 +238,15 @@ def bare_images_a_second(case: Case, task: Segment) -> float:
     return rounds / (time.perf_counter() - begin)
 
 
-def measure(case: Case, around: Surroundings, folder: Path) -> Measured:
+def measure(case: Case, aws: PlayedAws, folder: Path) -> Measured:
     """Run one worker over the whole job, from its first receive to its last commit."""
-    os.environ["SLEEP_MS"] = str(case.sleep_ms)
-    task = Segment()
+    Sleeping.sleep_s = case.sleep_ms / 1000
+    task = Segment(engines={"sleeping": f"{__name__}:Sleeping"})
     task.load("cpu", OPTIONS)
     bare = bare_images_a_second(case, task)
     job, log, journal = case.name, Log(), Journal(folder / "journal")
-    storage = Storage(BUCKET, region=REGION, endpoint=around.s3)
-    ledger, url = prepare(case, job, around, storage)
+    storage = Storage(BUCKET, region=REGION, endpoint=aws.s3)
+    ledger, url = prepare(case, job, aws, storage)
     child = ChildSettings(task="", device="cpu", options={}, memory_limit_bytes=0, item_timeout_s=60)
     stream = Stream(task, storage, journal=journal, isolator=Isolator(child, log), log=log, item_timeout_s=60)
     worker = Worker(
@@ -250,12 +255,12 @@ def measure(case: Case, around: Surroundings, folder: Path) -> Measured:
             task=task, stream=stream, storage=storage, ledger=ledger, journal=journal, log=log, machine="bench"
         ),
         queue=WorkQueue(
-            client=around.client("sqs"), url=url, visibility_timeout_s=600, max_receives=4, folder=folder / "held"
+            client=aws.client("sqs"), url=url, visibility_timeout_s=600, max_receives=4, folder=folder / "held"
         ),
     )
-    cpu, theirs, began_at = own_cpu_s(), around.cpu_s(), time.time()
+    cpu, theirs, began_at = own_cpu_s(), aws.cpu_s(), time.time()
     worker.run()
-    cpu, theirs = own_cpu_s() - cpu, around.cpu_s() - theirs
+    cpu, theirs = own_cpu_s() - cpu, aws.cpu_s() - theirs
     stream.close(5.0)
     journal.close()
     totals = ledger.totals(job)
@@ -265,7 +270,7 @@ def measure(case: Case, around: Surroundings, folder: Path) -> Measured:
         efficiency=case.images / wall_s / bare,
         images_a_second=case.images / wall_s,
         cpu_ms=cpu / case.images * 1000,
-        surroundings_cpu_ms=theirs / case.images * 1000,
+        aws_cpu_ms=theirs / case.images * 1000,
         stage_ms={name: s / case.images * 1000 for name, s in totals.seconds.items() if name != "wall"},
         peak_mb=stream.budget.peak_bytes / 1e6,
     )
@@ -277,44 +282,46 @@ def own_cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def shown(case: Case, measured: Measured, bar: float | None) -> str:
-    """One line of the report."""
-    verdict = "" if bar is None else f" (bar {bar:.2f}: {'ok' if measured.efficiency >= bar else 'MISSED'})"
+def show(report: Report, case: Case, measured: Measured, bar: float | None) -> None:
+    """What came out of one case."""
     total = sum(measured.stage_ms.values())
     stages = "  ".join(f"{name} {ms:.1f} ms {ms / total:.0%}" for name, ms in measured.stage_ms.items())
-    return (
-        f"{case.width}×{case.height}, engine {case.sleep_ms} ms, {case.images} images:  E = {measured.efficiency:.3f}"
-        f"{verdict}, {measured.images_a_second:.1f} images/s\n"
-        f"    CPU {measured.cpu_ms:.2f} ms an image (and {measured.surroundings_cpu_ms:.2f} ms of what plays AWS), "
-        f"at most {measured.peak_mb:.0f} MB in flight\n    {stages}"
+    what = f"images/s (E), {case.width}×{case.height}, engine {case.sleep_ms} ms, {case.images} images"
+    report.ratio(what, "the engine's bare loop", measured.efficiency, bar=bar)
+    print(
+        f"    {measured.images_a_second:.1f} images/s, CPU {measured.cpu_ms:.2f} ms an image "
+        f"(and {measured.aws_cpu_ms:.2f} ms of what plays AWS), at most {measured.peak_mb:.0f} MB in flight\n"
+        f"    {stages}",
+        flush=True,
     )
 
 
-def main() -> int:
-    """Measure all cases; exit status 1 if a bar is missed."""
+def cases_of(given: argparse.Namespace) -> Iterator[tuple[Case, float | None]]:
+    """Each with its bar: those with small images, then those with large ones, which have none."""
+    speeds = [int(text) for text in given.engines.split(",")]
+    for ms in speeds:
+        yield Case(sleep_ms=ms, images=int(IMAGES[ms] * given.scale), height=480, width=640, shard=256), BARS[ms]
+    for ms in [] if given.no_large else speeds:
+        yield Case(sleep_ms=ms, images=int(LARGE[ms] * given.scale), height=3000, width=4000, shard=64), None
+
+
+def main() -> None:
+    """Measure all cases."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--latency-ms", type=float, default=30.0, help="added each way to every S3 request")
     parser.add_argument("--engines", default="5,30,300", help="milliseconds an image, separated by commas")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of images")
     parser.add_argument("--no-large", action="store_true", help="leave the 12-megapixel images out")
-    given = parser.parse_args()
+    given = parsed(parser, smoke={"latency_ms": 1.0, "engines": "5", "scale": 1 / 64, "no_large": True})
+    report = Report(is_smoke=given.smoke)
     os.environ.update(AWS_ACCESS_KEY_ID="bench", AWS_SECRET_ACCESS_KEY="bench", AWS_EC2_METADATA_DISABLED="true")
     share_interpreter_finely()  # as gpuworker.poll does
-    cast(dict[str, str], engines.ENGINES)["sleeping"] = "benchmarks.worker_efficiency:Sleeping"
-    speeds = [int(text) for text in given.engines.split(",")]
-    small = [Case(sleep_ms=ms, images=int(IMAGES[ms] * given.scale), height=480, width=640, shard=256) for ms in speeds]
-    large = [Case(sleep_ms=ms, images=int(LARGE[ms] * given.scale), height=3000, width=4000, shard=64) for ms in speeds]
-    missed = 0
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, S3 {given.latency_ms:g} ms each way")
-    with surroundings(given.latency_ms) as around:
-        for case in small + ([] if given.no_large else large):
+    with played_aws(given.latency_ms) as aws:
+        for case, bar in cases_of(given):
             with tempfile.TemporaryDirectory() as folder:
-                measured = measure(case, around, Path(folder))
-            bar = BARS[case.sleep_ms] if case in small else None
-            missed += bar is not None and measured.efficiency < bar
-            print(shown(case, measured, bar), flush=True)
-    return 1 if missed else 0
+                show(report, case, measure(case, aws, Path(folder)), bar)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
