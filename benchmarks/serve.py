@@ -194,12 +194,21 @@ def _started(
     try:
         yield port, process
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it has started: litserve's own workers outlive it."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for one in family:  # psutil knows by the time it was started that a number is still the same process's
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 # --- measuring ---
