@@ -24,7 +24,7 @@ types: $(VENV)/dev.done
 imports: $(VENV)/dev.done
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.done  ## prints ratios against peers measured in the same run, and last what was missed; takes minutes
+bench: $(VENV)/bench.done  ## prints ratios against peers measured in the same run; takes minutes
 	$(BIN)/python -m benchmarks
 
 $(BIN)/python:
@@ -39,6 +39,10 @@ $(VENV)/local.done: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/dev.done: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[local,worker,evaluate,dev]'
 	touch $@ $(VENV)/local.done
+
+$(VENV)/bench.done: $(VENV)/dev.done
+	$(PIP) --editable '.[bench]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) .gpupipe dist build
