@@ -1,17 +1,49 @@
-"""The emulators, started once for all tests that need an account."""
+"""How the tests run, and the emulators, started once for all tests of a worker that need an account."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from gpupipe.local import emulators
 from gpupipe.local.emulators import Emulators
+from tests import process, properties, scheduling
 from tests.account import Account
 
+process.compute_in_one_thread()
+process.heed_ctrl_c()
+properties.register_profiles()
+
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before a plugin shuffles
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("property")
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: scheduling.longest_first(item.nodeid))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    scheduling.check_stack(item)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return scheduling.scheduler(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`: much of a test is waiting for other processes."""
+    return min(max(2 * (os.cpu_count() or 1), 2), 8)
 
 
 @pytest.fixture(scope="session")
