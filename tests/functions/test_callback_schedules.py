@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.functions.conftest import BUCKET, Killed, World
 from tests.functions.hosted import CRASHED, TIME_IS_UP, Service, failed, hosted, submit
 from tests.functions.looks import look
+from tests.properties import examples
 
 from gpupipe.functions.callback import callback
 from gpuworker.contract import ItemResult, ShardResult, parse_shard_key, result_key
@@ -167,7 +168,7 @@ def come_to_an_end(cloud: Cloud) -> None:
         cloud.pass_time(11_000.0)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EVENTS)
 def test_each_shard_ends_once(world: World, events: list[tuple[Any, ...]]) -> None:
     world.forget()

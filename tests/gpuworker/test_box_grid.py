@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.properties import examples
 
 from gpuworker.box_grid import Box, BoxGrid, around, intersection, meeting_pairs
 
@@ -16,7 +17,7 @@ def boxes(draw: st.DrawFn) -> Box:
     return (left, top, left + draw(st.integers(1, 150)), top + draw(st.integers(1, 150)))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(boxes(), max_size=25))
 def test_the_pairs_are_those_that_share_a_pixel(drawn: list[Box]) -> None:
     expected = {(j, i) for i, j in combinations(range(len(drawn)), 2) if intersection(drawn[i], drawn[j])}
@@ -25,7 +26,7 @@ def test_the_pairs_are_those_that_share_a_pixel(drawn: list[Box]) -> None:
     assert len(found) == len(expected)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(boxes(), min_size=1, max_size=15), boxes(), st.integers(1, 200))
 def test_a_grid_of_any_cells_answers_the_same(drawn: list[Box], asked: Box, cell_px: int) -> None:
     grid = BoxGrid(cell_px)

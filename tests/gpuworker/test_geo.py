@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.warp import transform as reproject
@@ -24,6 +24,7 @@ from tests.gpuworker.geotiffs import (
     read,
     tagged,
 )
+from tests.properties import examples
 
 from gpuworker.geo import NO_CRS, NOT_PLACED, georeference
 from gpuworker.geo_units import METRES, unit_of
@@ -206,7 +207,7 @@ class TestDamage:
         keys = 34735, "H", (1, 1, 0, 9, 1024, 0, 1, 1, 3072, 0, 1, 32617, 3076, 0)
         assert placed(tagged(scale=SCALE, tie=TIE, keys=keys)).epsg == 32617
 
-    @settings(max_examples=300, deadline=None)
+    @examples(300)
     @given(st.dictionaries(st.sampled_from([33550, 33922, 34264, 34735, 34736, 34737]), ANYTHING, min_size=1))
     def test_no_tags_whatever_raise(self, values: dict[int, object]) -> None:
         found = georeference([a_tag(code, value) for code, value in values.items()])

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from tests.properties import examples
 
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.masks import Instance
@@ -51,7 +52,7 @@ def full(one: Instance, height: int, width: int) -> NDArray[np.bool_]:
 
 
 class TestLabels:
-    @settings(max_examples=80, deadline=None)
+    @examples(80)
     @given(scenes())
     def test_each_pixel_is_the_smallest_instance_that_holds_it(self, scene: tuple[list[Instance], int, int]) -> None:
         found, height, width = scene
@@ -121,7 +122,7 @@ class TestLabels:
 
 
 class TestStack:
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(scenes())
     def test_every_page_is_a_whole_mask(self, scene: tuple[list[Instance], int, int]) -> None:
         found, height, width = scene

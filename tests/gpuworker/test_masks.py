@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pycocotools.mask
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from tests.properties import examples
 
 from gpuworker.masks import Instance, polygon_area, polygons, rle_texts, runs_of
 
@@ -33,7 +34,7 @@ def rle(crop: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> 
 
 
 class TestRunLengths:
-    @settings(max_examples=400, deadline=None)
+    @examples(400)
     @given(placed_crops())
     @example((np.ones((3, 4), np.bool_), 0, 0, 3, 4))
     @example((np.zeros((3, 4), np.bool_), 0, 0, 3, 4))
@@ -59,7 +60,7 @@ class TestRunLengths:
 
 
 class TestInstance:
-    @settings(max_examples=100, deadline=None)
+    @examples(100)
     @given(placed_crops())
     def test_the_tight_crop_is_pycocotools_box(self, placed: tuple[NDArray[np.bool_], int, int, int, int]) -> None:
         crop, x, y, height, width = placed
@@ -82,7 +83,7 @@ def covered(outlines: list[list[float]], height: int, width: int) -> NDArray[np.
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 class TestPolygons:
-    @settings(max_examples=100, deadline=None)
+    @examples(100)
     @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 7))).filter(lambda crop: crop.any()))
     def test_small_parts_are_exact_but_for_their_holes(self, crop: NDArray[np.bool_]) -> None:
         height, width = 12, 13

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from tests.properties import examples
 
 from gpuworker.masks import Instance
 from gpuworker.packed import Packed, Unpacked, packed, united
@@ -33,7 +34,7 @@ def packed_one(instance: Instance) -> Packed:
     return one
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(instances())
 def test_unpacking_gives_the_tight_instance(instance: Instance) -> None:
     one, tight = packed_one(instance), instance.tight()
@@ -43,7 +44,7 @@ def test_unpacking_gives_the_tight_instance(instance: Instance) -> None:
     assert (one.score, one.category_id, one.source) == (instance.score, 1, "test")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(instances(), instances())
 def test_shared_pixels_and_iou(first: Instance, second: Instance) -> None:
     one, other = packed_one(first), packed_one(second)
@@ -52,7 +53,7 @@ def test_shared_pixels_and_iou(first: Instance, second: Instance) -> None:
     assert one.iou(other) == shared / int((full(first) | full(second)).sum())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(instances(), st.tuples(*[st.integers(0, SIDE)] * 4))
 def test_area_in_a_box(instance: Instance, corners: tuple[int, int, int, int]) -> None:
     left, right = sorted(corners[::2])
@@ -60,7 +61,7 @@ def test_area_in_a_box(instance: Instance, corners: tuple[int, int, int, int]) -
     assert packed_one(instance).area_in((left, top, right, bottom)) == int(full(instance)[top:bottom, left:right].sum())
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(instances(), min_size=1, max_size=5))
 def test_united_has_all_pixels_and_the_best_score(parts: list[Instance]) -> None:
     one = united(packed(parts))

@@ -7,11 +7,12 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from rasterio.features import is_valid_geom, rasterize
+from tests.properties import examples
 
 from gpuworker.rings import Part, parts
 
@@ -85,7 +86,7 @@ def test_an_outline_takes_the_memory_of_its_length_and_not_of_its_area() -> None
     assert peak_bytes < mask.nbytes
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(mask=MASKS)
 def test_any_mask_comes_back_from_its_rings(mask: NDArray[np.bool_]) -> None:
     # given rings of it

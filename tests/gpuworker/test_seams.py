@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.colour_engine import patches
+from tests.properties import examples
 
 from gpuworker.box_grid import meeting_pairs
 from gpuworker.masks import Instance
@@ -76,7 +77,7 @@ def scenes(draw: st.DrawFn) -> Pixels:
     return rgb
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(scenes(), st.randoms(use_true_random=False))
 def test_tiles_give_what_the_whole_image_gives(rgb: Pixels, chance: random.Random) -> None:
     tiles = tiles_of(rgb)
@@ -104,7 +105,7 @@ def overlapping(draw: st.DrawFn) -> list[Instance]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(overlapping())
 def test_overlapping_neighbours_stay_apart(objects: list[Instance]) -> None:
     tiles = [
@@ -122,7 +123,7 @@ def clipped(one: Instance, window: Window) -> Instance | None:
     return cut.tight()
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(scenes(), st.randoms(use_true_random=False))
 def test_the_order_of_the_tiles_does_not_matter(rgb: Pixels, chance: random.Random) -> None:
     tiles = tiles_of(rgb)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.colour_engine import Colour
+from tests.properties import examples
 
 from gpuworker.engines.nanodet import NanoDet
 from gpuworker.masks import Instance
@@ -63,7 +64,7 @@ class TestSelected:
 
 
 class TestSuppressed:
-    @settings(max_examples=150, deadline=None)
+    @examples(150)
     @given(st.lists(blocks(), max_size=20), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
     def test_as_the_textbook_has_it(self, found: list[Packed], iou: float) -> None:
         kept = suppressed(found, iou=iou)

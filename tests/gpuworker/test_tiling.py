@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.properties import examples
 
 from gpuworker.images import Image
 from gpuworker.scene import Scene, WholeScene, Window
@@ -32,7 +33,7 @@ def test_a_small_map_image_is_one_tile() -> None:
     assert tiles_of(scene(400, 1008, is_on_earth=True), Options()) == (Window(top=0, left=0, height=400, width=1008),)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 0.5))
 def test_parts_cover_the_window_and_share_strips(height: int, width: int, overlap: float) -> None:
     window = Window(top=70, left=30, height=height, width=width)

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 from tests.gpuworker.large_tiff import MARK_PX, MARKS, write_stripped, write_tiled
+from tests.properties import examples
 
 from gpuworker.images import BoxPrompt
 from gpuworker.opening import bytes_to_open, open_scene
@@ -166,7 +167,7 @@ class TestSamePixels:
         path.write_bytes(pictures.tiff(DEEP, photometric="minisblack", planarconfig="contig", tile=(32, 32)))
         assert_same(path)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @examples(60)
     @given(st.data())
     def test_any_window_of_any_layout(self, data: st.DataObject) -> None:
         height, width = data.draw(st.integers(1, 90)), data.draw(st.integers(65, 150))
@@ -357,7 +358,7 @@ def test_a_damaged_block_fails_as_unreadable_when_it_is_looked_at() -> None:
         assert caught.value.code == "unreadable"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(st.data())
 def test_a_file_with_any_damage_fails_as_an_item_or_is_read(data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from(WHOLE_FILES)))

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.properties import examples
 
 from gpupipe.errors import InputError
 from gpupipe.jobs.inputs import Inputs, collect
@@ -152,7 +153,7 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=300))
 @example(b"\x00\xc8\xb6")  # the name in a member's own header is no UTF-8
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_damage_anywhere_is_a_refusal_and_never_anything_else(noise: bytes) -> None:
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:

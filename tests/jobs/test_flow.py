@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.properties import examples
 
 from gpupipe.jobs.flow import concurrently
 
@@ -15,7 +16,7 @@ LONG_S = 20.0
 
 
 @given(work=st.lists(st.integers(0, 50), max_size=60), threads=st.integers(1, 8), budget=st.integers(0, 60))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_every_piece_comes_back_once_with_its_result_or_its_error(work: list[int], threads: int, budget: int) -> None:
     def do(number: int) -> int:
         if number % 3 == 0:

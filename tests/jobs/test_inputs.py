@@ -7,9 +7,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.jobs.desk import a_photo
+from tests.properties import examples
 
 from gpupipe.errors import InputError
 from gpupipe.jobs.inputs import Inputs, collect
@@ -92,7 +93,7 @@ def test_no_argument_is_an_error() -> None:
         max_size=8,
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_name_survives_from_folder_to_key(tmp_path_factory: pytest.TempPathFactory, names: list[list[str]]) -> None:
     folder = tmp_path_factory.mktemp("any")
     expected = set()

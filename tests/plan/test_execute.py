@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.properties import examples
 
 from gpupipe.errors import LockLostError, StoppedError
 from gpupipe.plan.execute import Gate, Report, Run
@@ -28,7 +29,7 @@ def graphs(draw: st.DrawFn) -> Mapping[str, list[str]]:
 
 
 @given(graphs(), st.sets(st.integers(0, 11)))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_every_node_ends_once_after_what_it_needs(needs: Mapping[str, list[str]], failing: set[int]) -> None:
     """Failing nodes fail, what needs one is not tried, and everything else is done."""
     bad = {f"n{number}" for number in failing} & set(needs)

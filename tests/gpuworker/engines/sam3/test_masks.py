@@ -7,9 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.properties import examples
 from torch.nn import functional
 
 from gpuworker.engines.sam3.masks import Small, placed, smallest
@@ -42,7 +43,7 @@ def by_torch(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np
     return np.asarray(functional.interpolate(given, size=(height, width), mode="bilinear", align_corners=False)[0, 0])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(1, 300))
 def test_it_is_what_torch_makes(seed: int, height: int, width: int) -> None:
     logits = blobs(seed)
@@ -51,7 +52,7 @@ def test_it_is_what_torch_makes(seed: int, height: int, width: int) -> None:
     assert (full(logits, height, width) == (exact > 0))[sure].all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 35), st.integers(0, 35), st.integers(1, 300), st.integers(1, 300))
 def test_not_a_pixel_of_a_single_positive_logit_is_cut_off(row: int, column: int, height: int, width: int) -> None:
     logits = np.full((36, 36), -1e-3, np.float32)
