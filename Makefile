@@ -4,13 +4,30 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check lint types imports bench clean
+# `auto`: two workers a core, at most eight; much of a test is waiting for other processes. Each has its own emulators.
+WORKERS ?= auto
+SEEDS ?= $(shell $(PYTHON) -c 'import random; print(*random.sample(range(10**6), 3))')
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=20
+
+.PHONY: demo test test-exhaustive test-shuffled coverage check lint types imports bench clean
 
 demo: $(VENV)/local.done  ## the main job on this machine: real photographs in, COCO and masks out
 	$(BIN)/gpupipe demo
 
-test: $(VENV)/dev.done  ## every test; no AWS, no GPU, no network
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.done  ## all that a change is tried with, in minutes; no AWS, no GPU, no network
+	$(PYTEST) -m "not exhaustive"
+
+test-exhaustive: $(VENV)/dev.done  ## the tests that `make test` leaves out, and property tests with all their examples
+	$(PYTEST) -m "exhaustive or property" --hypothesis-profile=exhaustive
+
+test-shuffled: $(VENV)/dev.done  ## `make test` three times, files and the tests in them in another order each time
+	for seed in $(SEEDS); do \
+	  echo "make test-shuffled SEEDS=$$seed"; \
+	  $(PYTEST) -m "not exhaustive" --random-order-bucket=module --random-order-seed=$$seed || exit 1; \
+	done
+
+coverage: $(VENV)/dev.done  ## the lines that `make test` does not reach, in this process or one that a test starts
+	$(PYTEST) -m "not exhaustive" --cov --cov-report=term-missing:skip-covered
 
 check: lint types imports
 
