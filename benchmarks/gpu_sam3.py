@@ -2,6 +2,8 @@
 
     PYTHONPATH=worker_image python3 benchmarks/gpu_sam3.py [--kept 0,20,200] [--megapixels 1,12] [--compile]
 
+(`benchmarks/gpu_check.sh` runs it with what a bare machine lacks, after the tests marked `gpu`.)
+
 Runs on any CUDA machine whose Python has torch, transformers (with SAM3), OpenCV and tifffile; it says what else is
 missing and stood in for. The weights are random and of full size (the same arithmetic; made once, 1.7 GB); the answers
 are forced to a number of blobs. The worker is the real one (task `segment` with overlays, thumbnails and masks, its
@@ -145,14 +147,14 @@ def batch_1_gb(weights: Path, device: str) -> float:
     return peak_gb(device)
 
 
-def compiled(engine: rig.ForcedSam3) -> str:
+def compiled(engine: rig.ForcedSam3, timeout_s: float) -> str:
     """Have the vision encoder compiled now, whatever it is worth; what came of it, and how long it took."""
     later = engine.network.encoder
     if not isinstance(later, CompiledLater):
         return "not compiled: only on CUDA"
     started = time.perf_counter()
     later.expect(10**9)
-    return f"{later.wait(900.0)} after {time.perf_counter() - started:.0f} s"
+    return f"{later.wait(max(0.0, timeout_s))} after {time.perf_counter() - started:.0f} s"
 
 
 # --- the report ---
@@ -205,7 +207,7 @@ def verdicts(found: Sequence[Measured], first_s: float, memory_gb: float | None)
     return lines + ([] if memory_gb is None else [bar("GB at batch 1 in float16", memory_gb, BARS["batch_1_gb"])])
 
 
-def parsed() -> argparse.Namespace:
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the benchmark out")
@@ -219,51 +221,69 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--usd-per-hour", type=float, help="of the machine, where its card is not a known instance's")
     parser.add_argument("--weights", type=Path, help="where the random weights are kept")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    return parser.parse_args()
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin no measurement after so many")
+    return parser.parse_args(words)
 
 
-def main() -> int:
-    """Measure and print; exit status 1 where there is no such device."""
-    given = parsed()
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print, the figures as one JSON line last; exit status 1 where there is no such device."""
+    given = parsed(words)
+    given.ends_at = time.monotonic() + 60 * given.minutes
     if given.device == "cuda" and not torch.cuda.is_available():
         print("there is no CUDA device here; --tiny --device cpu tries the benchmark out", file=sys.stderr)
         return 1
     folder = given.weights or Path(tempfile.gettempdir()) / f"sam3-random-{'tiny' if given.tiny else 'full'}"
-    rig.write_weights(folder, tiny=given.tiny)
     print(about(given.device), *rig.STAND_INS, sep="\n", flush=True)
+    rig.write_weights(folder, tiny=given.tiny)
+    figures = measured_here(folder, given)
+    memory_gb = None if given.device == "cpu" else batch_1_gb(folder, given.device)
+    if given.tiny:
+        print("a tiny model: these figures show that the benchmark runs, and nothing about speed")
+    else:
+        report(figures, memory_gb, given)
+    text = json.dumps({"about": about(given.device), **figures, "batch_1_gb": memory_gb}, default=asdict)
+    print(text)
+    if given.json:
+        given.json.write_text(text + "\n")
+    return 0
+
+
+def measured_here(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Every figure that needs the loaded task; nothing of it is in memory afterwards."""
     task, engine, load_s = rig.loaded_task(folder, given.device)
     first_s = first_result_s(task, given)
     size, numbers = "tiny" if given.tiny else "full-size", str(engine.network.number_format).removeprefix("torch.")
     print(f"{size} SAM3 in {numbers}, batch {engine.batch_size}, {given.prompts} prompt(s)")
     print(f"loaded in {load_s:.1f} s; the first result {first_s:.2f} s later", flush=True)
-    found = {"eager": measure_all(task, engine, given)}
+    figures: dict[str, Any] = {"numbers": numbers, "batch": engine.batch_size, "load_s": load_s, "first_s": first_s}
+    figures["eager"] = measure_all(task, engine, given)
     if given.compile:
-        print(f"vision encoder: {compiled(engine)}", flush=True)
-        found["compiled"] = measure_all(task, engine, given)
+        figures["compiling"] = compiled(engine, given.ends_at - time.monotonic())
+        print(f"vision encoder: {figures['compiling']}", flush=True)
+        figures["compiled"] = measure_all(task, engine, given) if figures["compiling"].startswith("compiled") else []
     rig.ForcedSam3.made.clear()
-    del task, engine
-    memory_gb = None if given.device == "cpu" else batch_1_gb(folder, given.device)
-    last = found["compiled" if given.compile else "eager"]
-    if given.tiny:
-        print("a tiny model: these figures show that the benchmark runs, and nothing about speed")
-    else:
-        print(*verdicts(last, first_s, memory_gb), sep="\n")
-        print(cost_text(max(one.ms for one in last) / 1000, given.device, given.usd_per_hour))
-    if given.json:
-        lists = {state: [asdict(one) for one in ones] for state, ones in found.items()}
-        figures = {"about": about(given.device), "load_s": load_s, "first_s": first_s, "batch_1_gb": memory_gb}
-        given.json.write_text(json.dumps({**figures, **lists}, indent=1))
-    return 0
+    return figures
 
 
 def measure_all(task: Any, engine: rig.ForcedSam3, given: argparse.Namespace) -> list[Measured]:
-    """Every size and count."""
+    """Every size and count that there is time for, each printed at once."""
     found = []
     for size in given.megapixels.split(","):
         for kept in map(int, given.kept.split(",")):
+            if time.monotonic() > given.ends_at:
+                print(f"{size:>2} MP, {kept:>3} kept: left out, the {given.minutes:g} minutes are over", flush=True)
+                continue
             found.append(measure(task, engine, given, size, kept))
             print(shown(found[-1]), flush=True)
     return found
+
+
+def report(figures: Mapping[str, Any], memory_gb: float | None, given: argparse.Namespace) -> None:
+    """Each bar, by the faster kind of encoder, and what 1,000 images cost."""
+    last = figures.get("compiled") or figures["eager"]
+    if last:
+        print(*verdicts(last, figures["first_s"], memory_gb), sep="\n")
+        print(cost_text(max(one.ms for one in last) / 1000, given.device, given.usd_per_hour))
 
 
 if __name__ == "__main__":
