@@ -37,7 +37,7 @@ Types = Callable[..., Typed]
 @pytest.fixture
 def types(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Types]:
     """Type a command: `types("plan", "--json")`."""
-    monkeypatch.delenv("COLUMNS", raising=False)  # a worker of xdist has the width of the run's terminal
+    monkeypatch.delenv("COLUMNS", raising=False)  # set for workers of xdist by readline, in the pytest that starts them
     thresholds, on_ctrl_c = gc.get_threshold(), signal.getsignal(signal.SIGINT)
 
     def type_(*arguments: str) -> Typed:
