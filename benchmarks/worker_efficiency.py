@@ -79,7 +79,7 @@ class Sleeping(Engine):
     """An image; of the class, because the task makes its engines without arguments."""
 
     def load(self, device: str) -> None:
-        cv2.setNumThreads(1)
+        """Nothing to load."""
 
     @property
     def info(self) -> Mapping[str, Any]:

@@ -61,8 +61,6 @@ class NanoDet(Engine):
 
     def load(self, device: str) -> None:
         """Read the model (on the CPU, whatever `device` is), so that a broken installation shows at once."""
-        # The work is spread over images. A pool of threads inside each call besides would only fight over the cores.
-        cv2.setNumThreads(1)
         self._net()
 
     @cached_property

@@ -60,8 +60,7 @@ class Vegetation(Engine):
         self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def load(self, device: str) -> None:
-        """Nothing to load; the work is spread over images, so that a pool of threads inside each call is no gain."""
-        cv2.setNumThreads(1)
+        """Nothing to load."""
 
     @property
     def info(self) -> Mapping[str, Any]:

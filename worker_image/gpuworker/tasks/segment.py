@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
+
 from gpuworker import coco
 from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
@@ -92,6 +94,9 @@ class Segment:
 
     def load(self, device: str, options: Mapping[str, Any]) -> None:
         """Load the engine that `options` name. Raises ValueError for an unknown engine or prompt."""
+        # The stream's threads work side by side, one a core; a pool of cv2's own inside each call would only fight with
+        # them, whatever the engine: decoding, masks and overlays are cv2's as well.
+        cv2.setNumThreads(1)
         self._engines.device = device
         chosen = Options.of(options)
         engine = self._engines.foreseen(chosen).engine
