@@ -9,7 +9,7 @@ WORKERS ?= auto
 SEEDS ?= $(shell $(PYTHON) -c 'import random; print(*random.sample(range(10**6), 3))')
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=20
 
-.PHONY: demo test test-exhaustive test-shuffled coverage check lint types imports bench clean
+.PHONY: demo test test-exhaustive test-shuffled soak coverage check lint types imports bench clean
 
 demo: $(VENV)/local.done  ## the main job on this machine: real photographs in, COCO and masks out
 	$(BIN)/gpupipe demo
@@ -25,6 +25,9 @@ test-shuffled: $(VENV)/dev.done  ## `make test` three times, files and the tests
 	  echo "make test-shuffled SEEDS=$$seed"; \
 	  $(PYTEST) -m "not exhaustive" --random-order-bucket=module --random-order-seed=$$seed || exit 1; \
 	done
+
+soak: $(VENV)/dev.done  ## long storms, by hand: kills what a stack is made of; ROUNDS, SEED; goes on where it was stopped
+	$(BIN)/python -m tests.soak --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 coverage: $(VENV)/dev.done  ## the lines that `make test` does not reach, in this process or one that a test starts
 	$(PYTEST) -m "not exhaustive" --cov --cov-report=term-missing:skip-covered
