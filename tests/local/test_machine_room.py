@@ -2,6 +2,7 @@ import base64
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,6 +189,49 @@ def test_guard_is_called_again_and_again(room: Room, client: Client, local: Emul
     deploy(client, local.account.account_id, "room-guard", "def handler(event, context):\n    print('LOOK', event)\n")
     # when the room works, then it is called
     room.step_until(lambda: len(logged(client, "room-guard", "LOOK")) >= 2)
+
+
+class SlowGuards:
+    """Of Lambda's API what the room uses; a call ends when `may_end` is set."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.may_end = threading.Event()
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> None:  # noqa: N803 - boto3's
+        self.begun.append(FunctionName)
+        assert self.may_end.wait(20)
+
+
+def test_guard_that_still_works_is_not_called_again(
+    tmp_path: Path, local: Emulators, client: Client, worker_python: Path
+) -> None:
+    # given two guards that take their time
+    guards, metadata = SlowGuards(), MetadataService(bound_socket(0))
+    names = ("one-guard", "other-guard")
+    settings = RoomSettings(worker_python=str(worker_python), guard_interval_s=1e-9, guard_functions=names)
+    room = MachineRoom(
+        stack_id="guarded-dev",
+        folder=Folder(tmp_path / "stack"),
+        client=lambda service: guards if service == "lambda" else client(service),
+        environment=local.environment,
+        metadata=metadata,
+        settings=lambda: settings,
+    )
+    # when the room works, then each is called once
+    room.step()
+    until(lambda: len(guards.begun) == 2)
+    room.step()
+    assert sorted(guards.begun) == sorted(names)
+    # and again when it has ended
+    guards.may_end.set()
+
+    def called_again() -> bool:
+        room.step()
+        return guards.begun.count("one-guard") > 1
+
+    until(called_again)
+    metadata.close()
 
 
 def user_data(document: object) -> str:

@@ -9,10 +9,13 @@ import base64
 import binascii
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from gpupipe.local.configuration import RoomSettings
 from gpupipe.local.host import Boot, Host, HostState
@@ -53,6 +56,7 @@ class MachineRoom:
         self._settings = settings
         self._hosts: dict[str, Host] = {}
         self._next_guard = time.monotonic()
+        self._guard_calls: dict[str, threading.Thread] = {}
 
     def step(self) -> None:
         """Bring the machines in line with EC2 once, and call the guards when it is time."""
@@ -157,7 +161,10 @@ class MachineRoom:
             del self._hosts[instance_id]
 
     def _call_guards(self) -> None:
-        """Call the guards more often than their schedule, where the configuration wants that."""
+        """Call the guards more often than their schedule, where the configuration wants that.
+
+        One that still works is not called again: each call would be a process more on a machine that is late already.
+        """
         settings = self._settings()
         now = time.monotonic()
         if settings.guard_interval_s >= SCHEDULE_S or now < self._next_guard:
@@ -165,10 +172,20 @@ class MachineRoom:
         self._next_guard = now + settings.guard_interval_s
         functions = self._client("lambda")
         for name in settings.guard_functions:
-            try:
-                functions.invoke(FunctionName=name, InvocationType="Event", Payload=b"{}")
-            except functions.exceptions.ResourceNotFoundException:
-                log.debug("%s: not there yet", name)
+            if name not in self._guard_calls or not self._guard_calls[name].is_alive():
+                call = threading.Thread(target=_call, args=(functions, name), name=f"call-{name}", daemon=True)
+                self._guard_calls[name] = call
+                call.start()
+
+
+def _call(functions: Any, name: str) -> None:
+    """Call a function and wait for its end."""
+    try:
+        functions.invoke(FunctionName=name, Payload=b"{}")
+    except functions.exceptions.ResourceNotFoundException:
+        log.debug("%s: not there yet", name)
+    except (BotoCoreError, ClientError) as error:
+        log.warning("%s: could not be called: %s", name, error)
 
 
 def worker_settings(user_data_base64: str) -> str:
