@@ -41,6 +41,7 @@ T = TypeVar("T")
 _numbers = itertools.count(1)
 PIPELINE, PROJECT = "segment", "field7"
 FAKE_TASK = "tests.gpuworker.fake_task:FakeTask"
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
 
 
 class Lines:
@@ -300,10 +301,14 @@ def _client(session: Any, service: str, endpoint: str) -> Any:
     return session.client(service, endpoint_url=endpoint)
 
 
-def until(look: Callable[[], T], *, within_s: float = 20.0) -> T:
-    """The first true answer of `look`; fails if there is none in time."""
-    deadline = time.monotonic() + within_s
+def until(look: Callable[[], T], *, within_s: float = 60.0) -> T:
+    """The first true answer of `look`; fails if there is none in time.
+
+    Looks come less often as time goes by: most ask an emulator, which takes the processor from what is waited for.
+    """
+    deadline, pause_s = time.monotonic() + within_s, FIRST_PAUSE_S
     while not (answer := look()):
         assert time.monotonic() < deadline, f"did not happen within {within_s:g} s"
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.3, LONGEST_PAUSE_S)
     return answer

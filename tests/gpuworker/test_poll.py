@@ -124,6 +124,7 @@ def test_worker_does_its_job_tells_of_it_everywhere_and_ends(station: Station, m
 
 
 def test_told_to_end_it_gives_its_shard_back_quickly(station: Station, machine: Machine) -> None:
+    station.visibility_timeout_s = 9  # a sixth of it is how often progress is told
     [shard] = station.job(["tree"] * 200, sleep_s=0.05)
     process = machine.start(idle_minutes=10)
     until(lambda: station.row(shard).progress > 0)
@@ -134,6 +135,7 @@ def test_told_to_end_it_gives_its_shard_back_quickly(station: Station, machine: 
     assert station.messages() == {"waiting": 1, "held": 0}
 
 
+@pytest.mark.exhaustive  # in one process: test_metadata.py; test_worker.py, test_spot_notice_is_written_on_the_machine
 def test_spot_notice_makes_it_give_back_and_end(station: Station, machine: Machine) -> None:
     [shard] = station.job(["tree"] * 200, sleep_s=0.1)
     process = machine.start(idle_minutes=10)
@@ -144,6 +146,7 @@ def test_spot_notice_makes_it_give_back_and_end(station: Station, machine: Machi
     assert any(event["event"] == "worker_ends" and event["reason"] == "spot" for event in machine.events())
 
 
+@pytest.mark.exhaustive  # in one process: test_runner.py, test_redelivered_shard_skips_what_is_finished
 def test_killed_in_the_middle_nothing_is_lost_and_nothing_counted_twice(station: Station, machine: Machine) -> None:
     # given a job of 60 images in three shards
     station.visibility_timeout_s = 3  # a receive under way when its worker is killed may take a message along
@@ -167,6 +170,7 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_counted_twice(station:
     assert again["finished"] > 0
 
 
+@pytest.mark.exhaustive  # a container that an item kills: test_serve.py; in one process: test_runner.py, test_stream.py
 @pytest.mark.parametrize("deed", ["crash", "lose-gpu"])
 def test_image_that_kills_every_process_is_the_only_failure(station: Station, machine: Machine, deed: str) -> None:
     # given a shard with one item that kills whatever process decodes it, or takes its GPU away

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.gpuworker.serving.container import Container, Reply
 from tests.gpuworker.station import Station, until
 
+from gpupipe.local.emulators import Emulators
 from gpuworker.contract import Shard
 from gpuworker.contract.documents import ENVIRONMENT_NAME
 from gpuworker.ledger import JobState, ShardState
@@ -38,12 +40,30 @@ class Later:
         return self._future.exception(30)
 
 
-def test_image_by_request_and_shard_by_request(station: Station, container: Container) -> None:
+@pytest.fixture(scope="module")
+def serving(emulated: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """One that goes on serving, for tests that only ask it; the folder of its model sets one of its options."""
+    station = Station(local=emulated, folder=tmp_path_factory.mktemp("serving"))
+    container = Container(station)
+    model_config(station, '{"task_options": {"max_bytes": 1000}}')
+    container.start("serve", task_options={"max_bytes": 10_000_000, "sleep_s": 0.01})
+    yield container
+    container.close()
+    station.close()
+
+
+def model_config(station: Station, text: str) -> None:
+    path = station.folder / "model" / "config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+
+def test_image_by_request_and_shard_by_request(serving: Container) -> None:
     # given
-    container.start("serve")
+    station, before = serving.station, len(serving.events("request"))
     [shard] = station.job(["tree", "bad", "house"], send=False)
     # when
-    image, of_shard = container.invoke(b"tree"), container.invoke_shard(shard)
+    image, of_shard = serving.invoke(b"tree"), serving.invoke_shard(shard)
     # then
     assert (image.status, image.json["annotations"][0]["caption"]) == (200, "seen tree")
     assert of_shard.json == {"status": "done", "job": shard.job, "number": 0, "generation": 0, "done": 2, "failed": 1}
@@ -51,10 +71,10 @@ def test_image_by_request_and_shard_by_request(station: Station, container: Cont
     assert commit is not None
     assert job is not None
     assert (commit.machine, commit.engine["variant"], job.state) == ("main/one", "main", JobState.FINISHED)
-    until(lambda: len(container.events("request")) == 2)  # answers are sent first
-    requests = container.events("request")
+    until(lambda: len(serving.events("request")) == before + 2)  # answers are sent first
+    requests = serving.events("request")[before:]
     assert [(event["status"], event["path"]) for event in requests] == [(200, "/invocations")] * 2
-    assert {event["machine"] for event in container.events()} == {"main/one"}
+    assert {event["machine"] for event in serving.events()} == {"main/one"}
 
 
 def test_it_listens_while_the_model_is_loaded_and_is_ready_afterwards(container: Container) -> None:
@@ -66,12 +86,10 @@ def test_it_listens_while_the_model_is_loaded_and_is_ready_afterwards(container:
     assert container.invoke(b"tree").status == 200
 
 
-def test_sagemakers_inference_id_is_in_the_log(container: Container) -> None:
-    container.start()
+def test_sagemakers_inference_id_is_in_the_log(serving: Container) -> None:
     headers = {"Content-Type": "image/png", "X-Amzn-SageMaker-Inference-Id": "job.0.0"}
-    container.ask("POST", "/invocations", b"tree", headers)
-    until(lambda: container.events("request"))  # the answer is sent first
-    assert container.events("request")[0]["inference_id"] == "job.0.0"
+    serving.ask("POST", "/invocations", b"tree", headers)
+    until(lambda: any(event.get("inference_id") == "job.0.0" for event in serving.events("request")))
 
 
 def test_logs_of_the_day_are_in_the_bucket_when_it_has_ended(station: Station, container: Container) -> None:
@@ -89,32 +107,29 @@ def test_logs_of_the_day_are_in_the_bucket_when_it_has_ended(station: Station, c
 # --- bodies on a real socket ---
 
 
-def test_client_that_sends_too_much_gets_its_answer(container: Container) -> None:
-    container.start(task_options={"max_bytes": 1000})
-    reply = container.invoke(b"x" * 5_000_000)
+def test_client_that_sends_too_much_gets_its_answer(serving: Container) -> None:
+    """The limit is the one in the folder of the model, which goes over the pipeline's."""
+    reply = serving.invoke(b"x" * 5_000_000)
     assert (reply.status, reply.code) == (413, "too_large")
-    reply = container.invoke(iter([b"x" * 100_000] * 20))
+    reply = serving.invoke(iter([b"x" * 100_000] * 20))
     assert (reply.status, reply.code) == (413, "too_large")
-    assert container.invoke(b"tree").status == 200
+    assert serving.invoke(b"tree").status == 200
 
 
-def test_body_that_ends_early_does_no_harm(container: Container) -> None:
-    container.start()
-    connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=10)
+def test_body_that_ends_early_does_no_harm(serving: Container) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=10)
     connection.putrequest("POST", "/invocations")
     connection.putheader("Content-Type", "image/png")
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b"half of it")
     connection.close()
-    until(lambda: container.events("request"))
-    assert container.events("request")[0]["code"] == "disconnected"
-    assert container.invoke(b"tree").status == 200
+    until(lambda: any(event.get("code") == "disconnected" for event in serving.events("request")))
+    assert serving.invoke(b"tree").status == 200
 
 
-def test_many_clients_are_served_in_batches(container: Container) -> None:
-    container.start(task_options={"sleep_s": 0.01})
+def test_many_clients_are_served_in_batches(serving: Container) -> None:
     with ThreadPoolExecutor(16) as clients:
-        replies = list(clients.map(lambda _: container.invoke(b"tree"), range(64)))
+        replies = list(clients.map(lambda _: serving.invoke(b"tree"), range(64)))
     assert [reply.status for reply in replies] == [200] * 64
 
 
@@ -134,6 +149,7 @@ def test_told_to_end_it_takes_nothing_new_and_ends_what_it_has(station: Station,
     assert process.wait(20) == 0
 
 
+@pytest.mark.exhaustive  # in one process: serving/test_app.py, test_give_up_answers_what_is_left
 def test_told_to_end_it_gives_back_what_takes_too_long(station: Station, container: Container) -> None:
     [shard] = station.job(["tree"] * 200, send=False, sleep_s=0.1)
     process = container.start()
@@ -153,6 +169,7 @@ def test_told_to_end_before_the_model_is_loaded_it_ends_at_once(container: Conta
     assert process.wait(5) == 0
 
 
+@pytest.mark.exhaustive  # in one process: serving/test_app.py, test_model_that_hangs_ends_every_request
 def test_model_that_hangs_ends_the_process_which_then_finds_the_culprit(station: Station, container: Container) -> None:
     # given a shard with an item that the model never returns from
     [shard] = station.job(["tree", "hang-in-model", "house"], send=False)
@@ -189,6 +206,7 @@ def test_item_that_kills_the_container_is_the_only_failure(station: Station, con
     assert alone["items"] < 13, "only what was in its hands ran alone"
 
 
+@pytest.mark.exhaustive  # in one process: test_runner.py, test_redelivered_shard_skips_what_is_finished
 def test_killed_in_the_middle_nothing_is_done_twice(station: Station, container: Container) -> None:
     [shard] = station.job(["tree"] * 40, send=False, sleep_s=0.05)
     process = container.start()
@@ -218,24 +236,15 @@ def test_model_that_cannot_be_loaded_ends_it_with_an_error(container: Container)
     assert "there is no such model" in container.events("worker_failed")[0]["error"]
 
 
-def test_config_of_the_model_folder_sets_options_and_its_mistakes_are_named(
-    station: Station, container: Container
-) -> None:
-    config = station.folder / "model" / "config.json"
-    config.parent.mkdir(parents=True)
-    config.write_text('{"task_options": {"fits": 0}}')
-    container.start(task_options={"fits": 99})
-    assert container.invoke(b"tree").code == "out_of_memory"
-    config.write_text('{"task_options": {"fit": 0}}')
-    other = {"GPUPIPE_WORK_DIR": str(station.folder / "other")}
-    process = container.start(ready=False, task_options={"fits": 99}, environment=other)
-    assert process.wait(60) == 1
+def test_mistakes_in_the_config_of_the_model_folder_are_named(station: Station, container: Container) -> None:
+    model_config(station, '{"task_options": {"fit": 0}}')
+    assert container.start(ready=False, task_options={"fits": 99}).wait(60) == 1
     assert "did you mean 'fits'" in container.events("worker_failed")[0]["error"]
 
 
-def test_second_process_on_the_same_work_folder_says_so(container: Container) -> None:
-    container.start()
-    assert container.start(ready=False).wait(60) == 1
+def test_second_process_on_the_same_work_folder_says_so(serving: Container, container: Container) -> None:
+    taken = {"GPUPIPE_WORK_DIR": str(serving.station.folder)}
+    assert container.start(ready=False, environment=taken).wait(60) == 1
     assert "work folder of another worker" in container.events("worker_failed")[0]["error"]
 
 
@@ -257,14 +266,12 @@ def test_wrong_start_says_what_is_wrong(arguments: list[str], variables: dict[st
 
 
 def test_unknown_task_is_named(container: Container) -> None:
-    container.start()
     assert container.start(module=ENTRY, ready=False, task="paint").wait(60) == 1
     assert "there is no task 'paint'" in container.said
 
 
-def test_port_that_is_taken_is_named(container: Container) -> None:
-    container.start()
-    taken = {"SAGEMAKER_BIND_TO_PORT": str(container.port)}
+def test_port_that_is_taken_is_named(serving: Container, container: Container) -> None:
+    taken = {"SAGEMAKER_BIND_TO_PORT": str(serving.port)}
     assert container.start(module=ENTRY, ready=False, environment=taken, task="segment").wait(60) == 1
     assert "cannot listen on 127.0.0.1" in container.said
 
@@ -272,6 +279,7 @@ def test_port_that_is_taken_is_named(container: Container) -> None:
 # --- a real task ---
 
 
+@pytest.mark.exhaustive  # the same parts, apart: tasks/test_segment.py, serving/test_app.py, and the test below
 def test_real_images_are_segmented(container: Container) -> None:
     # given
     container.start("serve", module=ENTRY, task="segment", task_options={"engine": "nanodet", "max_pixels": 10_000_000})

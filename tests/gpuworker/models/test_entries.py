@@ -64,6 +64,7 @@ def from_hub(station: Station, *, secret: bool = False) -> ModelSource:
     return ModelSource(weights=REPOSITORY, revision=COMMIT, token_secret=name)
 
 
+@pytest.mark.exhaustive  # apart: test_token.py, test_hub.py, and test_isolate.py for what runs in its own process
 def test_weights_come_from_the_hub_with_the_secrets_token_and_suspects_find_them_too(
     station: Station, machine: Machine, server: FakeHub, tmp_path: Path
 ) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from tests.gpuworker.serving.container import Reply
+from tests.gpuworker.station import until
 
 from gpuworker.serving.app import App
 
@@ -48,6 +49,11 @@ async def send(
         return Reply(status=0, body=b"")
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Reply(status=sent[0]["status"], body=b"".join(part["body"] for part in sent[1:]), headers=answered)
+
+
+async def happened(look: Callable[[], object]) -> None:
+    """Wait until `look` is true, while the app's loop goes on."""
+    await asyncio.to_thread(until, look)
 
 
 def sent(app: App, *arguments: Any, **named: Any) -> Reply:

@@ -1,12 +1,12 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from tests.gpuworker.fake_task import FakeTask
-from tests.gpuworker.serving.asgi import send, sent
+from tests.gpuworker.serving.asgi import happened, send, sent
 from tests.gpuworker.serving.container import Reply
 from tests.gpuworker.station import PIPELINE, Station, until
 
@@ -21,16 +21,21 @@ JSON = "application/json"
 
 
 @pytest.fixture
-def serve(station: Station) -> Serve:
+def serve(station: Station) -> Iterator[Serve]:
     """An app whose model is loaded."""
+    services: list[Service] = []
 
     def serve(*, item_timeout_s: float = 20.0, options: Any = None, **settings: Any) -> tuple[App, Service, FakeTask]:
         task = FakeTask()
         service = Service(station.settings(variant="main", **settings), station.log, heartbeat_s=0.05)
         service.open(station.workshop(task, machine="main/one", item_timeout_s=item_timeout_s), options or {})
+        services.append(service)
         return App(service), service, task
 
-    return serve
+    yield serve
+    FakeTask.let_go.set()
+    for service in services:
+        service.close()
 
 
 def document(**fields: Any) -> bytes:
@@ -178,28 +183,31 @@ def test_concurrent_images_share_batches_with_each_other(serve: Serve) -> None:
 
 
 def test_client_that_goes_away_frees_its_image(serve: Serve) -> None:
-    app, service, task = serve(options={"sleep_s": 0.3})
+    app, service, task = serve()
+    stream = service.workshop.stream
 
     async def leaving() -> list[Reply]:
         gone = asyncio.Event()
-        first = asyncio.create_task(send(app, b"tree"))
-        await asyncio.sleep(0.1)  # the model is busy with it
+        first = asyncio.create_task(send(app, b"hang-in-model"))
+        await happened(lambda: task.batches)
         others = [asyncio.create_task(send(app, b"house", gone=gone)) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        await happened(lambda: stream.inference.ready.qsize() == 3)
         gone.set()
-        return [await first, *[await other for other in others]]
+        left = [await other for other in others]
+        FakeTask.let_go.set()
+        return [await first, *left]
 
-    replies = asyncio.run(leaving())
+    replies = asyncio.run(asyncio.wait_for(leaving(), 60))
     assert [reply.status for reply in replies] == [200, 0, 0, 0]
     assert sent(app, b"boat").status == 200
     assert sum(len(batch) for batch in task.batches) == 2, "those of whom went away never reached the model"
     assert service.in_work == 0
-    until(lambda: service.workshop.stream.budget.used_bytes == 0)
+    until(lambda: stream.budget.used_bytes == 0)
 
 
 def test_image_whose_time_is_over_is_answered(serve: Serve) -> None:
-    app = serve(invocation_timeout_s=0.2, options={"sleep_s": 0.6})[0]
-    reply = sent(app, b"tree")
+    app = serve(invocation_timeout_s=0.2)[0]
+    reply = sent(app, b"hang-in-model")
     assert (reply.status, reply.code) == (503, "time_is_up")
 
 
@@ -211,19 +219,18 @@ def test_decoder_that_hangs_is_answered_and_others_go_on(serve: Serve) -> None:
 
 
 def test_model_that_hangs_ends_every_request(serve: Serve, station: Station) -> None:
-    app, service, _ = serve(item_timeout_s=0.3)
+    app, service, task = serve(item_timeout_s=0.3)
     [shard] = station.job(["tree"], send=False)
 
     async def stuck() -> list[Reply]:
         requests = [asyncio.create_task(send(app, b"hang-in-model"))]
-        await asyncio.sleep(0.1)
+        await happened(lambda: task.batches)
         requests.append(asyncio.create_task(send(app, shard.to_json().encode(), JSON)))
-        while service.state is not State.STUCK:
-            await asyncio.sleep(0.05)
-            service.tick()
+        await happened(lambda: station.row(shard).state is ShardState.RUNNING)
+        await happened(lambda: (service.tick(), service.state is State.STUCK)[1])
         return [await request for request in requests]
 
-    image, of_shard = asyncio.run(asyncio.wait_for(stuck(), 20))
+    image, of_shard = asyncio.run(asyncio.wait_for(stuck(), 60))
     assert (image.status, image.code) == (500, "timeout")
     assert (of_shard.status, of_shard.code) == (500, "failed")
     assert sent(app, method="GET", path="/ping").status == 503
@@ -319,24 +326,25 @@ def test_shards_and_images_share_the_model(serve: Serve, station: Station) -> No
 
 
 def test_second_copy_of_a_shard_is_told_that_it_is_in_work(serve: Serve, station: Station) -> None:
-    app, _, _ = serve()
-    [shard] = station.job(["tree"] * 8, send=False, sleep_s=0.05)
+    app, _, task = serve()
+    [shard] = station.job(["hang-in-model"] * 8, send=False)
     body = shard.to_json().encode()
 
     async def twice() -> list[str]:
         first = asyncio.create_task(send(app, body, JSON))
-        await asyncio.sleep(0.1)
+        await happened(lambda: task.batches)
         second = await send(app, body, JSON)
+        FakeTask.let_go.set()
         return [(await first).json["status"], second.json["status"]]
 
-    assert asyncio.run(twice()) == ["done", "elsewhere"]
+    assert asyncio.run(asyncio.wait_for(twice(), 60)) == ["done", "elsewhere"]
     assert sent(app, body, JSON).json["status"] == "over"
     assert station.ledger.totals(shard.job).done == 8
 
 
 def test_no_more_shards_run_at_once_than_allowed(serve: Serve, station: Station) -> None:
     app = serve(max_concurrency=1)[0]
-    shards = station.job(["tree"] * 3, shard_items=1, send=False, sleep_s=0.2)
+    shards = station.job(["tree"] * 3, shard_items=1, send=False, sleep_s=0.1)
 
     async def all_of_them() -> tuple[int, list[Reply]]:
         requests = [asyncio.create_task(send(app, shard.to_json().encode(), JSON)) for shard in shards]
@@ -344,6 +352,7 @@ def test_no_more_shards_run_at_once_than_allowed(serve: Serve, station: Station)
         while not all(request.done() for request in requests):
             rows = await asyncio.to_thread(lambda: [station.row(shard).state for shard in shards])
             most = max(most, rows.count(ShardState.RUNNING))
+            await asyncio.sleep(0.02)
         return most, [await request for request in requests]
 
     most, replies = asyncio.run(all_of_them())
@@ -383,52 +392,48 @@ def test_shard_that_names_nothing_is_refused_and_nothing_buried(serve: Serve) ->
 
 def test_caller_that_goes_away_has_its_shard_given_back(serve: Serve, station: Station) -> None:
     app, service, _ = serve()
-    [shard] = station.job(["tree"] * 40, send=False, sleep_s=0.05)
+    [shard] = station.job(["tree"] * 4 + ["hang-in-model"] * 4, send=False)
 
     async def leaving() -> Reply:
         gone = asyncio.Event()
         request = asyncio.create_task(send(app, shard.to_json().encode(), JSON, gone=gone))
-        while await asyncio.to_thread(lambda: station.row(shard).progress) == 0:
-            await asyncio.sleep(0.02)
+        await happened(lambda: station.row(shard).progress)
         gone.set()
         return await request
 
-    assert asyncio.run(asyncio.wait_for(leaving(), 20)).status == 0
+    assert asyncio.run(asyncio.wait_for(leaving(), 60)).status == 0
     row = station.row(shard)
     assert (row.state, row.started) == (ShardState.PENDING, 0)
     assert service.in_work == 0
 
 
 def test_shard_whose_time_is_over_is_given_back(serve: Serve, station: Station) -> None:
-    app, service, _ = serve(invocation_timeout_s=2.0)
-    [shard] = station.job(["tree"] * 100, send=False, sleep_s=0.05)
+    app, service, _ = serve(invocation_timeout_s=0.5)
+    [shard] = station.job(["tree"] * 4 + ["hang-in-model"] * 4, send=False)
 
     async def ticking() -> Reply:
         request = asyncio.create_task(send(app, shard.to_json().encode(), JSON))
-        while not request.done():
-            service.tick()
-            await asyncio.sleep(0.02)
+        await happened(lambda: (service.tick(), request.done())[1])
         return await request
 
-    reply = asyncio.run(asyncio.wait_for(ticking(), 20))
+    reply = asyncio.run(asyncio.wait_for(ticking(), 60))
     assert (reply.status, reply.code) == (503, "time_is_up")
     assert reply.body.index(b"time_is_up") < 100, "callers are shown the beginning only"
     assert station.row(shard).state is ShardState.PENDING
 
 
 def test_give_up_answers_what_is_left(serve: Serve, station: Station) -> None:
-    app, service, _ = serve(options={"sleep_s": 0.5})
-    [shard] = station.job(["tree"] * 40, send=False, sleep_s=0.05)
+    app, service, _ = serve()
+    [shard] = station.job(["tree"] * 4 + ["hang-in-model"] * 4, send=False)
 
     async def draining() -> list[Reply]:
         requests = [asyncio.create_task(send(app, shard.to_json().encode(), JSON))]
-        while await asyncio.to_thread(lambda: station.row(shard).progress) == 0:
-            await asyncio.sleep(0.02)
+        await happened(lambda: station.row(shard).progress)
         service.drain()
         service.give_up(Stop.DRAINING, problem(503, "draining", "this instance ends"))
         return [await request for request in requests]
 
-    [reply] = asyncio.run(asyncio.wait_for(draining(), 20))
+    [reply] = asyncio.run(asyncio.wait_for(draining(), 60))
     assert (reply.status, reply.code) == (503, "draining")
     assert reply.json["error"]["finished"] > 0
     until(lambda: station.row(shard).state is ShardState.PENDING)
