@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,11 @@ import psutil
 import pytest
 from pycocotools.coco import COCO
 
+from gpupipe.cli import main
+from gpupipe.cli.screen import Screen
+
 COMMAND_TIMEOUT_S = 240
+SHELL = {"NO_COLOR": "1", "COLUMNS": "120"}
 PATIENCE_S = 120
 
 
@@ -44,47 +48,78 @@ class Person:
     """Somebody in a folder with a gpupipe.toml, typing commands."""
 
     folder: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def types(self, *arguments: str, code: int | None = 0, stdin: str = "") -> Done:
+        """Run a command to its end, in this process, and expect its exit code.
+
+        A process of its own costs a second of processor time each, which is for tests of what only a process shows:
+        signals, and that the local target outlives whoever started it.
+        """
+        streams = {"stdin": io.StringIO(stdin), "stdout": io.StringIO(), "stderr": io.StringIO()}
+        with pytest.MonkeyPatch.context() as here:
+            here.chdir(self.folder)
+            for name, value in SHELL.items():
+                here.setenv(name, value)
+            here.setattr(sys, "argv", ["gpupipe", *arguments])
+            for name, stream in streams.items():
+                here.setattr(sys, name, stream)
+            Screen.has_answered = False
+            ended = main.run()
+        if ended == main.INTERRUPTED:
+            raise KeyboardInterrupt
+        done = Done(code=ended, out=streams["stdout"].getvalue(), err=streams["stderr"].getvalue())
+        return self._as_expected(done, arguments, code)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Begin a command; the caller ends it."""
+        """Begin a command as a process of its own; the caller ends it."""
         return subprocess.Popen(
             [sys.executable, "-m", "gpupipe", *arguments],
             cwd=self.folder,
-            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", **self.environment},
+            env={**os.environ, **SHELL},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def types(self, *arguments: str, code: int | None = 0) -> Done:
-        """Run a command to its end and expect its exit code."""
+    def runs(self, *arguments: str, code: int | None = 0) -> Done:
+        """Like `types`, as a process of its own."""
         process = self.start(*arguments)
         try:
             out, err = process.communicate(timeout=COMMAND_TIMEOUT_S)
         finally:
             process.kill()
-        done = Done(code=process.returncode, out=out, err=err)
+        return self._as_expected(Done(code=process.returncode, out=out, err=err), arguments, code)
+
+    @staticmethod
+    def _as_expected(done: Done, arguments: tuple[str, ...], code: int | None) -> Done:
         assert code is None or done.code == code, f"gpupipe {' '.join(arguments)} -> {done}"
         return done
 
     def client(self, service: str) -> Any:
         """boto3 as anybody would point it at the local target: by environment variables alone."""
         variables = self.types("local", "env", "--json").document
-        session = boto3.Session(
-            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-            region_name=variables["AWS_DEFAULT_REGION"],
-        )
-        specific = f"AWS_ENDPOINT_URL_{service.upper()}"
-        return session.client(service, endpoint_url=variables.get(specific, variables["AWS_ENDPOINT_URL"]))
+        specific = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
+        url = variables.get(specific, variables["AWS_ENDPOINT_URL"])
+        if (service, url) not in self.clients:
+            session = boto3.Session(
+                aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+                region_name=variables["AWS_DEFAULT_REGION"],
+            )
+            self.clients[service, url] = session.client(service, endpoint_url=url)
+        return self.clients[service, url]
 
-    @property
-    def bucket(self) -> str:
-        """The data bucket of pipeline `segment`."""
+    def bucket(self, pipeline: str) -> str:
+        """The data bucket of a pipeline."""
         names = [bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]]
-        return next(name for name in names if "-segment-" in name)
+        return next(name for name in names if f"-{pipeline}-" in name)
+
+    def jobs(self, project: str) -> list[dict[str, Any]]:
+        """The project's jobs, newest first."""
+        listed: list[dict[str, Any]] = self.types("jobs", "--project", project, "--json").document
+        return listed
 
     def processes(self) -> list[psutil.Process]:
         """Every live process of this folder's local target."""
@@ -94,7 +129,18 @@ class Person:
         ]
 
 
-def settle(folder: Path, *, name: str, settings: str = "") -> Person:
+SEGMENT = """
+        [pipelines.segment]
+        kind = "queue"
+        task = "segment"
+        min_images_to_start = 3
+        max_wait_minutes = 0.05
+        quiet_seconds = 2
+        visibility_timeout_s = 20
+"""
+
+
+def settle(folder: Path, *, name: str, pipelines: str = SEGMENT) -> Person:
     """A folder with a configuration whose clocks run faster than a person's."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gpupipe.toml").write_text(
@@ -103,14 +149,7 @@ def settle(folder: Path, *, name: str, settings: str = "") -> Person:
         name = "{name}"
         [local]
         guard_interval_s = 2
-        [pipelines.segment]
-        kind = "queue"
-        task = "segment"
-        min_images_to_start = 3
-        max_wait_minutes = 0.05
-        quiet_seconds = 2
-        visibility_timeout_s = 20
-        {settings}
+        {pipelines}
         """,
         encoding="utf-8",
     )
@@ -119,8 +158,9 @@ def settle(folder: Path, *, name: str, settings: str = "") -> Person:
 
 @pytest.fixture(scope="session")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """Somebody whose stack is up; taken down, and checked to be gone, at the end of the session."""
-    with standing(settle(tmp_path_factory.mktemp("e2e"), name="e2e")) as person:
+    """Somebody whose stack is up for the session; a process of its own brings it up, and it outlives that."""
+    person = settle(tmp_path_factory.mktemp("e2e"), name="e2e")
+    with standing(person, up=person.runs):
         yield person
 
 
@@ -143,21 +183,40 @@ def quiet_coco(path: Path) -> COCO:
 
 
 @contextlib.contextmanager
-def standing(person: Person) -> Iterator[Person]:
-    """A person whose stack is up for the length of a `with` block, and gone after it."""
+def standing(person: Person, *, up: Callable[..., Done] | None = None) -> Iterator[Person]:
+    """A person whose stack is up for the length of a `with` block; after it, nothing of it may be left."""
     try:
-        person.types("up", "--yes")
+        (up or person.types)("up", "--yes")
         yield person
+        check_down_leaves_nothing(person)
     finally:
         person.types("down", "--yes", code=None)
         for process in person.processes():
             process.kill()
 
 
+def check_down_leaves_nothing(person: Person) -> None:
+    """Takes the stack down: the end of every stack of these tests."""
+    receipt = person.types("down", "--yes", "--json").document
+    assert receipt["leftovers"] == []
+    assert len(receipt["deleted"]) > 20
+    assert person.processes() == []
+    assert not (person.folder / ".gpupipe").exists()
+    assert person.types("down", "--yes", "--json").document["deleted"] == []
+    told = person.types("submit", str(person.folder), "--project", "late", "--pipeline", "x", code=1).err
+    assert "gpupipe up" in told
+
+
+def gate_of(person: Person) -> Path:
+    """The file for which inputs with the mark WAITS wait."""
+    return person.folder / "gate is open"
+
+
 def poison(person: Person) -> Person:
     """Have the person's workers and containers find the tasks of `poisoned/` in place of the real ones."""
     python, folder = person.folder / "python", Path(__file__).parent / "poisoned"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
+    found = f'PYTHONPATH="{folder}:$PYTHONPATH" POISON_GATE="{gate_of(person)}"'
+    python.write_text(f'#!/bin/sh\n{found} exec "{sys.executable}" "$@"\n')
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     config = person.folder / "gpupipe.toml"
     config.write_text(config.read_text().replace("[local]", f'[local]\n        worker_python = "{python}"'))
@@ -170,5 +229,5 @@ def eventually(what: str, look: Callable[[], Any]) -> Any:
     while time.monotonic() < deadline:
         if answer := look():
             return answer
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise AssertionError(f"{what}: not within {PATIENCE_S} s")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.e2e.conftest import Person
+
+pytestmark = pytest.mark.exhaustive
 
 
 def test_a_second_demo_is_as_good_as_the_first(tmp_path: Path) -> None:
     person = Person(folder=tmp_path)
     try:
-        reports = [person.types("demo", "--json").document for _ in range(2)]
+        reports = [person.runs("demo", "--json").document for _ in range(2)]
     finally:
         for process in person.processes():
             process.kill()

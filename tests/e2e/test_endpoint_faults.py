@@ -13,6 +13,8 @@ import pytest
 from tests.e2e.conftest import Person, poison, settle, standing
 from tests.e2e.poisoned.poisoned_rooms import HANGS, KILLS
 
+pytestmark = pytest.mark.exhaustive
+
 PLANS = Path(str(resources.files("gpupipe.examples"))) / "plans"
 ROOMS = """
         [pipelines.rooms]
@@ -27,7 +29,7 @@ ROOMS = """
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A stack whose endpoint's containers can be poisoned."""
-    person = settle(tmp_path_factory.mktemp("endpoint-victim"), name="hurt", settings=ROOMS)
+    person = settle(tmp_path_factory.mktemp("endpoint-victim"), name="hurt", pipelines=ROOMS)
     with standing(poison(person)):
         yield person
 
@@ -43,9 +45,7 @@ def plans(folder: Path, **marks: bytes) -> Path:
 
 def run(person: Person, folder: Path, project: str) -> tuple[Any, dict[str, tuple[str, str]]]:
     """The report of a job of which something fails, and the failures by name."""
-    report = person.types(
-        "run", str(folder), "--pipeline", "rooms", "--project", project, "-o", f"{project}-out", "--json", code=3
-    ).document
+    report = person.types("run", str(folder), "--project", project, "-o", f"{project}-out", "--json", code=3).document
     told = json.loads((person.folder / f"{project}-out" / "failures.json").read_text())
     return report, {one["file_name"]: (one["code"], one["message"]) for one in told}
 
@@ -58,7 +58,7 @@ def test_a_container_that_dies_fails_the_culprit_alone_and_retry_mends_it(victim
     assert failures["killer.png"][1]
 
     # `retry` sends the failed one again, and what was done is neither done nor fetched again
-    job = next(one["job"] for one in victim.types("jobs", "--json").document if one["project"] == "crash")
+    [job] = [one["job"] for one in victim.jobs("crash")]
     victim.types("retry", job, "--failed")
     view = victim.types("watch", job, "--json", code=3).document
     assert (view["generation"], view["done"], view["failed"]) == (1, 2, 1)
@@ -72,10 +72,9 @@ def test_a_model_that_hangs_is_a_time_out_of_its_item(victim: Person) -> None:
 
 def test_a_notification_that_comes_twice_counts_once(victim: Person) -> None:
     # Given a finished job, and the notification of a failure of its only shard
-    done = victim.types("run", str(PLANS), "--pipeline", "rooms", "--project", "twice", "--json").document
-    job = next(one["job"] for one in victim.types("jobs", "--json").document if one["project"] == "twice")
-    names = [bucket["Name"] for bucket in victim.client("s3").list_buckets()["Buckets"]]
-    bucket = next(name for name in names if "-rooms-" in name)
+    done = victim.types("run", str(PLANS), "--project", "twice", "--json").document
+    [job] = [one["job"] for one in victim.jobs("twice")]
+    bucket = victim.bucket("rooms")
     sns = victim.client("sns")
     topic = next(one["TopicArn"] for one in sns.list_topics()["Topics"] if one["TopicArn"].endswith("rooms-errors"))
     notification = {
@@ -101,8 +100,3 @@ def test_a_notification_that_comes_twice_counts_once(victim: Person) -> None:
     # Then nothing has changed
     view = victim.types("watch", job, "--json").document
     assert (view["state"], view["done"], view["failed"]) == ("finished", done["done"], 0)
-
-
-def test_down_leaves_nothing(victim: Person) -> None:
-    assert victim.types("down", "--yes", "--json").document["leftovers"] == []
-    assert victim.processes() == []

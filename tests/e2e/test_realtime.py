@@ -9,29 +9,25 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Person, standing
+from tests.e2e.conftest import Person, settle, standing
+
+pytestmark = pytest.mark.exhaustive
 
 PLANS = Path(str(resources.files("gpupipe.examples"))) / "plans"
-CONFIG = """
-[stack]
-name = "live"
-[local]
-guard_interval_s = 2
-[pipelines.rooms]
-kind = "endpoint"
-task = "detect-rooms"
-mode = "realtime"
-quiet_seconds = 2
-compute = { max_instances = 1 }
-variants = [{ name = "old", weight = 3 }, { name = "new", weight = 1 }]
+ROOMS = """
+        [pipelines.rooms]
+        kind = "endpoint"
+        task = "detect-rooms"
+        mode = "realtime"
+        quiet_seconds = 2
+        compute = { max_instances = 1 }
+        variants = [{ name = "old", weight = 3 }, { name = "new", weight = 1 }]
 """
 
 
 @pytest.fixture(scope="module")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    folder = tmp_path_factory.mktemp("realtime")
-    (folder / "gpupipe.toml").write_text(CONFIG)
-    with standing(Person(folder=folder)) as person:
+    with standing(settle(tmp_path_factory.mktemp("realtime"), name="live", pipelines=ROOMS)) as person:
         yield person
 
 
@@ -41,8 +37,7 @@ def test_a_job_goes_through_it_an_image_at_a_time(keeper: Person) -> None:
     assert (view["items"], view["done"], view["shards"]) == (3, 3, 3)
 
     # Each result names the variant that made it
-    s3 = keeper.client("s3")
-    bucket = next(one["Name"] for one in s3.list_buckets()["Buckets"] if "-rooms-" in one["Name"])
+    s3, bucket = keeper.client("s3"), keeper.bucket("rooms")
     keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=f"jobs/{job}/results/")["Contents"]]
     results = [json.loads(gzip.decompress(s3.get_object(Bucket=bucket, Key=key)["Body"].read())) for key in keys]
     assert len(results) == 3
@@ -65,8 +60,3 @@ def test_weights_change_without_a_deployment(keeper: Person) -> None:
     assert changed == {("update", "endpoint")}
     keeper.types("up", "--yes")
     assert keeper.types("plan", "--json").document["changes"] == 0
-
-
-def test_down_leaves_nothing(keeper: Person) -> None:
-    assert keeper.types("down", "--yes", "--json").document["leftovers"] == []
-    assert keeper.processes() == []

@@ -21,14 +21,15 @@ def main() -> None:
 
         print(f"gpupipe {__version__}")
         sys.exit(0)
-    code = _run()
+    code = run()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outcome is decided; a late Ctrl-C only spoils the exit code
     if code == INTERRUPTED:
         _leave_at_once(code)
     sys.exit(code)
 
 
-def _run() -> int:
+def run() -> int:
+    """The command that `sys.argv` names, once; its exit code."""
     try:
         for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot write must not end a command
             getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
