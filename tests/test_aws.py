@@ -15,15 +15,20 @@ from gpupipe.aws import (
     absent_ok,
     is_mutation,
     is_propagating,
-    propagated,
-    retried,
     together,
 )
 from gpupipe.errors import StoppedError
 from gpupipe.names import Stack
+from tests.ticking import TickingClock
 
 STACK = Stack(name="demo", environment="dev", account="123456789012", region="eu-west-1")
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+
+
+@pytest.fixture
+def aws() -> Aws:
+    """Which waits without sleeping."""
+    return Aws(stack=STACK, credentials=KEYS, clock=TickingClock())
 
 
 def client(service: str) -> Any:
@@ -130,16 +135,16 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("code", "message"), PASSING)
-def test_a_role_made_seconds_ago_is_waited_for(code: str, message: str) -> None:
+def test_a_role_made_seconds_ago_is_waited_for(aws: Aws, code: str, message: str) -> None:
     functions = client("lambda")
     with Stubber(functions) as stub:
         stub.add_client_error("get_function", service_error_code=code, service_message=message)
         stub.add_response("get_function", {"Configuration": {"FunctionName": "f"}})
 
-        assert propagated(functions.get_function, FunctionName="f")["Configuration"]["FunctionName"] == "f"
+        assert aws.propagated(functions.get_function, FunctionName="f")["Configuration"]["FunctionName"] == "f"
 
 
-def test_a_refusal_that_never_passes_is_raised_at_once() -> None:
+def test_a_refusal_that_never_passes_is_raised_at_once(aws: Aws) -> None:
     calls: list[int] = []
 
     def refuse() -> None:
@@ -147,26 +152,29 @@ def test_a_refusal_that_never_passes_is_raised_at_once() -> None:
         raise refusal("InvalidParameterValueException", "Memory must be at least 128")
 
     with pytest.raises(ClientError):
-        propagated(refuse)
+        aws.propagated(refuse)
     assert len(calls) == 1
     assert not is_propagating(refusal("AccessDenied"))
 
 
 def test_waiting_for_propagation_ends() -> None:
+    clock = TickingClock()
+
     def refuse() -> None:
         raise refusal("InvalidParameterValueException", "cannot be assumed by Lambda")
 
     with pytest.raises(ClientError):
-        propagated(refuse, within_s=0.6)
+        Aws(stack=STACK, clock=clock).propagated(refuse, within_s=75)
+    assert 70 <= clock.now <= 75
 
 
-def test_named_refusals_are_tried_again() -> None:
+def test_named_refusals_are_tried_again(aws: Aws) -> None:
     ec2 = client("ec2")
     with Stubber(ec2) as stub:
         stub.add_client_error("delete_security_group", service_error_code="DependencyViolation")
         stub.add_response("delete_security_group", {})
 
-        retried(ec2.delete_security_group, codes={"DependencyViolation"}, within_s=30, GroupId="sg-1")
+        aws.retried(ec2.delete_security_group, codes={"DependencyViolation"}, within_s=30, GroupId="sg-1")
         stub.assert_no_pending_responses()
 
 
@@ -236,3 +244,7 @@ def test_clients_are_made_once() -> None:
     assert aws.client("s3") is aws.client("s3")
     assert aws.gated(None).client("s3") is not aws.client("s3")
     assert aws.gated(None).session is aws.session
+
+
+def test_behind_a_gate_the_clock_is_the_same(aws: Aws) -> None:
+    assert aws.gated(None).clock is aws.clock

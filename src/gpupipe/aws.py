@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
+from gpupipe.clock import SYSTEM, Clock, looks
 from gpupipe.errors import CredentialsError
 from gpupipe.explain import DENIED, credentials_error, error_code, explain, explained, unknown_region
 from gpupipe.names import Stack
 from gpupipe.threads import at_once
 
 __all__ = ["DENIED", "Aws", "absent_ok", "connect", "error_code", "explain", "explained", "is_absent", "is_mutation"]
-__all__ += ["is_propagating", "propagated", "retried", "together"]
+__all__ += ["is_propagating", "together"]
 
 T = TypeVar("T")
 
 PROPAGATION_S = 75.0
 """IAM is eventually consistent: a role made seconds ago can be refused for about a minute."""
-LONGEST_PAUSE_S = 5.0
+FIRST_PAUSE_S = 0.5
 
 ABSENT_BY_SERVICE: Mapping[str, frozenset[str]] = {
     "s3": frozenset(
@@ -102,6 +102,8 @@ class Aws:
     session: Any = None
     gate: Gate | None = field(default=None, repr=False)
     """Set while a plan is applied: it refuses calls once the lock is lost or Ctrl-C was pressed."""
+    clock: Clock = field(default=SYSTEM, repr=False)
+    """By which is waited for AWS."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -137,7 +139,12 @@ class Aws:
         with self._lock:
             self._open_session()
         return Aws(
-            stack=self.stack, endpoints=self.endpoints, credentials=self.credentials, session=self.session, gate=gate
+            stack=self.stack,
+            endpoints=self.endpoints,
+            credentials=self.credentials,
+            session=self.session,
+            gate=gate,
+            clock=self.clock,
         )
 
     def _open_session(self) -> None:
@@ -151,6 +158,33 @@ class Aws:
     @property
     def is_local(self) -> bool:
         return bool(self.endpoints)
+
+    def propagated(self, call: Callable[..., T], *, within_s: float = PROPAGATION_S, **arguments: Any) -> T:
+        """The call's answer, tried again while IAM or a notification target is still unknown to the service."""
+        return self._patiently(call, is_propagating, within_s, arguments)
+
+    def retried(self, call: Callable[..., T], *, codes: Collection[str], within_s: float, **arguments: Any) -> T:
+        """The call's answer, tried again while it is refused with one of `codes` (`DependencyViolation`)."""
+        return self._patiently(call, lambda error: error_code(error) in codes, within_s, arguments)
+
+    def _patiently(
+        self,
+        call: Callable[..., T],
+        passes: Callable[[BaseException], bool],
+        within_s: float,
+        arguments: Mapping[str, Any],
+    ) -> T:
+        from botocore.exceptions import ClientError
+
+        refusal: ClientError
+        for _ in looks(self.clock, within_s=within_s, pause_s=FIRST_PAUSE_S):
+            try:
+                return call(**arguments)
+            except ClientError as error:
+                if not passes(error):
+                    raise
+                refusal = error
+        raise refusal
 
 
 def _session(region: str, credentials: Mapping[str, str]) -> Any:
@@ -215,33 +249,6 @@ def absent_ok(call: Callable[..., T], **arguments: Any) -> T | None:
 def together(*calls: Callable[[], Any]) -> list[Any]:
     """The answers of all calls, in order, made at the same time. Raises the first error."""
     return [answer.result() for answer in at_once(dict(enumerate(calls))).values()]
-
-
-def propagated(call: Callable[..., T], *, within_s: float = PROPAGATION_S, **arguments: Any) -> T:
-    """The call's answer, tried again while IAM or a notification target is still unknown to the service."""
-    return _patiently(call, is_propagating, within_s, arguments)
-
-
-def retried(call: Callable[..., T], *, codes: Collection[str], within_s: float, **arguments: Any) -> T:
-    """The call's answer, tried again while it is refused with one of `codes` (`DependencyViolation`)."""
-    return _patiently(call, lambda error: error_code(error) in codes, within_s, arguments)
-
-
-def _patiently(
-    call: Callable[..., T], passes: Callable[[BaseException], bool], within_s: float, arguments: Mapping[str, Any]
-) -> T:
-    from botocore.exceptions import ClientError
-
-    deadline = time.monotonic() + within_s
-    pause_s = 0.5
-    while True:
-        try:
-            return call(**arguments)
-        except ClientError as error:
-            if not passes(error) or time.monotonic() + pause_s > deadline:
-                raise
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.6, LONGEST_PAUSE_S)
 
 
 def is_propagating(error: BaseException) -> bool:

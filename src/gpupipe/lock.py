@@ -25,8 +25,8 @@ LOCK_KEY = "lock.json"
 LEASE_S = 90.0
 RENEW_S = 20.0
 
-Clock = Callable[[], float]
-CLOCKS: Sequence[Clock] = (time.monotonic, time.time)
+Reading = Callable[[], float]
+CLOCKS: Sequence[Reading] = (time.monotonic, time.time)
 """The monotonic clock stands still while Linux sleeps, the wall clock can be set back: what counts is the later."""
 
 
@@ -82,7 +82,7 @@ class Lock:
         command: str,
         lease_s: float = LEASE_S,
         renew_s: float = RENEW_S,
-        clocks: Sequence[Clock] = CLOCKS,
+        clocks: Sequence[Reading] = CLOCKS,
     ) -> None:
         self._aws = aws.gated(None)
         self._command = command
@@ -188,7 +188,7 @@ class Lock:
 class _Stopwatch:
     """Seconds since it was made, by whichever clock counts most."""
 
-    def __init__(self, clocks: Sequence[Clock]) -> None:
+    def __init__(self, clocks: Sequence[Reading]) -> None:
         self._begun = [(clock, clock()) for clock in clocks]
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gpupipe.aws import Aws, absent_ok, retried
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.config import Config, ModelSettings
 from gpupipe.errors import NotDeployedError, UsageError
 from gpupipe.explain import explained
@@ -50,7 +50,7 @@ def set_value(aws: Aws, name: str, value: str) -> bool:
         if is_new:
             secret.create(aws)
         client = aws.client("secretsmanager")
-        retried(client.put_secret_value, codes=BUSY, within_s=SETTLE_S, SecretId=secret.name, SecretString=value)
+        aws.retried(client.put_secret_value, codes=BUSY, within_s=SETTLE_S, SecretId=secret.name, SecretString=value)
     return is_new
 
 

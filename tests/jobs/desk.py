@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.account import shared_session
+
 from gpupipe.aws import Aws
 from gpupipe.config import Config
 from gpupipe.jobs import JobsContext
@@ -88,7 +90,8 @@ def a_desk(emulated: Emulators, name: str, **pipeline: Any) -> Desk:
     own = emulated.account
     stack = Stack(name=name, environment="dev", account=own.account_id, region=own.region)
     keys = {"aws_access_key_id": own.access_key, "aws_secret_access_key": own.secret_key}
-    aws = Aws(stack=stack, endpoints=emulated.endpoints, credentials=keys)
+    aws = Aws(stack=stack, endpoints=emulated.endpoints, credentials=keys, session=shared_session(own))
+    aws.client("sqs").meta.events.register("provide-client-params.sqs.ReceiveMessage", _ask_at_once)
     bucket = stack.data_bucket(PIPELINE)
     aws.client("s3").create_bucket(Bucket=bucket)
     aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -100,6 +103,11 @@ def a_desk(emulated: Emulators, name: str, **pipeline: Any) -> Desk:
         BillingMode="PAY_PER_REQUEST",
     )
     return Desk(ctx=JobsContext.of(aws, a_config(stack, **pipeline)))
+
+
+def _ask_at_once(params: dict[str, Any], **_: Any) -> None:
+    """Long polling makes sure that SQS asks all its servers; the emulator is one."""
+    params["WaitTimeSeconds"] = 0
 
 
 def _make_queues(aws: Aws) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.properties import examples
+from tests.ticking import TickingClock
 
 from gpupipe.jobs.flow import concurrently
 
@@ -23,7 +24,9 @@ def test_every_piece_comes_back_once_with_its_result_or_its_error(work: list[int
             raise ValueError(number)
         return number * 2
 
-    outcomes = list(concurrently(work, do, threads=threads, cost=lambda number: number, budget=budget))
+    outcomes = list(
+        concurrently(work, do, threads=threads, cost=lambda number: number, budget=budget, clock=TickingClock())
+    )
     assert sorted(piece for piece, _ in outcomes) == sorted(work)
     for piece, outcome in outcomes:
         assert isinstance(outcome, ValueError) if piece % 3 == 0 else outcome == piece * 2

@@ -21,6 +21,7 @@ from tests.jobs.runtime import (
     validation_error,
     with_runtime,
 )
+from tests.ticking import TickingClock
 
 from gpupipe.config import Config
 from gpupipe.errors import ConfigError, InputError, InvocationError, NotDeployedError, StoppedError, UsageError
@@ -196,14 +197,14 @@ def test_an_asynchronous_endpoint_reads_from_the_bucket_and_its_answer_is_awaite
     given, asked = answering(later)
     runtime.answers = given.answers
     told: list[InvokeProgress] = []
-    pauses: list[float] = []
+    clock = later.ctx.aws.clock = TickingClock()
 
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
+    def meanwhile() -> None:
+        if len(clock.pauses) == 3:
             later.put("responses/1.out", json.dumps(RECORD).encode())
 
-    answer = invoke(later.ctx, image, on_progress=told.append, sleep=sleep)
+    clock.meanwhile = meanwhile
+    answer = invoke(later.ctx, image, on_progress=told.append)
     # then the request named what was uploaded
     (request,) = asked
     key = request.location.removeprefix(f"s3://{later.ctx.bucket}/")
@@ -212,7 +213,7 @@ def test_an_asynchronous_endpoint_reads_from_the_bucket_and_its_answer_is_awaite
     assert request.headers["x-amzn-sagemaker-content-type"] == "image/jpeg"
     assert len(answer.inference_id) <= 64
     # and the waiting ended with the answer, which tells who gave it
-    assert (answer.result, answer.variant, len(pauses)) == (RECORD, VARIANT, 3)
+    assert (answer.result, answer.variant, len(clock.pauses)) == (RECORD, VARIANT, 3)
     assert answer.location == f"s3://{later.ctx.bucket}/responses/1.out"
     assert [now.step for now in told] == ["upload", "send", "wait"]
     assert told[-1].endpoint is not None
@@ -229,19 +230,21 @@ def test_a_failure_object_ends_the_waiting(later: Desk, runtime: Runtime, image:
 def test_ctrl_c_ends_the_waiting_and_says_where_the_answer_will_be(later: Desk, runtime: Runtime, image: str) -> None:
     runtime.answers = answering(later)[0].answers
 
-    def sleep(_: float) -> None:
+    def press() -> None:
         raise KeyboardInterrupt
 
+    later.ctx.aws.clock = TickingClock(meanwhile=press)
     with pytest.raises(StoppedError, match="the request goes on") as stopped:
-        invoke(later.ctx, image, sleep=sleep)
+        invoke(later.ctx, image)
     assert f"aws s3 cp s3://{later.ctx.bucket}/responses/1.out -" in stopped.value.hint
     assert stopped.value.exit_code == 130
 
 
 def test_patience_ends(later: Desk, runtime: Runtime, image: str) -> None:
     runtime.answers = answering(later)[0].answers
-    with pytest.raises(InvocationError, match=r"no answer to .+ within 0 s") as late:
-        invoke(later.ctx, image, timeout_s=0.05)
+    later.ctx.aws.clock = TickingClock()
+    with pytest.raises(InvocationError, match=r"no answer to .+ within 60 s") as late:
+        invoke(later.ctx, image, timeout_s=60)
     assert "responses/1.out" in late.value.hint
 
 
@@ -250,10 +253,8 @@ def test_a_pipeline_that_is_stopped_is_told(later: Desk, runtime: Runtime, image
     later.ctx.ledger.set_control("segment", paused=True)
     told: list[InvokeProgress] = []
 
-    def sleep(_: float) -> None:
-        later.put("responses/1.out", b"{}")
-
-    invoke(later.ctx, image, on_progress=told.append, sleep=sleep)
+    later.ctx.aws.clock = TickingClock(meanwhile=lambda: later.put("responses/1.out", b"{}"))
+    invoke(later.ctx, image, on_progress=told.append)
     assert told[-1].is_paused
 
 

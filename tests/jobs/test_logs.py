@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from tests.jobs.desk import Desk, a_desk
+from tests.ticking import TickingClock
 
 from gpupipe.config import Config
 from gpupipe.errors import UsageError
@@ -82,7 +83,9 @@ def test_following_tells_each_line_once_and_in_order_also_late_and_equal_ones(de
         yield True
 
     is_over = between_looks().__next__
-    followed = [line.event for line in follow_logs(desk.ctx, since=time.time() - 60, pause_s=0.01, is_over=is_over)]
+    followed = [
+        line.event for line in follow_logs(desk.ctx, since=time.time() - 60, is_over=is_over, clock=TickingClock())
+    ]
     assert followed == ["first", "same", "same", "late", "third", "fourth", "last"]
 
 

@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from tests.jobs.desk import Desk, a_photo
 from tests.jobs.test_listing import OLD, record
 from tests.jobs.test_logs import told, write
+from tests.ticking import TickingClock
 
 from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import watch
@@ -163,23 +164,23 @@ def test_a_silent_guard_is_told(desk: Desk) -> None:
 
 
 def test_following_ends_with_the_last_look_at_a_finished_job(running: Desk) -> None:
-    pauses: list[float] = []
+    clock = running.ctx.aws.clock = TickingClock()
 
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 2:
+    def meanwhile() -> None:
+        if len(clock.pauses) == 2:
             finish(running)
 
-    views = list(follow(running.ctx, JOB, interval_s=1.5, sleep=sleep))
+    clock.meanwhile = meanwhile
+    views = list(follow(running.ctx, JOB, interval_s=1.5))
     assert [view.is_over for view in views] == [False, False, True]
-    assert pauses == [1.5, 1.5]
+    assert clock.pauses == [1.5, 1.5]
 
 
 def test_following_ends_where_a_person_is_needed(desk: Desk) -> None:
     desk.ctx.ledger.open_job(
         record(JOB, state=JobState.STALLED, reason="no machine lives"), [ShardRecord(job=JOB, number=0, items=5)]
     )
-    (view,) = follow(desk.ctx, JOB, sleep=lambda _: None)
+    (view,) = follow(desk.ctx, JOB)
     assert (view.needs_person, view.is_over) == (True, False)
 
 
@@ -187,20 +188,20 @@ def test_a_few_failed_looks_are_borne_and_many_are_not(running: Desk) -> None:
     def unreachable(service: str, operation: str) -> None:
         raise EndpointConnectionError(endpoint_url=f"{service} {operation}")
 
-    pauses: list[float] = []
+    clock = running.ctx.aws.clock = TickingClock()
 
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 1 or len(pauses) > 10:
+    def meanwhile() -> None:
+        if len(clock.pauses) == 1 or len(clock.pauses) > 10:
             running.ctx.aws.gate = unreachable
-        if len(pauses) == 1 + watch.FAILED_LOOKS_MAX:
+        if len(clock.pauses) == 1 + watch.FAILED_LOOKS_MAX:
             running.ctx.aws.gate = None
 
-    views = follow(running.ctx, JOB, sleep=sleep)
+    clock.meanwhile = meanwhile
+    views = follow(running.ctx, JOB)
     assert [next(views).job.job for _ in range(5)] == [JOB] * 5
     with pytest.raises(AwsError, match="could not use the ledger"):
         list(views)
-    assert len(pauses) == 11 + watch.FAILED_LOOKS_MAX
+    assert len(clock.pauses) == 11 + watch.FAILED_LOOKS_MAX
 
 
 def test_a_job_that_dispatch_does_not_see_is_announced_again(desk: Desk, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
+from tests.ticking import TickingClock
 
 from gpupipe.aws import Aws
 from gpupipe.local import moto_shims
@@ -41,6 +42,7 @@ def stacks() -> Stacks:
 @pytest.fixture
 def aws(clients: Aws) -> Iterator[Aws]:
     """An empty account."""
+    clients.clock = TickingClock()
     with mock_aws():
         yield clients
     clients.gate = None

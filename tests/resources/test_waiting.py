@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from tests.resources.contract import Stacks
+from tests.ticking import TickingClock
 
 from gpupipe.aws import Aws
 from gpupipe.errors import AwsError
@@ -18,14 +19,17 @@ from gpupipe.resources.waiting import tell, telling, until
 def test_it_returns_as_soon_as_it_is_so() -> None:
     looks = iter([False, False, True])
 
-    until(lambda: next(looks), what="the lamp: on", within_s=5, pause_s=0.001)
+    clock = TickingClock()
+
+    until(lambda: next(looks), clock=clock, what="the lamp: on", within_s=5)
 
     assert list(looks) == []
+    assert len(clock.pauses) == 2
 
 
 def test_it_gives_up_with_words() -> None:
-    with pytest.raises(AwsError, match=r"the lamp: on is still not so after 0 s"):
-        until(lambda: False, what="the lamp: on", within_s=0.01, pause_s=0.001)
+    with pytest.raises(AwsError, match=r"the lamp: on is still not so after 90 s"):
+        until(lambda: False, clock=TickingClock(), what="the lamp: on", within_s=90)
 
 
 def test_what_is_told_is_heard_in_its_own_thread_only() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from gpupipe.clock import SYSTEM, Clock
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,6 +24,7 @@ def concurrently(
     threads: int,
     cost: Callable[[T], int] = lambda _: 0,
     budget: int = 0,
+    clock: Clock = SYSTEM,
 ) -> Generator[tuple[T, R | Exception], None, None]:
     """Yield `(piece, do(piece) or the exception it raised)` in the order of finishing.
 
@@ -43,7 +45,7 @@ def concurrently(
         while running:
             outcome = flow.outcomes.get()
             if flow.outcomes.empty():
-                time.sleep(PAUSE_S)
+                clock.sleep(PAUSE_S)
             if outcome is None:
                 running -= 1
             elif isinstance(outcome, _SourceFailed):

@@ -8,7 +8,6 @@ in SageMaker's queue: who stops waiting loses nothing.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,7 +89,6 @@ def invoke(
     accept: Accept = "json",
     timeout_s: float | None = None,
     on_progress: OnProgress = lambda _: None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
     """Have the pipeline's endpoint work on the file `image`, with what lies beside it.
 
@@ -107,7 +105,7 @@ def invoke(
     )
     if ctx.mode == "realtime":
         return _Realtime(ctx, request, variant, accept, on_progress).answer()
-    return _Asynchronous(ctx, request, accept, timeout_s or ASYNC_PATIENCE_S, on_progress, sleep).answer()
+    return _Asynchronous(ctx, request, accept, timeout_s or ASYNC_PATIENCE_S, on_progress).answer()
 
 
 def _require_variant(ctx: JobsContext, variant: str) -> None:
@@ -135,7 +133,7 @@ class _Realtime:
         request = self._request
         body = request.body(self._ctx)
         self._on_progress(InvokeProgress(step="send"))
-        begun = time.monotonic()
+        begun = self._ctx.aws.clock.monotonic()
         with at_endpoint(self._ctx, str(request.file)):
             told = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint(
                 EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
@@ -151,7 +149,7 @@ class _Realtime:
             image=str(request.file),
             mode="realtime",
             variant=str(told.get("InvokedProductionVariant") or self._variant),
-            seconds=time.monotonic() - begun,
+            seconds=self._ctx.aws.clock.monotonic() - begun,
             inference_id=request.identity,
             content_type=str(told.get("ContentType", "")),
             body=content,
@@ -171,16 +169,15 @@ class _Asynchronous:
         accept: Accept,
         timeout_s: float,
         on_progress: OnProgress,
-        sleep: Callable[[float], None],
     ) -> None:
         self._ctx, self._request, self._accept = ctx, request, accept
         self._file, self._identity = request.file, request.identity
-        self._timeout_s, self._on_progress, self._sleep = timeout_s, on_progress, sleep
+        self._timeout_s, self._on_progress, self._clock = timeout_s, on_progress, ctx.aws.clock
 
     def answer(self) -> Answer:
         self._on_progress(InvokeProgress(step="upload"))
         location = self._request.location(self._ctx)
-        begun = time.monotonic()
+        begun = self._clock.monotonic()
         told = self._send(location)
         output, failure = str(told["OutputLocation"]), str(told.get("FailureLocation") or "")
         with _waiting_for(output, failure):
@@ -190,7 +187,7 @@ class _Asynchronous:
             image=str(self._file),
             mode="async",
             variant=_variant_in(body),
-            seconds=time.monotonic() - begun,
+            seconds=self._clock.monotonic() - begun,
             inference_id=str(told.get("InferenceId") or self._identity),
             content_type=ACCEPT["json"],
             body=body,
@@ -213,7 +210,7 @@ class _Asynchronous:
     def _awaited(self, output: str, failure: str, begun: float) -> bytes:
         """The answer's bytes. Raises InvocationError where a failure comes instead, or nothing in time."""
         pause_s, looked_at = FIRST_PAUSE_S, -LOOK_EVERY_S
-        while (waited_s := time.monotonic() - begun) < self._timeout_s:
+        while (waited_s := self._clock.monotonic() - begun) < self._timeout_s:
             body = _read(self._ctx, output)
             if body is not None:
                 return body
@@ -223,7 +220,7 @@ class _Asynchronous:
             if waited_s - looked_at >= LOOK_EVERY_S:
                 looked_at = waited_s
                 self._look(waited_s)
-            self._sleep(pause_s)
+            self._clock.sleep(pause_s)
             pause_s = min(pause_s * 1.3, LONGEST_PAUSE_S)
         raise InvocationError(
             f"no answer to {self._file} within {self._timeout_s:,.0f} s; the request is still in the endpoint's queue.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gpupipe.aws import is_absent
+from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
@@ -101,6 +101,7 @@ def follow_logs(
     only: Sequence[str] = (),
     pause_s: float = 2.0,
     is_over: Callable[[], bool] = lambda: False,
+    clock: Clock = SYSTEM,
 ) -> Iterator[LogLine]:
     """As `read_logs`, and then what comes, until `is_over` says so; each line once.
 
@@ -112,7 +113,7 @@ def follow_logs(
     yield from read_logs(*within, since=since, job=job, only=only, seen=seen)
     held: list[LogLine] = []
     while not is_last:
-        time.sleep(pause_s)
+        clock.sleep(pause_s)
         is_last = is_over()
         since = max([since, *(at - OVERLAP_S for at in seen.values())])
         seen = {event: at for event, at in seen.items() if at >= since}

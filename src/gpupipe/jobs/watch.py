@@ -155,7 +155,6 @@ def follow(
     *,
     interval_s: float = 2.0,
     with_log: bool = True,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[JobView]:
     """A look every `interval_s` seconds, until the job is over or needs a person; the last look is that one.
 
@@ -175,7 +174,7 @@ def follow(
             yield view
             if view.is_over or view.needs_person:
                 return
-        sleep(interval_s)
+        ctx.aws.clock.sleep(interval_s)
 
 
 def reasons(job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: float) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import DENIED, Aws, absent_ok, error_code, propagated, together
+from gpupipe.aws import DENIED, Aws, absent_ok, error_code, together
 from gpupipe.names import TAG_STACK, Stack
 from gpupipe.resources import Fields, Found, Observed, Phase, Progress, Resource, policy
 from gpupipe.resources.emptying import empty_bucket
@@ -117,7 +117,7 @@ class Bucket(Resource):
 
     def create(self, aws: Aws) -> None:
         if not adopted(self, aws):
-            self._make(aws.client("s3"))
+            self._make(aws)
             self._change(aws, frozenset(self.desired()))
 
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
@@ -132,9 +132,10 @@ class Bucket(Resource):
         if ours(self, aws) is None:
             return
         s3 = aws.client("s3")
-        absent_ok(partial(propagated, s3.delete_bucket), **self._target)
+        absent_ok(partial(aws.propagated, s3.delete_bucket), **self._target)
         until(
             lambda: absent_ok(s3.get_bucket_versioning, **self._target) is None,
+            clock=aws.clock,
             what=f"the deletion of bucket {self.name}",
             within_s=60,
         )
@@ -153,11 +154,11 @@ class Bucket(Resource):
     def _tls_only(self) -> dict[str, Any]:
         return policy.tls_only("s3:*", [self.arn, f"{self.arn}/*"])
 
-    def _make(self, s3: Any) -> None:
+    def _make(self, aws: Aws) -> None:
         from botocore.exceptions import ClientError
 
         location = {} if self.stack.region == US_EAST_1 else {"LocationConstraint": self.stack.region}
-        create = partial(propagated, s3.create_bucket, within_s=SETTLE_S)
+        create = partial(aws.propagated, aws.client("s3").create_bucket, within_s=SETTLE_S)
         settings: dict[str, Any] = {"Bucket": self.name, "ObjectOwnership": "BucketOwnerEnforced"}
         try:
             create(**settings, CreateBucketConfiguration={**location, "Tags": tag_list(self.tags)})
@@ -181,7 +182,7 @@ class Bucket(Resource):
         }
         for name, put in setters.items():
             if name in changed:
-                put(aws.client("s3"))
+                put(aws)
 
     def _is_in_account(self, aws: Aws) -> bool:
         # A bucket of another account and one that the operator may not read are denied in the same words.
@@ -192,39 +193,39 @@ class Bucket(Resource):
         page = aws.client("s3").list_object_versions(**self._target, MaxKeys=1)
         return not page.get("Versions") and not page.get("DeleteMarkers")
 
-    def _put(self, call: Any, **arguments: Any) -> None:
-        propagated(call, within_s=SETTLE_S, **self._target, **arguments)
+    def _put(self, aws: Aws, operation: str, **arguments: Any) -> None:
+        aws.propagated(getattr(aws.client("s3"), operation), within_s=SETTLE_S, **self._target, **arguments)
 
-    def _put_private(self, s3: Any) -> None:
-        self._put(s3.put_public_access_block, PublicAccessBlockConfiguration=dict.fromkeys(_BLOCKS, True))
+    def _put_private(self, aws: Aws) -> None:
+        self._put(aws, "put_public_access_block", PublicAccessBlockConfiguration=dict.fromkeys(_BLOCKS, True))
 
-    def _put_ownership(self, s3: Any) -> None:
+    def _put_ownership(self, aws: Aws) -> None:
         rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-        self._put(s3.put_bucket_ownership_controls, OwnershipControls=rules)
+        self._put(aws, "put_bucket_ownership_controls", OwnershipControls=rules)
 
-    def _put_policy(self, s3: Any) -> None:
-        existing = (absent_ok(s3.get_bucket_policy, **self._target) or {}).get("Policy")
-        self._put(s3.put_bucket_policy, Policy=json.dumps(policy.with_statement(existing, self._tls_only)))
+    def _put_policy(self, aws: Aws) -> None:
+        existing = (absent_ok(aws.client("s3").get_bucket_policy, **self._target) or {}).get("Policy")
+        self._put(aws, "put_bucket_policy", Policy=json.dumps(policy.with_statement(existing, self._tls_only)))
 
-    def _put_encryption(self, s3: Any) -> None:
+    def _put_encryption(self, aws: Aws) -> None:
         rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-        self._put(s3.put_bucket_encryption, ServerSideEncryptionConfiguration=rules)
+        self._put(aws, "put_bucket_encryption", ServerSideEncryptionConfiguration=rules)
 
-    def _put_versioning(self, s3: Any) -> None:
-        self._put(s3.put_bucket_versioning, VersioningConfiguration={"Status": "Enabled"})
+    def _put_versioning(self, aws: Aws) -> None:
+        self._put(aws, "put_bucket_versioning", VersioningConfiguration={"Status": "Enabled"})
 
-    def _put_lifecycle(self, s3: Any) -> None:
+    def _put_lifecycle(self, aws: Aws) -> None:
         rules = [rule.to_api() for rule in self.lifecycle]
         if rules:
-            self._put(s3.put_bucket_lifecycle_configuration, LifecycleConfiguration={"Rules": rules})
+            self._put(aws, "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
         else:
-            self._put(s3.delete_bucket_lifecycle)
+            self._put(aws, "delete_bucket_lifecycle")
 
-    def _put_tags(self, s3: Any) -> None:
+    def _put_tags(self, aws: Aws) -> None:
         # The call replaces all tags, so the person's own are put back with ours.
-        existing = tag_map((absent_ok(s3.get_bucket_tagging, **self._target) or {}).get("TagSet"))
+        existing = tag_map((absent_ok(aws.client("s3").get_bucket_tagging, **self._target) or {}).get("TagSet"))
         kept = {key: value for key, value in existing.items() if not key.startswith("aws:")}  # AWS keeps its own
-        self._put(s3.put_bucket_tagging, Tagging={"TagSet": tag_list({**kept, **self.tags})})
+        self._put(aws, "put_bucket_tagging", Tagging={"TagSet": tag_list({**kept, **self.tags})})
 
 
 def stacks_buckets(aws: Aws) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.bucket import Bucket
 from gpupipe.resources.ownership import ours
@@ -101,7 +101,7 @@ class BucketNotification(Resource):
     def _put(self, aws: Aws, entries: list[dict[str, Any]]) -> None:
         configuration = self._read(aws)
         others = [entry for entry in configuration.get(QUEUES, []) if not self._is_mine(entry)]
-        propagated(
+        aws.propagated(
             aws.client("s3").put_bucket_notification_configuration,
             Bucket=self.bucket.name,
             ExpectedBucketOwner=self.stack.account,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, endpoint_state, sagemaker, scaling_pause
 from gpupipe.resources.endpoint_config import EndpointConfig, instance_types
@@ -90,7 +90,7 @@ class Endpoint(Resource):
         if adopted(self, aws):
             return
         self._waiter(aws).settled()  # one that is being deleted still has the name
-        propagated(
+        aws.propagated(
             aws.client("sagemaker").create_endpoint,
             EndpointName=self.name,
             EndpointConfigName=self.config.aws_name,
@@ -115,7 +115,12 @@ class Endpoint(Resource):
         if ours(self, aws) is not None:
             waiter.settled()
             absent_ok(partial(self._when_settled, aws, "delete_endpoint"), EndpointName=self.name)
-        until(lambda: waiter.settled() is None, what=f"the deletion of endpoint {self.name}", within_s=OVERHEAD_S)
+        until(
+            lambda: waiter.settled() is None,
+            clock=aws.clock,
+            what=f"the deletion of endpoint {self.name}",
+            within_s=OVERHEAD_S,
+        )
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
@@ -148,7 +153,7 @@ class Endpoint(Resource):
         after = {variant.name: list(variant.instance_types) for variant in self.config.variants}
         moved = [name for name, types in before.items() if after.get(name) != types]
         with scaling_pause.lifted(aws, self.name, moved):
-            propagated(
+            aws.propagated(
                 partial(self._when_settled, aws, "update_endpoint"),
                 EndpointName=self.name,
                 EndpointConfigName=self.config.aws_name,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, sagemaker
 from gpupipe.resources.model import Model
@@ -119,7 +119,7 @@ class EndpointConfig(Resource):
         settings: dict[str, Any] = {}
         if self.asynchronous:
             settings["AsyncInferenceConfig"] = _async_document(self.asynchronous)
-        propagated(  # a model made just now may be unknown to the next call
+        aws.propagated(  # a model made just now may be unknown to the next call
             aws.client("sagemaker").create_endpoint_config,
             EndpointConfigName=self.aws_name,
             ProductionVariants=[_variant_document(variant) for variant in self.variants],

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gpupipe.aws import Aws, absent_ok
+from gpupipe.clock import looks
 from gpupipe.errors import AwsError
 from gpupipe.explain import endpoint_remedy
-from gpupipe.resources.waiting import MAX_PAUSE_S, tell
+from gpupipe.resources.waiting import FIRST_PAUSE_S, tell
 
 Description = Mapping[str, Any]
 
@@ -41,17 +41,16 @@ class Waiter:
 
     def settled(self) -> Description | None:
         """How it is once nothing is in progress, None when it is gone. Raises AwsError when that takes too long."""
-        begun, told, pause_s = time.monotonic(), -TELL_EVERY_S, 0.25
-        while (found := self.describe()) is not None and found["EndpointStatus"] in IN_PROGRESS:
-            waited_s = time.monotonic() - begun
-            if waited_s + pause_s > self.within_s:
-                raise self._too_slow(found)
+        found: Description | None = None
+        told = -TELL_EVERY_S
+        for waited_s in looks(self.aws.clock, within_s=self.within_s, pause_s=FIRST_PAUSE_S):
+            found = self.describe()
+            if found is None or found["EndpointStatus"] not in IN_PROGRESS:
+                return found
             if waited_s - told >= TELL_EVERY_S:
                 told = waited_s
                 tell(doing(found, waited_s))
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 1.6, MAX_PAUSE_S)
-        return found
+        raise self._too_slow(found or {})
 
     def failure(self, what: str, reason: str) -> AwsError:
         """The error that says why: SageMaker's reason and the last lines that the containers wrote."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated, retried, together
+from gpupipe.aws import Aws, absent_ok, together
 from gpupipe.names import TAG_KEY
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.function import Function
@@ -68,7 +68,7 @@ class EventSource(Resource):
         ours(self.function, aws)
         if adopted(self, aws):
             return
-        propagated(
+        aws.propagated(
             aws.client("lambda").create_event_source_mapping,
             EventSourceArn=self.queue.arn,
             FunctionName=self.function.name,
@@ -81,18 +81,21 @@ class EventSource(Resource):
         ours(self.function, aws)
         self._wait_settled(aws)
         mapping = self._mapping(aws) or {}
-        change = partial(retried, aws.client("lambda").update_event_source_mapping, codes=BUSY, within_s=SETTLE_S)
-        propagated(change, UUID=mapping["UUID"], **self._settings)
+        change = partial(aws.retried, aws.client("lambda").update_event_source_mapping, codes=BUSY, within_s=SETTLE_S)
+        aws.propagated(change, UUID=mapping["UUID"], **self._settings)
         self._wait_settled(aws)
 
     def delete(self, aws: Aws) -> None:
         mapping = self._mapping(aws)
         if mapping is not None:
             ours(self.function, aws)
-            change = partial(retried, aws.client("lambda").delete_event_source_mapping, codes=BUSY, within_s=SETTLE_S)
+            change = partial(
+                aws.retried, aws.client("lambda").delete_event_source_mapping, codes=BUSY, within_s=SETTLE_S
+            )
             absent_ok(change, UUID=mapping["UUID"])
         until(
             lambda: self._mapping(aws, deleting=True) is None,
+            clock=aws.clock,
             what=f"the deletion of event source {self.name}",
             within_s=SETTLE_S,
         )
@@ -141,6 +144,7 @@ class EventSource(Resource):
     def _wait_settled(self, aws: Aws) -> None:
         until(
             lambda: (self._mapping(aws) or {}).get("State") in {"Enabled", "Disabled"},
+            clock=aws.clock,
             what=f"event source {self.name}: Enabled",
             within_s=SETTLE_S,
         )

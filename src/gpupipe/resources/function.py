@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated, together
+from gpupipe.aws import Aws, absent_ok, together
 from gpupipe.errors import AwsError
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
@@ -86,7 +86,7 @@ class Function(Resource):
     def create(self, aws: Aws) -> None:
         if adopted(self, aws):
             return
-        propagated(
+        aws.propagated(
             aws.client("lambda").create_function,
             FunctionName=self.name,
             Code={"ZipFile": self.code},
@@ -101,10 +101,10 @@ class Function(Resource):
         client = aws.client("lambda")
         self._wait_settled(aws)
         if "code_sha256" in changed:
-            propagated(client.update_function_code, FunctionName=self.name, ZipFile=self.code)
+            aws.propagated(client.update_function_code, FunctionName=self.name, ZipFile=self.code)
             self._wait_taken(aws)
         if changed & CONFIGURATION:
-            propagated(client.update_function_configuration, FunctionName=self.name, **self._configuration)
+            aws.propagated(client.update_function_configuration, FunctionName=self.name, **self._configuration)
             self._wait_taken(aws)
         if "tags" in changed:
             client.tag_resource(Resource=self.arn, Tags=self.tags)
@@ -113,7 +113,7 @@ class Function(Resource):
 
     def delete(self, aws: Aws) -> None:
         if ours(self, aws) is not None:
-            absent_ok(partial(propagated, aws.client("lambda").delete_function), FunctionName=self.name)
+            absent_ok(partial(aws.propagated, aws.client("lambda").delete_function), FunctionName=self.name)
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
@@ -159,7 +159,7 @@ class Function(Resource):
 
     def _put_asynchronous(self, aws: Aws) -> None:
         if self.async_retries is not None:
-            propagated(
+            aws.propagated(
                 aws.client("lambda").put_function_event_invoke_config,
                 FunctionName=self.name,
                 MaximumRetryAttempts=self.async_retries,
@@ -175,7 +175,12 @@ class Function(Resource):
 
     def _wait_settled(self, aws: Aws) -> None:
         """Until no change is under way: before that Lambda refuses the next."""
-        until(lambda: not _is_changing(self._read(aws)), what=f"function {self.name}: ready", within_s=SETTLE_S)
+        until(
+            lambda: not _is_changing(self._read(aws)),
+            clock=aws.clock,
+            what=f"function {self.name}: ready",
+            within_s=SETTLE_S,
+        )
 
     def _read(self, aws: Aws) -> dict[str, Any]:
         return dict(aws.client("lambda").get_function_configuration(FunctionName=self.name))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, retried
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import (
     adopted,
@@ -59,7 +59,7 @@ class InstanceProfile(Resource):
         aws.client("iam").create_instance_profile(
             InstanceProfileName=self.name, Path=self.stack.iam_path, Tags=tag_list(iam_tags(self))
         )
-        self._put_role(aws.client("iam"), before="")
+        self._put_role(aws, before="")
 
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
         observed = ours(self, aws)
@@ -67,7 +67,7 @@ class InstanceProfile(Resource):
         if "tags" in changed:
             iam.tag_instance_profile(InstanceProfileName=self.name, Tags=tag_list(iam_tags(self)))
         if "role" in changed:
-            self._put_role(iam, before=observed.fields["role"] if observed else "")
+            self._put_role(aws, before=observed.fields["role"] if observed else "")
 
     def delete(self, aws: Aws) -> None:
         observed = ours(self, aws)
@@ -93,10 +93,11 @@ class InstanceProfile(Resource):
         answer = absent_ok(aws.client("iam").get_instance_profile, InstanceProfileName=self.name)
         return answer["InstanceProfile"] if answer else None
 
-    def _put_role(self, iam: Any, *, before: str) -> None:
+    def _put_role(self, aws: Aws, *, before: str) -> None:
+        iam = aws.client("iam")
         if before:  # it holds no more than one
             absent_ok(iam.remove_role_from_instance_profile, InstanceProfileName=self.name, RoleName=before)
-        retried(
+        aws.retried(
             iam.add_role_to_instance_profile,
             codes=NOT_YET,
             within_s=NOT_YET_S,

@@ -197,7 +197,12 @@ class LaunchTemplate(Resource):
 
     def _group_id(self, aws: Aws) -> str:
         group = self.security_group
-        until(lambda: bool(group.id_of(aws)), what=f"security group {group.name}: there", within_s=NOT_YET_S)
+        until(
+            lambda: bool(group.id_of(aws)),
+            clock=aws.clock,
+            what=f"security group {group.name}: there",
+            within_s=NOT_YET_S,
+        )
         return group.id_of(aws)
 
     def _version(self, aws: Aws) -> dict[str, Any] | None:

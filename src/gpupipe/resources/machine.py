@@ -52,6 +52,7 @@ class Machine(Resource):
         absent_ok(aws.client("ec2").terminate_instances, InstanceIds=[self.name])
         until(
             lambda: self.observe(aws) is None,
+            clock=aws.clock,
             what=f"the termination of machine {self.name}",
             within_s=TERMINATE_S,
             pause_s=1.0,

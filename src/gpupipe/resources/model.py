@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, sagemaker
 from gpupipe.resources.ownership import adopted, found, ours, pipeline_of, tag_list
@@ -62,7 +62,7 @@ class Model(Resource):
 
     def create(self, aws: Aws) -> None:
         if not adopted(self, aws):
-            propagated(
+            aws.propagated(
                 aws.client("sagemaker").create_model,
                 ModelName=self.aws_name,
                 PrimaryContainer={"Image": self.image, "Environment": dict(self.environment)},

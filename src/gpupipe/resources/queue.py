@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated, together
+from gpupipe.aws import Aws, absent_ok, together
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, policy
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of
@@ -68,7 +68,7 @@ class Queue(Resource):
 
     def create(self, aws: Aws) -> None:
         if not adopted(self, aws):
-            propagated(  # SQS blocks a deleted queue's name for 60 seconds
+            aws.propagated(  # SQS blocks a deleted queue's name for 60 seconds
                 aws.client("sqs").create_queue,
                 QueueName=self.name,
                 Attributes=self._attributes(aws, frozenset(self.desired()), existing_policy=None, new=True),
@@ -92,6 +92,7 @@ class Queue(Resource):
         absent_ok(sqs.delete_queue, QueueUrl=url)
         until(
             lambda: absent_ok(sqs.get_queue_attributes, QueueUrl=url) is None,
+            clock=aws.clock,
             what=f"the deletion of queue {self.name}",
             within_s=90,
         )

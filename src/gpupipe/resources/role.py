@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated, retried, together
+from gpupipe.aws import Aws, absent_ok, together
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, policy
 from gpupipe.resources.ownership import (
     adopted,
@@ -99,7 +99,7 @@ class Role(Resource):
     def create(self, aws: Aws) -> None:
         if adopted(self, aws):
             return
-        propagated(
+        aws.propagated(
             aws.client("iam").create_role,
             RoleName=self.name,
             Path=self.stack.iam_path,
@@ -124,7 +124,7 @@ class Role(Resource):
             absent_ok(iam.detach_role_policy, PolicyArn=arn, **role)
         for name in self._inline(iam):
             absent_ok(iam.delete_role_policy, PolicyName=name, **role)
-        absent_ok(partial(retried, iam.delete_role, codes=("DeleteConflict",), within_s=30.0), **role)
+        absent_ok(partial(aws.retried, iam.delete_role, codes=("DeleteConflict",), within_s=30.0), **role)
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
@@ -162,9 +162,9 @@ class Role(Resource):
             iam.tag_role(Tags=tag_list(iam_tags(self)), **role)
         if "trust" in changed:
             document = json.dumps(self._trust)
-            propagated(iam.update_assume_role_policy, PolicyDocument=document, RoleName=self.name)
+            aws.propagated(iam.update_assume_role_policy, PolicyDocument=document, RoleName=self.name)
         if "policy" in changed and self._policy:
-            retried(
+            aws.retried(
                 iam.put_role_policy,
                 codes=NOT_YET,
                 within_s=NOT_YET_S,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, identity, sagemaker, scaling_pause
 from gpupipe.resources.endpoint import Endpoint
 from gpupipe.resources.ownership import adopted, found, ours, pipeline_of
@@ -82,7 +82,7 @@ class ScalableTarget(Resource):
         """Its policies and scheduled actions go with it."""
         ours(self.endpoint, aws)
         if self._target(aws) is not None:
-            deregister = partial(propagated, aws.client("application-autoscaling").deregister_scalable_target)
+            deregister = partial(aws.propagated, aws.client("application-autoscaling").deregister_scalable_target)
             absent_ok(deregister, **self.address)
 
     @classmethod
@@ -106,7 +106,7 @@ class ScalableTarget(Resource):
         # Tags are taken at birth only; a registration of what is registered must not name them.
         known = self._target(aws)
         tags: dict[str, Any] = {} if known else {"Tags": self.tags}
-        propagated(
+        aws.propagated(
             aws.client("application-autoscaling").register_scalable_target,
             **self.address,
             MinCapacity=0 if known and _is_held(known) else self.min_instances,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -84,18 +84,18 @@ def _take_off(aws: Aws, where: Mapping[str, Any]) -> _Lifted | None:
         policies=tuple(one for one in policies if one["ResourceId"] == where["ResourceId"]),
         actions=tuple(actions),
     )
-    absent_ok(partial(propagated, scaling.deregister_scalable_target), **where)
+    absent_ok(partial(aws.propagated, scaling.deregister_scalable_target), **where)
     return found
 
 
 def _put_back(aws: Aws, where: Mapping[str, Any], found: _Lifted) -> None:
     scaling = aws.client("application-autoscaling")
-    propagated(scaling.register_scalable_target, **where, **_only(found.target, *TARGET))
+    aws.propagated(scaling.register_scalable_target, **where, **_only(found.target, *TARGET))
     for policy in found.policies:
-        answer = propagated(scaling.put_scaling_policy, **where, **_only(policy, *POLICY))
+        answer = aws.propagated(scaling.put_scaling_policy, **where, **_only(policy, *POLICY))
         _point_alarms(aws, policy["PolicyARN"], answer["PolicyARN"])
     for action in found.actions:
-        propagated(scaling.put_scheduled_action, **where, **_only(action, *ACTION))
+        aws.propagated(scaling.put_scheduled_action, **where, **_only(action, *ACTION))
 
 
 def _point_alarms(aws: Aws, before: str, after: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, ours
 from gpupipe.resources.scalable_target import ScalableTarget, met_on_targets
@@ -124,7 +124,7 @@ class ScalingPolicy(Resource):
     def delete(self, aws: Aws) -> None:
         ours(self.target.endpoint, aws)
         if self._policy(aws) is not None:
-            delete = partial(propagated, aws.client("application-autoscaling").delete_scaling_policy)
+            delete = partial(aws.propagated, aws.client("application-autoscaling").delete_scaling_policy)
             absent_ok(delete, PolicyName=self.name, **self.target.address)
 
     @classmethod
@@ -151,7 +151,7 @@ class ScalingPolicy(Resource):
 
     def _put(self, aws: Aws) -> None:
         put = aws.client("application-autoscaling").put_scaling_policy
-        propagated(put, PolicyName=self.name, **self.target.address, **self.how.document())
+        aws.propagated(put, PolicyName=self.name, **self.target.address, **self.how.document())
 
 
 def _content(policy: Mapping[str, Any]) -> dict[str, Any]:

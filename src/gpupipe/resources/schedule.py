@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.names import TAG_STACK, Stack
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.function import Function
@@ -70,11 +70,11 @@ class Schedule(Resource):
 
     def create(self, aws: Aws) -> None:
         if not adopted(self, aws):
-            propagated(aws.client("scheduler").create_schedule, **self._definition)
+            aws.propagated(aws.client("scheduler").create_schedule, **self._definition)
 
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
         ours(self, aws)
-        propagated(aws.client("scheduler").update_schedule, **self._definition)
+        aws.propagated(aws.client("scheduler").update_schedule, **self._definition)
 
     def delete(self, aws: Aws) -> None:
         if ours(self, aws) is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, propagated
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, ours
 from gpupipe.resources.scalable_target import ScalableTarget, met_on_targets
@@ -66,7 +66,7 @@ class ScheduledAction(Resource):
     def delete(self, aws: Aws) -> None:
         ours(self.target.endpoint, aws)
         if self._action(aws) is not None:
-            delete = partial(propagated, aws.client("application-autoscaling").delete_scheduled_action)
+            delete = partial(aws.propagated, aws.client("application-autoscaling").delete_scheduled_action)
             absent_ok(delete, ScheduledActionName=self.name, **self.target.address)
 
     @classmethod
@@ -94,7 +94,7 @@ class ScheduledAction(Resource):
         return next((one for one in answer["ScheduledActions"] if one["ScheduledActionName"] == self.name), None)
 
     def _put(self, aws: Aws) -> None:
-        propagated(
+        aws.propagated(
             aws.client("application-autoscaling").put_scheduled_action,
             ScheduledActionName=self.name,
             Schedule=self.schedule,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, retried
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.names import TAG_STACK, Stack
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource, identity
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, tag_list, tag_map
@@ -69,7 +69,7 @@ class Secret(Resource):
             client.restore_secret(SecretId=self.name)
             adopted(self, aws)
             return
-        retried(
+        aws.retried(
             client.create_secret,
             codes=BUSY,
             within_s=SETTLE_S,
@@ -88,7 +88,12 @@ class Secret(Resource):
             return
         client = aws.client("secretsmanager")
         absent_ok(client.delete_secret, SecretId=self.name, ForceDeleteWithoutRecovery=True)
-        until(lambda: self.described(aws) is None, what=f"the deletion of secret {self.name}", within_s=SETTLE_S)
+        until(
+            lambda: self.described(aws) is None,
+            clock=aws.clock,
+            what=f"the deletion of secret {self.name}",
+            within_s=SETTLE_S,
+        )
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, retried
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.errors import AwsError
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
@@ -73,25 +73,24 @@ class SecurityGroup(Resource):
     def create(self, aws: Aws) -> None:
         if adopted(self, aws):
             return
-        ec2 = aws.client("ec2")
         tags = {**self.tags, "Name": self.name, TAG_VPC: self.vpc_id or DEFAULT_VPC}
-        answer = ec2.create_security_group(
+        answer = aws.client("ec2").create_security_group(
             GroupName=self.name,
             Description=f"gpupipe {self.stack.id}: machines",
             VpcId=self.vpc_id or _default_vpc(aws),
             TagSpecifications=[{"ResourceType": "security-group", "Tags": tag_list(tags)}],
         )
-        self._put_ingress(ec2, answer["GroupId"], permissions=[])
+        self._put_ingress(aws, answer["GroupId"], permissions=[])
 
     def update(self, aws: Aws, changed: frozenset[str]) -> None:
         ours(self, aws)
-        ec2, group = aws.client("ec2"), self._group(aws)
+        group = self._group(aws)
         if group is None:
             return
         if "tags" in changed:
-            ec2.create_tags(Resources=[group["GroupId"]], Tags=tag_list(self.tags))
+            aws.client("ec2").create_tags(Resources=[group["GroupId"]], Tags=tag_list(self.tags))
         if "ingress" in changed:
-            self._put_ingress(ec2, group["GroupId"], permissions=group["IpPermissions"])
+            self._put_ingress(aws, group["GroupId"], permissions=group["IpPermissions"])
 
     def delete(self, aws: Aws) -> None:
         if ours(self, aws) is None:
@@ -99,7 +98,7 @@ class SecurityGroup(Resource):
         group_id, delete = self.id_of(aws), aws.client("ec2").delete_security_group
 
         def deleted(**arguments: Any) -> Any:
-            return retried(delete, codes=IN_USE, within_s=IN_USE_S, **arguments)
+            return aws.retried(delete, codes=IN_USE, within_s=IN_USE_S, **arguments)
 
         if group_id:
             absent_ok(deleted, GroupId=group_id)
@@ -124,7 +123,8 @@ class SecurityGroup(Resource):
         vpc = self.vpc_id or _default_vpc(aws)
         return next((dict(group) for group in groups if group["VpcId"] == vpc), None)
 
-    def _put_ingress(self, ec2: Any, group_id: str, *, permissions: list[dict[str, Any]]) -> None:
+    def _put_ingress(self, aws: Aws, group_id: str, *, permissions: list[dict[str, Any]]) -> None:
+        ec2 = aws.client("ec2")
         """Take away what is not wanted, then let in what is missing. `permissions` are those in force."""
         wanted = self.desired()["ingress"]
         unwanted = [_single(one, rule) for one in permissions for rule in _rules(one) if rule not in wanted]
@@ -137,7 +137,7 @@ class SecurityGroup(Resource):
             if _readable(f"tcp {one.port}", one.cidr, one.description) not in there
         ]
         if missing:
-            authorize = partial(retried, ec2.authorize_security_group_ingress, codes=NOT_YET, within_s=NOT_YET_S)
+            authorize = partial(aws.retried, ec2.authorize_security_group_ingress, codes=NOT_YET, within_s=NOT_YET_S)
             authorize(GroupId=group_id, IpPermissions=missing)
 
 

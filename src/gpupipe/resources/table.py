@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from gpupipe.aws import Aws, absent_ok, retried, together
+from gpupipe.aws import Aws, absent_ok, together
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of, tag_list, tag_map
@@ -82,7 +82,7 @@ class Table(Resource):
         if adopted(self, aws):
             return
         names = {"HASH": self.hash_key, "RANGE": self.range_key}
-        retried(
+        aws.retried(
             aws.client("dynamodb").create_table,
             codes=BUSY,
             within_s=SETTLE_S,
@@ -108,8 +108,13 @@ class Table(Resource):
             if observed.fields["protected"]:
                 self._wait_active(aws)
                 self._update_table(aws, DeletionProtectionEnabled=False)
-            absent_ok(partial(retried, dynamodb.delete_table, codes=BUSY, within_s=SETTLE_S), TableName=self.name)
-        until(lambda: self._describe(aws) is None, what=f"the deletion of table {self.name}", within_s=SETTLE_S)
+            absent_ok(partial(aws.retried, dynamodb.delete_table, codes=BUSY, within_s=SETTLE_S), TableName=self.name)
+        until(
+            lambda: self._describe(aws) is None,
+            clock=aws.clock,
+            what=f"the deletion of table {self.name}",
+            within_s=SETTLE_S,
+        )
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
@@ -131,13 +136,14 @@ class Table(Resource):
     def _wait_active(self, aws: Aws) -> None:
         until(
             lambda: (self._describe(aws) or {}).get("TableStatus") == "ACTIVE",
+            clock=aws.clock,
             what=f"table {self.name}: ACTIVE",
             within_s=SETTLE_S,
         )
 
     def _update_table(self, aws: Aws, **arguments: Any) -> None:
         update = aws.client("dynamodb").update_table
-        retried(update, codes=BUSY, within_s=SETTLE_S, TableName=self.name, **arguments)
+        aws.retried(update, codes=BUSY, within_s=SETTLE_S, TableName=self.name, **arguments)
         self._wait_active(aws)
 
     def _change(self, aws: Aws, changed: frozenset[str]) -> None:
@@ -152,7 +158,7 @@ class Table(Resource):
             self._put_ttl(aws)
         if "recovery" in changed:
             recovery = {"PointInTimeRecoveryEnabled": self.recovery}
-            retried(
+            aws.retried(
                 dynamodb.update_continuous_backups,
                 codes=BUSY,
                 within_s=SETTLE_S,

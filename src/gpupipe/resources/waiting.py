@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
+from gpupipe.clock import Clock, looks
 from gpupipe.errors import AwsError
 
-MAX_PAUSE_S = 5.0
+FIRST_PAUSE_S = 0.25
 
 
 def _to_nobody(text: str) -> None:
@@ -34,14 +34,14 @@ def telling(listener: Callable[[str], None]) -> Iterator[None]:
         _listener.reset(token)
 
 
-def until(done: Callable[[], bool], *, what: str, within_s: float, pause_s: float = 0.25) -> None:
+def until(
+    done: Callable[[], bool], *, clock: Clock, what: str, within_s: float, pause_s: float = FIRST_PAUSE_S
+) -> None:
     """Return when `done()`; the pauses between looks grow. Raises AwsError saying that `what` took too long."""
-    deadline = time.monotonic() + within_s
-    while not done():
-        if time.monotonic() + pause_s > deadline:
-            raise AwsError(
-                f"{what} is still not so after {within_s:.0f} s.",
-                hint="AWS may just be slow: run the same command again.",
-            )
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.6, MAX_PAUSE_S)
+    for _ in looks(clock, within_s=within_s, pause_s=pause_s):
+        if done():
+            return
+    raise AwsError(
+        f"{what} is still not so after {within_s:.0f} s.",
+        hint="AWS may just be slow: run the same command again.",
+    )
