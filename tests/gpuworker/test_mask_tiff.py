@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -82,10 +83,13 @@ class TestLabels:
             assert page.shape == (height, width)
             assert not page.any()
 
-    @pytest.mark.parametrize(("count", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
+    @pytest.mark.parametrize(
+        ("count", "dtype"), [pytest.param(65_535, np.uint16, marks=pytest.mark.exhaustive), (65_536, np.uint32)]
+    )
     def test_many_instances_take_a_wider_type(self, count: int, dtype: type) -> None:
-        found = [block(i % 300, i // 300, 1, 1) for i in range(count)]
-        (page,) = pages(label_tiff(packed(found), height=300, width=300).tiff)
+        [pixel] = packed([block(0, 0, 1, 1)])
+        found = [replace(pixel, x=i % 300, y=i // 300) for i in range(count)]
+        (page,) = pages(label_tiff(found, height=300, width=300).tiff)
         assert page.dtype == dtype
         assert page[(count - 1) // 300, (count - 1) % 300] == count
 

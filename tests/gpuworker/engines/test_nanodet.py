@@ -38,6 +38,12 @@ def found(name: str, options: Options = Options()) -> Sequence[Instance]:  # noq
     return result
 
 
+@cache
+def usual(name: str) -> Sequence[Instance]:
+    """What is found with the usual options; several tests look at it."""
+    return found(name)
+
+
 def names_of(instances: Sequence[Instance]) -> list[str]:
     return [coco_names()[one.category_id - 1] for one in instances]
 
@@ -57,13 +63,13 @@ class TestExamples:
         ],
     )
     def test_what_is_there_is_found(self, name: str, things: set[str]) -> None:
-        assert things <= set(names_of(found(name)))
+        assert things <= set(names_of(usual(name)))
 
     def test_a_forest_is_none_of_the_80_things(self) -> None:
         assert found("OSBS_029.tif") == []
 
     def test_the_astronaut_is_where_she_is(self) -> None:
-        (person,) = found("astronaut.jpg")
+        (person,) = usual("astronaut.jpg")
         assert person.source == "grabcut"
         mask = np.zeros((512, 512), np.bool_)
         mask[person.y : person.y + person.mask.shape[0], person.x : person.x + person.mask.shape[1]] = person.mask
@@ -104,13 +110,13 @@ class TestOptions:
         assert all(0 <= box.left < box.right <= 900 and 0 <= box.top < box.bottom <= 600 for box in many)
 
     def test_how_many_are_results_is_for_others_to_say(self) -> None:
-        assert len(found("taxis.webp", Options(max_instances=2))) == len(found("taxis.webp", Options())) > 2
+        assert len(found("taxis.webp", Options(max_instances=2))) == len(usual("taxis.webp")) > 2
 
 
 class TestSizes:
     def test_a_reduced_picture_gives_the_same_in_full_coordinates(self) -> None:
         data = (EXAMPLES / "astronaut.jpg").read_bytes()
-        (full,) = engine().detect([decode(data)], Options())[0]
+        (full,) = usual("astronaut.jpg")
         (half,) = engine().detect([decode(data, enough_px=256)], Options())[0]
         corners = np.array([[one.x, one.y, one.mask.shape[1], one.mask.shape[0]] for one in (full, half)])
         assert np.abs(corners[0] - corners[1]).max() < 30
@@ -127,7 +133,7 @@ class TestSizes:
 class TestThreads:
     def test_two_threads_find_what_one_finds(self) -> None:
         names = ["astronaut.jpg", "airplane.jpg", "horse_race.jpg", "cat.jpg"]
-        alone = [found(name) for name in names]
+        alone = [usual(name) for name in names]
         with ThreadPoolExecutor(2) as pool:
             together = list(pool.map(found, names))
         for one, other in zip(alone, together, strict=True):

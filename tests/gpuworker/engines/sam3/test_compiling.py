@@ -146,6 +146,7 @@ def test_some_work_repays_reading_what_another_machine_compiled_but_not_compilin
     assert encoder.wait(20) == "compiled"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs one of C++ on a processor")
 def test_torchs_own_compiler_serves_every_thread_and_what_it_made_serves_the_next_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,6 +52,12 @@ def found(engine: Sam3, images: Sequence[Image], options: Options) -> list[Detec
     return [one for one in results if isinstance(one, Detection)]
 
 
+@cache
+def alone(engine: Sam3, name: str, *prompts: str) -> Detection:
+    """What is found in an example by itself; several tests hold theirs against the same."""
+    return found(engine, [example(name)], Options(prompts=prompts))[0]
+
+
 def whole(one: Instance, image: Image) -> NDArray[np.bool_]:
     mask = np.zeros((image.height, image.width), np.bool_)
     mask[one.y : one.y + one.mask.shape[0], one.x : one.x + one.mask.shape[1]] = one.mask
@@ -82,7 +88,7 @@ def assert_same(one: Detection, other: Detection) -> None:
 
 
 class TestReference:
-    @pytest.mark.parametrize("name", ["cat.jpg", "OSBS_029.tif"])
+    @pytest.mark.parametrize("name", ["cat.jpg", pytest.param("OSBS_029.tif", marks=pytest.mark.exhaustive)])
     def test_scores_and_masks_are_those_of_transformers(self, engine: Sam3, reference: Reference, name: str) -> None:
         image, options = example(name), Options(prompts=PROMPTS, score_threshold=0.3)
         pixels = engine.prepare(image, options).pixels
@@ -115,36 +121,36 @@ class TestReference:
         pixels = engine.prepare(image, options).pixels
         expected = reference.answer(pixels, "car", size=(image.height, image.width), boxes=shares, labels=[1, 0])
         (detection,) = found(engine, [image], options)
-        (without,) = found(engine, [example("cat.jpg")], options)
+        without = alone(engine, "cat.jpg", "car")
         assert detection.scores.tolist() == pytest.approx(expected.scores.tolist(), abs=1e-4)
         assert_same_masks(logits(detection.masks), expected.small)
         assert detection.scores.tolist() != pytest.approx(without.scores.tolist(), abs=1e-2)
 
 
 class TestBatches:
-    def test_a_batch_finds_what_single_pictures_do(self, weights: Path, engine: Sam3) -> None:
-        """Pictures with boxes, without, and with more of them, in one batch; prompts more than fit at once."""
+    @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
+    def test_a_batch_finds_what_single_pictures_do(self, weights: Path, engine: Sam3, count: int) -> None:
+        """Pictures with boxes, without, and with fewer of them, in one batch; prompts more than fit at once."""
         images = [
+            replace(example("OSBS_029.tif"), boxes=(POSITIVE, NEGATIVE, replace(POSITIVE, x=220, prompt="tree"))),
             example("cat.jpg"),
             replace(example("astronaut.jpg"), boxes=(POSITIVE,)),
-            replace(example("OSBS_029.tif"), boxes=(POSITIVE, NEGATIVE, replace(POSITIVE, x=220, prompt="tree"))),
-        ]
+        ][:count]
         options = Options(prompts=PROMPTS)
         wide = loaded(weights)
         wide.questions_at_once = 5
         together = found(wide, images, options)
-        assert [len(one.scores) > 0 for one in together] == [True] * 3
+        assert [len(one.scores) > 0 for one in together] == [True] * count
         for image, one in zip(images, together, strict=True):
             assert_same(one, found(engine, [image], options)[0])
 
     def test_several_prompts_find_what_each_finds_alone(self, engine: Sam3) -> None:
-        image = example("cat.jpg")
-        (together,) = found(engine, [image], Options(prompts=PROMPTS))
+        together = alone(engine, "cat.jpg", *PROMPTS)
         for category_id, prompt in enumerate(PROMPTS, 1):
-            (alone,) = found(engine, [image], Options(prompts=(prompt,)))
+            by_itself = alone(engine, "cat.jpg", prompt)
             own = together.category_ids == category_id
-            assert together.scores[own].tolist() == pytest.approx(alone.scores.tolist(), abs=1e-4)
-            assert_same_masks(logits(together.masks)[own], logits(alone.masks))
+            assert together.scores[own].tolist() == pytest.approx(by_itself.scores.tolist(), abs=1e-4)
+            assert_same_masks(logits(together.masks)[own], logits(by_itself.masks))
 
     def test_a_picture_is_encoded_once_for_all_its_prompts_and_a_prompt_once_for_all(self, weights: Path) -> None:
         engine = loaded(weights)
@@ -179,9 +185,7 @@ class TestPrompts:
         assert cars.min() >= 0.7
 
     def test_case_does_not_matter_and_words_do(self, engine: Sam3) -> None:
-        lower, upper, other = (
-            found(engine, [example("cat.jpg")], Options(prompts=(prompt,)))[0] for prompt in ("tree", "TREE", "car")
-        )
+        lower, upper, other = (alone(engine, "cat.jpg", prompt) for prompt in ("tree", "TREE", "car"))
         assert_same(lower, upper)
         assert lower.scores.tolist() != pytest.approx(other.scores.tolist(), abs=1e-3)
 
@@ -195,9 +199,8 @@ class TestPrompts:
             engine.categories(Options(prompts=("tree", " ")))
 
     def test_the_surest_come_first(self, engine: Sam3) -> None:
-        options = Options(prompts=PROMPTS)
-        (detection,) = found(engine, [example("cat.jpg")], options)
-        scores = [one.score for one in engine.finish(detection, example("cat.jpg"), options)]
+        instances = engine.finish(alone(engine, "cat.jpg", *PROMPTS), example("cat.jpg"), Options(prompts=PROMPTS))
+        scores = [one.score for one in instances]
         assert len(scores) > 5
         assert scores == sorted(scores, reverse=True)
 
@@ -219,8 +222,10 @@ class TestBoxes:
 
     def test_a_box_that_belongs_to_a_prompt_leaves_the_others_alone(self, engine: Sam3) -> None:
         image = replace(example("cat.jpg"), boxes=(replace(POSITIVE, prompt="car"),))
-        options = Options(prompts=("tree", "car"))
-        (bound,), (free,) = found(engine, [image], options), found(engine, [example("cat.jpg")], options)
+        (bound,), free = (
+            found(engine, [image], Options(prompts=("tree", "car"))),
+            alone(engine, "cat.jpg", "tree", "car"),
+        )
         trees, others = bound.scores[bound.category_ids == 1], free.scores[free.category_ids == 1]
         assert trees.tolist() == pytest.approx(others.tolist(), abs=1e-4)
         cars, others = bound.scores[bound.category_ids == 2], free.scores[free.category_ids == 2]
@@ -282,7 +287,7 @@ class TestSaturation:
         image = example("cat.jpg")
         (all_of_them,) = found(engine, [image], Options(prompts=PROMPTS, score_threshold=0.0))
         assert (all_of_them.most_of_a_prompt, engine.is_saturated(all_of_them, Options())) == (20, True)
-        (few,) = found(engine, [image], Options(prompts=PROMPTS))
+        few = alone(engine, "cat.jpg", *PROMPTS)
         assert len(few.scores) > 16, "together they are many, each alone is not"
         assert not engine.is_saturated(few, Options())
 
@@ -320,7 +325,9 @@ class TestNumbers:
         assert isinstance(failed, ItemError)
         assert isinstance(good, Detection)
 
-    @pytest.mark.parametrize("number_format", [torch.bfloat16, torch.float16])
+    @pytest.mark.parametrize(
+        "number_format", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.exhaustive)]
+    )
     def test_fast_numbers_agree_where_logits_are_clear(
         self, weights: Path, engine: Sam3, number_format: torch.dtype
     ) -> None:

@@ -73,7 +73,7 @@ def test_a_negative_prompt_is_looked_for_and_does_not_come_back(segment: Segment
     assert never.fragment == wanted.fragment
 
 
-@pytest.mark.parametrize("is_positive", [True, False])
+@pytest.mark.parametrize("is_positive", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_a_box_for_all_prompts_is_no_example_of_a_negative_one(segment: Segment, is_positive: bool) -> None:
     options = {**PLAIN, "prompts": ["tree", "car"], "negative_prompts": ["person"]}
     [box] = BOXES["boxes"]
