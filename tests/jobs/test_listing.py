@@ -83,6 +83,17 @@ def test_jobs_that_dispatch_has_not_seen_are_listed_by_their_documents(three: De
     assert [job.state for job in listed(three) if job.job == started.job] == ["held"]
 
 
+def test_a_job_that_dispatch_takes_up_meanwhile_is_listed_once(three: Desk, tmp_path: Path) -> None:
+    # given a job that waits for dispatch, and a list that has begun
+    a_photo(tmp_path / "a.jpg")
+    job = submit(three.ctx, [str(tmp_path)], project="field7").job
+    begun = list_jobs([three.ctx])
+    # when dispatch takes it up
+    three.ctx.ledger.put_job(record(job))
+    # then it is listed once, as the ledger has it
+    assert [(one.job, one.state) for one in begun][:2] == [(job, "running"), (OLD[2], "running")]
+
+
 def test_damaged_and_foreign_documents_are_passed_over(desk: Desk) -> None:
     today = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     spec = JobSpec(job="x", pipeline="segment", project="p", task="segment", options={}, created_at=1.0)

@@ -57,7 +57,7 @@ def list_jobs(
     """Jobs of these pipelines, newest first."""
     waiting = [job for ctx in within for job in undispatched(ctx)]
     waiting.sort(key=lambda job: job.job, reverse=True)
-    merged = _newest_first(waiting, _known(within))
+    merged = _newest_first(waiting, known=_known(within))
     return itertools.islice((job for job in merged if project in (None, job.project)), limit)
 
 
@@ -168,5 +168,9 @@ def _known(within: Sequence[JobsContext]) -> Iterator[JobSummary]:
                 yield summary_of(record)
 
 
-def _newest_first(*sorted_jobs: Iterable[JobSummary]) -> Iterator[JobSummary]:
-    return heapq.merge(*sorted_jobs, key=lambda job: job.job, reverse=True)
+def _newest_first(waiting: Iterable[JobSummary], *, known: Iterable[JobSummary]) -> Iterator[JobSummary]:
+    """Two sorted lists as one; a job that dispatch took up between the two looks is in both, and the ledger's counts."""
+    merged = heapq.merge(waiting, known, key=lambda job: job.job, reverse=True)
+    for _, same in itertools.groupby(merged, key=lambda job: job.job):
+        *_, newest = same
+        yield newest
