@@ -19,9 +19,9 @@ from gpupipe.local.state import Folder
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
-    with emulators.running(tmp_path_factory.mktemp("emulators")) as running:
-        yield running
+def local(emulated: Emulators) -> Emulators:
+    """Both emulators, without supervisor or rooms; what tests make there has names that no other uses."""
+    return emulated
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +47,17 @@ def config_file(tmp_path: Path) -> Path:
     return write_config(tmp_path)
 
 
+@pytest.fixture
+def stack(config_file: Path) -> Iterator[Stack]:
+    """A target that is not there yet."""
+    stack = Stack(config_file)
+    yield stack
+    stack.stop()
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One target for all tests that need a whole one: to start it takes four seconds of processor time."""
     stack = Stack(write_config(tmp_path_factory.mktemp("shared")))
     yield stack
     stack.stop()
@@ -56,8 +65,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def running(shared: Stack) -> Stack:
-    """A target that runs, with whatever earlier tests left in it."""
+    """A target that runs and holds nothing of other tests, whatever they did to it."""
     shared.up()
+    shared.clear()
     return shared
 
 

@@ -4,11 +4,13 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.local.waiting import until
 
+from gpupipe.clock import SystemClock
 from gpupipe.local.configuration import RoomSettings
 from gpupipe.local.container import Container, Patience, read_all
 from gpupipe.local.emulators import Emulators
@@ -17,13 +19,23 @@ from gpupipe.local.hosting import HostedEndpoints
 from gpupipe.local.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder
 
-QUICK = Patience(restart_s=0.2)
+QUICK = Patience(restart_s=0.2, ping_pause_starting_s=0.05)
 _numbers = itertools.count(1)
 
 
 def unique(word: str) -> str:
     """A name that no other test of this run uses."""
     return f"{word}-{next(_numbers)}"
+
+
+@dataclass
+class ClockAhead(SystemClock):
+    """Goes as everybody's, and further ahead of it where a test lets time go by at once."""
+
+    ahead_s: float = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
 
 
 class Room:
@@ -40,6 +52,7 @@ class Room:
         self._python = python
         self.client = client
         self._resting = threading.Event()
+        self.clock = ClockAhead()
         self.room = self.open()
 
     def open(self, patience: Patience = QUICK) -> HostedEndpoints:
@@ -55,6 +68,7 @@ class Room:
             settings=lambda: settings,
             server=self.server,
             patience=patience,
+            clock=self.clock,
         )
         return self.room
 

@@ -29,6 +29,19 @@ class Stack:
     def stop(self, *, remove: bool = True) -> None:
         control.stop(self.config_file, stack_id=self.stack_id, remove=remove)
 
+    def clear(self) -> None:
+        """Take away buckets, machines and endpoints of a target that runs."""
+        s3, status = self.client("s3"), self.status()
+        for bucket in [one["Name"] for one in s3.list_buckets()["Buckets"]]:
+            for found in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+                s3.delete_object(Bucket=bucket, Key=found["Key"])
+            s3.delete_bucket(Bucket=bucket)
+        if machines := [one["instance_id"] for one in status["machines"]]:
+            self.client("ec2").terminate_instances(InstanceIds=machines)
+        for endpoint in {one["endpoint"] for one in status["containers"]}:
+            self.client("sagemaker").delete_endpoint(EndpointName=endpoint)
+        until(lambda: not (status := self.status())["machines"] and not status["containers"])
+
     def pids(self) -> dict[str, int]:
         return {process["name"]: process["pid"] for process in self.status()["processes"]}
 

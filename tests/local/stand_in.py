@@ -1,9 +1,11 @@
-"""A stand-in for the worker's Python, and configurations that use it."""
+"""Stand-ins for the Python of workers and containers, and configurations that use them."""
 
 import stat
 import sys
 import textwrap
 from pathlib import Path
+
+from tests.local.containers import write_container_python
 
 from gpupipe.config_file import render
 
@@ -49,10 +51,22 @@ def write_worker_python(folder: Path) -> Path:
     return script
 
 
+def write_python(folder: Path) -> Path:
+    """Stands in for the one Python that runs both `-m gpuworker.poll` and `-m gpuworker.serve`."""
+    worker, container, script = write_worker_python(folder), write_container_python(folder), folder / "python"
+    script.write_text(
+        f"""#!/bin/sh
+case "$2" in gpuworker.serve) exec "{container}" "$@" ;; *) exec "{worker}" "$@" ;; esac
+"""
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
 def write_config(folder: Path, name: str = "demo") -> Path:
-    """A gpupipe.toml of stack `<name>-dev` whose machines run the stand-in worker."""
+    """A gpupipe.toml of stack `<name>-dev` whose machines and containers run the stand-ins."""
     file = folder / f"{name}.toml"
     text = render(kinds=["queue"], name=name, target="local")
-    python = write_worker_python(folder)
+    python = write_python(folder)
     file.write_text(text.replace("[local]\n", f'[local]\nworker_python = "{python}"\nguard_interval_s = 0.5\n', 1))
     return file

@@ -2,15 +2,18 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.account import Account
+from tests.local.rooms import unique
 from tests.local.stacks import Stack
 from tests.local.stand_in import write_config
-from tests.local.waiting import kill
+from tests.local.waiting import kill, until
 
 from gpupipe import provision
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
 from gpupipe.errors import LockedError
 from gpupipe.local import apply, control
+from gpupipe.local.emulators import Emulators
 from gpupipe.local.state import Folder
 from gpupipe.lock import LOCK_KEY, Lock
 from gpupipe.state import object_of
@@ -18,18 +21,29 @@ from gpupipe.state import object_of
 GONE_PID = 2**22 + 1  # beyond what Linux and macOS give
 
 
-@pytest.fixture
-def config(running: Stack) -> Config:
-    return load(running.config_file)
-
-
-@pytest.fixture
-def aws(running: Stack, config: Config) -> Aws:
-    """The emulated account with the stack in it."""
-    aws = control.connect(running.up(), name=config.stack.name, environment=config.stack.environment)
+def applied(stack: Stack) -> tuple[Aws, Config]:
+    """The account of a target that runs, with what its configuration describes."""
+    config = load(stack.config_file)
+    aws = control.connect(stack.up(), name=config.stack.name, environment=config.stack.environment)
     provision.up(config, aws)
-    apply.remember(running.config_file, config.stack.id)
-    return aws
+    apply.remember(stack.config_file, config.stack.id)
+    return aws, config
+
+
+@pytest.fixture(scope="module")
+def aws(local: Emulators) -> Aws:
+    """An emulated account; every test leaves the whole stack in it."""
+    return Account.in_emulators(local, unique("applied")).aws
+
+
+@pytest.fixture(scope="module")
+def config(aws: Aws) -> Config:
+    """What was brought up there."""
+    one = {"kind": "queue", "task": "segment"}
+    stack = {"name": aws.stack.name, "environment": aws.stack.environment}
+    config = Config(stack=stack, pipelines={"segment": one})  # type: ignore[arg-type]
+    provision.up(config, aws)
+    return config
 
 
 def forget_a_role(aws: Aws) -> str:
@@ -90,12 +104,21 @@ def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: 
     assert known.local.guard_interval_s == 7
 
 
-def test_killed_emulators_come_back_with_all_that_was_applied(running: Stack, aws: Aws, config: Config) -> None:
-    # given a stack that is up
-    pids = running.pids()
+@pytest.mark.exhaustive
+def test_killed_emulators_come_back_with_all_that_was_applied(stack: Stack) -> None:
+    # given a stack that is up, whose state bucket is known as ours in what the emulator has saved
+    aws, config = applied(stack)
+    until(lambda: aws.stack.state_bucket in saved_tags(stack), within_s=150)
+    pids = stack.pids()
     # when everything is killed
     for pid in pids.values():
         kill(pid)
     # then the next command finds all of it again, and is told what was lost
-    assert "seconds before" in running.up().notices[1]
+    assert "seconds before" in stack.up().notices[1]
     assert not provision.plan_up(config, aws).changes
+
+
+def saved_tags(stack: Stack) -> str:
+    """The tags of buckets as the emulator has saved them, which it does once in seconds."""
+    saved = Folder.of(stack.config_file, stack.stack_id).path / "ministack/state/s3.json"
+    return str(json.loads(saved.read_text())["payload"]["bucket_tags"]) if saved.exists() else ""

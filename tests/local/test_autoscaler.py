@@ -8,7 +8,15 @@ from tests.local.clients import Client
 from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.rooms import Room, unique
 
-from gpupipe.local.autoscaler import CONCURRENCY_METRIC, INVOCATIONS_METRIC, Memory, Policy, ScaledVariant, decide
+from gpupipe.local.autoscaler import (
+    CONCURRENCY_METRIC,
+    INVOCATIONS_METRIC,
+    READ_AGAIN_S,
+    Memory,
+    Policy,
+    ScaledVariant,
+    decide,
+)
 from gpupipe.local.endpoint_metrics import Load, counts, data
 
 TRACK = Policy(metric="ApproximateBacklogSizePerInstance", target=4.0, in_cooldown_s=60.0, out_cooldown_s=30.0)
@@ -157,8 +165,12 @@ def test_endpoint_goes_to_none_and_is_woken_by_a_request(endpoint_room: Room) ->
     sagemaker = endpoint_room.client("sagemaker")
     make_endpoint(sagemaker, name, make_config(sagemaker, unique("config"), asynchronous=asynchronous(bucket)))
     endpoint_room.settled(name)
-    register(endpoint_room, name, idle_s=1)
+    register(endpoint_room, name, idle_s=600)
+    endpoint_room.clock.ahead_s += READ_AGAIN_S + 1
+    endpoint_room.room.step()
+    assert endpoint_room.counts(name) == {"main": 1}
     # when its idle time is over, then nobody is left
+    endpoint_room.clock.ahead_s += 601
     endpoint_room.step_until(lambda: endpoint_room.counts(name) == {"main": 0})
     endpoint_room.step_until(lambda: not endpoint_room.pids(name))
     # when a request comes, then an instance does it
@@ -169,4 +181,5 @@ def test_endpoint_goes_to_none_and_is_woken_by_a_request(endpoint_room: Room) ->
     ours = {one["MetricName"] for one in metrics if {"Name": "EndpointName", "Value": name} in one["Dimensions"]}
     assert "ApproximateBacklogSize" in ours
     # and goes again
+    endpoint_room.clock.ahead_s += 601
     endpoint_room.step_until(lambda: endpoint_room.counts(name) == {"main": 0})

@@ -1,9 +1,8 @@
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,15 +13,11 @@ from tests.local.stand_in import write_config
 from tests.local.waiting import kill, until
 
 from gpupipe.errors import TargetError
-from gpupipe.local import control
-
-
-@pytest.fixture
-def stack(config_file: Path) -> Iterator[Stack]:
-    """A target that is not there yet."""
-    stack = Stack(config_file)
-    yield stack
-    stack.stop()
+from gpupipe.local import control, processes
+from gpupipe.local.container import Container, Identity
+from gpupipe.local.host import Boot, Host, HostState
+from gpupipe.local.processes import ProcessName
+from gpupipe.local.state import Folder
 
 
 def alive(pids: dict[str, int]) -> set[str]:
@@ -33,15 +28,18 @@ def alive(pids: dict[str, int]) -> set[str]:
     }
 
 
-def test_life_of_a_target(stack: Stack) -> None:
-    # given nothing
+def test_what_was_never_started_is_stopped_quietly(stack: Stack) -> None:
     assert stack.status()["phase"] == "stopped"
     stack.stop()
-    # when it is started
-    target = stack.up()
+    assert not (stack.config_file.parent / ".gpupipe").exists()
+
+
+def test_life_of_a_target(running: Stack) -> None:
+    # given a target that runs
+    target = running.up()
     # then it answers, and status tells all about it
-    assert stack.client("sts").get_caller_identity()["Account"] == target.account_id
-    found = stack.status()
+    assert running.client("sts").get_caller_identity()["Account"] == target.account_id
+    found = running.status()
     assert found["ready"]
     assert [process["name"] for process in found["processes"] if process["alive"]] == [
         "supervisor",
@@ -50,25 +48,39 @@ def test_life_of_a_target(stack: Stack) -> None:
     ]
     assert found["environment"]["AWS_ENDPOINT_URL"] == target.endpoints["default"]
     # and the next command finds it as it is
-    assert stack.up() == target
-    # when it is stopped and kept, then it comes back with its data at the same address
-    stack.client("s3").create_bucket(Bucket="kept")
-    pids = stack.pids()
-    stack.stop(remove=False)
+    assert running.up() == target
+    # when it is stopped and kept
+    running.client("s3").create_bucket(Bucket="kept")
+    pids = running.pids()
+    running.stop(remove=False)
     assert not alive(pids)
-    assert stack.status()["phase"] == "stopped"
-    again = stack.up()
+    assert running.status()["phase"] == "stopped"
+    # and five commands want it at once
+    with ThreadPoolExecutor(5) as pool:
+        again, *others = pool.map(lambda _: running.up(), range(5))
+    # then one of them has started it, with its data, at the same address
+    assert others == [again] * 4
     assert (again.endpoints, again.account_id, again.notices) == (target.endpoints, target.account_id, ())
     assert again.generation == target.generation + 1
-    assert [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]] == ["kept"]
+    assert names_of_buckets(running) == ["kept"]
+
+
+@pytest.mark.exhaustive
+def test_removed_target_leaves_nothing_and_comes_anew(stack: Stack) -> None:
+    # given a target that runs
+    target, pids = stack.up(), stack.pids()
+    stack.client("s3").create_bucket(Bucket="lost")
     # when it is removed, then nothing is left
-    pids = stack.pids()
     stack.stop()
     assert not alive(pids)
     assert not (stack.config_file.parent / ".gpupipe").exists()
     stack.stop()
+    # and the next one is another
+    assert stack.up().account_id != target.account_id
+    assert names_of_buckets(stack) == []
 
 
+@pytest.mark.exhaustive
 def test_many_commands_at_once_start_one_target(stack: Stack) -> None:
     # when five commands want it at once, each in a process of its own
     code = "import sys; from pathlib import Path; from gpupipe.local import control\n"
@@ -82,6 +94,7 @@ def test_many_commands_at_once_start_one_target(stack: Stack) -> None:
     assert stack.status()["generation"] == 1
 
 
+@pytest.mark.exhaustive
 def test_two_stacks_live_side_by_side(running: Stack) -> None:
     # given a second stack in the same folder
     other = Stack(write_config(running.config_file.parent, "other"), "other-dev")
@@ -101,6 +114,7 @@ def names_of_buckets(stack: Stack) -> list[str]:
     return [bucket["Name"] for bucket in stack.client("s3").list_buckets()["Buckets"]]
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_of_a_command_does_not_reach_it(running: Stack) -> None:
     # given a target started by a command that is still at work
     running.stop()
@@ -119,7 +133,7 @@ def test_ctrl_c_of_a_command_does_not_reach_it(running: Stack) -> None:
     assert running.up().notices == ()
 
 
-@pytest.mark.parametrize("name", ["ministack", "moto"])
+@pytest.mark.parametrize("name", ["ministack", pytest.param("moto", marks=pytest.mark.exhaustive)])
 def test_crashed_emulator_is_started_again(running: Stack, name: str) -> None:
     # given a target whose state has been saved
     endpoints = running.up().endpoints
@@ -176,6 +190,7 @@ def test_crashed_supervisor_is_noticed_and_another_adopts_all(running: Stack) ->
     assert running.status()["machines"] == [machine]
 
 
+@pytest.mark.exhaustive
 def test_stop_finds_what_a_killed_supervisor_left(running: Stack) -> None:
     # given a machine at work whose supervisor was killed
     pids = {"machine": running.start_machine("lt-left")["pid"], **running.pids()}
@@ -188,6 +203,7 @@ def test_stop_finds_what_a_killed_supervisor_left(running: Stack) -> None:
     assert running.up().notices == ()
 
 
+@pytest.mark.exhaustive
 def test_everything_killed_comes_back(running: Stack) -> None:
     # given a target that was killed whole, as by a power failure
     before = running.pids()
@@ -199,21 +215,13 @@ def test_everything_killed_comes_back(running: Stack) -> None:
     assert set(running.pids().values()).isdisjoint(before.values())
 
 
-def test_removed_folder_ends_everything(running: Stack) -> None:
-    # given a running target with a machine
-    pids = {"machine": running.start_machine("lt-removed")["pid"], **running.pids()}
-    # when a person removes its folder by hand
-    shutil.rmtree(running.config_file.parent / ".gpupipe")
-    # then nothing goes on running
-    until(lambda: not alive(pids))
-
-
 def test_start_that_cannot_be_says_why(stack: Stack) -> None:
     stack.config_file.write_text("[stack]\nname = 1\n")
     with pytest.raises(TargetError, match=r"could not start: demo\.toml has mistakes"):
         stack.up()
 
 
+@pytest.mark.exhaustive
 def test_damaged_record_does_not_keep_it_from_ending(running: Stack) -> None:
     # given a running target whose record a full disk has damaged
     pids = running.pids()
@@ -223,3 +231,62 @@ def test_damaged_record_does_not_keep_it_from_ending(running: Stack) -> None:
     # when it is stopped and removed, then nothing is left
     running.stop()
     assert not alive(pids)
+
+
+def test_stop_ends_what_no_supervisor_looks_after(stack: Stack) -> None:
+    # given a machine and a container whose supervisor was killed
+    host, container = a_machine(stack), a_container(stack)
+    # when the target is stopped, then both end, and what comes next knows of no crash
+    assert (host.state, container.alive) == (HostState.RUNNING, True)
+    stack.stop(remove=False)
+    assert alive({"machine": host.pid or 0, "container": container.pid or 0}) == set()
+    assert (stack.status()["phase"], stack.status()["containers"]) == ("stopped", [])
+    assert [machine["state"] for machine in stack.status()["machines"]] == ["new"]
+
+
+def test_stop_needs_no_record_to_find_processes(stack: Stack) -> None:
+    # given a supervisor and an emulator whose record a full disk has damaged
+    folder = folder_of(stack)
+    folder.create()
+    modules = ("gpupipe.local.supervisor", "gpupipe.local.emulator")
+    started = {module: sleeping(module, folder.path) for module in modules}
+    (folder.path / "record.json").write_text("{")
+    with pytest.raises(TargetError, match=r"record\.json is damaged"):
+        stack.status()
+    # when the target is stopped and removed, then nothing is left
+    stack.stop()
+    assert not alive({module: process.pid for module, process in started.items()})
+    assert not folder.path.parent.exists()
+
+
+def folder_of(stack: Stack) -> Folder:
+    return Folder.of(stack.config_file, stack.stack_id)
+
+
+def sleeping(module: str, folder: Path) -> ProcessName:
+    """A process that looks like a module of ours at work in that folder."""
+    command = [sys.executable, "-S", "-c", "import time; time.sleep(60)", module, str(folder)]
+    process = processes.spawn(command, environment=os.environ, folder=folder, log=folder / "logs" / "log")
+    until(lambda: process in processes.running_modules(module, folder))
+    return process
+
+
+def a_machine(stack: Stack) -> Host:
+    """A machine at work, as a supervisor leaves it."""
+    folder = folder_of(stack)
+    host = Host(folder.machines / "i-1", log=folder.logs / "i-1.log")
+    settings, python = json.dumps({"then": "wait"}), str(stack.config_file.parent / "python")
+    host.boot(Boot(settings=settings, python=python, max_hours=1.0, environment=os.environ))
+    until(lambda: (host.folder / "starts.jsonl").exists())
+    return host
+
+
+def a_container(stack: Stack) -> Container:
+    """A container in service, as a supervisor leaves it."""
+    folder = folder_of(stack)
+    identity = Identity(endpoint="e", config="c", variant="main", number=1)
+    container = Container(folder.containers / "e" / "i-2", identity, log=folder.logs / "e.i-2.log")
+    with ThreadPoolExecutor(1) as pings:
+        python, environment = str(stack.config_file.parent / "python"), os.environ
+        container.keep_running(command=[python], environment=environment, pings=pings)
+    return container

@@ -209,6 +209,7 @@ def test_what_containers_print_is_in_the_endpoints_log_group(endpoint_room: Room
     endpoint_room.settled(name)
     # when it is used
     endpoint_room.ask(name, {"number": 7})
+    endpoint_room.clock.ahead_s += 2
 
     def messages() -> list[str]:
         return [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]

@@ -355,6 +355,7 @@ print(json.dumps(sorted(lacks)))
 """
 
 
+@pytest.mark.exhaustive
 def test_moto_itself_lacks_all_that(monkeypatch: pytest.MonkeyPatch) -> None:
     # In a process of its own: in this one it is mended.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

@@ -11,7 +11,7 @@ from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.rooms import Room, unique
 
 # Told once: this is about version 2 of the SDK.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.exhaustive]
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import psutil
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], *, within_s: float = 20.0) -> T:
-    """The first true answer of `look`; fails if there is none in time."""
+def until(look: Callable[[], T], *, within_s: float = 60.0) -> T:
+    """The first true answer of `look`; fails if there is none in time: long after it should be there, because a busy
+    machine is no fault (an emulator saves its state the less often the longer that takes)."""
     deadline = time.monotonic() + within_s
     while not (answer := look()):
         if time.monotonic() > deadline:

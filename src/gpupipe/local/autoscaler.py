@@ -6,11 +6,11 @@ the minutes that CloudWatch's alarms take on AWS are left out, so that a rehears
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.endpoint_metrics import Load
 
 READ_AGAIN_S = 2.0
@@ -67,8 +67,9 @@ class Memory:
 class Autoscaler:
     """Looks at every registered variant and scales those that need it."""
 
-    def __init__(self, client: Callable[[str], Any]) -> None:
+    def __init__(self, client: Callable[[str], Any], *, clock: Clock = SYSTEM) -> None:
         self._client = client
+        self._clock = clock
         self._memory: dict[tuple[str, str], Memory] = {}
         self._targets: list[ScaledVariant] = []
         self._read_at = -math.inf
@@ -76,7 +77,7 @@ class Autoscaler:
     def step(self, loads: Iterable[Load]) -> None:
         """Set the desired counts that the policies want."""
         by_name = {load.endpoint: load for load in loads}
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if not by_name:
             return
         if now - self._read_at > READ_AGAIN_S:

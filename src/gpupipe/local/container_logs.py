@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.container import Container
 from gpupipe.local.state import read_json, write_json
 
@@ -25,14 +26,15 @@ def stream_name(variant: str, instance: str) -> str:
 class ContainerLogs:
     """Reads the log files on, from where it was."""
 
-    def __init__(self, client: Callable[[str], Any]) -> None:
+    def __init__(self, client: Callable[[str], Any], *, clock: Clock = SYSTEM) -> None:
         self._client = client
+        self._clock = clock
         self._streams: set[tuple[str, str]] = set()
         self._next_at: dict[str, float] = {}
 
     def ship(self, containers: Iterable[Container]) -> None:
         """Put the lines that have come since the last time."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for container in containers:
             if now >= self._next_at.get(container.name, 0.0) and container.log.exists():
                 self._next_at[container.name] = now + (_PAUSE_S if self._ship(container) else _PAUSE_WITHOUT_GROUP_S)

@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import GpupipeError
 from gpupipe.local.async_requests import AsyncRequests
 from gpupipe.local.autoscaler import Autoscaler
@@ -46,6 +47,7 @@ class EndpointRoom:
         requests: AsyncRequests,
         tell: Callable[[Mapping[str, Any]], None],
         patience: Patience = USUAL,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._stack_id = stack_id
         self._folder = folder
@@ -56,6 +58,7 @@ class EndpointRoom:
         self._requests = requests
         self._tell = tell
         self._patience = patience
+        self._clock = clock
         self._pings = ThreadPoolExecutor(4, thread_name_prefix="ping")
         end_strays(folder.containers)
         self._deployments: dict[str, Deployment] = {}
@@ -64,9 +67,9 @@ class EndpointRoom:
         self._ours: dict[tuple[str, Any], bool] = {}
         self._configs: dict[str, dict[str, Any]] = {}
         self._absent_since: dict[str, float] = {}
-        self._logs = ContainerLogs(client)
+        self._logs = ContainerLogs(client, clock=clock)
         self._metrics = EndpointMetrics(client)
-        self._autoscaler = Autoscaler(client)
+        self._autoscaler = Autoscaler(client, clock=clock)
 
     def step(self) -> None:
         """Bring the containers in line with SageMaker once."""
@@ -236,7 +239,7 @@ class EndpointRoom:
             del self._deployments[name]
 
     def _forget_requests(self, there: set[str]) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for name in self._requests.endpoints():
             since = self._absent_since.setdefault(name, now) if name not in there else now
             if now - since > FORGET_REQUESTS_S:

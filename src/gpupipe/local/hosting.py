@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.async_delivery import AsyncDelivery
 from gpupipe.local.async_requests import AsyncRequests
 from gpupipe.local.configuration import RoomSettings
@@ -31,7 +32,9 @@ class HostedEndpoints:
         settings: Callable[[], RoomSettings],
         server: RuntimeServer,
         patience: Patience = USUAL,
+        clock: Clock = SYSTEM,
     ) -> None:
+        """`clock` is what scaling and the shipping of logs go by."""
         directory = Directory()
         requests = AsyncRequests(folder.requests)
         self._server = server
@@ -45,6 +48,7 @@ class HostedEndpoints:
             requests=requests,
             tell=EndpointReports(account, endpoints["sagemaker"]),
             patience=patience,
+            clock=clock,
         )
         self._delivery = AsyncDelivery(account=account, client=client, directory=directory, requests=requests)
         operations = RuntimeOperations(

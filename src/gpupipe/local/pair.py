@@ -30,6 +30,7 @@ class EmulatorPair:
         ports: Mapping[str, int],
         changed: Callable[["EmulatorPair"], None],
         check_s: float = HEALTH_CHECK_S,
+        busy_from_s: float = BUSY_FROM_S,
     ) -> None:
         self.processes = dict(running)
         self.ports = dict(ports)
@@ -37,6 +38,7 @@ class EmulatorPair:
         self._account = account
         self._changed = changed
         self._check_s = check_s
+        self._busy_from_s = busy_from_s
         self._next_check = time.monotonic() + check_s
         self._deaf = dict.fromkeys(emulators.NAMES, 0)
         self._computed_s = dict.fromkeys(emulators.NAMES, 0.0)
@@ -101,7 +103,7 @@ class EmulatorPair:
         """Whether it has computed since this was asked before."""
         before, now = self._computed_s[name], self.processes[name].computed_s
         self._computed_s[name] = now
-        return now - before > BUSY_FROM_S
+        return now - before > self._busy_from_s
 
     def end(self, *names: str) -> None:
         """End these; ministack saves its state first."""
