@@ -64,6 +64,21 @@ class Fate:
 
 
 @dataclass
+class Noting(Fate):
+    """Kills nobody; notes what is called."""
+
+    at: int = -1
+    operations: list[str] = field(default_factory=list)
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            self.operations.append(call.__name__)
+            return call(*args, **kwargs)
+
+        return noting
+
+
+@dataclass
 class Functions:
     """Lambda's client, as far as it is used: notes who was invoked."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.functions.conftest import Killed, World
+from tests.functions.conftest import Killed, Noting, World
 from tests.functions.hosted import CRASHED, TIME_IS_UP, asynchronous, failed, row_of, submit, tell
 from tests.functions.looks import look
+from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.callback import callback
 from gpuworker.contract import Failure, ShardResult, result_key
@@ -171,27 +174,28 @@ def test_a_third_partys_request_is_left(world: World) -> None:
     assert runtime.taken() == []
 
 
-def test_killed_anywhere_it_is_sent_again_in_the_end(world: World) -> None:
+@at_kill_points
+def test_killed_anywhere_it_is_sent_again_in_the_end(world: World, kill_points: KillPoints) -> None:
     world, runtime = asynchronous(world)
-    calls = 0
-    while True:
-        job = f"k{calls}"
+
+    def crashed(job: str) -> dict[str, Any]:
         submit(world, {0: 3}, job=job)
         world.ledger.start_shard(job, 0, 0, "main/a")
         runtime.taken()
-        event = failed(world, CRASHED, job=job)
-        killed = False
-        try:
-            callback(world.mortal(calls), event)
-        except Killed:
-            killed = True
-            callback(world.around, event)  # Lambda calls again, with the same event
+        return failed(world, CRASHED, job=job)
+
+    def sent_again(job: str) -> int:
         world.now[0] += 60
         look(world)
-        taken = [place for place in runtime.taken() if place[0] == job]
-        assert 1 <= len(taken) <= 1 + killed
         assert row_of(world, job=job).started == 1
-        if not killed:
-            break
-        calls += 1
-    assert calls >= 5
+        return sum(place[0] == job for place in runtime.taken())
+
+    noting = Noting()
+    callback(world.under(noting), crashed("whole"))
+    assert sent_again("whole") == 1
+    for calls in kill_points(noting.operations):
+        event = crashed(f"k{calls}")
+        with pytest.raises(Killed):
+            callback(world.mortal(calls), event)
+        callback(world.around, event)  # Lambda calls again, with the same event
+        assert 1 <= sent_again(f"k{calls}") <= 2

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.functions.conftest import Fate, Killed, World, asked, made
+from tests.functions.conftest import Fate, Killed, Noting, World, asked, made
+from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.arrivals import ObjectArrived
 from gpupipe.functions.closing import close_dropin
@@ -220,19 +221,22 @@ def assert_taken_once(world: World) -> None:
     assert [record.job for record in world.ledger.active_jobs("segment")] == [job]
 
 
-def test_killed_anywhere_every_object_is_taken_once(world: World) -> None:
-    calls = 0
-    while True:
-        try:
-            run(world.mortal(calls), *drop(*NAMES))
-        except Killed:
-            assert run(world.around, *drop(*NAMES)) == set()
-            assert_taken_once(world)
-        else:
-            break
+def calls_of_a_burst(world: World) -> list[str]:
+    """The operations by which dispatch takes the objects called `NAMES`."""
+    noting = Noting()
+    assert run(world.under(noting), *drop(*NAMES)) == set()
+    assert_taken_once(world)
+    return noting.operations
+
+
+@at_kill_points
+def test_killed_anywhere_every_object_is_taken_once(world: World, kill_points: KillPoints) -> None:
+    for calls in kill_points(calls_of_a_burst(world)):
         world.forget()
-        calls += 1
-    assert calls > 20
+        with pytest.raises(Killed):
+            run(world.mortal(calls), *drop(*NAMES))
+        assert run(world.around, *drop(*NAMES)) == set()
+        assert_taken_once(world)
 
 
 def test_killed_again_and_again_it_still_ends(world: World) -> None:
@@ -260,39 +264,33 @@ class Rival(Fate):
         return self.calls > self.at
 
 
-def test_two_invocations_with_the_same_events_take_each_object_once(world: World) -> None:
-    at = 0
-    while True:
+@at_kill_points
+def test_two_invocations_with_the_same_events_take_each_object_once(world: World, kill_points: KillPoints) -> None:
+    for at in kill_points(calls_of_a_burst(world)):
+        world.forget()
         rival = Rival(world, at, lambda: run(world.around, *drop(*NAMES)))
         assert run(rival.surroundings, *drop(*NAMES)) == set()
-        if not rival.has_struck:
-            break
+        assert rival.has_struck
         assert_taken_once(world)
-        world.forget()
-        at += 1
-    assert at > 20
 
 
-def test_a_job_that_is_closed_meanwhile_loses_nothing(world: World) -> None:
+@at_kill_points
+def test_a_job_that_is_closed_meanwhile_loses_nothing(world: World, kill_points: KillPoints) -> None:
     def close() -> None:
         for job in world.ledger.active_jobs("segment"):
             if job.intake is Intake.OPEN:
                 assert close_dropin(world.around, job) is True
 
-    at = 0
-    while True:
+    for at in kill_points(calls_of_a_burst(world)):
+        world.forget()
         rival = Rival(world, at, close)
         assert run(rival.surroundings, *drop(*NAMES)) == set()
+        assert rival.has_struck
         assert Counter(item.key for item in all_items(world)) == Counter(f"incoming/field7/{name}" for name in NAMES)
         for job in world.ledger.active_jobs("segment"):
             counted = {str(row.number): row.items for row in world.ledger.shards(job.job) if row.items}
             manifest = manifest_key(job.job)
             assert job.intake is Intake.OPEN or Manifest.from_json(world.get(manifest)).shards == counted
-        if not rival.has_struck:
-            break
-        world.forget()
-        at += 1
-    assert at > 20
 
 
 def test_a_send_that_failed_is_made_good(world: World) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from tests.functions.conftest import Killed, World, made
+import pytest
+from tests.functions.conftest import Killed, Noting, World, made
 from tests.functions.hosted import ENDPOINT, asynchronous, hosted, refused, row_of, submit
 from tests.functions.looks import codes, look
+from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.invocations import invoke
+from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import Message, manifest_key
 from gpuworker.ledger import ShardState
 
@@ -82,24 +85,25 @@ def test_a_job_waits_for_an_endpoint_that_is_not_there_yet(world: World) -> None
     assert service.runtime.taken() == [("j1", 0, 0)]
 
 
-def test_killed_anywhere_a_redelivered_manifest_sends_the_rest(world: World) -> None:
+@at_kill_points
+def test_killed_anywhere_a_redelivered_manifest_sends_the_rest(world: World, kill_points: KillPoints) -> None:
     world, runtime = asynchronous(world)
-    calls = 0
-    while True:
-        job = f"j{calls}"
+
+    def submitted(job: str, around: Surroundings) -> set[str]:
         world.put_job({0: 2, 1: 2}, job=job)
-        try:
-            dispatch(world.mortal(calls), [made(manifest_key(job))], lambda: 900_000)
-            killed = False
-        except Killed:
-            killed = True
-            assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
+        return dispatch(around, [made(manifest_key(job))], lambda: 900_000)
+
+    noting = Noting()
+    submitted("whole", world.under(noting))
+    assert "invoke_endpoint_async" in noting.operations
+    runtime.taken()
+    for calls in kill_points(noting.operations):
+        job = f"j{calls}"
+        with pytest.raises(Killed):
+            submitted(job, world.mortal(calls))
+        assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
         assert set(runtime.taken()) == {(job, 0, 0), (job, 1, 0)}
         assert unsent(world, job) == []
-        if not killed:
-            break
-        calls += 1
-    assert calls > 8
 
 
 def test_dropins_are_sent_at_once_and_need_no_threshold(world: World) -> None:

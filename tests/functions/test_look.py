@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
-from tests.functions.conftest import Killed, World, made
+import pytest
+from tests.functions.conftest import Killed, Noting, World, made
 from tests.functions.looks import look, states, submit
+from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.dispatch import dispatch
@@ -119,34 +121,42 @@ def test_an_object_that_arrives_while_closing_is_not_lost(room: World) -> None:
     assert (record.intake, record.is_over) == (Intake.OPEN, False)
 
 
-def test_killed_anywhere_the_next_look_completes_it(room: World) -> None:
+def much_to_do(room: World) -> str:
     """A quiet drop-in job to close, a submitted one to launch for, a lost message, and a machine that went."""
-    calls = 0
-    while True:
-        base = room.now[0] = float(int(time.time()))
-        job = drop(room, "a.jpg")
-        room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
-        gone = MachineRecord(
-            machine="i-gone",
-            pipeline="segment",
-            instance_type="g4dn.xlarge",
-            zone="z",
-            market="spot",
-            launched_at=base,
-            run_started_at=base,
-            price_usd_per_hour=1.0,
-        )
-        room.ledger.put_machine(gone)
-        submit(room, {0: 10})
+    base = room.now[0] = float(int(time.time()))
+    job = drop(room, "a.jpg")
+    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    gone = MachineRecord(
+        machine="i-gone",
+        pipeline="segment",
+        instance_type="g4dn.xlarge",
+        zone="z",
+        market="spot",
+        launched_at=base,
+        run_started_at=base,
+        price_usd_per_hour=1.0,
+    )
+    room.ledger.put_machine(gone)
+    submit(room, {0: 10})
+    room.sent()
+    room.now[0] += 700
+    return job
+
+
+@at_kill_points
+def test_killed_anywhere_the_next_look_completes_it(room: World, kill_points: KillPoints) -> None:
+    noting = Noting()
+    much_to_do(room)
+    look(room, around=room.under(noting))
+    assert {"create_fleet", "put_object", "send_message_batch"} <= {*noting.operations}
+    for calls in kill_points(noting.operations):
         room.sent()
-        room.now[0] += 700
-        killed = False
-        try:
+        room.forget()
+        job = much_to_do(room)
+        with pytest.raises(Killed):
             look(room, around=room.mortal(calls))
-        except Killed:
-            killed = True
-            room.now[0] += 70  # the lease of the one that was killed runs out
-            look(room)
+        room.now[0] += 70  # the lease of the one that was killed runs out
+        look(room)
         assert states(room) == ["running"]
         record, machine = room.ledger.job(job), room.ledger.machine("segment", "i-gone")
         assert record is not None
@@ -159,8 +169,3 @@ def test_killed_anywhere_the_next_look_completes_it(room: World) -> None:
             room.now[0] += 700
             look(room)
             assert [message.number for message in room.sent()] == [0]
-        if not killed:
-            break
-        calls += 1
-        room.forget()
-    assert calls > 25

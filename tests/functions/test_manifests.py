@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.functions.conftest import NOW, Fate, Killed, World, asked, made
+from tests.functions.conftest import NOW, Killed, Noting, World, asked, made
+from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.surroundings import Surroundings
@@ -96,49 +95,38 @@ def test_shards_done_before_a_redelivery_are_not_sent_again(world: World) -> Non
     assert world.ledger.job("j1") is not None
 
 
-def test_a_job_too_large_for_one_invocation_goes_on_where_it_was_killed(world: World) -> None:
-    # given the registration of 250 shards, killed before the last of three writes
-    world.put_job(dict.fromkeys(range(250), 5))
+@pytest.mark.parametrize(("shards", "registered"), [(101, 100), pytest.param(250, 200, marks=pytest.mark.exhaustive)])
+def test_a_job_too_large_for_one_invocation_goes_on_where_it_was_killed(
+    world: World, shards: int, registered: int
+) -> None:
+    # given the registration of many shards, a hundred a write, killed before the last of these writes
+    world.put_job(dict.fromkeys(range(shards), 5))
     with pytest.raises(Killed):
-        run(world.mortal(6), MANIFEST)
-    assert world.ledger.totals("j1").shards == 200
+        run(world.mortal(4 + registered // 100), MANIFEST)
+    assert world.ledger.totals("j1").shards == registered
     # when the message comes again
-    again = Noting(at=-1)
+    again = Noting()
     run(world.under(again), MANIFEST)
     # then only what is missing is written, and all is sent
-    assert again.names.count("transact_write_items") == 2, "the last 50 rows, and the job"
-    assert {message.number for message in world.sent()} == set(range(250))
+    assert again.operations.count("transact_write_items") == 2, "the last rows, and the job"
+    assert {message.number for message in world.sent()} == set(range(shards))
 
 
-@dataclass
-class Noting(Fate):
-    """Kills nobody; notes what is called."""
-
-    names: list[str] = field(default_factory=list)
-
-    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def noting(*args: Any, **kwargs: Any) -> Any:
-            self.names.append(call.__name__)
-            return call(*args, **kwargs)
-
-        return noting
-
-
-def test_killed_anywhere_the_next_delivery_completes_it(world: World) -> None:
+@at_kill_points
+def test_killed_anywhere_the_next_delivery_completes_it(world: World, kill_points: KillPoints) -> None:
     world.put_job(dict.fromkeys(range(12), 5))
-    calls, completed = 0, False
-    while not completed:
-        try:
+    noting = Noting()
+    run(world.under(noting), MANIFEST)
+    assert {"transact_write_items", "send_message_batch", "invoke"} <= {*noting.operations}
+    world.sent()
+    for calls in kill_points(noting.operations):
+        world.forget()
+        with pytest.raises(Killed):
             run(world.mortal(calls), MANIFEST)
-            completed = True
-        except Killed:
-            run(world.around, MANIFEST)
+        run(world.around, MANIFEST)
         assert {message.number for message in world.sent()} == set(range(12))
         assert world.ledger.totals("j1").pending == 60
         assert world.ledger.job("j1") is not None
-        world.forget()
-        calls += 1
-    assert calls > 8
 
 
 def test_an_unusable_manifest_is_said_and_not_tried_for_ever(world: World) -> None:
@@ -207,16 +195,18 @@ def test_a_retry_sends_its_shards_and_keeps_what_was_finished(world: World) -> N
     assert (job.state, job.generation) == (JobState.PENDING, 1)
 
 
-def test_a_retry_killed_anywhere_is_completed(world: World) -> None:
+@at_kill_points
+def test_a_retry_killed_anywhere_is_completed(world: World, kill_points: KillPoints) -> None:
     world.put_job({0: 10, 1: 10})
     run(world.around, MANIFEST)
+    noting = Noting()
+    run(world.under(noting), put_retry(world, 1, {"done": 7}))
     world.sent()
-    for generation in range(1, 14):
+    for generation, calls in enumerate(kill_points(noting.operations), 2):
         event = put_retry(world, generation, {"done": 7})
-        try:
-            run(world.mortal(generation - 1), event)
-        except Killed:
-            run(world.around, event)
+        with pytest.raises(Killed):
+            run(world.mortal(calls), event)
+        run(world.around, event)
         row, job = world.ledger.shard("j1", 1), world.ledger.job("j1")
         assert row is not None
         assert job is not None
