@@ -31,11 +31,17 @@ PARTS: dict[str, int] = {}
 LONGEST_FIRST = (
     "tests/e2e/",
     "tests/local/",
-    "tests/cli/",
+    "tests/test_provision.py",
+    "tests/pipelines/test_endpoint_plans.py",
+    "tests/cli/test_interrupt.py",
+    "tests/resources/",
     "tests/gpuworker/engines/sam3/",
-    "tests/gpuworker/",
-    "tests/functions/",
+    "tests/gpuworker/test_serve.py",
+    "tests/gpuworker/test_poll.py",
+    "tests/plan/",
     "tests/jobs/",
+    "tests/functions/",
+    "tests/gpuworker/",
 )
 """What begins last should be short, lest one core works on it while the others idle."""
 
