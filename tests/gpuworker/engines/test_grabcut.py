@@ -26,7 +26,7 @@ def placed(cut: Cut, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return out
 
 
-@pytest.mark.parametrize("side", [120, 600, 2400])
+@pytest.mark.parametrize("side", [120, 600, pytest.param(2400, marks=pytest.mark.exhaustive)])
 def test_a_disc_is_cut_out_at_every_size(side: int) -> None:
     centre, radius = (side // 2, side * 2 // 5), side // 5
     rgb, truth = disc_scene(side, centre, radius)

@@ -17,6 +17,7 @@ from tests.gpuworker.rooms.drawn import house, turned
 
 import gpupipe.examples
 from gpuworker import coco
+from gpuworker.rooms import ENOUGH_PX
 from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -88,12 +89,18 @@ class TestResult:
 
 
 class TestSizes:
-    def test_a_large_scan_is_answered_in_its_own_pixels(self) -> None:
-        large = cv2.resize(house(door=(295, 150, 305, 210)), (6000, 4000), interpolation=cv2.INTER_NEAREST)
+    @pytest.mark.parametrize("scale", [7, pytest.param(10, marks=pytest.mark.exhaustive)])
+    def test_a_large_scan_is_answered_in_its_own_pixels(self, scale: int) -> None:
+        # given one that is reduced for finding rooms
+        size = (600 * scale, 400 * scale)
+        assert max(size) >= 2 * ENOUGH_PX
+        large = cv2.resize(house(door=(295, 150, 305, 210)), size, interpolation=cv2.INTER_NEAREST)
+        # when
         rooms = done(pictures.png(large)).record["rooms"]
+        # then
         assert len(rooms) == 2
-        assert rooms[0]["area"] == pytest.approx(100 * 235 * 280, rel=0.02)
-        assert rooms[0]["bbox"] == pytest.approx([600, 600, 2350, 2800], abs=20)
+        assert rooms[0]["area"] == pytest.approx(scale**2 * 235 * 280, rel=0.02)
+        assert rooms[0]["bbox"] == pytest.approx([60 * scale, 60 * scale, 235 * scale, 280 * scale], abs=2 * scale)
 
     @pytest.mark.parametrize(
         "pixels",
