@@ -169,7 +169,7 @@ def _known(within: Sequence[JobsContext]) -> Iterator[JobSummary]:
 
 
 def _newest_first(waiting: Iterable[JobSummary], *, known: Iterable[JobSummary]) -> Iterator[JobSummary]:
-    """Two sorted lists as one; a job that dispatch took up between the two looks is in both, and the ledger's counts."""
+    """Two sorted lists as one; a job that dispatch took up between the two looks is in both: the ledger's counts."""
     merged = heapq.merge(waiting, known, key=lambda job: job.job, reverse=True)
     for _, same in itertools.groupby(merged, key=lambda job: job.job):
         *_, newest = same
