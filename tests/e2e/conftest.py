@@ -208,8 +208,8 @@ def check_down_leaves_nothing(person: Person) -> None:
 
 
 def gate_of(person: Person) -> Path:
-    """The file for which inputs with the mark WAITS wait."""
-    return person.folder / "gate is open"
+    """The file that says how many inputs with the mark WAITS may pass."""
+    return person.folder / "gate"
 
 
 def poison(person: Person) -> Person:
