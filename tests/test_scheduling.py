@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.scheduling import LONGEST_FIRST, PARTS, STACKS, group_of, longest_first
+from tests.scheduling import LONGEST_FIRST, PARTS, STACKS, group_of, longest_first, scheduler
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 CONFTEST = """
-import os, pathlib, pytest
-from tests.conftest import pytest_collection_modifyitems, pytest_runtest_setup, pytest_xdist_make_scheduler
+import pytest
+from tests.conftest import pytest_collection_modifyitems, pytest_runtest_setup
 
 @pytest.fixture(scope="session")
 def person():
     return "somebody"
-
-def pytest_runtest_call(item):
-    with pathlib.Path(os.environ["RAN"]).open("a") as ran:
-        ran.write(f"{os.environ.get('PYTEST_XDIST_WORKER')} {item.nodeid}\\n")
 """
-TWELVE = "import pytest\n@pytest.mark.parametrize('n', range(12))\ndef test_it(n): pass\n"
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A suite of its own with our hooks."""
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\nmarkers =\n  property: by hypothesis\n")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RAN", str(pytester.path / "ran"))
     return pytester
 
 
@@ -41,15 +35,6 @@ def write(suite: pytest.Pytester, path: str, body: str) -> None:
     file = suite.path / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(body)
-
-
-def ran(suite: pytest.Pytester) -> dict[str, list[str]]:
-    """The tests of each worker, in order."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for line in (suite.path / "ran").read_text().splitlines():
-        worker, nodeid = line.split(" ")
-        found[worker].append(nodeid)
-    return found
 
 
 @pytest.mark.parametrize("path", [*STACKS, *PARTS])
@@ -81,24 +66,44 @@ def test_the_longest_begin_first_and_the_rest_stays_in_order() -> None:
     assert sorted(paths, key=longest_first) == [paths[3], paths[2], paths[0], paths[1]]
 
 
-def test_groups_stay_together_and_begin_in_order(suite: pytest.Pytester) -> None:
-    # given two files that use one stack, and three that begin before them or after
+@dataclass(eq=False)
+class Worker:
+    """What the scheduler knows of a worker of xdist: it runs what it is sent, by number, and is told to end."""
+
+    gateway: SimpleNamespace
+    sent: list[int] = field(default_factory=list)
+    shutting_down: bool = False
+
+    def send_runtest_some(self, numbers: list[int]) -> None:
+        self.sent += numbers
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+def test_groups_stay_together_and_begin_in_the_order_of_the_tests(pytester: pytest.Pytester) -> None:
+    # given two files that use one stack, with others between them and after, and two workers
     stacked = [path for path, fixture in STACKS.items() if fixture == "person"]
-    for path in stacked:
-        write(suite, path, "def test_stack(person): pass\n" + TWELVE)
-    for path in ("tests/a/test_a.py", "tests/b/test_b.py", "tests/jobs/test_jobs.py"):
-        write(suite, path, TWELVE)
-    # when they run
-    options = ("-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup", "--import-mode=importlib")
-    assert suite.runpytest_subprocess(*options, "tests", timeout=120).ret == 0
-    workers = ran(suite)
-    # then every test has run once, each group on one worker
-    every = [nodeid for tests in workers.values() for nodeid in tests]
-    assert len(every) == len({*every}) == 12 * 5 + len(stacked)
-    groups = [{group_of(nodeid) for nodeid in tests} for tests in workers.values()]
-    assert sum(map(len, groups)) == len(set.union(*groups)) == 4
-    # and those that take longest have begun first
-    assert {group_of(tests[0]) for tests in workers.values()} == {"person", "tests/jobs/test_jobs.py"}
+    paths = [stacked[0], "tests/test_a.py", stacked[1], "tests/test_b.py", "tests/test_c.py"]
+    nodeids = [f"{path}::test_it[{number}]" for path in paths for number in range(12)]
+    scheduling = scheduler(pytester.parseconfig("--tx", "2*popen", "--dist", "loadgroup"), None)
+    workers = [Worker(SimpleNamespace(id=name)) for name in ("gw0", "gw1")]
+    for worker in workers:
+        scheduling.add_node(worker)
+        scheduling.add_node_collection(worker, nodeids)
+    # when they run, the second worker twice as fast as the first
+    scheduling.schedule()
+    done = {id(worker): 0 for worker in workers}
+    while any(done[id(worker)] < len(worker.sent) for worker in workers):
+        for worker in (workers[0], workers[1], workers[1]):
+            if done[id(worker)] < len(worker.sent):
+                scheduling.mark_test_complete(worker, worker.sent[done[id(worker)]])
+                done[id(worker)] += 1
+    # then every test has run once, each group on one worker, the first in the list first
+    assert sorted(workers[0].sent + workers[1].sent) == list(range(len(nodeids)))
+    groups = [list(dict.fromkeys(group_of(nodeids[number]) for number in worker.sent)) for worker in workers]
+    assert groups == [["person"], ["tests/test_a.py", "tests/test_b.py", "tests/test_c.py"]]
+    assert all(worker.shutting_down for worker in workers)
 
 
 def test_a_stack_in_a_file_that_the_table_lacks_is_an_error(suite: pytest.Pytester) -> None:
@@ -113,4 +118,4 @@ def test_the_marks_choose_the_tier(suite: pytest.Pytester) -> None:
     body += "@given(st.integers())\ndef test_property(n): pass\ndef test_plain(): pass\n"
     write(suite, "tests/test_tiers.py", body)
     suite.runpytest_inprocess("-m", "property", "tests").assert_outcomes(passed=1, deselected=1)
-    assert list(ran(suite).values()) == [["tests/test_tiers.py::test_property"]]
+    suite.runpytest_inprocess("-m", "not property", "tests").assert_outcomes(passed=1, deselected=1)
