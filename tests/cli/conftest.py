@@ -46,13 +46,13 @@ def types(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
             main()
+        signal.signal(signal.SIGINT, on_ctrl_c)  # ignored by a command that has ended, and by all it would start then
         printed = capsys.readouterr()
         code = left.value.code
         return Typed(code=code if isinstance(code, int) else int(bool(code)), out=printed.out, err=printed.err)
 
     yield type_
     gc.set_threshold(*thresholds)
-    signal.signal(signal.SIGINT, on_ctrl_c)
 
 
 @pytest.fixture

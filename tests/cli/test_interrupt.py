@@ -2,58 +2,118 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import boto3
 import pytest
-from tests.e2e.conftest import Done, Person, settle, speckled
+from tests.cli.conftest import Typed, Types
+from tests.cli.holding import Hold, holding
+from tests.e2e.conftest import settle
+from tests.jobs.crew import Crew
+from tests.jobs.desk import Desk, a_desk, a_photo
 from tests.jobs.finished_work import Work
+from tests.jobs.test_logs import write
 
-from gpupipe.aws import Aws
+from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.transfer import PART_SUFFIX
-from gpupipe.names import Stack
+from gpupipe.local.emulators import Emulators
+from gpupipe.local.processes import ProcessName
+from gpupipe.local.state import Folder, Record, Target
 from gpuworker.contract import result_key
-from gpuworker.ledger import Ledger
 
 ENDS_WITHIN_S = 20
 """Far above the two seconds that are promised: the machine may be busy. Who waits for threads takes longer still."""
+CONFIG = """
+[stack]
+name = "{name}"
+[pipelines.segment]
+kind = "queue"
+task = "segment"
+"""
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    person = settle(tmp_path_factory.mktemp("interrupt"), name="interrupt")
-    try:
-        yield person
-    finally:
-        person.types("down", "--yes", code=None)
-        for process in person.processes():
-            process.kill()
+def hold(emulated: Emulators) -> Iterator[Hold]:
+    """Between commands and ministack."""
+    with holding(emulated.endpoints["default"]) as hold:
+        yield hold
 
 
-@pytest.fixture(scope="module")
-def up(person: Person) -> Person:
-    person.types("up", "--yes")
-    return person
+@dataclass(frozen=True, kw_only=True)
+class Typist:
+    """Somebody in a folder, typing commands."""
+
+    name: str
+    folder: Path
+    types: Types
+
+    def document(self, *arguments: str) -> Any:
+        """What a command that succeeds says with `--json`."""
+        done = self.types(*arguments, "--json")
+        assert done.code == 0, done
+        return done.document
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a command in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "gpupipe", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "COLUMNS": "120"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
-@pytest.fixture(scope="module")
-def images(person: Person) -> Path:
-    return speckled(person.folder / "images", 400, side=8)
+@pytest.fixture
+def typist(emulated: Emulators, hold: Hold, folder: Path, types: Types) -> Iterator[Typist]:
+    """In a folder of their own, whose local target is the emulators as if a supervisor looked after them."""
+    name = f"interrupt{next(_numbers)}"
+    config = folder / "gpupipe.toml"
+    config.write_text(CONFIG.format(name=name))
+    own, target = emulated.account, Folder.of(config, f"{name}-dev")
+    target.create()
+    target.write_record(Record(phase="ready", supervisor=ProcessName.of(os.getpid())))
+    target.write_target(
+        Target(
+            account_id=own.account_id,
+            region=own.region,
+            access_key=own.access_key,
+            secret_key=own.secret_key,
+            endpoints={**emulated.endpoints, "default": hold.url},
+            generation=1,
+            supervisor_pid=os.getpid(),
+            started_at=time.time(),
+        )
+    )
+    yield Typist(name=name, folder=folder, types=types)
+    hold.release()
 
 
-def interrupted(process: subprocess.Popen[str]) -> Done:
+@pytest.fixture
+def desk(emulated: Emulators, typist: Typist) -> Desk:
+    """What the commands of a job use."""
+    return a_desk(emulated, typist.name)
+
+
+def interrupted(process: subprocess.Popen[str]) -> Typed:
     process.send_signal(signal.SIGINT)
     try:
         out, err = process.communicate(timeout=ENDS_WITHIN_S)
     finally:
         process.kill()
-    return Done(code=process.returncode, out=out, err=err)
+    return Typed(code=process.returncode, out=out, err=err)
 
 
 def when(process: subprocess.Popen[str], word: str) -> subprocess.Popen[str]:
@@ -68,52 +128,69 @@ def when(process: subprocess.Popen[str], word: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_up(person: Person) -> None:
-    done = interrupted(when(person.start("up", "--yes"), "to create"))
+def test_up(typist: Typist) -> None:
+    done = interrupted(when(typist.start("up", "--yes"), "to create"))
     assert done.code == 130
     assert "gpupipe up" in done.err
-    person.types("up", "--yes")
-    assert person.types("plan", "--json").document["changes"] == 0
+    assert typist.types("up", "--yes").code == 0
+    assert typist.document("plan")["changes"] == 0
 
 
-def test_submit(up: Person, images: Path) -> None:
-    command = ("submit", str(images), "--project", "many", "--hold", "--json")
-    process = up.start(*command)
-    bucket = up.bucket
-    client = up.client("s3")
-    while process.poll() is None and not client.list_objects_v2(Bucket=bucket, Prefix="inputs/many/").get("KeyCount"):
-        pass
+@pytest.mark.exhaustive
+def test_up_of_a_local_target(tmp_path: Path) -> None:
+    person = settle(tmp_path / "local", name="interrupt")
+    try:
+        done = interrupted(when(person.start("up", "--yes"), "to create"))
+        assert done.code == 130
+        assert "gpupipe up" in done.err
+        person.types("up", "--yes")
+        assert person.types("plan", "--json").document["changes"] == 0
+    finally:
+        person.types("down", "--yes", code=None)
+        for process in person.processes():
+            process.kill()
+
+
+def test_submit(typist: Typist, desk: Desk, hold: Hold) -> None:
+    for number in range(40):
+        a_photo(typist.folder / "images" / f"{number:03d}.jpg")
+    command = ("submit", "images", "--project", "many", "--hold")
+    # given a submission of which some images have arrived
+    hold.after(10, "PUT", "/inputs/many/")
+    process = typist.start(*command, "--json")
+    assert hold.begun.wait(60)
+    # when it is interrupted
     done = interrupted(process)
-    if done.code == 130:  # else it was faster than we
-        assert "nothing has started" in done.document["error"]["message"]
-        assert "same command" in done.document["error"]["hint"]
-        assert not [one for one in up.types("jobs", "--json").document if one["items"]]
-    again = up.types(*command).document
-    assert again["items"] == 400
+    # then nothing has started, and the same command goes on
+    assert done.code == 130
+    assert "nothing has started" in done.document["error"]["message"]
+    assert "same command" in done.document["error"]["hint"]
+    hold.release()
+    assert not [one for one in typist.document("jobs") if one["items"]]
+    again = typist.document(*command)
+    assert again["items"] == 40
     assert again["unchanged"] > 0
 
 
-def test_watch_ends_and_the_job_does_not(up: Person, images: Path) -> None:
-    job = up.types("submit", str(images / "speck 000.jpg"), "--project", "one", "--hold", "--json").document["job"]
-    done = interrupted(when(up.start("watch", job), job))
+def test_watch_ends_and_the_job_does_not(typist: Typist, desk: Desk) -> None:
+    a_photo(typist.folder / "images" / "a.jpg")
+    job = typist.document("submit", "images", "--project", "one")["job"]
+    announce_manifest(desk.ctx, job)
+    Crew(desk=desk).dispatch()
+    done = interrupted(when(typist.start("watch", job), job))
     assert done.code == 130
     assert f"gpupipe watch {job}" in done.err
-    listed = {one["job"]: one for one in up.types("jobs", "--json").document}
+    listed = {one["job"]: one for one in typist.document("jobs")}
     assert (listed[job]["is_over"], listed[job]["items"]) == (False, 1)
 
 
-FILES_AN_ITEM = 200
-ITEMS = 20
+FILES_AN_ITEM = 25
+ITEMS = 6
 
 
-def a_large_job(person: Person) -> str:
-    """A finished job of thousands of files, which all have the content of one object; its name."""
-    account = person.types("local", "env", "--json").document["AWS_ACCESS_KEY_ID"]
-    stack = Stack(name="interrupt", environment="dev", account=account, region="us-east-1")
-    keys = {"aws_access_key_id": account, "aws_secret_access_key": "any"}
-    endpoints = {"default": person.client("s3").meta.endpoint_url}
-    aws = Aws(stack=stack, endpoints=endpoints, session=boto3.Session(**keys, region_name=stack.region))
-    work = Work(aws=aws, ledger=Ledger(aws.client("dynamodb"), stack.table))
+def a_large_job(desk: Desk) -> str:
+    """A finished job of many files, which all have the content of one object; its name."""
+    work = Work(aws=desk.ctx.aws, ledger=desk.ctx.ledger)
     job, paths = "20261121-113052-large-1f3a", [f"{number:03d}.jpg" for number in range(ITEMS)]
     work.submit(job, paths, project="large")
     result = work.commit(job, 0, paths)
@@ -124,12 +201,20 @@ def a_large_job(person: Person) -> str:
     return job
 
 
-def test_fetch_goes_on_where_it_was(up: Person) -> None:
-    job, out = a_large_job(up), up.folder / "large"
-    # given a download that has begun
-    process = up.start("fetch", job, "-o", "large", "--json")
-    while process.poll() is None and not any(out.glob("items/*/files/*.bin")):
+def until(look: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_fetch_goes_on_where_it_was(typist: Typist, desk: Desk, hold: Hold) -> None:
+    job, out = a_large_job(desk), typist.folder / "large"
+    # given a download of which some files have arrived
+    hold.after(30, "GET", "/processed/large/any")
+    process = typist.start("fetch", job, "-o", "large", "--json")
+    assert hold.begun.wait(60)
+    until(lambda: any(out.glob("items/*/files/*.bin")))
     # when it is interrupted
     done = interrupted(process)
     # then it ends at once with a word on how to go on, and calls nothing complete that is not
@@ -137,17 +222,19 @@ def test_fetch_goes_on_where_it_was(up: Person) -> None:
     assert f"gpupipe fetch {job}" in done.document["error"]["hint"]
     assert not (out / "annotations.json").exists()
     there = {path: path.stat().st_size for path in out.glob("items/*/files/*.bin")}
-    assert 0 < len(there) < ITEMS * FILES_AN_ITEM
+    assert 0 < len(there) <= 30
     assert set(there.values()) == {20_000}, "half a file"
     # and the same command fetches only the rest
-    again = up.types("fetch", job, "-o", "large", "--json").document
+    hold.release()
+    again = typist.document("fetch", job, "-o", "large")
     assert again["files_kept"] >= len(there)
     assert again["files_fetched"] + again["files_kept"] == ITEMS * FILES_AN_ITEM
     assert not list(out.rglob(f"*{PART_SUFFIX}"))
 
 
-def test_following_the_log(up: Person) -> None:
-    process = up.start("logs", "-f", "--since", "1d")
+def test_following_the_log(typist: Typist, desk: Desk) -> None:
+    write(desk, "worker", "i-1", {1: "a line"})
+    process = typist.start("logs", "-f", "--since", "1d")
     assert process.stdout is not None
     assert process.stdout.readline()
     assert interrupted(process).code == 130
