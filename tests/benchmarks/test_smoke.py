@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from benchmarks.__main__ import ROOT, RUNS, main, run
 
@@ -14,10 +16,23 @@ BENCHMARKS = sorted(
     for path in (ROOT / "benchmarks").glob("*.py")
     if path.stem not in PARTS and not path.stem.startswith("gpu_")
 )
+DEAR = {"sam3_overhead", "submit", "fetch", "serve", "worker_efficiency"}
+"""Seconds each, for a model, servers or the processes of peers."""
 LIMIT_S = 120.0
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
+def test_it_has_a_smoke_mode(name: str) -> None:
+    code = ast.parse((ROOT / "benchmarks" / f"{name}.py").read_text())
+    calls = [
+        node for node in ast.walk(code) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parsed")
+    ]
+    assert [word.arg for call in calls for word in call.keywords].count("smoke") == 1
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] if name in DEAR else []) for name in BENCHMARKS]
+)
 def test_it_runs_through_and_compares(name: str) -> None:
     outcome = run([name, "--smoke"], limit_s=LIMIT_S)
     printed = "\n".join(outcome.lines)
