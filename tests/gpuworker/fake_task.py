@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -15,7 +16,11 @@ from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
 
 class FakeTask:
-    """Inputs are words: "bad" cannot be decoded, "crash" kills the process, "hang" waits for `let_go` …"""
+    """Inputs are words: "bad" cannot be decoded, "crash" kills the process, "hang" waits for `let_go` …
+
+    With the option `halts_after` the model waits for `let_go` once it has seen so many items: what it has not seen by
+    then is left over on the slowest machine, and what it has seen ends whichever came first.
+    """
 
     record_name: ClassVar[str] = "annotations.json"
     let_go: ClassVar[threading.Event] = threading.Event()
@@ -57,6 +62,8 @@ class FakeTask:
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
         self.batches.append([item.source.output for item in batch])
+        if sum(map(len, self.batches)) > options.get("halts_after", math.inf):
+            self.let_go.wait(60)
         time.sleep(options.get("sleep_s", 0) * len(batch))
         if len(batch) > options.get("fits", 99):
             raise MemoryError(f"{len(batch)} items do not fit")

@@ -164,7 +164,7 @@ def test_what_is_committed_is_not_called_dead_on_the_last_receive(station: Stati
 
 def test_shard_cancelled_in_the_middle_stops(station: Station) -> None:
     # given a shard in work
-    [shard] = station.job(["tree"] * 200, sleep_s=0.02)
+    [shard] = station.job(["tree"] * 6, halts_after=3)
     one = handling(station, station.workshop(FakeTask(batch_size=1)))
     thread = running(one)
     until(lambda: one._feed and one._feed.progress > 2)
@@ -181,7 +181,7 @@ def test_shard_cancelled_in_the_middle_stops(station: Station) -> None:
 
 
 def test_shard_that_another_machine_took_over_is_left_to_it(station: Station) -> None:
-    [shard] = station.job(["tree"] * 200, sleep_s=0.02)
+    [shard] = station.job(["tree"] * 6, halts_after=3)
     one = handling(station, station.workshop(FakeTask(batch_size=1)))
     thread = running(one)
     until(lambda: one._feed and one._feed.progress > 2)
@@ -197,13 +197,14 @@ def test_shard_that_another_machine_took_over_is_left_to_it(station: Station) ->
 def test_given_back_shard_goes_on_elsewhere_where_it_stopped(station: Station, tmp_path: Any) -> None:
     # given a shard in the middle of which the machine has to go
     diary = tmp_path / "diary"
-    [shard] = station.job(["tree"] * 60, sleep_s=0.02, diary=str(diary))
+    [shard] = station.job(["tree"] * 12, diary=str(diary), halts_after=6)
     workshop = station.workshop(FakeTask(batch_size=1))
     one = handling(station, workshop)
     thread = running(one)
     until(lambda: one._feed and one._feed.progress > 5)
     one.give_back("spot")
     thread.join(10)
+    FakeTask.let_go.set()
     workshop.stream.close(10)
     row = station.row(shard)
     assert (row.state, row.started) == (ShardState.PENDING, 0), "nobody is to blame"
@@ -212,14 +213,14 @@ def test_given_back_shard_goes_on_elsewhere_where_it_stopped(station: Station, t
     result = handling(station, station.workshop(machine="i-2")).run()
     # then it does only the rest, in its own process
     assert result is not None
-    assert len(result.items) == 60
-    assert len(diary.read_text().splitlines()) - first < 60
+    assert len(result.items) == 12
+    assert len(diary.read_text().splitlines()) - first < 12
     assert "suspects_run_alone" not in station.lines
 
 
 def test_heartbeat_tells_progress_and_extends(station: Station) -> None:
     station.visibility_timeout_s = 1
-    [shard] = station.job(["tree"] * 40, sleep_s=0.05)
+    [shard] = station.job(["tree"] * 10, sleep_s=0.2)
     one = handling(station, station.workshop(FakeTask(batch_size=1)))
     one.keep_alive()
     thread = running(one)

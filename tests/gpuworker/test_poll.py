@@ -125,7 +125,7 @@ def test_worker_does_its_job_tells_of_it_everywhere_and_ends(station: Station, m
 
 def test_told_to_end_it_gives_its_shard_back_quickly(station: Station, machine: Machine) -> None:
     station.visibility_timeout_s = 9  # a sixth of it is how often progress is told
-    [shard] = station.job(["tree"] * 200, sleep_s=0.05)
+    [shard] = station.job(["tree"] * 8, halts_after=4)
     process = machine.start(idle_minutes=10)
     until(lambda: station.row(shard).progress > 0)
     process.send_signal(signal.SIGTERM)
@@ -137,7 +137,7 @@ def test_told_to_end_it_gives_its_shard_back_quickly(station: Station, machine: 
 
 @pytest.mark.exhaustive  # in one process: test_metadata.py; test_worker.py, test_spot_notice_is_written_on_the_machine
 def test_spot_notice_makes_it_give_back_and_end(station: Station, machine: Machine) -> None:
-    [shard] = station.job(["tree"] * 200, sleep_s=0.1)
+    [shard] = station.job(["tree"] * 8, halts_after=4)
     process = machine.start(idle_minutes=10)
     until(lambda: station.row(shard).state is ShardState.RUNNING)
     machine.imds.values["spot/instance-action"] = '{"action": "terminate"}'

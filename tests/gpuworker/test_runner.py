@@ -66,19 +66,20 @@ def test_record_is_a_document_of_the_task(station: Station) -> None:
 def test_redelivered_shard_skips_what_is_finished(station: Station, tmp_path: Any) -> None:
     # given a shard of which the first run finished some items and was then stopped
     diary = tmp_path / "diary"
-    [shard] = station.job(["tree"] * 20, send=False, diary=str(diary), sleep_s=0.05)
+    [shard] = station.job(["tree"] * 10, send=False, diary=str(diary), halts_after=5)
     feed = Feed(shard)
     workshop = station.workshop(FakeTask(batch_size=1))
     stopper = _in_thread(lambda: until(lambda: feed.progress >= 5) and feed.cancel())
     assert run_shard(shard, workshop=workshop, feed=feed) is None
     stopper.join(10)
     finished = [outcome for outcome in feed._outcomes.values() if isinstance(outcome, ItemResult)]
+    FakeTask.let_go.set()
     workshop.stream.close(10)
     diary.unlink()
     # when it is delivered again
     result = run_shard(shard, workshop=station.workshop(machine="i-2"), redelivered=True)
     # then those are taken over as they were, versions and all, and the rest is done
-    assert len(outputs(result)) == 20
+    assert len(outputs(result)) == 10
     assert not set(decoded(diary)) & {one.output for one in finished}
     assert result is not None
     again = {item.output: item for item in result.items}
@@ -126,7 +127,7 @@ def test_commit_that_is_there_already_only_needs_its_row(station: Station, tmp_p
 
 def test_loser_of_a_race_throws_its_work_away(station: Station) -> None:
     # given another worker that commits the same shard while this one works on it
-    [shard] = station.job(["tree"] * 5, send=False, sleep_s=0.05)
+    [shard] = station.job(["tree"] * 5, send=False)
     winner = run_shard(shard, workshop=station.workshop(machine="i-winner"))
     # when this one comes to its commit
     result = run_shard(shard, workshop=station.workshop(machine="i-loser"))

@@ -137,7 +137,7 @@ def test_many_clients_are_served_in_batches(serving: Container) -> None:
 
 
 def test_told_to_end_it_takes_nothing_new_and_ends_what_it_has(station: Station, container: Container) -> None:
-    [shard] = station.job(["tree"] * 60, send=False, sleep_s=0.05)
+    [shard] = station.job(["tree"] * 12, send=False, sleep_s=0.25)
     process = container.start()
     working = Later(container, shard)
     until(lambda: station.row(shard).state is ShardState.RUNNING)
@@ -151,7 +151,7 @@ def test_told_to_end_it_takes_nothing_new_and_ends_what_it_has(station: Station,
 
 @pytest.mark.exhaustive  # in one process: serving/test_app.py, test_give_up_answers_what_is_left
 def test_told_to_end_it_gives_back_what_takes_too_long(station: Station, container: Container) -> None:
-    [shard] = station.job(["tree"] * 200, send=False, sleep_s=0.1)
+    [shard] = station.job(["tree"] * 8, send=False, halts_after=4)
     process = container.start()
     working = Later(container, shard)
     until(lambda: station.row(shard).state is ShardState.RUNNING)

@@ -106,8 +106,9 @@ def test_large_object_goes_in_parts_and_comes_in_ranges(station: Station) -> Non
 
 
 class TestIntoAFile:
-    def test_ranges_come_together_as_the_object(self, station: Station, tmp_path: Path) -> None:
-        data = os.urandom(2 * RANGE_BYTES + 12_345)
+    @pytest.mark.parametrize("ranges", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
+    def test_ranges_come_together_as_the_object(self, station: Station, tmp_path: Path, ranges: int) -> None:
+        data = os.urandom(ranges * RANGE_BYTES + 12_345)
         written = station.storage.put("large", data)
         pins = {"etag": station.storage.get("large").etag, "version_id": written.version_id}
         station.storage.get_file("large", tmp_path / "file", **pins, size=len(data))

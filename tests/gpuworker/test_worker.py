@@ -26,7 +26,7 @@ class Running:
             workshop=workshop or station.workshop(task or FakeTask(batch_size=1)),
             queue=station.queue(),
             on_tick=self._tick,
-            heartbeat_s=0.05,
+            heartbeat_s=0.1,
             wait_for_message_s=1,
         )
         self._thread = threading.Thread(target=lambda: self.reasons.append(self.worker.run()), daemon=True)
@@ -89,9 +89,9 @@ def test_no_more_than_two_shards_wait_for_the_model(station: Station) -> None:
 
 
 def test_told_to_stop_it_gives_everything_back(station: Station) -> None:
-    shards = station.job(["tree"] * 200, shard_items=100, sleep_s=0.02)
+    shards = station.job(["tree"] * 12, shard_items=6, halts_after=3)
     running = Running(station)
-    until(lambda: any(station.row(shard).progress > 2 for shard in shards))
+    until(lambda: any(station.row(shard).progress > 0 for shard in shards))
     running.worker.stop(Reason.SIGNAL)
     assert running.end(within_s=10) is Reason.SIGNAL
     assert [(station.row(shard).state, station.row(shard).started) for shard in shards] == [(ShardState.PENDING, 0)] * 2
@@ -99,7 +99,7 @@ def test_told_to_stop_it_gives_everything_back(station: Station) -> None:
 
 
 def test_hard_limit_ends_it_in_the_middle_of_a_shard(station: Station) -> None:
-    [shard] = station.job(["tree"] * 200, sleep_s=0.05)
+    [shard] = station.job(["hang-in-model"] * 2)
     running = Running(station, max_processing_hours=1.0 / 3600)
     assert running.end() is Reason.HARD_LIMIT
     assert station.row(shard).state is ShardState.PENDING

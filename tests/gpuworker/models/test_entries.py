@@ -115,6 +115,7 @@ def test_a_secret_without_a_value_powers_the_machine_off_and_says_what_to_do(
     assert not known(station).hopeless
 
 
+@pytest.mark.exhaustive  # as where the secret has no value; the reason: test_a_container_without_its_weights_ends
 def test_a_missing_folder_is_hopeless_too(station: Station, machine: Machine, tmp_path: Path) -> None:
     model = ModelSource(weights=str(tmp_path / "nowhere"))
     assert machine.start(model=model, task_options=NEEDED).wait(60) == 0

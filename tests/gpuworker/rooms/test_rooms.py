@@ -34,7 +34,7 @@ def agreement_on(seed: int) -> Agreement:
     return agreement(plan.rooms, [room.corners for room in found.rooms], plan.rgb.shape[:2])
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(len(SEEDS), marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [2, pytest.param(len(SEEDS), marks=pytest.mark.exhaustive)])
 def test_rooms_of_unseen_plans_agree_with_the_truth(count: int) -> None:
     results = [agreement_on(seed) for seed in SEEDS[:count]]
     assert np.mean([one.iou for one in results]) >= 0.90

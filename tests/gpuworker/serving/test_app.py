@@ -392,7 +392,7 @@ def test_shard_that_names_nothing_is_refused_and_nothing_buried(serve: Serve) ->
 
 def test_caller_that_goes_away_has_its_shard_given_back(serve: Serve, station: Station) -> None:
     app, service, _ = serve()
-    [shard] = station.job(["tree"] * 4 + ["hang-in-model"] * 4, send=False)
+    [shard] = station.job(["tree"] * 8, send=False, halts_after=4)
 
     async def leaving() -> Reply:
         gone = asyncio.Event()
@@ -409,7 +409,7 @@ def test_caller_that_goes_away_has_its_shard_given_back(serve: Serve, station: S
 
 def test_shard_whose_time_is_over_is_given_back(serve: Serve, station: Station) -> None:
     app, service, _ = serve(invocation_timeout_s=0.5)
-    [shard] = station.job(["tree"] * 4 + ["hang-in-model"] * 4, send=False)
+    [shard] = station.job(["tree"] * 8, send=False, halts_after=4)
 
     async def ticking() -> Reply:
         request = asyncio.create_task(send(app, shard.to_json().encode(), JSON))
@@ -424,7 +424,7 @@ def test_shard_whose_time_is_over_is_given_back(serve: Serve, station: Station) 
 
 def test_give_up_answers_what_is_left(serve: Serve, station: Station) -> None:
     app, service, _ = serve()
-    [shard] = station.job(["tree"] * 4 + ["hang-in-model"] * 4, send=False)
+    [shard] = station.job(["tree"] * 8, send=False, halts_after=4)
 
     async def draining() -> list[Reply]:
         requests = [asyncio.create_task(send(app, shard.to_json().encode(), JSON))]

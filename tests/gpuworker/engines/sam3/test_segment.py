@@ -63,6 +63,7 @@ def test_the_result_names_weights_and_libraries(segment: Segment) -> None:
     assert all(word in info["version"] for word in ("weights ", "torch 2.", "transformers 5."))
 
 
+@pytest.mark.exhaustive  # with the engine for tests: tasks/test_segment_tiles.py
 def test_a_negative_prompt_is_looked_for_and_does_not_come_back(segment: Segment) -> None:
     wanted = processed(segment, "cat.jpg", {"prompts": ["tree"]})
     negative = {"prompts": ["tree"], "negative_prompts": ["car"]}
@@ -73,17 +74,25 @@ def test_a_negative_prompt_is_looked_for_and_does_not_come_back(segment: Segment
     assert never.fragment == wanted.fragment
 
 
-@pytest.mark.parametrize("is_positive", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
+NEGATIVE: dict[str, Any] = {**PLAIN, "prompts": ["tree", "car"], "negative_prompts": ["person"]}
+
+
+@pytest.mark.parametrize("is_positive", [True, False])
 def test_a_box_for_all_prompts_is_no_example_of_a_negative_one(segment: Segment, is_positive: bool) -> None:
-    options = {**PLAIN, "prompts": ["tree", "car"], "negative_prompts": ["person"]}
+    of_all = [{**BOXES["boxes"][0], "is_positive": is_positive}]
+    source = Source(output="cat", file_name="cat.jpg", sidecar={"boxes": of_all})
+    decoded = segment.decode((EXAMPLES / "cat.jpg").read_bytes(), source, NEGATIVE)
+    assert {one.prompt for one in decoded.payload.scene.whole().boxes} == {"tree", "car"}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("is_positive", [True, False])
+def test_a_box_for_all_prompts_is_one_for_each_but_the_negative(segment: Segment, is_positive: bool) -> None:
     [box] = BOXES["boxes"]
     of_all = [{**box, "is_positive": is_positive}]
     each = [{**box, "is_positive": is_positive, "prompt": prompt} for prompt in ("tree", "car")]
-    found = [processed(segment, "cat.jpg", options, {"boxes": boxes}).fragment for boxes in (of_all, each)]
+    found = [processed(segment, "cat.jpg", NEGATIVE, {"boxes": boxes}).fragment for boxes in (of_all, each)]
     assert found[0] == found[1]
-    source = Source(output="cat", file_name="cat.jpg", sidecar={"boxes": of_all})
-    decoded = segment.decode((EXAMPLES / "cat.jpg").read_bytes(), source, options)
-    assert {one.prompt for one in decoded.payload.scene.whole().boxes} == {"tree", "car"}
 
 
 def test_negative_prompts_alone_fail_the_item(segment: Segment) -> None:
@@ -92,6 +101,7 @@ def test_negative_prompts_alone_fail_the_item(segment: Segment) -> None:
     assert caught.value.code == "unsuitable"
 
 
+@pytest.mark.exhaustive  # test_engine.py, TestBoxes
 def test_boxes_alone_become_the_category_visual(segment: Segment) -> None:
     encoded = processed(segment, "cat.jpg", {"score_threshold": 0.05}, BOXES)
     assert categories(encoded) == ["visual"]
@@ -103,6 +113,7 @@ def test_nothing_to_look_for_fails_the_item(segment: Segment) -> None:
         processed(segment, "cat.jpg", {})
 
 
+@pytest.mark.exhaustive  # with the engine for tests: tasks/test_segment_tiles.py; test_engine.py, TestSaturation
 def test_more_than_the_model_has_queries_for_is_looked_at_closer(tmp_path: Path) -> None:
     few = task(write_tiny_sam3(tmp_path, queries=5))
     options = {"prompts": ["tree"], "score_threshold": 0.0}

@@ -12,7 +12,7 @@ from gpuworker.engines.sam3.engine import Sam3
 from gpuworker.images import Image
 from gpuworker.segment_options import Options
 
-OPTIONS = Options(prompts=("tree", "car", "person"), score_threshold=0.3)
+OPTIONS = Options(prompts=("tree", "car"), score_threshold=0.3)
 
 
 def picture(seed: int) -> Image:
