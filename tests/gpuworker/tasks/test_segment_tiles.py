@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,6 +74,12 @@ def done(rgb: NDArray[np.uint8], *, engine: str = "colour", **options: Any) -> E
     return task.encode(one, result, chosen)
 
 
+@cache
+def of_many(**options: Any) -> Encoded:
+    """Several tests look at the same."""
+    return done(many(), **options)
+
+
 def seen(encoded: Encoded) -> list[tuple[Any, ...]]:
     return sorted(
         (one["category_id"], *one["bbox"], one["area"], one["score"], one["segmentation"]["counts"])
@@ -85,12 +92,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 class TestTiles:
     def test_tiles_give_what_the_whole_image_gives(self) -> None:
-        whole, tiled = done(many(), tile_size="whole"), done(many(), tile_size=200)
+        whole, tiled = of_many(tile_size="whole"), of_many(tile_size=200)
         assert len(seen(whole)) == 61
         assert seen(tiled) == seen(whole)
         assert tiled.counts == {"annotations": 61}
 
-    @pytest.mark.parametrize("seed", range(2, 6))
+    @pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(3, 6))])
     def test_whatever_the_tiles_and_the_strips(self, seed: int) -> None:
         rgb = many(500, 600, seed=seed, count=40)
         expected = seen(done(rgb, masks="none", overlays=False))
@@ -98,7 +105,7 @@ class TestTiles:
             assert seen(done(rgb, tile_size=tile_size, tile_overlap=tile_overlap, overlays=False)) == expected
 
     def test_labels_run_lengths_and_areas_agree(self) -> None:
-        encoded = done(many(), tile_size=200)
+        encoded = of_many(tile_size=200)
         labels = tifffile.imread(io.BytesIO(encoded.files["masks/a_masks.tif"].data))
         for one in encoded.fragment["annotations"]:
             mask = pycocotools.mask.decode(one["segmentation"]).astype(bool)
@@ -108,7 +115,7 @@ class TestTiles:
     def test_prompts_choose_and_negative_prompts_suppress(self) -> None:
         encoded = done(many(), tile_size=200, prompts=["red"], negative_prompts=["green"])
         assert [category["name"] for category in encoded.record["categories"]] == ["red"]
-        reds = [one for one in seen(done(many())) if one[0] == 1]
+        reds = [one for one in seen(of_many()) if one[0] == 1]
         assert seen(encoded) == reds
 
     def test_the_same_bytes_each_time(self) -> None:
@@ -130,12 +137,12 @@ class TestTiles:
 
 class TestCrowded:
     def test_a_crowded_image_is_looked_at_in_parts(self) -> None:
-        assert seen(done(many(), engine="cramped")) == seen(done(many()))
-        assert "warnings" not in done(many(), engine="cramped").fragment["image"]
+        assert seen(of_many(engine="cramped")) == seen(of_many())
+        assert "warnings" not in of_many(engine="cramped").fragment["image"]
 
     def test_crowded_tiles_are_split(self) -> None:
         # Of 400 pixels a tile holds more than ten.
-        assert seen(done(many(), engine="cramped", tile_size=400)) == seen(done(many()))
+        assert seen(of_many(engine="cramped", tile_size=400)) == seen(of_many())
 
     def test_what_stays_crowded_is_said(self) -> None:
         rgb = np.zeros((700, 900, 3), np.uint8)
@@ -147,7 +154,7 @@ class TestCrowded:
 
     def test_what_max_instances_leaves_out_is_said(self) -> None:
         # when
-        all_of_them, some = done(many(), engine="colour"), done(many(), engine="colour", max_instances=10)
+        all_of_them, some = of_many(), of_many(max_instances=10)
         # then
         assert "warnings" not in all_of_them.fragment["image"]
         assert some.fragment["image"]["warnings"] == ["more_found"]

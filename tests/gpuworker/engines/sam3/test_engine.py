@@ -153,6 +153,7 @@ class TestBatches:
         for image, one in zip(images, together, strict=True):
             assert_same(one, found(engine, [image], options)[0])
 
+    @pytest.mark.exhaustive  # TestReference asks transformers for each by itself
     def test_several_prompts_find_what_each_finds_alone(self, engine: Sam3) -> None:
         together = alone(engine, "cat.jpg", *PROMPTS)
         for category_id, prompt in enumerate(PROMPTS, 1):
