@@ -16,6 +16,8 @@ COMMANDS = [
     *("dlq list", "dlq redrive", "dlq purge --yes"),
     "submit s3://mine-dev-segment-data-123456789012-us-east-1/incoming/p/",
 ]
+OPENING = {"plan", "status", "submit images --project p", "fetch", "logs", "dlq list"}
+"""One a module of commands: without credentials all end where they open the stack."""
 CALLER = b"""<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/ada</Arn>
 <UserId>A</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"""
 DENIED_XML = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
@@ -70,7 +72,9 @@ def on_aws(types: Types, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(one, marks=[] if one in OPENING else [pytest.mark.exhaustive]) for one in COMMANDS]
+)
 def test_without_credentials(types: Types, on_aws: Path, command: str) -> None:
     shown = types(*command.split(), "--json")
     assert shown.code == 1
