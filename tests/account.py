@@ -9,21 +9,19 @@ from typing import Any
 
 import boto3
 import botocore.session
-from botocore.loaders import Loader
 
 from gpupipe.aws import Aws, is_mutation
 from gpupipe.local import emulators
 from gpupipe.local.emulators import Emulators
 from gpupipe.names import Stack
-
-_LOADER = Loader()
-"""Reading the services' descriptions takes longer than most tests; one reader remembers them for all sessions."""
+from tests import moto_in_process
+from tests.ticking import TickingClock
 
 
 def new_session(account: emulators.Account) -> Any:
     """A session of boto3 with that account's keys."""
     core = botocore.session.Session()
-    core.register_component("data_loader", _LOADER)
+    core.register_component("data_loader", moto_in_process.LOADER)
     keys: dict[str, Any] = {"aws_access_key_id": account.access_key, "aws_secret_access_key": account.secret_key}
     return boto3.Session(botocore_session=core, region_name=account.region, **keys)
 
@@ -70,17 +68,25 @@ class Account:
 
     @classmethod
     def in_emulators(cls, emulated: Emulators, name: str) -> Account:
-        calls, session = Calls(), new_session(emulated.account)
+        return cls._of(emulated.account, name, endpoints=emulated.endpoints)
+
+    @classmethod
+    def in_process(cls, name: str) -> Account:
+        """For within `moto_in_process.mocked()`, where nothing needs waiting for."""
+        account = cls._of(moto_in_process.ACCOUNT, name, clock=TickingClock())
+        account.aws.session.events.register("provide-client-params.ssm.GetParameter", moto_in_process.with_known_image)
+        return account
+
+    @classmethod
+    def _of(cls, account: emulators.Account, name: str, **settings: Any) -> Account:
+        calls, session = Calls(), new_session(account)
         session.events.register("before-call", lambda model, **_: calls(model.service_model.service_name, model.name))
-        stack = Stack(
-            name=name, environment="test", account=emulated.account.account_id, region=emulated.account.region
-        )
-        return cls(aws=Aws(stack=stack, endpoints=emulated.endpoints, session=session), calls=calls)
+        stack = Stack(name=name, environment="test", account=account.account_id, region=account.region)
+        return cls(aws=Aws(stack=stack, session=session, **settings), calls=calls)
 
     def again(self) -> Account:
         """The same stack from another machine: same account, nothing remembered."""
-        session = self.aws.session
-        return Account(aws=Aws(stack=self.aws.stack, endpoints=self.aws.endpoints, session=session), calls=self.calls)
+        return Account(aws=self.aws.gated(None), calls=self.calls)
 
     def object_keys(self) -> list[str]:
         """What is in the state bucket."""

@@ -12,7 +12,7 @@ from hypothesis import is_hypothesis_test
 
 from gpupipe.local import emulators
 from gpupipe.local.emulators import Emulators
-from tests import process, properties, scheduling
+from tests import moto_in_process, process, properties, scheduling
 from tests.account import Account
 
 process.compute_in_one_thread()
@@ -53,10 +53,21 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
         yield running
 
 
-@pytest.fixture
-def new_account(emulated: Emulators) -> Callable[[], Account]:
-    """Makes stacks that never share a name, in one emulated account."""
-    return lambda: Account.in_emulators(emulated, f"stack{next(_numbers)}")
+@pytest.fixture(scope="session")
+def mended_moto() -> None:
+    moto_in_process.mend()
+
+
+@pytest.fixture(params=["in process", pytest.param("emulators", marks=pytest.mark.exhaustive)])
+def new_account(request: pytest.FixtureRequest) -> Iterator[Callable[[], Account]]:
+    """Makes stacks that never share a name, in one account: of moto in this process, or of the local target."""
+    if request.param == "emulators":
+        emulated: Emulators = request.getfixturevalue("emulated")
+        yield lambda: Account.in_emulators(emulated, f"stack{next(_numbers)}")
+    else:
+        request.getfixturevalue("mended_moto")
+        with moto_in_process.mocked():
+            yield lambda: Account.in_process(f"stack{next(_numbers)}")
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from gpupipe.plan import Action
 from gpupipe.provision import connect, down, plan_down, plan_up, status, up
 from tests.account import Account, KilledError
 
+held_by_plans = pytest.mark.exhaustive
+"""For what `tests/plan` holds of any kind, and `tests/pipelines` of an endpoint in a configuration."""
+
 
 def config(account: Account, *names: str, **settings: Any) -> Config:
     one = {"kind": "queue", "task": "segment", **settings}
@@ -87,6 +90,7 @@ def test_what_somebody_changed_by_hand_is_put_right(deployed: Account) -> None:
     assert up(config(deployed), deployed.aws).updated == (f"bucket {bucket(deployed)}",)
 
 
+@held_by_plans
 def test_a_pipeline_that_left_is_deleted_but_for_its_data(account: Account) -> None:
     up(config(account, "one", "two"), account.aws)
     fill(account, "two")
@@ -117,6 +121,7 @@ def test_a_strangers_queue_stops_up_before_it_begins_and_survives_down(account: 
     sqs.delete_queue(QueueUrl=url)
 
 
+@held_by_plans
 def test_keep_data_keeps_results_for_the_next_up(deployed: Account) -> None:
     fill(deployed)
 
@@ -129,6 +134,7 @@ def test_keep_data_keeps_results_for_the_next_up(deployed: Account) -> None:
     assert down(config(deployed), deployed.aws).leftovers == ()
 
 
+@held_by_plans
 def test_down_terminates_machines_that_nobody_knows_of(deployed: Account) -> None:
     ec2 = deployed.aws.client("ec2")
     answer = ec2.run_instances(
@@ -147,9 +153,13 @@ def test_down_terminates_machines_that_nobody_knows_of(deployed: Account) -> Non
     assert reservation["Instances"][0]["State"]["Name"] == "terminated"
 
 
-def test_up_finishes_and_down_removes_what_a_killed_up_left(new_account: Callable[[], Account]) -> None:
-    """Killed after every sixteenth change; every second time the next command is `down`."""
-    for number, die_after in enumerate(range(5, 200, 16)):
+@pytest.mark.parametrize("step", [32, pytest.param(16, marks=pytest.mark.exhaustive)])
+def test_up_finishes_and_down_removes_what_a_killed_up_left(new_account: Callable[[], Account], step: int) -> None:
+    """Killed after every so many changes; every second time the next command is `down`.
+
+    Before each operation the kinds' own tests kill it, one by one.
+    """
+    for number, die_after in enumerate(range(5, 200, step)):
         account = new_account()
         wanted = config(account)
         account.calls.die_after = die_after

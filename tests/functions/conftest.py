@@ -10,10 +10,11 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote_plus
 
-import boto3
 import pytest
 from moto import mock_aws
 from moto.ec2.models import ec2_backends
+from tests import moto_in_process
+from tests.account import shared_session
 
 from gpupipe.functions import machines
 from gpupipe.functions.settings import FunctionSettings
@@ -205,15 +206,13 @@ def asked(request: dict[str, Any], message: str = "cli") -> dict[str, Any]:
     return {"messageId": message, "body": json.dumps(request)}
 
 
+client = cache(lambda service: shared_session(moto_in_process.ACCOUNT).client(service))
+
+
 @pytest.fixture(scope="module")
-def emulated() -> Iterator[Callable[[str], Any]]:
+def emulated(mended_moto: None) -> Iterator[Callable[[str], Any]]:
     with mock_aws():
-        make: Any = boto3.client
-        yield cache(
-            lambda service: make(
-                service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing"
-            )
-        )
+        yield client
 
 
 def make_table(dynamodb: Any) -> None:

@@ -45,13 +45,13 @@ def test_thousands_are_requested_at_once(world: World) -> None:
 
 def test_what_is_too_much_at_once_is_left_to_the_guard(world: World) -> None:
     world, runtime = asynchronous(world, max_instances=1, max_concurrency=1)
-    submit(world, dict.fromkeys(range(130), 2))
+    submit(world, dict.fromkeys(range(122), 2))
     assert len(runtime.taken()) == 120
-    for number in range(50):
+    for number in range(5):
         world.ledger.start_shard("j1", number, 0, "main/i")
         world.ledger.commit_shard("j1", number, 0, done=2, failed=0, counts={}, seconds={}, machine="main/i")
     look(world)
-    assert [number for _, number, _ in runtime.taken()] == list(range(120, 130))
+    assert [number for _, number, _ in runtime.taken()] == [120, 121]
 
 
 def test_throttling_half_way_loses_nothing_and_repeats_nothing(world: World) -> None:

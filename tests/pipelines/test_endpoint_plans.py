@@ -16,6 +16,9 @@ from gpupipe.errors import ApplyError
 from gpupipe.plan import Action
 from gpupipe.provision import down, plan_down, plan_up, up
 
+held_by_changes = pytest.mark.exhaustive
+"""For what `tests/resources/test_endpoint_changes.py` holds of the same kinds without a configuration."""
+
 QUEUE = {"kind": "queue", "task": "segment"}
 
 
@@ -107,6 +110,7 @@ def test_a_realtime_endpoint_is_made_once_and_deleted_without_a_trace(aws: Aws) 
     assert set(left(aws).values()) == {0}, left(aws)
 
 
+@held_by_changes
 def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(deployed: Aws, account: Account) -> None:
     before = live(deployed)[0]["EndpointConfigName"]
     planned = plan_up(rooms(deployed, image="rooms:2"), deployed)
@@ -126,6 +130,7 @@ def test_another_image_is_another_model_and_configuration_and_the_old_ones_go(de
     assert plan_up(rooms(deployed, image="rooms:2"), deployed).is_empty
 
 
+@held_by_changes
 def test_another_instance_type_keeps_the_model(deployed: Aws) -> None:
     larger = rooms(deployed, compute={"instance_types": ["ml.m5.2xlarge", "ml.m5.4xlarge"]})
     planned = plan_up(larger, deployed)
@@ -138,6 +143,7 @@ def test_another_instance_type_keeps_the_model(deployed: Aws) -> None:
     assert plan_up(larger, deployed).is_empty
 
 
+@held_by_changes
 def test_other_weights_are_no_new_deployment(aws: Aws) -> None:
     up(rooms(aws, mode="realtime", variants=TWO), aws)
     config = live(aws)[0]["EndpointConfigName"]
@@ -170,6 +176,7 @@ def test_another_idle_time_moves_what_takes_instances_away(deployed: Aws) -> Non
     assert plan_up(shorter, deployed).is_empty
 
 
+@held_by_changes
 def test_a_second_variant_and_back(aws: Aws) -> None:
     one, two = rooms(aws, mode="realtime"), rooms(aws, mode="realtime", variants=TWO)
     up(one, aws)
@@ -184,6 +191,7 @@ def test_a_second_variant_and_back(aws: Aws) -> None:
     assert plan_up(one, aws).is_empty
 
 
+@held_by_changes
 def test_async_becomes_realtime_by_another_endpoint_of_the_same_name(deployed: Aws) -> None:
     planned = plan_up(rooms(deployed, mode="realtime"), deployed)
 
@@ -207,6 +215,7 @@ def test_a_pipeline_that_left_takes_its_endpoint_with_it_and_leaves_its_data(aws
     assert not [group for group in groups if f"{aws.stack.id}-rooms" in group["logGroupName"]]
 
 
+@held_by_changes
 def test_down_goes_from_scaling_to_the_endpoint_to_its_model_to_the_role(deployed: Aws) -> None:
     deleted = down(rooms(deployed), deployed).deleted
 
@@ -228,7 +237,7 @@ def test_the_plan_shows_what_realtime_costs_at_rest(aws: Aws) -> None:
     assert sum(step.usd_per_month for step in plan_up(rooms(aws), aws).steps) < 1
 
 
-@pytest.mark.parametrize("die_after", [3, 6])
+@pytest.mark.parametrize("die_after", [3, pytest.param(6, marks=pytest.mark.exhaustive)])
 def test_a_deployment_that_was_killed_is_finished_by_the_next_up(account: Account, die_after: int) -> None:
     aws, better = account.aws, rooms(account.aws, image="rooms:2")
     up(rooms(aws), aws)

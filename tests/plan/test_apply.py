@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.account import Account, KilledError
+from tests.kill_points import KillPoints, at_kill_points
 from tests.plan.conftest import Scene
 from tests.plan.things import Hashed, Keeper, Record, Runner, Thing, Trigger
 
@@ -126,18 +127,22 @@ def test_up_after_a_failure_does_the_rest(scene: Scene) -> None:
     assert names(scene) == {"bad", "child"}
 
 
-def test_up_finishes_what_a_killed_one_began_wherever_it_was_killed(new_scene: Callable[[], Scene]) -> None:
-    for die_after in range(0, 100, 3):
-        scene = new_scene()
+@at_kill_points
+def test_up_finishes_what_a_killed_one_began_wherever_it_was_killed(
+    new_scene: Callable[[], Scene], kill_points: KillPoints
+) -> None:
+    def of(scene: Scene) -> list[Resource]:
         base = scene.a(Keeper, "base", size=1)
-        things = [base, *(scene.a(Thing, f"leaf{number}", base, size=1) for number in range(2))]
+        return [base, *(scene.a(Thing, f"leaf{number}", base, size=1) for number in range(2))]
+
+    whole = new_scene()
+    whole.up(*of(whole))
+    for die_after in kill_points(whole.account.calls.changes):
+        scene = new_scene()
+        things = of(scene)
         scene.account.calls.die_after = die_after
-        try:
+        with pytest.raises(KilledError):
             scene.up(*things)
-        except KilledError:
-            pass
-        else:
-            break  # it made fewer calls than that
         scene.account.calls.forget()
         if scene.bucket_exists():
             scene.account.expire_lock()
@@ -148,7 +153,6 @@ def test_up_finishes_what_a_killed_one_began_wherever_it_was_killed(new_scene: C
 
         assert names(scene) == {"base", *(f"leaf{number}" for number in range(2))}
         assert scene.account.calls.changes == []
-    assert die_after > 10
 
 
 def test_the_inventory_lists_what_a_killed_up_was_about_to_make(scene: Scene) -> None:

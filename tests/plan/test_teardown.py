@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 from tests.account import KilledError
+from tests.kill_points import KillPoints, at_kill_points
 from tests.plan.conftest import Scene
 from tests.plan.things import Hashed, Keeper, Record, Runner, Thing, Trigger
 
@@ -163,19 +164,22 @@ def test_what_was_made_by_hand_under_our_name_is_left_and_reported(scene: Scene)
     assert not scene.bucket_exists()
 
 
-def test_down_finishes_what_a_killed_one_began_wherever_it_was_killed(new_scene: Callable[[], Scene]) -> None:
-    for die_after in range(0, 100, 2):
+@at_kill_points
+def test_down_finishes_what_a_killed_one_began_wherever_it_was_killed(
+    new_scene: Callable[[], Scene], kill_points: KillPoints
+) -> None:
+    whole = new_scene()
+    whole.up(*a_stack(whole))
+    whole.account.calls.forget()
+    whole.down(*a_stack(whole))
+    for die_after in kill_points(whole.account.calls.changes):
         scene = new_scene()
         things = a_stack(scene)
         scene.up(*things)
         scene.account.calls.forget()
         scene.account.calls.die_after = die_after
-        try:
+        with pytest.raises((KilledError, ApplyError)):
             scene.down(*things)
-        except (KilledError, ApplyError):
-            pass
-        else:
-            break
         scene.account.calls.forget()
         if scene.bucket_exists():
             scene.account.expire_lock()
@@ -184,20 +188,18 @@ def test_down_finishes_what_a_killed_one_began_wherever_it_was_killed(new_scene:
 
         assert scene.store.records == {}
         assert not scene.bucket_exists()
-    assert die_after > 5
 
 
-def test_down_after_a_killed_up_leaves_nothing(new_scene: Callable[[], Scene]) -> None:
-    for die_after in range(1, 100, 4):
+@at_kill_points
+def test_down_after_a_killed_up_leaves_nothing(new_scene: Callable[[], Scene], kill_points: KillPoints) -> None:
+    whole = new_scene()
+    whole.up(*a_stack(whole))
+    for die_after in kill_points(whole.account.calls.changes):
         scene = new_scene()
         things = a_stack(scene)
         scene.account.calls.die_after = die_after
-        try:
+        with pytest.raises(KilledError):
             scene.up(*things)
-        except KilledError:
-            pass
-        else:
-            break
         scene.account.calls.forget()
         if scene.bucket_exists():
             scene.account.expire_lock()
@@ -206,4 +208,3 @@ def test_down_after_a_killed_up_leaves_nothing(new_scene: Callable[[], Scene]) -
 
         assert scene.store.records == {}
         assert not scene.bucket_exists()
-    assert die_after > 10

@@ -9,7 +9,6 @@ from moto import mock_aws
 from tests.ticking import TickingClock
 
 from gpupipe.aws import Aws
-from gpupipe.local import moto_shims
 from gpupipe.names import Stack
 
 pytest.register_assert_rewrite("tests.resources.contract")
@@ -27,9 +26,8 @@ def stacks_in(account: str) -> Stacks:
 
 
 @pytest.fixture(scope="session")
-def clients() -> Aws:
+def clients(mended_moto: None) -> Aws:
     """The clients of all tests: making them takes longer than using them."""
-    moto_shims.install()
     credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     return Aws(stack=stacks_in(ACCOUNT).mine, credentials=credentials)
 

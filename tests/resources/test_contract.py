@@ -11,9 +11,8 @@ from tests.resources.samples import SAMPLES
 
 from gpupipe.resources import KINDS, kind_class
 
-# ministack does both, so `test_on_emulators` tries them.
+# ministack does it, so `test_on_emulators` tries it.
 MOTO_LACKS = {
-    "test_changed_fields_are_updated[queue]": "moto forgets a queue's policy whenever anything else of it is set",
     "test_changed_fields_are_updated[function]": "moto answers the first asynchronous set-up for ever",
 }
 

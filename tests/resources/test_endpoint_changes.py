@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import requests
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from tests.account import Account
@@ -367,9 +368,14 @@ def test_everything_goes_that_only_a_search_finds(aws: Aws, wanted: Wanted) -> N
 def report(aws: Aws, wanted: Wanted, **state: str) -> None:
     """What the host of its containers says of the endpoint."""
     url, keys = aws.endpoint("sagemaker"), aws.session.get_credentials()
+    document = {"EndpointName": wanted.endpoint.name, **state}
+    if url is None:  # moto in this process hears no HTTP client but this
+        headers = {"X-Amz-Target": "SageMaker.ReportEndpoint", "Authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/d"}
+        url = f"https://api.sagemaker.{aws.stack.region}.amazonaws.com/"
+        requests.post(url, json=document, headers=headers, timeout=10).raise_for_status()
+        return
     account = emulators.Account(account_id=aws.stack.account, secret_key=keys.secret_key, region=aws.stack.region)
-    assert url is not None
-    EndpointReports(account, url)({"EndpointName": wanted.endpoint.name, **state})
+    EndpointReports(account, url)(document)
 
 
 def write_log(aws: Aws, wanted: Wanted, *lines: str) -> None:

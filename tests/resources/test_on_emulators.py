@@ -29,6 +29,7 @@ def local_clients(emulated: Emulators) -> Aws:
     )
 
 
+@pytest.mark.exhaustive  # what `test_contract.py` holds in this process
 class TestOnEmulators(Sampled):
     """The account stays, so every test has stacks of its own, and one test goes through a kind's whole life."""
 
