@@ -18,7 +18,7 @@ class Stack:
     def __init__(self, config_file: Path, stack_id: str = "demo-dev") -> None:
         self.config_file = config_file
         self.stack_id = stack_id
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, str], Any] = {}
 
     def up(self, region: str = "us-east-1") -> Target:
         return control.ensure_running(self.config_file, stack_id=self.stack_id, region=region, timeout_s=60)
@@ -47,7 +47,7 @@ class Stack:
 
     def client(self, service: str) -> Any:
         target = self.up()
-        key = (service, target.endpoints["default"])
+        key = (service, target.account_id, target.endpoints["default"])  # ports may outlive an account
         if key not in self._clients:
             account = Account(account_id=target.account_id, secret_key=target.secret_key, region=target.region)
             self._clients[key] = client_of(account, target.endpoints, service)
