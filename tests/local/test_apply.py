@@ -106,9 +106,9 @@ def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: 
 
 @pytest.mark.exhaustive
 def test_killed_emulators_come_back_with_all_that_was_applied(stack: Stack) -> None:
-    # given a stack that is up, whose state bucket is known as ours in what the emulator has saved
+    # given a stack that is up, and all of it in what the emulator has saved
     aws, config = applied(stack)
-    until(lambda: aws.stack.state_bucket in saved_tags(stack), within_s=150)
+    until(lambda: is_saved(stack, aws), within_s=150)
     pids = stack.pids()
     # when everything is killed
     for pid in pids.values():
@@ -118,7 +118,18 @@ def test_killed_emulators_come_back_with_all_that_was_applied(stack: Stack) -> N
     assert not provision.plan_up(config, aws).changes
 
 
-def saved_tags(stack: Stack) -> str:
-    """The tags of buckets as the emulator has saved them, which it does once in seconds."""
-    saved = Folder.of(stack.config_file, stack.stack_id).path / "ministack/state/s3.json"
-    return str(json.loads(saved.read_text())["payload"]["bucket_tags"]) if saved.exists() else ""
+def is_saved(stack: Stack, aws: Aws) -> bool:
+    """Whether the emulator, which saves once in seconds, has saved whose the state bucket is, and functions at rest.
+
+    What is killed earlier leaves a bucket of nobody, or a function that is pending for ever: `up` mends neither.
+    """
+    state = Folder.of(stack.config_file, stack.stack_id).path / "ministack/state"
+    if not all((state / name).exists() for name in ("s3.json", "lambda.json")):
+        return False
+    tags = json.loads((state / "s3.json").read_text())["payload"]["bucket_tags"]
+    functions = (state / "lambda.json").read_text()
+    is_whole = all(
+        name in functions for name in (aws.stack.dispatch_function("segment"), aws.stack.guard_function("segment"))
+    )
+    is_at_rest = "Pending" not in functions and "InProgress" not in functions
+    return aws.stack.state_bucket in str(tags) and is_whole and is_at_rest
