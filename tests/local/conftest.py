@@ -75,7 +75,7 @@ def running(shared: Stack) -> Stack:
 def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RuntimeServer, Emulators]]:
     """Emulators whose endpoints are in service when a room says so, and sagemaker-runtime."""
     account = Account.new("us-east-1")
-    server = RuntimeServer(bound_socket(0), access_key=account.access_key)
+    server = RuntimeServer(bound_socket(0), signatures=account.signatures)
     folder = tmp_path_factory.mktemp("hosted")
     with emulators.running(folder, account=account, ports={RUNTIME: server.port}) as running:
         yield server, running

@@ -56,6 +56,7 @@ class Handler(BaseHTTPRequestHandler):
             "accept": self.headers.get("Accept"),
             "attributes": self.headers.get("X-Amzn-SageMaker-Custom-Attributes"),
             "inference_id": self.headers.get("X-Amzn-SageMaker-Inference-Id"),
+            "token": self.headers.get("X-Gpupipe-Caller-Token"),
             "pid": os.getpid(),
             "most": state["most"],
             "environment": {name: os.environ.get(name) for name in wish.get("tell", [])},

@@ -42,6 +42,13 @@ def test_each_instance_gets_a_container_with_its_models_environment(endpoint_roo
     assert all(answer["GPUPIPE_MACHINE"].startswith("i-") for answer in answers)
 
 
+def test_a_container_is_told_a_token_that_only_its_callers_know(endpoint_room: Room) -> None:
+    name = started(endpoint_room)
+    told = endpoint_room.ask(name, {"tell": ["GPUPIPE_CALLER_TOKEN"]})
+    assert len(told["environment"]["GPUPIPE_CALLER_TOKEN"]) > 20
+    assert told["token"] == told["environment"]["GPUPIPE_CALLER_TOKEN"]
+
+
 def test_foreign_endpoint_is_left_alone(endpoint_room: Room) -> None:
     # given an endpoint of another stack
     name = unique("endpoint")

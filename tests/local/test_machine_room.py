@@ -55,7 +55,7 @@ class Room:
 def room(tmp_path: Path, local: Emulators, client: Client, worker_python: Path) -> Iterator[Room]:
     folder = Folder(tmp_path / "stack")
     folder.create()
-    metadata = MetadataService(bound_socket(0))
+    metadata = MetadataService(bound_socket(0), secret="a stack's own")
     settings = RoomSettings(worker_python=str(worker_python), guard_interval_s=0.2, guard_functions=("room-guard",))
     machine_room = MachineRoom(
         stack_id="demo-dev",
@@ -207,7 +207,7 @@ def test_guard_that_still_works_is_not_called_again(
     tmp_path: Path, local: Emulators, client: Client, worker_python: Path
 ) -> None:
     # given two guards that take their time
-    guards, metadata = SlowGuards(), MetadataService(bound_socket(0))
+    guards, metadata = SlowGuards(), MetadataService(bound_socket(0), secret="a stack's own")
     names = ("one-guard", "other-guard")
     settings = RoomSettings(worker_python=str(worker_python), guard_interval_s=1e-9, guard_functions=names)
     room = MachineRoom(

@@ -1,6 +1,7 @@
 import http.client
 import json
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.utils import InstanceMetadataRegionFetcher
@@ -21,7 +22,7 @@ FACTS = InstanceFacts(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MetadataService]:
-    server = MetadataService(bound_socket(0))
+    server = MetadataService(bound_socket(0), secret="a stack's own")
     yield server
     server.close()
 
@@ -42,14 +43,18 @@ def ask(service: MetadataService, path: str, method: str = "GET", **headers: str
         connection.close()
 
 
+def path_of(service: MetadataService, path: str, machine: str = "i-1") -> str:
+    return urlsplit(service.url(machine)).path + path
+
+
 def token(service: MetadataService) -> str:
-    status, text = ask(service, "/i-1/latest/api/token", "PUT", **{TTL: "60"})
+    status, text = ask(service, path_of(service, "/latest/api/token"), "PUT", **{TTL: "60"})
     assert status == 200
     return text
 
 
 def read(service: MetadataService, path: str) -> tuple[int, str]:
-    return ask(service, f"/i-1/latest/meta-data/{path}", **{TOKEN: token(service)})
+    return ask(service, path_of(service, f"/latest/meta-data/{path}"), **{TOKEN: token(service)})
 
 
 @pytest.mark.parametrize(
@@ -86,27 +91,47 @@ def test_interruption_is_announced(service: MetadataService) -> None:
 
 
 def test_only_version_2_is_spoken(service: MetadataService) -> None:
-    assert ask(service, "/i-1/latest/meta-data/instance-id")[0] == 401
-    assert ask(service, "/i-1/latest/meta-data/instance-id", **{TOKEN: "guessed"})[0] == 401
+    assert ask(service, path_of(service, "/latest/meta-data/instance-id"))[0] == 401
+    assert ask(service, path_of(service, "/latest/meta-data/instance-id"), **{TOKEN: "guessed"})[0] == 401
 
 
 @pytest.mark.parametrize("ttl", ["", "0", "21601", "soon"])
 def test_token_needs_a_sensible_lifetime(service: MetadataService, ttl: str) -> None:
-    assert ask(service, "/i-1/latest/api/token", "PUT", **({TTL: ttl} if ttl else {}))[0] == 400
+    assert ask(service, path_of(service, "/latest/api/token"), "PUT", **({TTL: ttl} if ttl else {}))[0] == 400
 
 
 @pytest.mark.parametrize(
     "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}]
 )
 def test_web_pages_get_nothing(service: MetadataService, headers: dict[str, str]) -> None:
-    assert ask(service, "/i-1/latest/api/token", "PUT", **{TTL: "60"}, **headers)[0] == 404
+    assert ask(service, path_of(service, "/latest/api/token"), "PUT", **{TTL: "60"}, **headers)[0] == 404
 
 
 def test_unknown_machine_is_404(service: MetadataService) -> None:
-    assert ask(service, "/i-2/latest/api/token", "PUT", **{TTL: "60"})[0] == 404
+    assert ask(service, path_of(service, "/latest/api/token", "i-2"), "PUT", **{TTL: "60"})[0] == 404
 
 
 def test_botocore_finds_the_region_below_the_machines_address(service: MetadataService) -> None:
     # The worker's own client and botocore both append "latest/…" to the endpoint: a path in it must survive that.
     fetcher = InstanceMetadataRegionFetcher(base_url=service.url("i-1"))
     assert fetcher.retrieve_region() == "eu-west-1"
+
+
+@pytest.mark.parametrize("guess", ["", "i-1", "0" * 64, "i-1/i-1"])
+def test_who_has_not_the_machines_own_address_gets_nothing(service: MetadataService, guess: str) -> None:
+    # any user of this machine can find the port, and an instance's id is in its results
+    guesses = (f"/{guess}/i-1/latest/api/token", f"/{guess}/latest/api/token", path_of(service, "/../i-1", "i-2"))
+    for path in guesses:
+        assert ask(service, path, "PUT", **{TTL: "60"})[0] == 404
+
+
+def test_the_address_of_a_machine_outlives_the_service(service: MetadataService) -> None:
+    port = service.port
+    again = MetadataService(bound_socket(0), secret="a stack's own")
+    other = MetadataService(bound_socket(0), secret="another stack's")
+    try:
+        assert again.url("i-1").replace(f":{again.port}/", f":{port}/") == service.url("i-1")
+        assert other.url("i-1").replace(f":{other.port}/", f":{port}/") != service.url("i-1")
+    finally:
+        again.close()
+        other.close()

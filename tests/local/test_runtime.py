@@ -5,6 +5,9 @@ import time
 from typing import Any
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.rooms import Room, unique
@@ -129,8 +132,10 @@ class TestInvokeEndpoint:
     def test_strangers_stay_outside(self, endpoint_room: Room, headers: dict[str, str]) -> None:
         # given what would pass
         address = endpoint_room.endpoints["sagemaker-runtime"].removeprefix("http://")
-        key = endpoint_room.account.access_key
-        good = {"Host": address, "Authorization": f"Credential={key}/20260101/us-east-1/sagemaker/aws4_request"}
+        account = endpoint_room.account
+        request = AWSRequest(method="POST", url=f"http://{address}/endpoints/none/invocations", data=b"")
+        SigV4Auth(Credentials(account.access_key, account.secret_key), "sagemaker", account.region).add_auth(request)
+        good = {"Host": address, **dict(request.prepare().headers)}
 
         def status(sent: dict[str, str]) -> int:
             connection = http.client.HTTPConnection(address, timeout=10)

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import secrets
 import shutil
 import socket
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 
 from gpupipe.local import processes
+from gpupipe.local.invocations import TOKEN
 from gpupipe.local.machine import told
 from gpupipe.local.processes import ProcessName
 from gpupipe.local.routing import Instance
@@ -96,7 +98,7 @@ class Container:
         container._started_at = noted["started_at"]
         container.failures = noted["failures"]
         container.was_ready = noted["was_ready"]
-        container.instance.url = noted["url"]
+        container.instance.url, container.instance.token = noted["url"], noted["token"]
         return container
 
     @property
@@ -145,7 +147,9 @@ class Container:
         port = _free_port()
         (self.folder / "model").mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "work").mkdir(exist_ok=True, mode=0o700)
+        token = secrets.token_urlsafe(24)
         own = {
+            "GPUPIPE_CALLER_TOKEN": token,
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "GPUPIPE_BIND_HOST": "127.0.0.1",
             "GPUPIPE_MACHINE": self.name,
@@ -155,7 +159,7 @@ class Container:
         self._process = processes.spawn(
             [*command, "-m", MODULE, "serve"], environment={**environment, **own}, folder=self.folder, log=self.log
         )
-        self.instance.url = f"http://127.0.0.1:{port}"
+        self.instance.url, self.instance.token = f"http://127.0.0.1:{port}", token
         self._started_at, self._restart_at, self._deaf, self._next_ping = time.time(), 0.0, 0, 0.0
         self.note()
 
@@ -168,7 +172,7 @@ class Container:
             self._ping = pings.submit(self._ask_health)
 
     def _ask_health(self) -> None:
-        answered = ping(self.instance.url, timeout_s=self._patience.ping_timeout_s)
+        answered = ping(self.instance, timeout_s=self._patience.ping_timeout_s)
         with self._lock:
             first = answered and not self.was_ready
             # A busy container may be late once; one that says 503 gets nothing new from now on.
@@ -213,15 +217,16 @@ class Container:
             "failures": self.failures,
             "was_ready": self.was_ready,
             "url": self.instance.url,
+            "token": self.instance.token,
         }
         write_json(self.folder / CONTAINER_FILE, document)
 
 
-def ping(url: str, *, timeout_s: float) -> bool | None:
+def ping(instance: Instance, *, timeout_s: float) -> bool | None:
     """Whether the container says that it is ready; None if nobody answers."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=timeout_s)
+    connection = http.client.HTTPConnection(instance.url.removeprefix("http://"), timeout=timeout_s)
     try:
-        connection.request("GET", "/ping")
+        connection.request("GET", "/ping", headers={TOKEN: instance.token})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return None

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from gpupipe.local import ministack_shims, ministack_state, moto_shims
 from gpupipe.local.gate import App, Gate
+from gpupipe.local.signatures import Signatures
 from gpupipe.local.snapshots import Snapshots
 
 _MAX_WSGI_BODY_BYTES = 64 * 2**20
@@ -30,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     port = _port_of(given.fd)
     app = _ministack(port, given.state) if given.name == "ministack" else _moto(port)
-    gate = Gate(app, port=port, access_key=os.environ["AWS_ACCESS_KEY_ID"])
+    account = Signatures(access_key=os.environ["AWS_ACCESS_KEY_ID"], secret_key=os.environ["AWS_SECRET_ACCESS_KEY"])
+    gate = Gate(app, port=port, signatures=account)
     save = ministack_state.save if given.name == "ministack" else _no_state
     snapshots = Snapshots(save=save, changes=lambda: gate.changes)
     snapshots.start()

@@ -7,13 +7,14 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpupipe.errors import TargetError
 from gpupipe.local import processes
 from gpupipe.local.gate import READY_PATH
 from gpupipe.local.processes import ProcessName
+from gpupipe.local.signatures import Signatures
 
 RUNTIME = "runtime"  # the port of sagemaker-runtime, where there is an endpoint room
 NAMES = ("moto", "ministack")  # in the order of starting: ministack's Lambda functions are given moto's address
@@ -48,18 +49,23 @@ class Account:
     """The emulated account: the access key is the account number (ministack reads the account from it)."""
 
     account_id: str
-    secret_key: str
+    secret_key: str = field(repr=False)
     region: str
 
     @classmethod
     def new(cls, region: str) -> "Account":
-        """A random account: its number is the credential that the gate asks for."""
+        """A random account: its secret key is what the gate asks for."""
         digits = str(secrets.randbelow(9 * 10**11) + 10**11)
         return cls(account_id=digits, secret_key=secrets.token_hex(20), region=region)
 
     @property
     def access_key(self) -> str:
         return self.account_id
+
+    @property
+    def signatures(self) -> Signatures:
+        """Those that the gate lets in."""
+        return Signatures(access_key=self.access_key, secret_key=self.secret_key)
 
 
 @dataclass(frozen=True, kw_only=True)

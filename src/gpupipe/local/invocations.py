@@ -10,6 +10,8 @@ from gpupipe.local.routing import Instance
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+TOKEN = "X-Gpupipe-Caller-Token"
+"""What a container of ours asks for on this machine, where any user can connect to its port; another ignores it."""
 MESSAGE_MAX_CHARACTERS = 2048  # of Message in the service model
 
 
@@ -71,7 +73,9 @@ def ask(instance: Instance, asked: Asked, *, timeout_s: float) -> Reply:
     watch = _Watch(connection, timeout_s)
     try:
         with watch:
-            connection.request("POST", "/invocations", body=asked.body, headers=asked.headers)
+            connection.request(
+                "POST", "/invocations", body=asked.body, headers={**asked.headers, TOKEN: instance.token}
+            )
             response = connection.getresponse()
             body = response.read()
     except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:

@@ -1,10 +1,13 @@
 """The instance metadata service (IMDSv2) of all emulated machines: one small server, one path a machine.
 
-A worker finds it by AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:PORT/<instance-id>. Only version 2 is spoken
-(PUT for a token, 401 without one), because the launch template requires it on AWS.
+A worker finds it by AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:PORT/<pass>/<instance-id>. Only version 2 is
+spoken (PUT for a token, 401 without one), because the launch template requires it on AWS. The protocol knows no
+signature, so the pass keeps other users of this machine out; it comes of the stack's secret, and a machine that
+outlives the supervisor goes on with it.
 """
 
 import functools
+import hmac
 import json
 import secrets
 import socket
@@ -80,7 +83,8 @@ def _iso(seconds: float) -> str:
 class MetadataService:
     """The server, in threads of the supervisor."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, *, secret: str) -> None:
+        self._secret = secret.encode()
         self.port = int(listener.getsockname()[1])
         self._tokens: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -101,7 +105,17 @@ class MetadataService:
 
     def url(self, instance_id: str) -> str:
         """What AWS_EC2_METADATA_SERVICE_ENDPOINT must be for a machine."""
-        return f"http://127.0.0.1:{self.port}/{instance_id}"
+        return f"http://127.0.0.1:{self.port}/{self._pass(instance_id)}/{instance_id}"
+
+    def addressed(self, path: str) -> tuple[InstanceFacts | None, str]:
+        """The machine whose pass a path begins with, and the path below it."""
+        given, instance_id, *below = [*path.lstrip("/").split("/", 2), "", ""][:3]
+        if not hmac.compare_digest(given.encode(), self._pass(instance_id).encode()):
+            return None, ""
+        return self.machines.get(instance_id), below[0].rstrip("/")
+
+    def _pass(self, instance_id: str) -> str:
+        return hmac.new(self._secret, f"metadata of {instance_id}".encode(), "sha256").hexdigest()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -152,8 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         ours = {f"127.0.0.1:{self.imds.port}", f"localhost:{self.imds.port}"}
         if host not in ours or "Origin" in self.headers or "Sec-Fetch-Site" in self.headers:
             return None, ""
-        instance_id, _, path = self.path.lstrip("/").partition("/")
-        return self.imds.machines.get(instance_id), path.rstrip("/")
+        return self.imds.addressed(self.path)
 
     def _send(self, status: int, text: str = "") -> None:
         content = text.encode()

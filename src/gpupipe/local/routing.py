@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(eq=False, kw_only=True)
@@ -13,6 +13,8 @@ class Instance:
     name: str
     variant: str
     url: str
+    token: str = field(default="", repr=False)
+    """What the container asks of whoever calls it."""
     in_flight: int = 0
 
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from gpupipe.local.gate import Gate, Message, Receive, Scope, Send
+from gpupipe.local.signatures import Signatures
 
 BODY_MAX_BYTES = 25 * 2**20  # InvokeEndpoint; what an asynchronous request carries itself is limited further
 _THREADS = 128
@@ -59,12 +60,12 @@ Operation = Callable[[Call], Answer]
 class RuntimeServer:
     """The HTTP side, in a thread of the supervisor; `operations` do the work."""
 
-    def __init__(self, listener: socket.socket, *, access_key: str) -> None:
+    def __init__(self, listener: socket.socket, *, signatures: Signatures) -> None:
         self.port = int(listener.getsockname()[1])
         self.operations: Mapping[str, Operation] = {}
         """`invocations` and `async-invocations`, once there is somebody to do them."""
         self._listener = listener
-        self._gate = Gate(self._app, port=self.port, access_key=access_key)
+        self._gate = Gate(self._app, port=self.port, signatures=signatures)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="runtime")
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()

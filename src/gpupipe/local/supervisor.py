@@ -108,7 +108,7 @@ class Supervisor:
         known = self._record.ports
         # Before the emulators: functions are told its address when ministack starts.
         listener = bound_socket(known.get(RUNTIME, 0))
-        runtime = self._runtime = RuntimeServer(listener, access_key=self._account.access_key)
+        runtime = self._runtime = RuntimeServer(listener, signatures=self._account.signatures)
         ports = {name: port for name, port in known.items() if name != METADATA} | {RUNTIME: runtime.port}
         pair = self._pair = EmulatorPair(
             self._folder.path,
@@ -125,7 +125,9 @@ class Supervisor:
         if known.get(RUNTIME) != runtime.port:
             pair.end("ministack")
         self._bring_up(pair, killed=killed)
-        imds = self._imds = MetadataService(bound_socket(self._record.ports.get(METADATA, 0)))
+        imds = self._imds = MetadataService(
+            bound_socket(self._record.ports.get(METADATA, 0)), secret=self._account.secret_key
+        )
         self._note(ports={**self._record.ports, RUNTIME: runtime.port, METADATA: imds.port})
         self._rooms = self._furnished(pair, imds, runtime)
         self._apply_again(pair)

@@ -59,6 +59,22 @@ def test_ping_answers_200_only_when_the_model_is_loaded_and_stays(station: Stati
     assert ping() == 503
 
 
+@pytest.mark.parametrize(
+    ("token", "status"), [("", 403), ("wrong", 403), ("the container's ow", 403), ("the container's own", 200)]
+)
+def test_where_a_token_is_asked_for_nobody_is_answered_without(station: Station, token: str, status: int) -> None:
+    # given a container on a machine that others use too, whose port anybody may connect to
+    service = Service(station.settings(), station.log)
+    app = App(service, caller_token="the container's own")
+    service.open(station.workshop(), {})
+    headers = {"x-gpupipe-caller-token": token} if token else {}
+    # then neither an image nor an object of the bucket is to be had without its token
+    item = station.upload("plan.txt", "tree")
+    assert sent(app, document(bucket=station.name, key=item.key), JSON, headers=headers).status == status
+    assert sent(app, method="GET", path="/ping", headers=headers).status == status
+    service.close()
+
+
 @pytest.mark.parametrize("state", [State.STARTING, State.DRAINING, State.STUCK])
 def test_request_that_cannot_be_taken_now_is_told_why(station: Station, state: State) -> None:
     service = Service(station.settings(), station.log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -24,6 +25,7 @@ from gpuworker.serving.shards import SHARE_OF_TIMEOUT, Stop
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+TOKEN_HEADER = "x-gpupipe-caller-token"
 REQUESTS_AT_MOST = 256
 JSON_BYTES = 16 * 1024**2
 """A shard of 256 items has a tenth of a megabyte."""
@@ -36,9 +38,18 @@ _LINGER_S = 1.0
 class App:
     """One process's application. Its calls run in one event loop."""
 
-    def __init__(self, service: Service, *, local_only: bool = False, memory_bytes: int | None = None) -> None:
-        """`local_only` refuses what a web page in this machine's browser could send."""
-        self._service, self._local_only = service, local_only
+    def __init__(
+        self,
+        service: Service,
+        *,
+        local_only: bool = False,
+        caller_token: str = "",
+        memory_bytes: int | None = None,
+    ) -> None:
+        """`local_only` refuses what a web page in this machine's browser could send; `caller_token`, where there is
+        one, is asked of every caller: other users of a machine can connect to its loopback, and a request may name any
+        object that this process can read."""
+        self._service, self._local_only, self._caller_token = service, local_only, caller_token.encode()
         self._bodies = Bodies((memory_bytes or budget_bytes()) // 2)
         self._buckets: Buckets | None = None
 
@@ -70,6 +81,7 @@ class App:
         try:
             if self._local_only and head.is_from_elsewhere:
                 raise refused(403, "forbidden", "only programs of this machine may call this address")
+            self._require_token(head)
             _require_known(head)
             if head.path == "/ping":
                 return self._service.not_ready() or Answer.of({"status": "ready"})
@@ -98,6 +110,11 @@ class App:
             reference = requests.read_reference(document)
             image = self._referenced(reference)
             return await self._image(image, wish, receive, metadata=reference.metadata)
+
+    def _require_token(self, head: Head) -> None:
+        given = head.headers.get(TOKEN_HEADER, "").encode()
+        if self._caller_token and not hmac.compare_digest(given, self._caller_token):
+            raise refused(403, "forbidden", f"the header {TOKEN_HEADER} does not hold this container's token")
 
     def _require_room(self) -> None:
         if answer := self._service.not_ready():

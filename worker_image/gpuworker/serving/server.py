@@ -94,7 +94,8 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
     share_interpreter_finely()
     host = environment.get("GPUPIPE_BIND_HOST") or "0.0.0.0"
     port = int(environment.get("SAGEMAKER_BIND_TO_PORT") or DEFAULT_PORT)
-    listener = Listener(App(service, local_only=host.startswith("127.")), host=host, port=port)
+    app = App(service, local_only=host.startswith("127."), caller_token=environment.get("GPUPIPE_CALLER_TOKEN", ""))
+    listener = Listener(app, host=host, port=port)
     listener.start()
     service.log.info("listening", port=listener.port, pid=os.getpid())
     try:
