@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.functions.conftest import BUCKET, NOW
 
-from gpupipe.functions.notices import REASON_MAX, Notice, ShardFailed, Unrelated, brief, code_in, notices
+from gpupipe.functions.notices import REASON_MAX, Notice, ShardFailed, Unrelated, brief, code_in, notice_of
 
 
 def read(told: Any, **sns: Any) -> Notice:
     message = told if isinstance(told, str) else json.dumps(told)
     record = {"Sns": {"MessageId": "n1", "Message": message, **sns}}
-    (notice,) = notices([record], bucket=BUCKET, now=NOW)
-    return notice
+    return notice_of(record, bucket=BUCKET, now=NOW)
 
 
 def about(location: str, **changes: Any) -> dict[str, Any]:

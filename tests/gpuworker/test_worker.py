@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
+from tests.hostile_messages import HOSTILE
 
 from gpuworker.contract import Shard
 from gpuworker.gauge import Gauge, Reading
 from gpuworker.ledger import JobState, MachineRecord, ShardState
 from gpuworker.runner import Workshop
 from gpuworker.worker import Reason, Worker
+
+SQS_BYTES = 262_144
+"""The emulator takes no larger message."""
 
 
 class Running:
@@ -187,8 +191,7 @@ def test_duplicate_of_a_shard_in_work_waits(station: Station) -> None:
     ("body", "logged"),
     [
         ("hello", "message_not_understood"),
-        ('{"version":1,"job":[],"number":0,"generation":0}', "receive_failed"),
-        ('{"version":1,"job":"j","number":"x","generation":0}', "shard_failed"),
+        ('{"version":1,"job":"j","number":0,"generation":1}', "shard_not_registered"),
     ],
 )
 def test_message_that_is_none_does_not_stop_the_worker(station: Station, body: str, logged: str) -> None:
@@ -197,6 +200,16 @@ def test_message_that_is_none_does_not_stop_the_worker(station: Station, body: s
     running = Running(station)
     running.finish(shard)
     assert logged in station.lines
+
+
+def test_whatever_anybody_puts_into_its_queue_the_worker_goes_on(station: Station) -> None:
+    for body in filter(None, HOSTILE.values()):
+        station.client("sqs").send_message(QueueUrl=station.queue_url, MessageBody=body[:SQS_BYTES])
+    [shard] = station.job(["tree"])
+    running = Running(station)
+    running.finish(shard)
+    assert "message_not_understood" in station.lines
+    assert "receive_failed" not in station.lines
 
 
 def test_the_gpu_is_in_the_timings_of_shards_and_in_the_machines_row(station: Station) -> None:

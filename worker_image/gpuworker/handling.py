@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 
-from gpuworker.contract import ContractError, Message, Shard, ShardResult, result_key
+from gpuworker.contract import MESSAGE_BYTES, ContractError, Message, Shard, ShardResult, read_json, result_key
 from gpuworker.delivery import Delivery
 from gpuworker.feed import Feed
 from gpuworker.ledger import ShardRecord
@@ -15,6 +14,8 @@ from gpuworker.runner import Workshop, run_shard
 from gpuworker.storage import StorageError
 
 LATER_S = 30
+BODY_SHOWN = 1000
+"""Characters of a foreign message in the log."""
 LONGEST_RETRY_DELAY_S = 600
 
 
@@ -180,12 +181,12 @@ def bury(workshop: Workshop, job: str, number: int, generation: int, reason: str
 
 def bury_foreign(workshop: Workshop, delivery: Delivery, reason: str) -> None:
     """Let a message that is none of ours go to the dead-letter queue; if it names a shard, end the wait for it."""
-    workshop.log.error("message_not_understood", reason=reason, body=delivery.body)
+    workshop.log.error("message_not_understood", reason=reason, body=delivery.body[:BODY_SHOWN])
     try:
-        body = json.loads(delivery.body)
+        body = read_json(delivery.body, limit_bytes=MESSAGE_BYTES)
         bury(workshop, str(body["job"]), int(body["number"]), int(body["generation"]), reason)
-    except (ValueError, KeyError, TypeError):
-        pass
+    except Exception as error:  # it names none, or none that there can be
+        workshop.log.info("names_no_shard", error=f"{type(error).__name__}: {error}"[:BODY_SHOWN])
     delivery.give_back(delay_s=LATER_S)  # or it would be handed out again before anything else
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from gpuworker.backlog import Backlog
-from gpuworker.contract import ContractError, Message, WorkerSettings
+from gpuworker.contract import Message, WorkerSettings
 from gpuworker.delivery import Delivery, WorkQueue
 from gpuworker.handling import Handling, attempt, bury_foreign
 from gpuworker.journal import ShardId
@@ -162,7 +162,7 @@ class Worker:
             return
         try:
             message = Message.from_json(delivery.body)
-        except ContractError as error:
+        except Exception as error:  # ContractError, or what nobody has thought of: the next message is not at fault
             reason = str(error)
             attempt(self._log, "bury", lambda: bury_foreign(self.workshop, delivery, reason))
             return

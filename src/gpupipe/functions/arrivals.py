@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
-from gpuworker.contract import INCOMING, is_project_name
+from gpuworker.contract import INCOMING, MESSAGE_BYTES, ContractError, is_project_name, read_json
 from gpuworker.ledger.records import padded
 
 _MANIFEST = re.compile(r"jobs/([^/]+)/(?:retries/([1-9]\d{0,8})/)?manifest\.json")
@@ -78,8 +77,8 @@ def arrivals(records: Iterable[Mapping[str, Any]], *, bucket: str, suffixes: Seq
 
 def _parsed(body: str) -> Mapping[str, Any] | None:
     try:
-        document = json.loads(body)
-    except ValueError:
+        document = read_json(body, limit_bytes=MESSAGE_BYTES)
+    except ContractError:
         return None
     return document if isinstance(document, Mapping) else None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpupipe.functions import log
 from gpupipe.functions.commits import bury, count_commit
-from gpupipe.functions.notices import ShardFailed, notices
+from gpupipe.functions.notices import Notice, ShardFailed, notice_of
 from gpupipe.functions.sending import send_shards
 from gpupipe.functions.surroundings import Surroundings, surroundings
 from gpuworker.ledger import ShardRecord, ShardState
@@ -37,12 +37,28 @@ def handler(event: Mapping[str, Any], context: object) -> None:
 
 
 def callback(around: Surroundings, event: Mapping[str, Any]) -> None:
-    """Handle what an SNS event tells of. Raises where Lambda should call again."""
-    for notice in notices(event.get("Records", ()), bucket=around.settings.bucket, now=around.clock()):
-        if isinstance(notice, ShardFailed):
-            _handle(around, notice)
-        else:
-            log.warning("foreign_request_failed", location=notice.location, status=notice.status, reason=notice.reason)
+    """Handle what an SNS event tells of, each record by itself. Raises where Lambda should call again."""
+    errors: list[Exception] = []
+    for record in event.get("Records", ()):
+        try:
+            notice = notice_of(record, bucket=around.settings.bucket, now=around.clock())
+        except Exception as error:  # no call will make it readable
+            log.error("notice_not_understood", error)
+            continue
+        try:
+            _act_on(around, notice)
+        except Exception as error:
+            log.error("notice_failed", error, notice=notice.notice)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _act_on(around: Surroundings, notice: Notice) -> None:
+    if isinstance(notice, ShardFailed):
+        _handle(around, notice)
+    else:
+        log.warning("foreign_request_failed", location=notice.location, status=notice.status, reason=notice.reason)
 
 
 def _handle(around: Surroundings, failure: ShardFailed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -28,24 +29,21 @@ def dispatch(around: Surroundings, records: Sequence[Mapping[str, Any]], time_le
     """Handle a batch of SQS records; the ids of the messages that failed. Nothing of it is lost or done twice,
     wherever it is killed and however often it is repeated."""
     found, failed = _parsed(around, records)
-    work: list[tuple[set[str], Callable[[], Any], dict[str, Any]]] = []
-    for one in found:
-        if isinstance(one, ManifestArrived):
-            about = {"job": one.job, "generation": one.generation}
-            work.append(({one.message}, _manifest_work(around, one), about))
-    for project, objects in _by_project(found).items():
-        messages = {one.message for one in objects}
-        work.append((messages, _dropin_work(around, project, objects), {"project": project}))
+    work = [_manifest_work(around, one) for one in found if isinstance(one, ManifestArrived)]
+    work += [_dropin_work(around, project, objects) for project, objects in _by_project(found).items()]
     to_do = False
-    for messages, act, about in work:
+    while work:
+        piece = work.pop(0)
         if time_left_ms() < TIME_TO_STOP_MS:
-            failed |= messages
+            failed |= piece.messages
             continue
         try:
-            to_do |= bool(act())
+            to_do |= bool(piece.act())
         except Exception as error:
-            log.error("dispatch_failed", error, messages=len(messages), **about)
-            failed |= messages
+            log.error("dispatch_failed", error, messages=len(piece.messages), **piece.about)
+            # One of many may be at fault: each by itself, or its neighbours would use up their receives with it.
+            failed |= set() if piece.alone else piece.messages
+            work += piece.alone
     _note_not_taken(around, [one for one in found if isinstance(one, NotTaken)])
     if to_do:
         _wake_guard(around)
@@ -59,10 +57,22 @@ def _parsed(around: Surroundings, records: Iterable[Mapping[str, Any]]) -> tuple
     for record in records:
         try:
             found += arrivals([record], bucket=around.settings.bucket, suffixes=around.settings.input_suffixes)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # whatever can be wrong with what anybody may have written
             log.error("message_not_understood", error, message=record.get("messageId"))
             failed.add(record["messageId"])
     return found, failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What some messages ask for."""
+
+    messages: set[str]
+    act: Callable[[], Any]
+    about: Mapping[str, Any]
+    """For the log."""
+    alone: Sequence[_Work] = ()
+    """The same, a message each, where there are several."""
 
 
 def _by_project(found: Iterable[Arrival]) -> dict[str, list[ObjectArrived]]:
@@ -70,11 +80,21 @@ def _by_project(found: Iterable[Arrival]) -> dict[str, list[ObjectArrived]]:
     return {project: list(group) for project, group in groupby(objects, key=lambda one: one.project)}
 
 
-def _dropin_work(around: Surroundings, project: str, objects: Sequence[ObjectArrived]) -> Callable[[], int]:
-    return lambda: take_dropins(around, project, objects)
+def _dropin_work(around: Surroundings, project: str, objects: Sequence[ObjectArrived]) -> _Work:
+    by_message = {
+        message: [one for one in objects if one.message == message]
+        for message in dict.fromkeys(one.message for one in objects)
+    }
+    alone = [_dropin_work(around, project, own) for own in by_message.values()] if len(by_message) > 1 else []
+    return _Work(
+        messages=set(by_message),
+        act=lambda: take_dropins(around, project, objects),
+        about={"project": project},
+        alone=alone,
+    )
 
 
-def _manifest_work(around: Surroundings, arrived: ManifestArrived) -> Callable[[], bool]:
+def _manifest_work(around: Surroundings, arrived: ManifestArrived) -> _Work:
     def act() -> bool:
         try:
             return dispatch_manifest(around, arrived.job, arrived.generation)
@@ -84,7 +104,8 @@ def _manifest_work(around: Surroundings, arrived: ManifestArrived) -> Callable[[
             around.ledger.count_ignored(around.settings.pipeline, "", "unusable_manifest", 1, arrived.job)
             return False
 
-    return act
+    about = {"job": arrived.job, "generation": arrived.generation}
+    return _Work(messages={arrived.message}, act=act, about=about)
 
 
 def _note_not_taken(around: Surroundings, things: Sequence[NotTaken]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gpuworker.contract import ContractError, parse_shard_key
+from gpuworker.contract import MESSAGE_BYTES, ContractError, parse_shard_key, read_json
 
 REASON_MAX = 500
 _CODE = re.compile(r'\\*"code\\*"\s*:\s*\\*"([a-z_]+)')
@@ -45,21 +44,18 @@ class Unrelated:
 Notice = ShardFailed | Unrelated
 
 
-def notices(records: Iterable[Mapping[str, Any]], *, bucket: str, now: float) -> Iterator[Notice]:
-    """What the records of an SNS event tell."""
-    for record in records:
-        yield _notice(record["Sns"], bucket, now)
-
-
-def _notice(sns: Mapping[str, Any], bucket: str, now: float) -> Notice:
+def notice_of(record: Mapping[str, Any], *, bucket: str, now: float) -> Notice:
+    """What a record of an SNS event tells; raises anything for one that SNS has not made."""
+    sns = record["Sns"]
     try:
-        told = json.loads(sns["Message"])
-    except ValueError:
+        told = read_json(sns["Message"], limit_bytes=MESSAGE_BYTES)
+    except ContractError:
         told = None
     if not isinstance(told, Mapping):
         return Unrelated(notice=sns["MessageId"], location="", status="", reason="it is no notification of SageMaker")
     status, reason = str(told.get("invocationStatus", "")), str(told.get("failureReason", ""))
-    location = str((told.get("requestParameters") or {}).get("inputLocation", ""))
+    parameters = told.get("requestParameters")
+    location = str(parameters.get("inputLocation", "")) if isinstance(parameters, Mapping) else ""
     other = Unrelated(notice=sns["MessageId"], location=location, status=status, reason=reason)
     if status.lower() == "completed" or not location.startswith(f"s3://{bucket}/"):
         return other

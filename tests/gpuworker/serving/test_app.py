@@ -9,6 +9,7 @@ from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.serving.asgi import happened, send, sent
 from tests.gpuworker.serving.container import Reply
 from tests.gpuworker.station import PIPELINE, Station, until
+from tests.hostile_messages import HOSTILE
 
 from gpuworker.ledger import ShardState
 from gpuworker.serving.answers import problem
@@ -312,6 +313,14 @@ def test_options_of_a_request_go_over_those_of_the_model(serve: Serve, station: 
 def test_json_that_is_no_request_is_bad(serve: Serve, body: bytes, code: str) -> None:
     reply = sent(serve()[0], body, JSON)
     assert (reply.status, reply.code) == (400, code)
+
+
+def test_no_document_is_a_fault_of_the_container(serve: Serve) -> None:
+    # a 5xx would have a deployment go back, and the caller try again
+    app = serve()[0]
+    for kind, body in HOSTILE.items():
+        reply = sent(app, body.encode(errors="surrogatepass"), JSON)
+        assert 400 <= reply.status < 500, kind
 
 
 def test_json_has_a_limit_of_its_own(serve: Serve) -> None:

@@ -48,6 +48,7 @@ from gpuworker.contract.keys import (
     incoming_prefix,
     inference_id,
     input_key,
+    is_job_name,
     job_key,
     log_key,
     manifest_key,
@@ -60,6 +61,7 @@ from gpuworker.contract.keys import (
     result_prefix,
     shard_key,
 )
+from gpuworker.contract.reading import MESSAGE_BYTES, read_json
 
 __all__ = [
     "CAVEATS",
@@ -72,6 +74,7 @@ __all__ = [
     "MANIFEST_NAME",
     "MAX_OUTPUT_BYTES",
     "MAX_SHARD_ITEMS",
+    "MESSAGE_BYTES",
     "MODELS",
     "PROCESSED",
     "PROJECT_NAME",
@@ -101,6 +104,7 @@ __all__ = [
     "incoming_prefix",
     "inference_id",
     "input_key",
+    "is_job_name",
     "is_project_name",
     "job_key",
     "log_key",
@@ -112,6 +116,7 @@ __all__ = [
     "output_prefix",
     "parse_result_key",
     "parse_shard_key",
+    "read_json",
     "result_key",
     "result_prefix",
     "shard_key",

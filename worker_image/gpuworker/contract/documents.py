@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from gpuworker.contract.errors import ContractError
-from gpuworker.contract.keys import shard_key
+from gpuworker.contract.keys import is_job_name, shard_key
+from gpuworker.contract.reading import MESSAGE_BYTES, read_json
 
 VERSION = 1
 MAX_SHARD_ITEMS = 256
@@ -22,6 +23,9 @@ ENVIRONMENT_PIECE = 1000
 """Characters; SageMaker lets a variable's value have 1,024."""
 
 JobKind = Literal["submitted", "drop-in"]
+PLACE_MAX = 10**9
+"""Of a shard's number and generation in a message."""
+
 T = TypeVar("T", bound="Document")
 
 
@@ -39,7 +43,7 @@ class Document:
         try:
             data = json.loads(text)
             version = data.pop("version")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise ContractError(f"not a {cls.__name__} document: {error!r}") from error
         if version != VERSION:
             raise ContractError(f"{cls.__name__} of contract version {version!r}, this is version {VERSION}")
@@ -141,11 +145,27 @@ class Manifest(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Message(Document):
-    """The body of a work queue message: which shard to process, never the shard itself."""
+    """The body of a work queue message: which shard to process, never the shard itself.
+
+    Anybody with the right to send may have written it, so it is read more narrowly than our own documents.
+    """
 
     job: str
     number: int
     generation: int
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Message:
+        """Raises ContractError, also for what no shard's place can be."""
+        document = read_json(text, limit_bytes=MESSAGE_BYTES)
+        message = super().from_json(json.dumps(document))
+        if not is_job_name(message.job):
+            raise ContractError("not a Message document: job is not a job's name")
+        for name in ("number", "generation"):
+            value = getattr(message, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PLACE_MAX:
+                raise ContractError(f"not a Message document: {name} is not a whole number from 0 to {PLACE_MAX:,}")
+        return message
 
     @property
     def key(self) -> str:

@@ -30,9 +30,16 @@ INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "proc
 REQUESTS, RESPONSES, ERRORS = "requests/", "responses/", "errors/"
 MODELS = "models/"
 MANIFEST_NAME = "manifest.json"
+JOB_NAME = r"(?!\.+$)[A-Za-z0-9._-]{1,128}"
+"""One part of a key, and never another folder; `make_job_id` stays far below."""
 INFERENCE_ID_MAX = 64
 """SageMaker's limit."""
 _SHARD_KEY = re.compile(r"jobs/([^/]+)/shards/(\d{5,})(?:\.([1-9]\d*))?\.json")
+
+
+def is_job_name(name: object) -> bool:
+    """May a job be called so?"""
+    return isinstance(name, str) and re.fullmatch(JOB_NAME, name) is not None
 
 
 def job_key(job: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gpuworker.contract import ContractError, Shard
+from gpuworker.contract import ContractError, Shard, read_json
 from gpuworker.serving.answers import refused
 
 JSON = "application/json"
@@ -118,9 +118,9 @@ def read_document(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise refused(400, "empty", "the body is empty; send a JSON object")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise refused(400, "bad_json", f"the body is not JSON: {error}") from error
+        document = read_json(body, limit_bytes=len(body))  # bounded when it was received
+    except ContractError as error:
+        raise refused(400, "bad_json", f"the body is not a document: {error}") from error
     if not isinstance(document, dict):
         raise refused(400, "bad_json", "the body is JSON, but not an object")
     return document
@@ -159,5 +159,5 @@ def place_of(document: Mapping[str, Any]) -> tuple[str, int, int] | None:
     """Job, number and generation of a shard that could not be read otherwise; None where not even these are there."""
     try:
         return str(document["job"]), int(document["number"]), int(document.get("generation", 0))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -1,0 +1,82 @@
+"""Messages that anybody may have put by hand: each fails or is passed over alone, and its neighbours are dispatched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.functions.conftest import BUCKET, Runtime, World, asked, made, settings
+from tests.hostile_messages import HOSTILE
+
+from gpupipe.functions.callback import callback
+from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.forward import forward
+from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import shard_key
+from gpuworker.ledger import ShardRecord
+
+
+def run(around: Surroundings, *records: dict[str, Any]) -> set[str]:
+    return dispatch(around, records, lambda: 900_000)
+
+
+def dropped(world: World, project: str = "field7") -> list[str]:
+    """Keys of the items that became part of the project's open job."""
+    job = world.ledger.dropin_job("segment", project)
+    rows = world.ledger.shards(job) if job else []
+    return sorted(i.key for row in rows if row.items for i in world.shard_document(row.job, row.number).items)
+
+
+EACH = [pytest.param({kind: HOSTILE[kind]}, id=kind, marks=pytest.mark.exhaustive) for kind in HOSTILE]
+
+
+@pytest.mark.parametrize("hostile", [pytest.param(HOSTILE, id="all at once"), *EACH])
+def test_neighbours_of_a_message_are_dispatched(world: World, hostile: dict[str, str]) -> None:
+    # given three drop-ins and a submitted job around messages that nobody should have sent
+    world.put_job({0: 1})
+    world.put(shard_key("j1", 0), "{}")
+    good = [made(f"incoming/field7/{name}.jpg", sequencer="0B") for name in ("a", "b", "c")]
+    bad = [{"messageId": kind, "body": body} for kind, body in hostile.items()]
+    # when they come in one batch
+    failed = run(world.around, good[0], *bad, *good[1:], made("jobs/j1/manifest.json", "manifest"))
+    # then each fails alone, or is passed over, and the others are done
+    assert failed <= hostile.keys()
+    assert {f"incoming/field7/{name}.jpg" for name in ("a", "b", "c")} <= {*dropped(world)}
+    assert "j1" in {message.job for message in world.sent()}
+
+
+def test_an_object_that_cannot_be_taken_leaves_its_project_alone(world: World) -> None:
+    # given one whose key no service takes, among others of the same project
+    odd = asked(
+        {"gpupipe": "rescan", "objects": [{"key": "incoming/field7/\ud800.jpg", "etag": "e", "size": 1}]}, "odd"
+    )
+    assert run(world.around, made("incoming/field7/a.jpg"), odd, made("incoming/field7/b.jpg")) == {"odd"}
+    assert dropped(world) == ["incoming/field7/a.jpg", "incoming/field7/b.jpg"]
+
+
+def test_a_notification_of_anything_does_not_stop_the_next(world: World) -> None:
+    # given an asynchronous pipeline whose shard has failed
+    around = replace(world.around, settings=settings(kind="endpoint", mode="async", endpoint="e"), runtime=Runtime())
+    around.ledger.put_shards([ShardRecord(job="j1", number=0, items=1)])
+    told = {
+        "invocationStatus": "Failed",
+        "failureReason": "it broke",
+        "requestParameters": {"inputLocation": f"s3://{BUCKET}/{shard_key('j1', 0)}"},
+    }
+    good = {"Sns": {"MessageId": "good", "Message": json.dumps(told)}}
+    bad = [{"Sns": {"MessageId": "bad", "Message": body}} for body in HOSTILE.values()]
+    # when it is told among others in one event, then it is noted
+    callback(around, {"Records": [*bad, *({"Sns": body} for body in HOSTILE.values()), {}, good]})
+    row = around.ledger.shard("j1", 0)
+    assert row is not None
+    assert "good" in row.returned_by
+
+
+def test_no_message_makes_forward_fail_otherwise_than_alone(world: World) -> None:
+    around = replace(world.around, settings=settings(kind="endpoint", mode="realtime", endpoint="e"), runtime=Runtime())
+    for body in HOSTILE.values():
+        record = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
+        assert forward(around, record, lambda: 100.0) is False
+    assert around.runtime.requests == []
