@@ -41,6 +41,7 @@ HOSTILE: dict[str, str] = {
     "a record without an object": '{"Records": [{"eventName": "ObjectCreated:Put"}]}',
     "a key that is a list": _s3(key=["incoming/field7/x.jpg"]),
     "a key that is half a character": _s3(key="incoming/field7/\ud800.jpg"),
+    "no input, by half a character": _s3(key="incoming/field7/\ud800.txt"),
     "a size that is a text": _s3(size="much"),
     "an infinite size": _s3().replace('"size": 5', '"size": 1e999'),
     "a tag that is an object": _s3(eTag={"a": 1}),

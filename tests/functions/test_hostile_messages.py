@@ -47,6 +47,17 @@ def test_neighbours_of_a_message_are_dispatched(world: World, hostile: dict[str,
     assert "j1" in {message.job for message in world.sent()}
 
 
+def test_every_key_that_was_passed_over_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    # given more files that are no images than a line of the log may hold
+    keys = [f"incoming/field7/{number:03}.txt" for number in range(250)]
+    run(world.around, *(made(key) for key in keys))
+    # then the log has all of their names, in lines that CloudWatch keeps whole
+    lines = [line for line in capsys.readouterr().out.splitlines() if '"not_taken"' in line]
+    assert [key for line in lines for key in json.loads(line)["keys"]] == keys
+    assert all(len(line) < 256_000 for line in lines)
+    assert sum(json.loads(line)["count"] for line in lines) == len(keys)
+
+
 def test_an_object_that_cannot_be_taken_leaves_its_project_alone(world: World) -> None:
     # given one whose key no service takes, among others of the same project
     odd = asked(

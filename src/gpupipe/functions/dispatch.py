@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +17,8 @@ from gpuworker.contract import ContractError
 
 TIME_TO_STOP_MS = 60_000
 """With less time than this left nothing more is begun: what remains is redelivered."""
+KEYS_A_LINE = 100
+"""Of 1,024 bytes at most: CloudWatch cuts a line at 256 kB. A batch of messages tells of 10,000 at most."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -109,13 +111,19 @@ def _manifest_work(around: Surroundings, arrived: ManifestArrived) -> _Work:
 
 
 def _note_not_taken(around: Surroundings, things: Sequence[NotTaken]) -> None:
-    """Log and count what was passed over, so that a person can find out where a file went."""
-    noteworthy = [thing for thing in things if thing.is_noteworthy]
-    last = {(thing.project, thing.reason): thing.key for thing in noteworthy}
-    for (project, reason), count in Counter((thing.project, thing.reason) for thing in noteworthy).items():
-        key = last[project, reason]
-        log.warning("not_taken", reason=reason, project=project, count=count, last_key=key)
-        around.ledger.count_ignored(around.settings.pipeline, project, reason, count, key)
+    """Log by name and count what was passed over, so that a person can find out where a file went."""
+    passed_over: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for thing in things:
+        if thing.is_noteworthy:
+            passed_over[thing.project, thing.reason].append(thing.key)
+    for (project, reason), keys in passed_over.items():
+        for start in range(0, len(keys), KEYS_A_LINE):
+            part = keys[start : start + KEYS_A_LINE]
+            log.warning("not_taken", reason=reason, project=project, count=len(part), keys=part)
+        try:
+            around.ledger.count_ignored(around.settings.pipeline, project, reason, len(keys), keys[-1])
+        except Exception as error:  # what was taken is taken, and the log has told
+            log.error("not_counted", error, reason=reason, count=len(keys))
 
 
 def _wake_guard(around: Surroundings) -> None:

@@ -24,4 +24,6 @@ def error(event: str, cause: BaseException, **fields: Any) -> None:
 
 def _write(level: str, event: str, fields: dict[str, Any]) -> None:
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    print(json.dumps({"at": at, "level": level, "event": event, **fields}, default=str, ensure_ascii=False), flush=True)
+    line = json.dumps({"at": at, "level": level, "event": event, **fields}, default=str, ensure_ascii=False)
+    # Half of a surrogate pair in somebody's key is no character, and no reason to lose the line or the whole batch.
+    print(line.encode(errors="backslashreplace").decode(), flush=True)
