@@ -6,7 +6,7 @@ import threading
 import pytest
 from tests.gpuworker.station import Lines
 
-from gpuworker.log import Log, Printed, redacted
+from gpuworker.log import Log, Printed, redacted, to_line
 
 
 def test_event_is_one_json_line_with_time_and_fields() -> None:
@@ -90,3 +90,9 @@ def test_sink_that_hangs_takes_no_time_from_the_others() -> None:
     sending = Sending()
     Log([Hanging(), sending]).close(0.2)
     assert sending.lines == ["sent within 0.2"]
+
+
+def test_half_a_character_can_be_sent_anywhere() -> None:
+    line = to_line(0.0, "info", "named", {"key": "incoming/\ud800.jpg"})
+    assert line.encode().decode() == line
+    assert "\\ud800.jpg" in line

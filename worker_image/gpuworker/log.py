@@ -81,12 +81,14 @@ def to_line(at_s: float, level: str, event: str, fields: Mapping[str, Any]) -> s
     """One JSON line without its newline; whatever looks like a secret is cut out of the texts."""
     at = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     clean = {name: redacted(value) if isinstance(value, str) else value for name, value in fields.items()}
-    return json.dumps(
+    line = json.dumps(
         {"at": at, "level": level, "event": event, **clean},
         ensure_ascii=False,
         default=lambda value: redacted(repr(value)),
         separators=(",", ":"),
     )
+    # Half of a surrogate pair, as somebody's message may hold, would end the thread that sends the line.
+    return line.encode(errors="backslashreplace").decode()
 
 
 def redacted(text: str) -> str:
