@@ -3,6 +3,7 @@
     GpupipeError
      |- UsageError              the command line asks for something that cannot be        exit 2
      |   `- InputError          an input file, folder or prompt is not usable
+     |       `- UploadError     an input could not be read to its end, or changed meanwhile exit 1
      |- ConfigError             gpupipe.toml is missing, malformed or contradictory       exit 2
      |- CredentialsError        no usable AWS credentials, region or account
      |- AwsError                AWS refused or failed a call: action, thing, cause, remedy
@@ -54,6 +55,12 @@ class UsageError(GpupipeError):
 
 class InputError(UsageError):
     """An input file, folder or prompt is not usable."""
+
+
+class UploadError(InputError):
+    """An input that looked usable could not be read to its end, or changed meanwhile: work had begun, and failed."""
+
+    exit_code = 1
 
 
 class ConfigError(GpupipeError):

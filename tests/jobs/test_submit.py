@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from tests.jobs.desk import Desk, a_desk, a_photo
 
-from gpupipe.errors import InputError, NotDeployedError, StoppedError, UsageError
+from gpupipe.errors import InputError, NotDeployedError, StoppedError, UploadError, UsageError
 from gpupipe.jobs import draft as drafts
 from gpupipe.jobs import events
 from gpupipe.jobs.inputs import collect
+from gpupipe.jobs.listing import undispatched
 from gpupipe.jobs.present import Present
 from gpupipe.jobs.submit import SubmitProgress, SubmittedJob, submit
 from gpupipe.jobs.transfer import PART_BYTES
@@ -203,6 +204,23 @@ def test_files_that_change_meanwhile_start_no_job_and_the_rest_is_kept(desk: Des
     job = sent(desk, images)
     assert (job.items, job.uploaded, job.unchanged) == (5, 1, 4)
     assert desk.get("inputs/field7/z.jpg") == b"\xff\xd8\xff something else"
+
+
+def test_a_damaged_member_of_an_archive_is_named_and_leaves_no_job_behind(desk: Desk, tmp_path: Path) -> None:
+    # given an archive whose directory is whole, and one member of which does not have the checksum it says
+    place = tmp_path / "photos.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        for name in ("a.jpg", "b.jpg"):
+            archive.writestr(name, b"\xff\xd8\xff" + name.encode() * 50)
+    place.write_bytes(place.read_bytes().replace(b"b.jpgb.jpg", b"b.jpgB.jpg", 1))
+    # when it is submitted, then it fails with the member's name, as work that has failed and not as a wrong word
+    with pytest.raises(UploadError, match=r"photos\.zip:b\.jpg.*CRC") as caught:
+        sent(desk, place)
+    assert caught.value.exit_code == 1
+    # and what was begun is over: nobody waits for it, and nothing goes on with it
+    [job] = undispatched(desk.ctx)
+    assert job.state == JobState.CANCELLED
+    assert desk.keys("jobs/drafts/") == []
 
 
 @pytest.mark.parametrize(("step", "files"), [("compare", 0), ("upload", 1), ("upload", 3), ("upload", 6), ("start", 6)])

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gpupipe.errors import InputError, StoppedError, UsageError
+from gpupipe.errors import InputError, StoppedError, UploadError, UsageError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.assembly import Assembly
 from gpupipe.jobs.draft import Draft, fingerprint, forget_draft, open_draft
@@ -30,7 +30,7 @@ from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
 from gpupipe.pipelines import provisioned
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.job_options import job_options
-from gpuworker.contract import JobSpec, Manifest, input_key, job_key, manifest_key, shard_key
+from gpuworker.contract import JobSpec, Manifest, cancelled_key, input_key, job_key, manifest_key, shard_key
 
 MISTAKES_SHOWN = 5
 UNUSED = "file of boxes, which this engine does not look at"
@@ -90,8 +90,9 @@ def submit(
 ) -> SubmittedJob:
     """Upload what `arguments` name and start a job with it. `assignments` are `key=value` options of the task.
 
-    Raises InputError and UsageError before anything is uploaded, InputError also where files change or vanish during
-    the upload (the job is then not started), AwsError, and StoppedError on Ctrl-C, whose hint says how to go on.
+    Raises InputError and UsageError before anything is uploaded, UploadError where files turn out to be damaged, change
+    or vanish during the upload (the job is then cancelled), AwsError, and StoppedError on Ctrl-C, whose hint says how
+    to go on.
     """
     if hold and ctx.mode == "realtime":
         raise UsageError(
@@ -236,7 +237,13 @@ class _Submission:
                 else:
                     self._count(file, is_unchanged=placement)
         if mistakes:
+            self._cancel_draft()
             raise self._not_started(mistakes)
+
+    def _cancel_draft(self) -> None:
+        """What is mended is another submission, so nothing would ever go on with this one's job."""
+        self._ctx.write(cancelled_key(self._spec.job), "{}")
+        forget_draft(self._ctx, self._draft.fingerprint)
 
     def _place(self, present: Present, index: int, file: Input) -> bool:
         """Bring one input to where it belongs, and its shard if that is complete; was it there already?"""
@@ -270,10 +277,10 @@ class _Submission:
             )
         )
 
-    def _not_started(self, mistakes: Sequence[InputError]) -> InputError:
+    def _not_started(self, mistakes: Sequence[InputError]) -> UploadError:
         shown = "".join(f"\n  {mistake.message}" for mistake in mistakes[:MISTAKES_SHOWN])
         more = len(mistakes) - MISTAKES_SHOWN
-        return InputError(
+        return UploadError(
             f"{len(mistakes):,} of {len(self._files):,} files could not be uploaded, so no job was started:{shown}"
             + (f"\n  and {more:,} more" if more > 0 else ""),
             hint="Mend or remove them and submit again; what is uploaded is not uploaded again.",
