@@ -9,6 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from gpupipe.local.emulators import Account
+from gpupipe.local.refused import service_of
+
 
 @dataclass
 class Hold:
@@ -48,12 +55,13 @@ _OF_A_CONNECTION = {"host", "expect", "connection", "transfer-encoding", "conten
 
 
 @contextmanager
-def holding(emulator: str) -> Iterator[Hold]:
-    """A server before that URL which passes everything on, but for what it is told to hold."""
+def holding(emulator: str, account: Account) -> Iterator[Hold]:
+    """A server before that URL which passes everything on, signed for it, but for what it is told to hold."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Passing)
     server.daemon_threads = True
     hold = Hold(url=f"http://127.0.0.1:{server.server_port}")
     server.hold, server.emulator = hold, emulator.removeprefix("http://")  # type: ignore[attr-defined]
+    server.account = account  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -78,13 +86,23 @@ class _Passing(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(emulator, timeout=60)
         try:
-            sent = {name: value for name, value in self.headers.items() if name.lower() not in _OF_A_CONNECTION}
-            connection.request(self.command, self.path, body=body, headers={**sent, "Host": emulator})
+            connection.request(self.command, self.path, body=body, headers=self._signed(body))
             self._answer(connection.getresponse())
         except OSError:  # the command has gone
             self.close_connection = True
         finally:
             connection.close()
+
+    def _signed(self, body: bytes) -> dict[str, str]:
+        """The headers as their sender would have signed them for the emulator: the Host is part of what is signed."""
+        account, emulator = self.server.account, self.server.emulator  # type: ignore[attr-defined]
+        left_out = {*_OF_A_CONNECTION, "authorization", "x-amz-date", "x-amz-content-sha256"}
+        sent = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+        request = AWSRequest(method=self.command, url=f"http://{emulator}{self.path}", data=body, headers=sent)
+        service = service_of(self.headers.get("Authorization", ""), "")
+        kind = S3SigV4Auth if service == "s3" else SigV4Auth
+        kind(Credentials(account.access_key, account.secret_key), service, account.region).add_auth(request)
+        return {**dict(request.headers), "Host": emulator}
 
     def _answer(self, answer: http.client.HTTPResponse) -> None:
         content = answer.read()

@@ -45,7 +45,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def hold(emulated: Emulators) -> Iterator[Hold]:
     """Between commands and ministack."""
-    with holding(emulated.endpoints["default"]) as hold:
+    with holding(emulated.endpoints["default"], emulated.account) as hold:
         yield hold
 
 
