@@ -31,7 +31,8 @@ def ctx(emulated: Emulators) -> Iterator[JobsContext]:
 
 def states(ctx: JobsContext) -> list[str]:
     """Of the pipeline's machines."""
-    answer = ctx.aws.client("ec2").describe_instances()
+    stack = {"Name": "tag:gpupipe:stack", "Values": [ctx.aws.stack.id]}  # others have machines in this account too
+    answer = ctx.aws.client("ec2").describe_instances(Filters=[stack])
     return [one["State"]["Name"] for reservation in answer["Reservations"] for one in reservation["Instances"]]
 
 
