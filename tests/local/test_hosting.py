@@ -97,8 +97,9 @@ def test_removed_folder_ends_everything(running: Stack) -> None:
     name = in_service(running)
     pids = {one["pid"] for one in containers(running, name)}
     pids |= {running.start_machine("lt-removed")["pid"], *running.pids().values()}
-    # when a person removes its folder by hand
-    shutil.rmtree(running.config_file.parent / ".gpupipe")
+    # when a person removes its folder by hand (at once: what still writes there would get in the way of a slow removal)
+    removed = (running.config_file.parent / ".gpupipe").rename(running.config_file.parent / "removed")
+    shutil.rmtree(removed, ignore_errors=True)
     # then nothing goes on running
     until(lambda: not alive(pids))
 
