@@ -97,10 +97,12 @@ def open_store(aws: Aws, bucket: str) -> Store:
     if found is None:
         raise NotDeployedError(f"there is no bucket {bucket}.", hint="Run `gpupipe up` first.")
     own_address = aws.stack.partition == "aws" and not aws.is_local
+    # Left out and not None where it is AWS's own: obstore refuses None.
+    address = {} if own_address else {"endpoint": str(client.meta.endpoint_url)}
     store = S3Store(
         bucket,
         region=aws.stack.region,
-        endpoint=None if own_address else str(client.meta.endpoint_url),
+        **address,
         virtual_hosted_style_request=own_address,
         # botocore hands out credentials with at least 10 minutes left; obstore asks again 5 minutes before the end.
         credential_provider=Boto3CredentialProvider(aws.session, ttl=timedelta(minutes=10)),
