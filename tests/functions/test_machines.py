@@ -26,7 +26,8 @@ def around(emulated: Callable[[str], Any]) -> Iterator[Surroundings]:
     make_template(ec2)
     made = Surroundings(settings=settings(), ledger=Ledger(emulated("dynamodb"), TABLE), ec2=ec2, clock=lambda: NOW)
     yield made
-    ec2.terminate_instances(InstanceIds=[one.machine for one in machines.instances(made)])
+    if there := [one.machine for one in machines.instances(made)]:
+        ec2.terminate_instances(InstanceIds=there)
     ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
 
 

@@ -59,8 +59,11 @@ def test_a_guard_that_fails_tells_why(ctx: JobsContext) -> None:
     dynamodb, table = ctx.aws.client("dynamodb"), ctx.aws.stack.table
     dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=table)
-    with pytest.raises(JobError, match="ResourceNotFoundException") as failed:
-        control.stop(ctx)
+    try:
+        with pytest.raises(JobError, match="ResourceNotFoundException") as failed:
+            control.stop(ctx)
+    finally:
+        provision.up(ctx.config, ctx.aws)
     assert ctx.aws.stack.guard_function(PIPELINE) in failed.value.message
     assert "gpupipe logs" in failed.value.hint
 
