@@ -35,6 +35,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     scheduling.check_stack(item)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        process.ignore_ctrl_c()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduling.scheduler(config, log) if config.getoption("dist") == "loadgroup" else None

@@ -22,3 +22,8 @@ def heed_ctrl_c() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def ignore_ctrl_c() -> None:
+    """End undisturbed: xdist interrupts a worker that is not gone five seconds after its tests, if it is busy."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
