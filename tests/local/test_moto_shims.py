@@ -1,26 +1,47 @@
 """What the shims mend works, and is still broken without them: once moto mends it, its second test fails."""
 
 import base64
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
+from botocore.parsers import ResponseParserError
+from moto.core import routing
+from moto.core.utils import get_service_model
 from tests.local.clients import Client
 from tests.local.machines import TEMPLATE_DATA, launch
+from tests.local.waiting import until
 
+from gpupipe.aws import together
 from gpupipe.local.emulators import Emulators
 
 
-@pytest.fixture
-def unmended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """moto as it comes, in this process."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        yield boto3.client("ec2", region_name="us-east-1")
+@pytest.fixture(scope="module")
+def unmended() -> Iterator[Any]:
+    """moto as it comes: in a process of its own, as other tests mend the one in this process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    try:
+        until(lambda: listens(port), within_s=60)
+        yield boto3.client("ec2", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{port}", **keys)  # type: ignore[call-overload]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def instance(ec2: Any, instance_id: str) -> dict[str, Any]:
@@ -63,6 +84,7 @@ def test_repeated_client_token_starts_nothing_more(client: Client) -> None:
     assert launch(ec2, name="token", token="another") != first
 
 
+@pytest.mark.exhaustive
 def test_moto_itself_drops_all_that(unmended: Any) -> None:
     data = TEMPLATE_DATA | {"InstanceInitiatedShutdownBehavior": "terminate"}
     first = launch(unmended, name="unmended", data=data, token="once")
@@ -85,9 +107,10 @@ def test_old_template_versions_can_be_deleted(client: Client) -> None:
     assert [version["VersionNumber"] for version in left] == [2]
 
 
+@pytest.mark.exhaustive
 def test_moto_itself_cannot_delete_template_versions(unmended: Any) -> None:
     unmended.create_launch_template(LaunchTemplateName="versions", LaunchTemplateData=TEMPLATE_DATA)
-    with pytest.raises((NotImplementedError, ClientError)):
+    with pytest.raises((ResponseParserError, ClientError)):
         unmended.delete_launch_template_versions(LaunchTemplateName="versions", Versions=["1"])
 
 
@@ -106,3 +129,25 @@ def test_user_data_comes_back(client: Client) -> None:
     )
     answer = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
     assert base64.b64decode(answer["UserData"]["Value"]).decode() == text
+
+
+def test_routers_are_built_one_at_a_time(mended_moto: None) -> None:
+    # given a router that takes until another thread builds one too, or a moment
+    both, met = threading.Barrier(2), []
+
+    def build(model: Any) -> object:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+            met.append(model)
+        return object()
+
+    routing.PROTOCOL_ROUTERS["slow"] = build  # type: ignore[assignment]
+    try:
+        router = routing.ServiceOperationRouter(get_service_model("sqs"))
+        # when two threads ask for it at once
+        answers = together(*(lambda: router._get_router("slow"),) * 2)
+        # then one builds it, and the other is given the same
+        assert answers[0] is answers[1]
+        assert met == []
+    finally:
+        del routing.PROTOCOL_ROUTERS["slow"]

@@ -4,6 +4,7 @@ Product code knows nothing of this. Each shim says what it mends; `tests/local/t
 shim that fails once moto does it by itself, so that the shim is then removed.
 """
 
+import threading
 from typing import Any, cast
 
 from gpupipe.local import moto_sagemaker
@@ -11,6 +12,7 @@ from gpupipe.local import moto_sagemaker
 
 def install() -> None:
     """Mend moto in place; called before it serves."""
+    from moto.core.routing import ServiceOperationRouter
     from moto.ec2.models.launch_templates import LaunchTemplateBackend
     from moto.ec2.responses.fleets import Fleets
     from moto.ec2.responses.launch_templates import LaunchTemplates
@@ -18,7 +20,23 @@ def install() -> None:
     _make_fleets_idempotent(Fleets)
     _forget_deleted_versions(LaunchTemplateBackend)
     LaunchTemplates.delete_launch_template_versions = _delete_launch_template_versions
+    _build_routers_one_at_a_time(ServiceOperationRouter)
     moto_sagemaker.install()
+
+
+def _build_routers_one_at_a_time(service_router: Any) -> None:
+    """The first requests of a service may come at once, and its router is made when one comes.
+
+    werkzeug makes it by `ast`, which fails in two threads of CPython 3.11: "AST constructor recursion depth mismatch"
+    (https://github.com/python/cpython/issues/106905).
+    """
+    original, lock = service_router._get_router, threading.Lock()
+
+    def get_router(self: Any, protocol: str) -> Any:
+        with lock:
+            return original(self, protocol)
+
+    service_router._get_router = get_router
 
 
 def _make_fleets_idempotent(responses: Any) -> None:
