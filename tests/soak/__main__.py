@@ -121,7 +121,7 @@ def storm(person: Person, images: int, seed: int, blows: Sequence[Blow], *, ends
         require_time(ends_at, f"waiting for {left[0].victim} at {left[0].at_share:.0%}")
         view = job_view(person, job)
         is_over = view["state"] in ("finished", "failed", "cancelled", "stalled")
-        for blow in list(due(left, 1.0 if is_over else settled(view) / images)):
+        for blow in list(due(left, 1.0 if is_over else begun(view) / images)):
             left.remove(blow)
             strike(person, blow.victim)
         time.sleep(LOOK_S)
@@ -143,7 +143,7 @@ def job_view(person: Person, job: str) -> dict[str, Any]:
     return next(one for one in jobs(person) if one["job"] == job)
 
 
-def settled(view: dict[str, Any]) -> int:
+def begun(view: dict[str, Any]) -> int:
     return int(view["done"] + view["failed"] + view["in_progress"])
 
 

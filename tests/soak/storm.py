@@ -18,7 +18,7 @@ class Blow:
 
     victim: str
     at_share: float
-    """Of the job's images that are settled when it falls, 0 to 1."""
+    """Of the job's images that are done or in work when it falls, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def seeds(first: int, rounds: int) -> Sequence[int]:
 
 
 def due(blows: Sequence[Blow], share: float) -> Iterator[Blow]:
-    """Those that fall while `share` of the images are settled."""
+    """Those that fall while `share` of the images are done or in work."""
     return (blow for blow in blows if blow.at_share <= share)
 
 
