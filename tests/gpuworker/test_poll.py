@@ -44,10 +44,13 @@ class Machine:
         self.processes.append(process)
         return process
 
-    def finish(self, shard: Shard, *, starts_at_most: int) -> int:
-        """Start the worker, again whenever it fails as systemd does, until the job is over; how many starts it took."""
+    def finish(self, shard: Shard, *, starts_at_most: int, **settings: Any) -> int:
+        """Start the worker, again whenever it fails as systemd does, until the job is over; how many starts it took.
+
+        It never ends for being idle: what a killed worker held comes back only when nobody has told of it for a while.
+        """
         for starts in range(1, starts_at_most + 1):
-            process = self.start(idle_minutes=10)
+            process = self.start(idle_minutes=10, **settings)
             until(lambda process=process: self._is_over(shard) or process.poll() is not None, within_s=60)
             process.terminate()
             if process.wait(15) == 0:
@@ -153,7 +156,7 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_counted_twice(station:
     shards = station.job(["tree"] * 60, shard_items=20, sleep_s=0.02)
     # when the worker is killed twice in the middle of it
     for finished in (5, 30):
-        process = machine.start()
+        process = machine.start(idle_minutes=10)
         until(lambda finished=finished: records(station, shards) >= finished)
         process.kill()
         process.wait()
