@@ -51,6 +51,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(max(2 * (os.cpu_count() or 1), 2), 8)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Which local targets are whose is noted here, and not in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
     """Both emulators, without supervisor or machine room."""

@@ -16,6 +16,7 @@
      |- ApplyError              some steps of a plan failed; the others were done
      |- StoppedError            Ctrl-C: no further call is made                             exit 130
      |- TargetError             the local target cannot start, answer or stop
+     |   `- ForeignFolderError  its folder was made by somebody else, or elsewhere
      |- NotDeployedError        the stack is not there yet: `gpupipe up` first
      |- JobError                a job is unknown, unfinished, or cannot take what was asked
      |- InvocationError         an endpoint gave no answer to one request, or refused it
@@ -27,6 +28,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -136,6 +138,17 @@ class StoppedError(GpupipeError):
 
 class TargetError(GpupipeError):
     """The local target cannot start, answer or stop."""
+
+
+class ForeignFolderError(TargetError):
+    """The folder of a local target was made by somebody else, or elsewhere."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(
+            f"{folder} is not yours: {reason}. Nothing of it is started, asked or ended.",
+            hint="`gpupipe up --adopt` makes it yours: the objects in its buckets are kept, its code, record and "
+            "addresses are not. `gpupipe down --forget` deletes the folder.",
+        )
 
 
 class NotDeployedError(GpupipeError):

@@ -26,7 +26,6 @@ from tests.jobs.test_logs import write
 from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.transfer import PART_SUFFIX
 from gpupipe.local.emulators import Emulators
-from gpupipe.local.processes import ProcessName
 from gpupipe.local.state import Folder, Record, Target
 from gpuworker.contract import result_key
 
@@ -84,7 +83,7 @@ def typist(emulated: Emulators, hold: Hold, folder: Path, types: Types) -> Itera
     config.write_text(CONFIG.format(name=name))
     own, target = emulated.account, Folder.of(config, f"{name}-dev")
     target.create()
-    target.write_record(Record(phase="ready", supervisor=ProcessName.of(os.getpid())))
+    target.write_record(Record(phase="ready", supervisor=emulated.processes["moto"]))
     target.write_target(
         Target(
             account_id=own.account_id,

@@ -1,19 +1,22 @@
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 from tests.local.stacks import Stack
 from tests.local.stand_in import write_config
-from tests.local.waiting import kill, until
+from tests.local.waiting import kill, runs, until
 
-from gpupipe.errors import TargetError
+from gpupipe.errors import ForeignFolderError, TargetError
 from gpupipe.local import control, processes
+from gpupipe.local.adoption import adopt
 from gpupipe.local.container import Container, Identity
 from gpupipe.local.host import Boot, Host, HostState
 from gpupipe.local.processes import ProcessName
@@ -21,11 +24,7 @@ from gpupipe.local.state import Folder
 
 
 def alive(pids: dict[str, int]) -> set[str]:
-    return {
-        name
-        for name, pid in pids.items()
-        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    }
+    return {name for name, pid in pids.items() if runs(pid)}
 
 
 def test_what_was_never_started_is_stopped_quietly(stack: Stack) -> None:
@@ -47,6 +46,9 @@ def test_life_of_a_target(running: Stack) -> None:
         "ministack",
     ]
     assert found["environment"]["AWS_ENDPOINT_URL"] == target.endpoints["default"]
+    # and all that it has on disk is its owner's
+    folder = folder_of(running).path
+    assert [path for path in folder.rglob("*") if path.lstat().st_mode & 0o077] == []
     # and the next command finds it as it is
     assert running.up() == target
     # when it is stopped and kept
@@ -271,9 +273,18 @@ def sleeping(module: str, folder: Path) -> ProcessName:
     return process
 
 
+def code() -> bytes:
+    """Of a function."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("h.py", "def h(event, context): return 1")
+    return packed.getvalue()
+
+
 def a_machine(stack: Stack) -> Host:
     """A machine at work, as a supervisor leaves it."""
     folder = folder_of(stack)
+    folder.create()
     host = Host(folder.machines / "i-1", log=folder.logs / "i-1.log")
     settings, python = json.dumps({"then": "wait"}), str(stack.config_file.parent / "python")
     host.boot(Boot(settings=settings, python=python, max_hours=1.0, environment=os.environ))
@@ -284,9 +295,71 @@ def a_machine(stack: Stack) -> Host:
 def a_container(stack: Stack) -> Container:
     """A container in service, as a supervisor leaves it."""
     folder = folder_of(stack)
+    folder.create()
     identity = Identity(endpoint="e", config="c", variant="main", number=1)
     container = Container(folder.containers / "e" / "i-2", identity, log=folder.logs / "e.i-2.log")
     with ThreadPoolExecutor(1) as pings:
         python, environment = str(stack.config_file.parent / "python"), os.environ
         container.keep_running(command=[python], environment=environment, pings=pings)
     return container
+
+
+@pytest.mark.exhaustive  # apart: test_ownership.py, tests/cli/test_foreign.py
+def test_a_copy_is_not_resumed_and_adopting_it_keeps_objects_but_no_code(stack: Stack, tmp_path: Path) -> None:
+    # given a target with a function and an object, stopped, and a copy of its folder in somebody's repository
+    stack.up()
+    stack.client("s3").create_bucket(Bucket="kept")
+    stack.client("s3").put_object(Bucket="kept", Key="a/b", Body=b"object")
+    stack.client("s3").put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    stack.client("s3").put_object(Bucket="kept", Key="a/b", Body=b"newer")
+    stack.client("sqs").create_queue(QueueName="work")
+    stack.client("lambda").create_function(
+        FunctionName="code", Runtime="python3.13", Role="arn:aws:iam::1:role/r", Handler="h.h", Code={"ZipFile": code()}
+    )
+    before = stack.up()
+    stack.stop(remove=False)
+    cloned = tmp_path / "cloned"
+    cloned.mkdir()
+    shutil.copytree(tmp_path / ".gpupipe", cloned / ".gpupipe")
+    copy = Stack(write_config(cloned))
+    # then nothing of it starts
+    for command in (copy.up, copy.status, copy.stop):
+        with pytest.raises(ForeignFolderError, match="it is a copy of"):
+            command()
+    # and when it is adopted
+    assert adopt(copy.config_file, stack_id=copy.stack_id, region="us-east-1")
+    try:
+        target = copy.up()
+        # then its objects are there, in the same account, with another key, and its code is not
+        assert (target.account_id, target.notices) == (before.account_id, ())
+        assert target.secret_key != before.secret_key
+        assert copy.client("s3").get_object(Bucket="kept", Key="a/b")["Body"].read() == b"newer"
+        versions = copy.client("s3").list_object_versions(Bucket="kept")["Versions"]
+        assert len(versions) == 2
+        assert copy.client("lambda").list_functions()["Functions"] == []
+        assert copy.client("sqs").list_queues().get("QueueUrls", []) == []
+    finally:
+        copy.stop()
+    # and what it was copied from goes on
+    assert stack.up().account_id == before.account_id
+
+
+@pytest.mark.exhaustive
+def test_a_target_whose_folder_was_moved_is_resumed(stack: Stack, tmp_path: Path) -> None:
+    stack.up()
+    stack.client("s3").create_bucket(Bucket="kept")
+    pids = stack.pids()
+    saved = tmp_path / ".gpupipe/demo-dev/ministack/state/s3.json"
+    until(lambda: saved.exists() and "kept" in saved.read_text())
+    # when its folder is moved while it runs
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / ".gpupipe").rename(moved / ".gpupipe")
+    until(lambda: not alive(pids))
+    other = Stack(write_config(moved))
+    try:
+        # then it has ended where it was, and goes on where it is
+        assert names_of_buckets(other) == ["kept"]
+        assert not (tmp_path / ".gpupipe" / "demo-dev").exists()
+    finally:
+        other.stop()

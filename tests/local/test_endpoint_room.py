@@ -2,11 +2,10 @@ import json
 import os
 import signal
 
-import psutil
 import pytest
 from tests.local.containers import make_config, make_endpoint
 from tests.local.rooms import Room, unique
-from tests.local.waiting import kill, until
+from tests.local.waiting import kill, runs, until
 
 from gpupipe.local.container import Patience
 
@@ -190,7 +189,7 @@ def test_stray_container_is_ended(endpoint_room: Room) -> None:
     # when another room opens
     endpoint_room.open()
     # then it is gone
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not runs(pid))
 
 
 def test_hung_container_gets_nothing_and_is_started_again(endpoint_room: Room) -> None:

@@ -5,13 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.functions import deploy
 from tests.local.rooms import unique
 from tests.local.stacks import Stack
-from tests.local.waiting import kill, until
+from tests.local.waiting import kill, runs, until
 
 
 def status_of(stack: Stack, name: str) -> str:
@@ -105,4 +104,4 @@ def test_removed_folder_ends_everything(running: Stack) -> None:
 
 
 def alive(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
+    return {pid for pid in pids if runs(pid)}

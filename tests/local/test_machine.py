@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.local.waiting import until
+from tests.local.waiting import runs, until
 
 from gpupipe.local.machine import Machine, Patience
 
@@ -106,7 +106,7 @@ def test_power_off_lets_the_worker_finish(tmp_path: Path, worker_python: Path) -
     # then the worker was told, and nothing of it is left
     assert off(folder)["reason"] == "stopped"
     assert (folder / "told.txt").read_text() == "SIGTERM"
-    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not runs(child))
 
 
 def test_hard_limit_ends_the_machine(tmp_path: Path, worker_python: Path) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 from tests.local.waiting import until
 
 from gpupipe.local import processes
@@ -19,12 +20,16 @@ def printed(tmp_path: Path) -> str:
     return (tmp_path / "logs" / "out.log").read_text()
 
 
-def test_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
+def test_process_is_known_for_as_long_as_the_machine_runs(tmp_path: Path) -> None:
     name = start(tmp_path, "import time; time.sleep(60)")
     assert name.alive
     assert ProcessName.from_json(name.to_json()) == name
+    until(lambda: ProcessName.of(name.pid) == name, within_s=10)
     # a pid that was used again is somebody else
     assert not replace(name, started_at=name.started_at - 60, since_boot_s=name.since_boot_s - 60).alive
+    # also by another of ours that was started at the same moment, and after a reboot
+    assert not replace(name, token="0" * 32).alive
+    assert not replace(name, boot="another").alive
     # a clock that was set in between does not matter
     assert replace(name, started_at=name.started_at - 3600).alive
     assert replace(name, since_boot_s=name.since_boot_s + 3600).alive
@@ -32,16 +37,33 @@ def test_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
     assert not name.alive
 
 
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "me"])
+def test_what_we_have_not_started_is_never_ours(pid: int) -> None:
+    # given the name that somebody else writes into a record, with all that everybody can know
+    process = psutil.Process(pid)
+    started_at = process.create_time()
+    for token in ("", "0" * 32):
+        name = ProcessName(
+            pid=pid,
+            boot=processes.boot_id(),
+            started_at=started_at,
+            since_boot_s=started_at - psutil.boot_time(),
+            token=token,
+        )
+        # then it is not found, and ending it ends nothing
+        assert not name.alive
+        assert processes.end(name, grace_s=0)
+        assert process.is_running()
+
+
+def test_the_machines_boot_has_one_name() -> None:
+    assert len(processes.boot_id()) >= 8
+
+
 def test_end_of_what_is_gone_succeeds(tmp_path: Path) -> None:
     name = start(tmp_path, "pass")
     until(lambda: not name.alive)
     assert processes.end(name, grace_s=0)
-
-
-def test_stranger_with_the_same_pid_is_left_alone() -> None:
-    me = ProcessName.of(os.getpid())
-    assert processes.end(replace(me, started_at=1.0, since_boot_s=1.0), grace_s=0)
-    assert me.alive
 
 
 def test_stubborn_process_and_its_children_are_killed(tmp_path: Path) -> None:

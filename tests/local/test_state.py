@@ -48,7 +48,7 @@ def test_endpoint_is_private_and_comes_back(folder: Folder) -> None:
 
 def test_record_comes_back(folder: Folder) -> None:
     assert folder.read_record() == Record(phase="stopped")
-    process = ProcessName(pid=1, started_at=2.0, since_boot_s=1.0)
+    process = ProcessName(pid=1, boot="b", started_at=2.0, since_boot_s=1.0, token="t")
     record = Record(
         phase="ready", generation=2, started_at=3.0, supervisor=process, emulators={"moto": process}, ports={"moto": 4}
     )

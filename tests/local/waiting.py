@@ -22,7 +22,15 @@ def until(look: Callable[[], T], *, within_s: float = 60.0) -> T:
     return answer
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and was not yet waited for does not run."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill(pid: int) -> None:
     """SIGKILL a process and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not runs(pid))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import subprocess
 from typing import Annotated
 
 import typer
@@ -27,8 +29,27 @@ def env(context: typer.Context, as_json: Json = False) -> None:
 
     screen = Screen(as_json=as_json)
     variables = shell_environment(open_local(context.obj, screen).target)
+    if old := _aws_cli_1():
+        screen.say(
+            f"note: {old} is version 1 of the AWS CLI, whose `aws sqs` asks AWS itself whatever these variables say. "
+            'Use version 2, or give each `aws sqs` --endpoint-url "$AWS_ENDPOINT_URL".'
+        )
     text = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     screen.answer(variables, text=text)
+
+
+def _aws_cli_1() -> str | None:
+    """Where the `aws` of this shell is, if that is version 1."""
+    found = shutil.which("aws")
+    if found is None:
+        return None
+    try:
+        told = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None  # no reason to withhold the variables
+    return found if "aws-cli/1." in told.stdout + told.stderr else None
 
 
 @local.command("interrupt")

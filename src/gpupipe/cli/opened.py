@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,13 @@ class Opened:
             from gpupipe.local.apply import remember
 
             remember(self.path, self.config.stack.id)
+
+    def rebuild(self) -> None:
+        """Make the ledger again from what the buckets hold."""
+        from gpupipe.jobs.rebuild import rebuild
+
+        for pipeline in self.config.pipelines:
+            rebuild(self.context(pipeline))
 
     def local_status(self) -> dict[str, Any] | None:
         """Processes and endpoints of the local target; None for AWS."""
@@ -97,15 +105,47 @@ def open_local(file: str | None, screen: Screen, *, start: bool = False) -> Open
     return OpenedLocal(opened=Opened(path=path, config=config, aws=aws), target=target)
 
 
-def require_local(file: str | None) -> tuple[Path, Config]:
-    """The configuration, where its target is local. Raises UsageError otherwise."""
+def require_local(file: str | None, *, what: str = "`gpupipe local`") -> tuple[Path, Config]:
+    """The configuration, where its target is local, which `what` is for. Raises UsageError otherwise."""
     path = find_file(file)
     config = load(path)
     if config.stack.target != "local":
-        raise UsageError(
-            f'{path.name} says target = "{config.stack.target}".', hint="`gpupipe local` is for the local target."
-        )
+        raise UsageError(f'{path.name} says target = "{config.stack.target}".', hint=f"{what} is for the local target.")
     return path, config
+
+
+def adopt_local(file: str | None, screen: Screen) -> bool:
+    """Take over the objects of a local target that somebody else made; False where it is one's own already.
+
+    Raises TargetError, and UsageError where the target is AWS.
+    """
+    path, config = require_local(file, what="`--adopt`")
+    from gpupipe.local.adoption import adopt
+
+    adopted = adopt(path, stack_id=config.stack.id, region=config.stack.region)
+    if adopted:
+        screen.say(
+            "note: the local target is yours now: the objects in its buckets were kept, nothing else of it was. "
+            "What its secrets held must be set again."
+        )
+    return adopted
+
+
+def forget_local(file: str | None, screen: Screen, *, yes: bool) -> Path | None:
+    """Delete the folder of a local target, whoever has made it; None where there is none.
+
+    Raises typer.Exit where the person says no, TargetError, and UsageError where the target is AWS.
+    """
+    path, config = require_local(file, what="`--forget`")
+    from gpupipe.local.adoption import forget
+    from gpupipe.local.state import Folder
+
+    folder = Folder.at(path, config.stack.id).path
+    if not os.path.lexists(folder):
+        return None
+    screen.confirm(f"Delete {folder} and all that is in it?", yes=yes)
+    forget(path, stack_id=config.stack.id)
+    return folder
 
 
 @contextlib.contextmanager

@@ -38,19 +38,29 @@ def plan(context: typer.Context, delete_data: DeleteData = None, as_json: Json =
         show_plan(screen, plan_up(opened.config, opened.aws, delete_data=tuple(delete_data or ())))
 
 
-def up(context: typer.Context, yes: Yes = False, delete_data: DeleteData = None, as_json: Json = False) -> None:
+def up(
+    context: typer.Context,
+    yes: Yes = False,
+    delete_data: DeleteData = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over a local target that came with the folder: objects only, no code.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Create or update everything that gpupipe.toml describes.
 
     Example: gpupipe up --yes
     """
-    from gpupipe.cli.opened import check_weights, open_stack
+    from gpupipe.cli.opened import adopt_local, check_weights, open_stack
 
     screen = Screen(as_json=as_json)
     check_weights(context.obj)
     with going_on("What was made is kept. Go on with `gpupipe up`."):
-        receipt = bring_up(
-            open_stack(context.obj, screen, start=True), screen, yes=yes, delete_data=tuple(delete_data or ())
-        )
+        adopted = adopt and adopt_local(context.obj, screen)
+        opened = open_stack(context.obj, screen, start=True)
+        receipt = bring_up(opened, screen, yes=yes, delete_data=tuple(delete_data or ()))
+        if adopted:
+            opened.rebuild()
         screen.answer(receipt.document(), text="The stack is up. Next: `gpupipe submit FOLDER --project NAME`")
 
 
@@ -80,6 +90,9 @@ def down(
     context: typer.Context,
     yes: Yes = False,
     keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep buckets, tables and secrets.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Only delete the local target's folder, also one that others made.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Delete everything of the stack, and prove that nothing is left.
@@ -90,6 +103,9 @@ def down(
     from gpupipe.cli.plans import receipt_text
 
     screen = Screen(as_json=as_json)
+    if forget:
+        _forget(context.obj, screen, yes=yes, keep_data=keep_data)
+        return
     if was_never_up(context.obj):
         screen.answer({"deleted": [], "leftovers": []}, text="Nothing is there: the local target was never up.")
         return
@@ -99,6 +115,19 @@ def down(
         screen.answer(receipt.document(), text=receipt_text(receipt))
     if receipt.leftovers:
         raise typer.Exit(1)
+
+
+def _forget(file: str | None, screen: Screen, *, yes: bool, keep_data: bool) -> None:
+    from gpupipe.cli.opened import forget_local
+    from gpupipe.errors import UsageError
+
+    if keep_data:
+        raise UsageError(
+            "`--forget` deletes the folder with all data; `--keep-data` keeps it.", hint="Give one of them."
+        )
+    folder = forget_local(file, screen, yes=yes)
+    text = f"{folder} is deleted." if folder else "Nothing is there: the local target was never up."
+    screen.answer({"forgotten": str(folder) if folder else None}, text=text)
 
 
 def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = False) -> Receipt:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gpupipe.local.state import read_json, write_json
+from gpupipe.local.documents import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 
 from gpupipe.local import processes
+from gpupipe.local.documents import read_json, write_json
 from gpupipe.local.invocations import TOKEN
 from gpupipe.local.machine import told
 from gpupipe.local.processes import ProcessName
 from gpupipe.local.routing import Instance
-from gpupipe.local.state import read_json, write_json
 
 CONTAINER_FILE = "container.json"
 MODULE = "gpuworker.serve"

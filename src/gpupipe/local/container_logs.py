@@ -8,7 +8,7 @@ from typing import Any
 
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.container import Container
-from gpupipe.local.state import read_json, write_json
+from gpupipe.local.documents import read_json, write_json
 
 GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
 SHIPPED_FILE = "shipped.json"

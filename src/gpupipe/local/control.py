@@ -1,7 +1,5 @@
 """What the commands do with the local target: have it running, see how it is, interrupt a machine, stop it."""
 
-import contextlib
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -115,13 +113,9 @@ def stop(config_path: Path, *, stack_id: str, remove: bool) -> None:
         _end_orphans(folder)
         folder.endpoint_file.unlink(missing_ok=True)
         if remove:
-            shutil.rmtree(folder.path)
+            folder.remove()
         else:
             folder.write_record(replace(folder.read_record(), phase="stopped", emulators={}))
-    if remove:
-        with contextlib.suppress(OSError):  # another stack lives there too
-            (folder.path.parent / ".gitignore").unlink(missing_ok=True)
-            folder.path.parent.rmdir()
 
 
 def _ready(folder: Folder, record: Record) -> Target | None:

@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--with-parent", action="store_true", help="end when the parent process does")
     given = parser.parse_args(arguments)
     port = _port_of(given.fd)
-    app = _ministack(port, given.state) if given.name == "ministack" else _moto(port)
+    os.chdir(given.state)
+    app = _ministack(port) if given.name == "ministack" else _moto(port)
     account = Signatures(access_key=os.environ["AWS_ACCESS_KEY_ID"], secret_key=os.environ["AWS_SECRET_ACCESS_KEY"])
     gate = Gate(app, port=port, signatures=account)
     save = ministack_state.save if given.name == "ministack" else _no_state
@@ -48,9 +49,9 @@ def _port_of(descriptor: int) -> int:
         return int(listener.getsockname()[1])
 
 
-def _ministack(port: int, state: Path) -> App:
+def _ministack(port: int) -> App:
     """ministack's application; it reads its settings from the environment while it is imported."""
-    os.environ.update(ministack_settings(port, state))
+    os.environ.update(ministack_settings(port))
     from ministack.app import app
     from ministack.core import hypercorn_compat
 
@@ -63,7 +64,7 @@ def _no_state() -> None:
     """moto keeps nothing: what the configuration describes is applied again after it was restarted."""
 
 
-def ministack_settings(port: int, state: Path) -> dict[str, str]:
+def ministack_settings(port: int) -> dict[str, str]:
     """The environment ministack is configured by, beside the account's credentials."""
     return {
         "BIND_HOST": "127.0.0.1",
@@ -73,9 +74,11 @@ def ministack_settings(port: int, state: Path) -> dict[str, str]:
         "MINISTACK_ACCOUNT_ID": os.environ["AWS_ACCESS_KEY_ID"],
         "MINISTACK_REGION": os.environ["AWS_DEFAULT_REGION"],
         "PERSIST_STATE": "1",
-        "STATE_DIR": str(state / "state"),
+        # Where this process works: a folder that is moved takes both along, and in one that was removed nothing is
+        # made anew, which would be taken for a stack of somebody else's.
+        "STATE_DIR": "state",
         "S3_PERSIST": "1",
-        "S3_DATA_DIR": str(state / "s3"),
+        "S3_DATA_DIR": "s3",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         # Keeps ministack from looking for a Docker daemon, whose absence or slowness would delay its start.

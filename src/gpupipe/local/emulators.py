@@ -7,7 +7,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpupipe.errors import TargetError
@@ -57,6 +57,10 @@ class Account:
         """A random account: its secret key is what the gate asks for."""
         digits = str(secrets.randbelow(9 * 10**11) + 10**11)
         return cls(account_id=digits, secret_key=secrets.token_hex(20), region=region)
+
+    def with_number(self, account_id: str) -> "Account":
+        """The same with another number, if one is given."""
+        return replace(self, account_id=account_id or self.account_id)
 
     @property
     def access_key(self) -> str:

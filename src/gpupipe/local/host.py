@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 
 from gpupipe.local import processes
+from gpupipe.local.documents import read_json, write_json
 from gpupipe.local.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, write_run
 from gpupipe.local.metadata import Interruption
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.state import read_json, write_json
 
 HOST_FILE = "host.json"
 INTERRUPTION_FILE = "interruption.json"

@@ -1,14 +1,18 @@
-"""Processes that outlive the command which started them: named by pid and start time, ended with bounded waits."""
+"""Processes that outlive the command which started them: named so that no other is taken for one, ended in time."""
 
 import contextlib
+import functools
+import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gpupipe.errors import TargetError
+from gpupipe.local.documents import private
 
 INSTALL = "Install it with: pip install 'gpupipe[local]'"
 try:
@@ -16,30 +20,51 @@ try:
 except ImportError as error:
     raise TargetError("The local target needs psutil, which this installation lacks.", hint=INSTALL) from error
 
-# A pid is used again sooner or later; together with its start time it names one process for good. The time is kept
-# twice because a clock that is set moves one of the two: on Linux the absolute one, on macOS the one since boot.
+# A pid is used again sooner or later; together with its start time it names one process of this boot. The time is
+# kept twice because a clock that is set moves one of the two: on Linux the absolute one, on macOS the one since boot.
 _SAME_START_S = 2.0
 
+TOKEN = "GPUPIPE_PROCESS"
+"""The variable with a random word, given to a process when it is started: no file that others made can name it."""
+
 _LOG_BYTES = 5 * 2**20
+_EXEC_S = 5.0
 
 # What this process has started, kept so that the ended ones are reaped, and how they ended.
 _children: list[subprocess.Popen[bytes]] = []
 _exits: dict[int, int] = {}
 
 
+@functools.cache
+def boot_id() -> str:
+    """What tells this run of the machine from every other: a pid and a port mean nothing after it."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProcessName:
-    """What identifies a process for as long as the machine runs."""
+    """What identifies a process that `spawn` has started, for as long as the machine runs and ever after."""
 
     pid: int
+    boot: str
     started_at: float
     since_boot_s: float
+    token: str = field(repr=False)
+    """In its environment, where only its owner can read it."""
 
     @classmethod
     def of(cls, pid: int) -> "ProcessName":
-        """The name of a process that is there now; `psutil.NoSuchProcess` if it is not."""
-        started_at = psutil.Process(pid).create_time()
-        return cls(pid=pid, started_at=started_at, since_boot_s=started_at - psutil.boot_time())
+        """The name of a process that is there now; `psutil.Error` if it is not, or is another user's.
+
+        A process that `spawn` has not started has no token, and will never be found by its name.
+        """
+        process = psutil.Process(pid)
+        return _named(process, token=process.environ().get(TOKEN, ""))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "ProcessName":
@@ -52,9 +77,17 @@ class ProcessName:
         """The process, if it still runs; a zombie does not."""
         try:
             process = psutil.Process(self.pid)
-            return process if self._started_then(process) and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if self._is(process) and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+    def _is(self, process: psutil.Process) -> bool:
+        return (
+            self.boot == boot_id()
+            and self._started_then(process)
+            and bool(self.token)
+            and secrets.compare_digest(process.environ().get(TOKEN, "").encode(), self.token.encode())
+        )
 
     def _started_then(self, process: psutil.Process) -> bool:
         started_at = process.create_time()
@@ -75,25 +108,42 @@ class ProcessName:
         return float(times.user + times.system) if times else 0.0
 
 
+def _named(process: psutil.Process, *, token: str) -> ProcessName:
+    started_at = process.create_time()
+    since_boot_s = started_at - psutil.boot_time()
+    return ProcessName(pid=process.pid, boot=boot_id(), started_at=started_at, since_boot_s=since_boot_s, token=token)
+
+
 def spawn(
     command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path, pass_fds: Iterable[int] = ()
 ) -> ProcessName:
     """Start a process in its own session (Ctrl-C of a command does not reach it), its output appended to `log`."""
     _reap()
+    token = secrets.token_hex(16)
     with _opened(log) as output:
         child = subprocess.Popen(
             list(command),
-            env=dict(environment),
+            env={**environment, TOKEN: token},
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,  # what it writes is its owner's: state, logs, disks
             pass_fds=tuple(pass_fds),
         )
     _exits.pop(child.pid, None)
     _children.append(child)
-    return ProcessName.of(child.pid)
+    name = _named(psutil.Process(child.pid), token=token)
+    _await_environment(child, name)
+    return name
+
+
+def _await_environment(child: "subprocess.Popen[bytes]", name: ProcessName) -> None:
+    """Linux lets go of the parent a moment before the new program's environment can be read."""
+    deadline = time.monotonic() + _EXEC_S
+    while child.poll() is None and not name.alive and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def exit_code(name: ProcessName) -> int | None:
@@ -113,7 +163,8 @@ def _reap() -> None:
 def running_modules(package: str, folder: Path) -> list[ProcessName]:
     """Our own processes that run a module of `package` (`python -m package.…`) for something in `folder`.
 
-    Finds what nobody has noted: a process whose parent was killed between starting it and writing that down.
+    Finds what nobody has noted: a process whose parent was killed between starting it and writing that down. Another
+    user's, whose environment cannot be read, is none of ours.
     """
     found = []
     for process in psutil.process_iter():
@@ -131,7 +182,7 @@ def _opened(log: Path) -> BinaryIO:
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".old"))
-    return log.open("ab")
+    return open(log, "ab", opener=private)
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

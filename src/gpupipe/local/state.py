@@ -1,5 +1,6 @@
 """The folder `.gpupipe/<stack>/` beside the configuration file: what is in it, who writes it, and its locks.
 
+owner.json         what tells its owner's folder from a copy, and from one that came with a repository (mode 0600)
 account.json       the emulated account: number, secret, region; made once (mode 0600)
 record.json        phase, processes and ports of the target; written by the supervisor
 endpoint.json      what clients need; there exactly while the target is ready (mode 0600)
@@ -16,16 +17,18 @@ ministack/ moto/   what the emulators keep
 
 import contextlib
 import fcntl
-import json
 import os
-import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+from urllib.parse import urlsplit
 
-from gpupipe.errors import TargetError
+from gpupipe.errors import ForeignFolderError, TargetError
+from gpupipe.local import ownership
+from gpupipe.local.documents import private, read_json, write_json
 from gpupipe.local.emulators import Account
 from gpupipe.local.processes import ProcessName
 
@@ -95,16 +98,41 @@ class Folder:
 
     @classmethod
     def of(cls, config_path: Path, stack_id: str) -> "Folder":
-        """The folder of the stack that the configuration file describes."""
+        """The folder of the stack that a configuration file describes. Raises ForeignFolderError if others made it."""
+        folder = cls.at(config_path, stack_id)
+        if reason := ownership.why_foreign(folder.path):
+            raise ForeignFolderError(folder.path, reason)
+        return folder
+
+    @classmethod
+    def at(cls, config_path: Path, stack_id: str) -> "Folder":
+        """The same, whoever has made it: for those who neither start, ask nor end anything of it."""
         return cls(config_path.absolute().parent / FOLDER / stack_id)
 
     def create(self) -> None:
         """Make it, readable by its owner only, and keep it out of version control (it holds credentials)."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)
+        ownership.claim(self.path)
         ignore = self.path.parent / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")
+
+    def remove(self) -> None:
+        """Delete it, and `.gpupipe` with the last of them. Killed in the middle, it is still its owner's."""
+        for path in self.path.iterdir():
+            if not ownership.says_nothing(path):
+                remove(path)
+        ownership.release(self.path)
+        shutil.rmtree(self.path)
+        self.remove_parent()
+
+    def remove_parent(self) -> None:
+        """Delete `.gpupipe` where no other stack lives there."""
+        with contextlib.suppress(OSError):
+            if {path.name for path in self.path.parent.iterdir()} <= {".gitignore"}:
+                (self.path.parent / ".gitignore").unlink(missing_ok=True)
+                self.path.parent.rmdir()
 
     def account(self, region: str) -> Account:
         """The emulated account, made at the first call."""
@@ -136,7 +164,7 @@ class Folder:
     def read_target(self) -> Target | None:
         """The endpoint file, or None while the target is not ready."""
         document = read_json(self.endpoint_file)
-        return Target(**document) if document else None
+        return _loopback(Target(**document), self.endpoint_file) if document else None
 
     def write_target(self, target: Target) -> None:
         document = asdict(target)
@@ -175,25 +203,23 @@ class Folder:
         return _locked(self.path / "supervisor.lock", patience_s=0.0)
 
 
-def read_json(file: Path) -> dict[str, Any] | None:
-    """A JSON document, or None where there is no such file."""
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return document
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except json.JSONDecodeError as error:
-        raise TargetError(f"{file} is damaged: {error}.", hint="`gpupipe down` starts afresh.") from error
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder with all that is in it; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def write_json(file: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document so that readers see the old one or the new one, and only the owner sees either."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(document, stream)
-    draft.replace(file)
+def _loopback(target: Target, file: Path) -> Target:
+    """A local target is on this machine; the stack's key is shown to no other. Raises TargetError."""
+    for name, url in target.endpoints.items():
+        parts = urlsplit(url)
+        if (parts.scheme, parts.hostname) != ("http", "127.0.0.1"):
+            raise TargetError(
+                f"{file} names {url!r} for {name}, which is not on this machine.", hint="`gpupipe down` starts afresh."
+            )
+    return target
 
 
 def _removed(file: Path) -> bool:
@@ -209,7 +235,7 @@ def _locked(file: Path, *, patience_s: float) -> IO[str] | None:
     deadline = time.monotonic() + patience_s
     while True:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stream = file.open("a")
+        stream = open(file, "a", encoding="utf-8", opener=private)  # noqa: SIM115  (held beyond this)
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,35 @@
+"""The local target's small JSON files: read whole, written whole, and seen by their owner only."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpupipe.errors import TargetError
+
+
+def private(path: str, flags: int) -> int:
+    """As `opener` of `open`: a file that is made by it is seen by its owner only."""
+    return os.open(path, flags, mode=0o600)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """A JSON document, or None where there is no such file."""
+    try:
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return document
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except json.JSONDecodeError as error:
+        raise TargetError(f"{file} is damaged: {error}.", hint="`gpupipe down` starts afresh.") from error
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document so that readers see the old one or the new one, and only the owner sees either."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
+    with open(draft, "x", encoding="utf-8", opener=private) as stream:
+        json.dump(document, stream)
+    draft.replace(file)
