@@ -15,6 +15,7 @@ import pytest
 from tests.jobs.finished_work import NOW, Work, a_fragment
 
 from gpupipe.errors import GpupipeError, IntegrityError, JobError, UsageError
+from gpupipe.jobs.beneath import Beneath
 from gpupipe.jobs.fetch import FetchProgress, FetchReport, fetch
 from gpuworker.contract import output_prefix, result_key
 from gpuworker.ledger import JobState
@@ -250,6 +251,110 @@ def test_hostile_names_stay_inside(work: Work, tmp_path: Path) -> None:
         ("deep", "er", "out")
     }
     assert fetch(work.aws, job=JOB, folder=tmp_path / "deep/er/out").files_fetched == 0
+
+
+# --- links ---
+
+
+@pytest.mark.parametrize("place", ["items", "items/deep", "items/deep/a", "items/deep/a/masks"])
+def test_a_link_in_the_way_to_an_item_is_not_followed(finished: Work, tmp_path: Path, place: str) -> None:
+    # given a folder in which somebody has put a link to what is dear
+    dear, out = tmp_path / "dear", tmp_path / "out"
+    for name in ("overlay.jpg", "a/overlay.jpg", "deep/a/overlay.jpg", "x_masks.tif", "masks/x_masks.tif"):
+        (dear / name).parent.mkdir(parents=True, exist_ok=True)
+        (dear / name).write_bytes(b"dear")
+    before = files_in(dear)
+    (out / place).parent.mkdir(parents=True)
+    (out / ".gpupipe").mkdir()
+    (out / ".gpupipe/holds.json").write_text(json.dumps(holds(finished)))
+    (out / place).symlink_to(dear)
+    # when
+    with pytest.raises(GpupipeError) as refused:
+        fetch(finished.aws, job=JOB, folder=out)
+    # then it is named, and nothing was written through it
+    assert f"{out / place} is a link to {dear}" in refused.value.message
+    assert files_in(dear) == before
+    # and without it the fetch goes on
+    (out / place).unlink()
+    assert fetch(finished.aws, job=JOB, folder=out).done == 3
+
+
+def holds(work: Work) -> dict[str, str]:
+    """The note of a folder for the job, as anybody can write it."""
+    return {"job": JOB, "stack": work.aws.stack.id, "account": work.aws.stack.account, "pipeline": "segment"}
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_written_to_is_not_followed(
+    finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dear, out = tmp_path / "dear", tmp_path / "out"
+    dear.mkdir()
+    # given somebody who exchanges an item's folder between the look at it and the writing
+    look = Beneath.require_real
+
+    def exchanged(self: Beneath, folder: Path) -> None:
+        look(self, folder)
+        if folder == out / "items/deep/a" and not folder.is_symlink():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(dear)
+
+    monkeypatch.setattr(Beneath, "require_real", exchanged)
+    with pytest.raises(GpupipeError, match="is a link to"):
+        fetch(finished.aws, job=JOB, folder=out)
+    assert list(dear.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [".gpupipe", ".gpupipe/parts", ".gpupipe/thumbs", ".gpupipe/jobs"])
+def test_a_link_in_our_own_corner_is_not_followed(finished: Work, tmp_path: Path, place: str) -> None:
+    dear, out = tmp_path / "dear", tmp_path / "out"
+    dear.mkdir()
+    (dear / "old.jpg").write_bytes(b"dear")  # `thumbs` is cleared of what it does not show
+    (out / place).parent.mkdir(parents=True)
+    (out / place).symlink_to(dear)
+    with pytest.raises(GpupipeError, match=f"{place} is a link to {dear}"):
+        fetch(finished.aws, job=JOB, folder=out)
+    assert files_in(dear) == {"old.jpg": b"dear"}
+
+
+def test_files_that_are_links_are_replaced_and_not_written_through(finished: Work, tmp_path: Path) -> None:
+    dear, out = tmp_path / "dear", tmp_path / "out"
+    dear.write_bytes(b"dear")
+    fetch(finished.aws, job=JOB, folder=out)
+    names = ("items/b/overlay.jpg", "annotations.json", "failures.json", "report.html", ".gpupipe/holds.json")
+    for name in names:
+        content = (out / name).read_bytes()
+        (out / name).unlink()
+        (out / name).symlink_to(dear)
+        if name.endswith("holds.json"):
+            (out / name).unlink()
+            (out / name).write_bytes(content)
+    assert fetch(finished.aws, job=JOB, folder=out).files_fetched == 1
+    assert dear.read_bytes() == b"dear"
+    assert not any((out / name).is_symlink() for name in names)
+
+
+def test_the_folder_itself_may_be_a_link(finished: Work, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    assert fetch(finished.aws, job=JOB, folder=tmp_path / "out").done == 3
+    assert (tmp_path / "disk/items/b/overlay.jpg").exists()
+
+
+@pytest.mark.parametrize("note", ["[]", "7", '{"job": {"a": "\\u001b[2J"}}', '{"a":' * 100_000])
+def test_a_note_that_makes_no_sense_is_somebody_elses(finished: Work, tmp_path: Path, note: str) -> None:
+    (tmp_path / ".gpupipe").mkdir()
+    (tmp_path / ".gpupipe/holds.json").write_text(note)
+    if note.startswith('{"a"'):
+        assert fetch(finished.aws, job=JOB, folder=tmp_path).done == 3
+        return
+    with pytest.raises(UsageError, match="holds the results of") as refused:
+        fetch(finished.aws, job=JOB, folder=tmp_path)
+    assert "\x1b" not in refused.value.message
+
+
+def test_what_it_keeps_for_itself_is_its_owners(finished: Work, tmp_path: Path) -> None:
+    fetch(finished.aws, job=JOB, folder=tmp_path / "out")
+    assert (tmp_path / "out/.gpupipe").stat().st_mode & 0o777 == 0o700
 
 
 # --- what can go wrong ---

@@ -14,6 +14,7 @@ from tests.properties import examples
 
 from gpupipe.errors import InputError
 from gpupipe.jobs.inputs import Inputs, collect
+from gpupipe.jobs.sources import Input
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 LONG_NAME = "x" * 240
@@ -140,6 +141,112 @@ def test_a_linked_file_from_a_hidden_store_is_taken_once(tmp_path: Path) -> None
     inputs = found(tmp_path)
     assert paths(inputs) == ["a.jpg", "real.jpg"]
     assert inputs.skipped == {"hidden": 1, "named twice": 1}
+
+
+SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@pytest.fixture
+def submitted(tmp_path: Path) -> Path:
+    """A folder that came from somebody else, beside what is nobody's business."""
+    (tmp_path / "home/keys").mkdir(parents=True)
+    (tmp_path / "home/key").write_bytes(SECRET)
+    (tmp_path / "home/keys/a.jpg").write_bytes(SECRET)
+    (tmp_path / "home/boxes.json").write_text('{"boxes": []}')
+    a_photo(tmp_path / "home/keys/photo.jpg")
+    a_photo(tmp_path / "album/real.jpg")
+    (tmp_path / "album/.kept").mkdir()
+    a_photo(tmp_path / "album/.kept/blob")
+    return tmp_path / "album"
+
+
+def link(place: Path, target: Path) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target)
+    return place
+
+
+def test_a_link_out_is_followed_to_images_only_and_named_else(submitted: Path) -> None:
+    home = submitted.parent / "home"
+    link(submitted / "key.jpg", home / "key")
+    link(submitted / "deep/passwd.jpg", Path("/etc/passwd"))
+    link(submitted / "all", home)  # with what is below it
+    link(submitted / "photo.jpg", home / "keys/photo.jpg")
+    link(submitted / "stored.jpg", submitted / ".kept/blob")
+    inputs = found(submitted)
+    assert paths(inputs) == ["all/keys/photo.jpg", "real.jpg", "stored.jpg"]
+    assert inputs.skipped == {"hidden": 1, "not an image by its name": 1, "sidecar file": 1, "named twice": 1} | {
+        "link to what is no image": 3
+    }
+    assert sorted(inputs.links_left_out) == [
+        f"{submitted}/all/keys/a.jpg -> {home}/keys/a.jpg",
+        f"{submitted}/deep/passwd.jpg -> /etc/passwd",
+        f"{submitted}/key.jpg -> {home}/key",
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["*.jpg", "**/*.jpg", "a*"])
+def test_a_pattern_follows_no_further_than_its_folder(submitted: Path, pattern: str) -> None:
+    link(submitted / "a.jpg", submitted.parent / "home/key")
+    link(submitted / "all/keys", submitted.parent / "home/keys")
+    inputs = found(submitted / pattern)
+    assert "a.jpg" not in paths(inputs)
+    assert not [path for path in paths(inputs) if path.endswith("keys/a.jpg")]
+    assert f"{submitted}/a.jpg -> {submitted.parent}/home/key" in inputs.links_left_out
+
+
+def test_without_links_none_is_followed_and_each_is_named(submitted: Path) -> None:
+    link(submitted / "photo.jpg", submitted.parent / "home/keys/photo.jpg")
+    link(submitted / "stored.jpg", submitted / ".kept/blob")
+    link(submitted / "all", submitted.parent / "home")
+    by_hand = link(submitted.parent / "by-hand.jpg", submitted.parent / "home/keys/photo.jpg")
+    inputs = collect([str(submitted), str(by_hand)], suffixes=SUFFIXES, project="p", follow_links=False)
+    assert paths(inputs) == ["real.jpg"]
+    assert inputs.skipped == {"hidden": 1, "link": 4}
+    assert len(inputs.links_left_out) == 4
+    # but a folder that was named is searched, whatever leads to it
+    folder = link(submitted.parent / "linked", submitted)
+    assert paths(collect([str(folder)], suffixes=SUFFIXES, project="p", follow_links=False)) == ["real.jpg"]
+
+
+def test_where_only_links_are_left_the_error_names_one(submitted: Path) -> None:
+    (submitted / "real.jpg").unlink()
+    link(submitted / "key.jpg", submitted.parent / "home/key")
+    with pytest.raises(InputError, match=r"1 link to what is no image.*The first link: .*key\.jpg -> .*/home/key"):
+        found(submitted)
+
+
+@pytest.mark.parametrize("target", ["home/boxes.json", "home/key"])
+def test_a_sidecar_that_is_a_link_out_is_passed_over_and_named(submitted: Path, target: str) -> None:
+    suffix = ".prompts.json"
+    sidecar = link(submitted / f"real.jpg{suffix}", submitted.parent / target)
+    for argument in (submitted, submitted / "real.jpg", submitted / "*.jpg", sidecar):
+        arguments = [str(submitted / "real.jpg"), str(argument)] if argument == sidecar else [str(argument)]
+        inputs = collect(arguments, suffixes=SUFFIXES, project="p", sidecar_suffix=suffix)
+        assert paths(inputs) == ["real.jpg"]
+        assert inputs.sidecars.by_path == {}
+        assert f"{sidecar} -> {submitted.parent / target}" in inputs.links_left_out
+
+
+def test_a_link_or_file_that_leads_elsewhere_by_the_time_it_is_read_is_refused(submitted: Path) -> None:
+    photo, key = submitted.parent / "home/keys/photo.jpg", submitted.parent / "home/key"
+    linked = link(submitted / "photo.jpg", photo)
+    inputs = found(submitted)
+    # given files whose size and time somebody has made those of what they lead to now
+    key.write_bytes(SECRET[:1] * photo.stat().st_size)
+    for file in (linked, submitted / "real.jpg"):
+        os.utime(key, ns=(0, file.stat().st_mtime_ns))
+        file.unlink()
+        file.symlink_to(key)
+    for one in inputs.files:
+        with pytest.raises(InputError, match="was changed after it was listed"):
+            read(one)
+
+
+def read(file: Input) -> bytes:
+    with file.open() as opened:
+        file.check(opened)
+        return opened.read()
 
 
 # --- files by hand ---

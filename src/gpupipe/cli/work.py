@@ -33,10 +33,13 @@ NegativePrompts = Annotated[
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
 ]
+NoLinks = Annotated[bool, typer.Option("--no-links", help="Follow no link; else links out lead to images only.")]
 Hold = Annotated[bool, typer.Option("--hold", help="Start no machine for it before `gpupipe start`.")]
 
 LOOK_EVERY_S = {True: 1.0, False: 2.0}
 """Seconds between two looks at a job, on the local target and on AWS."""
+
+LINKS_SHOWN = 5
 
 STEPS = {
     "find": "looking for images",
@@ -55,6 +58,7 @@ def submit(
     negative_prompts: NegativePrompts = None,
     options: Options = None,
     hold: Hold = False,
+    no_links: NoLinks = False,
     as_json: Json = False,
 ) -> None:
     """Upload images and start a job with them; prints the job's id.
@@ -72,7 +76,7 @@ def submit(
 
     screen = Screen(as_json=as_json)
     if any(map(is_rescan, paths)):
-        _rescan(context, screen, paths, pipeline, extras=[project, prompts, negative_prompts, options, hold])
+        _rescan(context, screen, paths, pipeline, extras=[project, prompts, negative_prompts, options, hold, no_links])
         return
     if not project:
         raise UsageError("the images need a project.", hint="Add --project NAME, your name for this set of images.")
@@ -86,6 +90,7 @@ def submit(
         negative_prompts=negative_prompts,
         options=options,
         hold=hold,
+        follow_links=not no_links,
     )
     screen.answer({**vars(job), "next": f"gpupipe watch {job.job}"}, text=job.job)
 
@@ -119,6 +124,7 @@ def send(
     negative_prompts: list[str] | None = None,
     options: list[str] | None = None,
     hold: bool = False,
+    follow_links: bool = True,
 ) -> SubmittedJob:
     """Submit with progress, and tell on stderr what was done."""
     from gpupipe.jobs.submit import submit as submit_job
@@ -138,6 +144,7 @@ def send(
             negative_prompts=negative_prompts or (),
             assignments=options or (),
             hold=hold,
+            follow_links=follow_links,
             on_progress=on_progress,
         )
     for line in _told(job):
@@ -157,6 +164,10 @@ def _told(job: SubmittedJob) -> list[str]:
         )
     if job.skipped:
         lines.append("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in job.skipped.items()))
+    if job.links_left_out:
+        first = ", ".join(job.links_left_out[:LINKS_SHOWN])
+        more = ", …" if len(job.links_left_out) > LINKS_SHOWN else ""
+        lines.append(f"links passed over: {first}{more}")
     if job.was_started:
         lines.append("this very job had been started already; nothing was started twice")
     if job.is_held:
@@ -219,6 +230,7 @@ def run(
     prompts: Prompts = None,
     negative_prompts: NegativePrompts = None,
     options: Options = None,
+    no_links: NoLinks = False,
     out: OutFolder = None,
     open_: Open = False,
     as_json: Json = False,
@@ -241,6 +253,7 @@ def run(
         prompts=prompts,
         negative_prompts=negative_prompts,
         options=options,
+        follow_links=not no_links,
     )
     screen.say(f"job {job.job}")
     see_through(opened.context(job.pipeline), screen, job.job, final=False)

@@ -9,7 +9,6 @@ same call goes on where it was.
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -150,13 +149,6 @@ def choose_jobs(ledger: Ledger, *, job: str = "", project: str = "", pipeline: s
     return found[::-1]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Stamped(transfer.Download):
-    """A download with the time of modification that its file gets."""
-
-    time_ns: int
-
-
 class _Fetch:
     """One run of `fetch`, from the stream of outcomes to the files."""
 
@@ -193,11 +185,10 @@ class _Fetch:
                 self._layer = layer.write(self._target.path)
             self._layer_note = layer.note
 
-    def _download(self, wanted: Iterator[_Stamped]) -> None:
+    def _download(self, wanted: Iterator[transfer.Download]) -> None:
         with closing(transfer.download(self._store, wanted)) as ended:
             for one, problem in ended:
                 if problem is None:
-                    os.utime(one.target, ns=(one.time_ns, one.time_ns))
                     self._tell(files=self._progress.files + 1, bytes=self._progress.bytes + one.size)
                 elif transfer.is_lost(problem):
                     self._lost += 1
@@ -223,7 +214,9 @@ class _Fetch:
                 return dict(read_commit(self._mirror, results.record.job, number, generation).header)
         return None
 
-    def _wanted(self, newest: Newest | None, merged: Merged, failures: FailureList, layer: Layer) -> Iterator[_Stamped]:
+    def _wanted(
+        self, newest: Newest | None, merged: Merged, failures: FailureList, layer: Layer
+    ) -> Iterator[transfer.Download]:
         """Pass every outcome on to where it belongs; yield what has to be downloaded for it."""
         self._tell(step="fetch")
         for results in self._results:
@@ -246,22 +239,24 @@ class _Fetch:
         name = outcome.file_name if self._is_project else outcome.output
         return self._target.names.folder(name, outcome.result.artifacts if outcome.result else ())
 
-    def _missing(self, outcome: Outcome, folder: Path) -> Iterator[_Stamped]:
+    def _missing(self, outcome: Outcome, folder: Path) -> Iterator[transfer.Download]:
         """The artefacts of an item that are not on disk as they should be."""
         for artifact, path in self._files(outcome, folder):
             time_ns = stamp_ns(artifact, outcome.commit.finished_at)
             with writing(path):
+                self._target.beneath.require_real(path.parent)
                 current = is_current(path, artifact, time_ns)
             if current:
                 self._tell(files_kept=self._progress.files_kept + 1)
             else:
-                yield _Stamped(
+                yield transfer.Download(
                     key=artifact.key,
                     target=path,
                     size=artifact.size,
                     sha256=artifact.sha256,
                     version_id=artifact.version_id,
                     scratch=self._target.scratch,
+                    beneath=self._target.beneath,
                     time_ns=time_ns,
                 )
 
@@ -274,8 +269,9 @@ class _Fetch:
         """Remove what was fetched of a result that a newer one replaced, unless somebody changed it."""
         for artifact, path in self._files(outcome, self._folder_of(outcome)):
             with writing(path):
+                self._target.beneath.require_real(path.parent)
                 if has_stamp(path, artifact, stamp_ns(artifact, outcome.commit.finished_at)):
-                    path.unlink()
+                    self._target.beneath.unlink(path)
 
     def _tell(self, **changed: Any) -> None:
         with self._telling:

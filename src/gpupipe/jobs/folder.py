@@ -32,9 +32,11 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gpupipe.errors import GpupipeError, UsageError
+from gpupipe.jobs.beneath import Beneath, require_no_links
+from gpupipe.jobs.sources import shown
 from gpuworker.contract import Artifact
 
 ITEMS, HIDDEN = "items", ".gpupipe"
@@ -62,6 +64,7 @@ class ResultFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.hidden = path / HIDDEN
+        self.beneath = Beneath(path)
         self._names: Names | None = None
 
     @property
@@ -82,13 +85,15 @@ class ResultFolder:
     def claim(self, holds: Mapping[str, str]) -> None:
         """Make the folder, and say in it what it holds. Raises UsageError where it already holds something else."""
         with writing(self.path):
-            self.hidden.mkdir(parents=True, exist_ok=True)
+            require_no_links(self.hidden)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.hidden.mkdir(exist_ok=True, mode=0o700)
             note = self.hidden / "holds.json"
             try:
                 found = json.loads(note.read_text(encoding="utf-8"))
             except FileNotFoundError:
                 found = self._unclaimed(holds)
-            except ValueError:
+            except (ValueError, RecursionError):
                 found = dict(holds)
             if found != dict(holds):
                 raise UsageError(
@@ -118,9 +123,12 @@ def _sweep(parts: Iterable[Path]) -> None:
                 part.unlink()
 
 
-def _named(holds: Mapping[str, str]) -> str:
+def _named(holds: Any) -> str:
+    """What a note says, which others may have written."""
+    if not isinstance(holds, dict):
+        return "something else"
     kind = "job" if "job" in holds else "project"
-    return f"{kind} {holds.get(kind, 'unknown')}"
+    return f"{kind} {shown(str(holds.get(kind, 'unknown'))[:200])}"
 
 
 class Names:
@@ -205,7 +213,7 @@ def stamp_ns(artifact: Artifact, finished_at: float) -> int:
 def is_current(path: Path, artifact: Artifact, time_ns: int) -> bool:
     """Is this file the artefact? Looks at its size and time, and at its content where only the time differs."""
     try:
-        status = path.stat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     if status.st_size != artifact.size or not stat.S_ISREG(status.st_mode):
@@ -222,7 +230,7 @@ def is_current(path: Path, artifact: Artifact, time_ns: int) -> bool:
 def has_stamp(path: Path, artifact: Artifact, time_ns: int) -> bool:
     """Was this file fetched as the artefact, and left alone since?"""
     try:
-        status = path.stat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     return status.st_size == artifact.size and status.st_mtime_ns == time_ns

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from gpupipe.errors import InputError
 from gpupipe.jobs.archives import members, open_archive
 from gpupipe.jobs.keys import require_distinct, require_project, require_valid_keys
+from gpupipe.jobs.links import Links, leads_outside, linked
 from gpupipe.jobs.sidecars import Beside, Paired
 from gpupipe.jobs.sources import Input, LocalFile, require_image, shown
 
@@ -43,6 +44,8 @@ class Inputs:
 
     files: Sequence[Input]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    links_left_out: Sequence[str] = ()
+    """Links among them, as `place -> target`; the first hundred."""
     sidecars: Paired = field(default_factory=lambda: Paired(by_path={}, lost=()))
 
     @property
@@ -56,15 +59,18 @@ def collect(
     suffixes: frozenset[str],
     project: str,
     sidecar_suffix: str = "",
+    follow_links: bool = True,
     on_found: Callable[[int], None] = lambda _: None,
 ) -> Inputs:
     """Everything that `arguments` name. `on_found` is told now and then how many there are so far.
+
+    Links out of what is searched are followed to images only, and without `follow_links` none is.
 
     Raises InputError where something named is not there or no input, where two inputs would have the same path below
     the project, where a key would be no valid S3 key, and where nothing is left to submit.
     """
     require_project(project)
-    search = _Search(suffixes, Beside(sidecar_suffix), on_found)
+    search = _Search(suffixes, Beside(sidecar_suffix), Links(follow=follow_links), on_found)
     for argument in arguments:
         search.add(os.path.expanduser(argument))
     files = sorted(search.finished(), key=lambda file: file.path)
@@ -73,23 +79,33 @@ def collect(
         raise InputError(
             f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"
             + (f" (passed over: {passed})." if passed else "."),
-            hint=f"Name files or folders with {', '.join(sorted(suffixes))}.",
+            hint=_hint(search.links.left_out, suffixes),
         )
     require_valid_keys(files, project)
     require_distinct(files)
-    return Inputs(files=files, skipped=dict(search.skipped), sidecars=search.beside.paired(files))
+    return Inputs(
+        files=files,
+        skipped=dict(search.skipped),
+        links_left_out=search.links.left_out,
+        sidecars=search.beside.paired(files),
+    )
+
+
+def _hint(left_out: Sequence[str], suffixes: frozenset[str]) -> str:
+    named = f"Name files or folders with {', '.join(sorted(suffixes))}."
+    return f"{named} The first link: {left_out[0]}." if left_out else named
 
 
 class _Search:
     """What was found so far, and where it was already."""
 
-    def __init__(self, suffixes: frozenset[str], beside: Beside, on_found: Callable[[int], None]) -> None:
+    def __init__(self, suffixes: frozenset[str], beside: Beside, links: Links, on_found: Callable[[int], None]) -> None:
         self.skipped: Counter[str] = Counter()
-        self.beside = beside
+        self.beside, self.links = beside, links
         self._suffixes = suffixes
         self._on_found = on_found
         self._files: list[Input] = []
-        self._links: list[tuple[LocalFile, str]] = []
+        self._linked: list[tuple[LocalFile, str]] = []
         self._folders: set[tuple[int, int]] = set()
         self._named: set[str] = set()
         self._archives: set[str] = set()
@@ -107,13 +123,13 @@ class _Search:
 
     def finished(self) -> list[Input]:
         """Everything, each file once: links last, because only now it is known which folders were searched."""
-        for file, target in self._links:
+        for file, target in self._linked:
             if target in self._named or self._was_searched(target):
                 self.skipped[TWICE] += 1
             else:
                 self._named.add(target)
                 self._files.append(file)
-        self._links.clear()
+        self._linked.clear()
         return self._files
 
     def reason(self, path: str) -> str:
@@ -134,12 +150,13 @@ class _Search:
         base = folder if base is None else base
         folders, links = [folder], list[str]()
         while folders or links:
+            by_link = not folders
             here = (folders or links).pop()
             try:
                 if self._is_new_folder(here):
                     with os.scandir(here) as entries:
                         for entry in sorted(entries, key=lambda entry: entry.name):
-                            self._look_at(entry, base, folders, links)
+                            self._look_at(entry, base, folders, links, by_link=by_link)
             except OSError as error:
                 raise InputError(
                     f"cannot search the folder {shown(here)}: {error.strerror}.",
@@ -155,26 +172,34 @@ class _Search:
         self._folders.add((found.st_dev, found.st_ino))
         return True
 
-    def _look_at(self, entry: os.DirEntry[str], base: str, folders: list[str], links: list[str]) -> None:
-        """Take a file, or note a folder that is to be searched."""
+    def _look_at(
+        self, entry: os.DirEntry[str], base: str, folders: list[str], links: list[str], *, by_link: bool
+    ) -> None:
+        """Take a file, or note a folder that is to be searched; `by_link`: a link leads to where the entry is."""
+        by_link = by_link or entry.is_symlink()
         found = _stat(entry.path) if entry.is_symlink() else entry.stat()
         if found is not None and stat.S_ISDIR(found.st_mode):
-            if is_hidden(entry.name):
-                self.skipped[HIDDEN] += 1
+            if why := HIDDEN if is_hidden(entry.name) else self.links.why_no_folder(entry.path) if by_link else "":
+                self.skipped[why] += 1
             else:
-                (links if entry.is_symlink() else folders).append(entry.path)
-        elif why := self.reason(entry.name) or _unusable(found):
+                (links if by_link else folders).append(entry.path)
+        elif why := self.reason(entry.name) or _unusable(found) or self._why_no_link(entry.path, base, by_link):
             self.skipped[why] += 1
         elif found is not None:
-            self._take(entry.path, base, found, is_link=entry.is_symlink())
+            self._take(entry.path, base, found, is_link=entry.is_symlink(), by_link=by_link)
 
-    def _take(self, place: str, base: str, found: os.stat_result, *, is_link: bool) -> None:
+    def _why_no_link(self, place: str, root: str, by_link: bool) -> str:
+        return self.links.why_not(place, root) if by_link else ""
+
+    def _take(
+        self, place: str, base: str, found: os.stat_result, *, is_link: bool = False, by_link: bool = False
+    ) -> None:
         """A file found by searching, under its path below `base`."""
-        file = LocalFile(base, _below(place, base), found.st_size, found.st_mtime_ns)
+        file = _file(base, _below(place, base), found, by_link=by_link)
         if self.beside.is_sidecar(place):
             self.beside.add(file)
         elif is_link:
-            self._links.append((file, os.path.realpath(place)))
+            self._linked.append((file, os.path.realpath(place)))
         elif self._named and os.path.realpath(place) in self._named:
             self.skipped[TWICE] += 1
         else:
@@ -202,23 +227,25 @@ class _Search:
             what = "is a link to nothing" if os.path.islink(argument) else "is not a file"
             raise InputError(f"{shown(argument)} {what}.", hint="Leave it out.")
         if self.beside.is_sidecar(argument):
-            self.beside.look_for(argument[: -len(self.beside.suffix)])
+            self._look_beside(argument[: -len(self.beside.suffix)], os.path.dirname(argument) or ".")
             return
         if suffix not in self._suffixes:
             raise InputError(
                 f"{shown(argument)} is not an image by its name.",
                 hint=f"Known are {', '.join(sorted(self._suffixes))} and .zip; a folder is searched for them.",
             )
-        found = os.stat(argument)
+        if os.path.islink(argument) and (why := self.links.why_no_folder(argument)):
+            self.skipped[why] += 1
+            return
         folder, name = os.path.split(argument)
-        file = LocalFile(folder, name, found.st_size, found.st_mtime_ns)
+        file = _file(folder, name, os.stat(argument), by_link=os.path.islink(argument))
         require_image(file)
         if real in self._named or self._was_searched(real):
             self.skipped[TWICE] += 1
             return
         self._named.add(real)
         self._files.append(file)
-        self.beside.look_for(argument)
+        self._look_beside(argument, folder or ".")
 
     def _add_archive(self, argument: str, real: str) -> None:
         if real in self._archives:
@@ -249,15 +276,30 @@ class _Search:
 
     def _add_matched(self, match: str, base: str) -> None:
         found, real = _stat(match), os.path.realpath(match)
-        why = self.reason(_below(match, base)) or _unusable(found)
+        by_link = real != os.path.join(os.path.realpath(base), _below(match, base))
+        why = self.reason(_below(match, base)) or _unusable(found) or self._why_no_link(match, base, by_link)
         if not why and (real in self._named or self._was_searched(real)):
             why = TWICE
         if why or found is None:
             self.skipped[why] += 1
             return
-        self._take(match, base, found, is_link=False)
+        self._take(match, base, found, by_link=by_link)
         self._named.add(real)
-        self.beside.look_for(match)
+        self._look_beside(match, base)
+
+    def _look_beside(self, place: str, root: str) -> None:
+        """Take the sidecar of a file that was not searched for, unless it is a link to who knows what."""
+        sidecar = place + self.beside.suffix
+        if os.path.islink(sidecar) and (not self.links.follow or leads_outside(sidecar, root)):
+            self.skipped[self.links.leave_out(sidecar)] += 1
+        else:
+            self.beside.look_for(place)
+
+
+def _file(folder: str, relative: str, found: os.stat_result, *, by_link: bool) -> LocalFile:
+    if by_link:
+        return linked(folder, relative, found)
+    return LocalFile(folder, relative, found.st_size, found.st_mtime_ns)
 
 
 def is_hidden(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 import zipfile
@@ -30,6 +31,9 @@ _MAGIC: dict[str, tuple[bytes, ...]] = {
     ".tif": _TIFF,
     ".tiff": _TIFF,
 }
+
+
+_START_BYTES = 12
 
 
 class Input(Protocol):
@@ -75,23 +79,51 @@ class LocalFile:
 
     def open(self) -> BinaryIO:
         try:
-            return open(self.place, "rb", buffering=0)
+            return open(self.place, "rb", buffering=0, opener=self._opener)
         except FileNotFoundError as error:
             raise InputError(
                 f"{self} is not there any more.", hint="Submit again with the files as they are."
             ) from error
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise self._changed() from error
             raise InputError(f"cannot open {self}: {error.strerror}.", hint="Check its permissions.") from error
+
+    @staticmethod
+    def _opener(place: str, flags: int) -> int:
+        """It was no link when it was found."""
+        return os.open(place, flags | os.O_NOFOLLOW)
 
     def check(self, opened: BinaryIO) -> None:
         found = os.fstat(opened.fileno())
         if (found.st_size, found.st_mtime_ns) != (self.size, self.stamp):
-            raise InputError(
-                f"{self} was changed after it was listed.", hint="Submit again once nothing writes to the folder."
-            )
+            raise self._changed()
+
+    def _changed(self) -> InputError:
+        return InputError(
+            f"{self} was changed after it was listed.", hint="Submit again once nothing writes to the folder."
+        )
 
     def __str__(self) -> str:
         return shown(self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile(LocalFile):
+    """A file that is reached by a link, and must be the same one when it is read."""
+
+    identity: tuple[int, int]
+    """Device and inode."""
+
+    @staticmethod
+    def _opener(place: str, flags: int) -> int:
+        return os.open(place, flags)
+
+    def check(self, opened: BinaryIO) -> None:
+        LocalFile.check(self, opened)
+        found = os.fstat(opened.fileno())
+        if (found.st_dev, found.st_ino) != self.identity:
+            raise self._changed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +169,25 @@ def content_type(path: str) -> str:
     return CONTENT_TYPES.get(os.path.splitext(path)[1].lower(), "application/octet-stream")
 
 
+def is_image(place: str) -> bool:
+    """Does the content of a file begin as that of any image that we know? Its name does not matter."""
+    try:
+        with open(place, "rb", buffering=0) as opened:
+            start = opened.read(_START_BYTES)
+    except OSError:
+        return False
+    return any(_begins(start, suffix) for suffix in _MAGIC)
+
+
+def _begins(start: bytes, suffix: str) -> bool:
+    return start.startswith(_MAGIC.get(suffix, (b"",))) and (suffix != ".webp" or start[8:12] == b"WEBP")
+
+
 def require_image(file: LocalFile) -> None:
     """Raise InputError unless the content is what the name says."""
     suffix = os.path.splitext(file.relative)[1].lower()
     with file.open() as opened:
-        start = opened.read(12)
-    fits = start.startswith(_MAGIC.get(suffix, (b"",)))
-    if not fits or (suffix == ".webp" and start[8:12] != b"WEBP"):
+        start = opened.read(_START_BYTES)
+    if not _begins(start, suffix):
         what = "it is empty" if not start else f"its content is not that of a {suffix} file"
         raise InputError(f"{file} is not an image: {what}.", hint="Leave it out, or export it again.")

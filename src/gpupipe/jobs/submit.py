@@ -67,6 +67,8 @@ class SubmittedJob:
     """Inputs beside which lies something that says more of them."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was passed over, by reason."""
+    links_left_out: Sequence[str] = ()
+    """Links among it, as `place -> target`; the first hundred."""
     is_resumed: bool = False
     was_started: bool = False
     is_held: bool = False
@@ -86,6 +88,7 @@ def submit(
     negative_prompts: Sequence[str] = (),
     assignments: Sequence[str] = (),
     hold: bool = False,
+    follow_links: bool = True,
     on_progress: OnProgress = lambda _: None,
 ) -> SubmittedJob:
     """Upload what `arguments` name and start a job with it. `assignments` are `key=value` options of the task.
@@ -111,6 +114,7 @@ def submit(
         suffixes=options.input_suffixes,
         project=project,
         sidecar_suffix=options.sidecar_suffix,
+        follow_links=follow_links,
         on_found=lambda files: on_progress(SubmitProgress(step="find", files=files)),
     )
     return start(ctx, inputs, project=project, options=options, hold=hold, on_progress=on_progress)
@@ -202,6 +206,7 @@ class _Submission:
             unchanged=self._unchanged,
             with_sidecar=len(self._sidecars),
             skipped={**self._inputs.skipped, **{why: count for why, count in unused.items() if count}},
+            links_left_out=tuple(self._inputs.links_left_out),
             is_resumed=self._draft.is_resumed,
             was_started=self._was_started,
             is_held=self._spec.hold,

@@ -33,6 +33,7 @@ from gpupipe.errors import (
     NotDeployedError,
     PermissionDeniedError,
 )
+from gpupipe.jobs.beneath import Beneath
 from gpupipe.jobs.flow import concurrently
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Download:
     version_id: str = ""
     scratch: Path | None = None
     """Where it grows until it is whole: an existing folder on the target's file system; None is beside the target."""
+    beneath: Beneath | None = None
+    """The folder below which the target is reached through real folders only; None where every link is our own."""
+    time_ns: int = 0
+    """The file's time of modification, in nanoseconds since 1970; 0 is now."""
 
 
 D = TypeVar("D", bound=Download)
@@ -175,7 +180,9 @@ def download_one(store: Store, one: Download) -> None:
             _write(part, data)
         else:
             _download_ranges(store, one, part)
-        _rename(part, one.target)
+        if one.time_ns:
+            os.utime(part, ns=(one.time_ns, one.time_ns))
+        _rename(part, one)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
@@ -242,12 +249,15 @@ def _write_at(opened: io.FileIO, data: Bytes | bytes, start: int) -> None:
         left, start = left[written:], start + written
 
 
-def _rename(part: str, target: Path) -> None:
+def _rename(part: str, one: Download) -> None:
+    if one.beneath is not None:
+        one.beneath.replace(part, one.target)
+        return
     try:
-        os.replace(part, target)
+        os.replace(part, one.target)
     except FileNotFoundError:
-        os.makedirs(target.parent, exist_ok=True)
-        os.replace(part, target)
+        os.makedirs(one.target.parent, exist_ok=True)
+        os.replace(part, one.target)
 
 
 def _create(path: str) -> io.FileIO:

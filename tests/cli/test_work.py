@@ -1,0 +1,35 @@
+"""What `submit` tells people of what it did."""
+
+from __future__ import annotations
+
+from gpupipe.cli.work import _told
+from gpupipe.jobs.submit import SubmittedJob
+
+
+def a_job(links: int) -> SubmittedJob:
+    return SubmittedJob(
+        job="20261121-113052-field7-1f3a",
+        project="field7",
+        pipeline="segment",
+        items=2,
+        bytes=10,
+        shards=1,
+        skipped={"link to what is no image": links} if links else {},
+        links_left_out=tuple(f"album/{number}.jpg -> /etc/{number}" for number in range(links)),
+    )
+
+
+def test_links_that_were_passed_over_are_named() -> None:
+    assert _told(a_job(2))[1:] == [
+        "passed over: 2 link to what is no image",
+        "links passed over: album/0.jpg -> /etc/0, album/1.jpg -> /etc/1",
+    ]
+
+
+def test_many_are_not_all_named() -> None:
+    [line] = _told(a_job(40))[2:]
+    assert line.endswith("album/4.jpg -> /etc/4, …")
+
+
+def test_where_there_are_none_nothing_is_said() -> None:
+    assert len(_told(a_job(0))) == 1
