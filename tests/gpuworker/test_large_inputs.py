@@ -19,7 +19,6 @@ from gpuworker.tasks.segment import Segment
 OPTIONS = {"engine": "colour", "prompts": ["red"], "stretch": "none"}
 COLOUR = dict.fromkeys(("colour", "nanodet"), "tests.colour_engine:Colour")
 """The isolated process loads the default engine first, which is not what is tested here."""
-SIDE = 6_000
 MIB = 1024**2
 
 
@@ -38,13 +37,16 @@ def shard_of(station: Station, path: Path) -> Shard:
     return Shard(**fields, task="segment", options=OPTIONS, items=[item])
 
 
+@pytest.mark.parametrize(("side", "budget_mib"), [(6_000, 130), pytest.param(8_000, 300, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("alone", [False, True], ids=["in the stream", "alone in a process"])
-def test_it_is_found_once_and_leaves_nothing_behind(station: Station, tmp_path: Path, *, alone: bool) -> None:
-    # given an image that takes more than twice the budget when it is decoded whole
-    write_tiled(tmp_path / "large.tif", side=SIDE)
+def test_it_is_found_once_and_leaves_nothing_behind(
+    station: Station, tmp_path: Path, *, side: int, budget_mib: int, alone: bool
+) -> None:
+    # given an image that takes more than the budget when it is decoded whole
+    write_tiled(tmp_path / "large.tif", side=side)
     shard, task = shard_of(station, tmp_path / "large.tif"), Colours()
     task.load("cpu", OPTIONS)
-    spool, budget = Spool(tmp_path / "spool", from_bytes=MIB), ByteBudget(130 * MIB)
+    spool, budget = Spool(tmp_path / "spool", from_bytes=MIB), ByteBudget(budget_mib * MIB)
     stream: Any = station.stream(
         task, station.journal(), spool=spool, budget=budget, isolated="tests.gpuworker.test_large_inputs:Colours"
     )
@@ -57,6 +59,6 @@ def test_it_is_found_once_and_leaves_nothing_behind(station: Station, tmp_path: 
     assert isinstance(outcome, ItemResult), outcome
     record = json.loads(station.storage.get(outcome.artifacts["annotations.json"].key).data)
     assert [one["bbox"] for one in record["annotations"]] == [[200, 100, MARK_PX, MARK_PX]]
-    assert (record["images"][0]["width"], record["images"][0]["height"]) == (SIDE, SIDE)
+    assert (record["images"][0]["width"], record["images"][0]["height"]) == (side, side)
     until(lambda: budget.used_bytes == 0)
     assert list((tmp_path / "spool").iterdir()) == []

@@ -95,8 +95,9 @@ class TestOptions:
         with pytest.raises(ValueError, match="'pine'"):
             engine().categories(Options(prompts=("pine",)))
 
-    def test_a_higher_threshold_keeps_the_surest(self) -> None:
-        everything = usual("taxis.webp")
+    @pytest.mark.parametrize("lowest", [None, pytest.param(0.3, marks=pytest.mark.exhaustive)])
+    def test_a_higher_threshold_keeps_the_surest(self, lowest: float | None) -> None:
+        everything = found("taxis.webp", Options(score_threshold=lowest)) if lowest else usual("taxis.webp")
         sure = found("taxis.webp", Options(score_threshold=0.6))
         assert 0 < len(sure) < len(everything)
         assert all(one.score >= 0.6 for one in sure)
@@ -109,8 +110,9 @@ class TestOptions:
         assert len(few) < len(many)
         assert all(0 <= box.left < box.right <= 900 and 0 <= box.top < box.bottom <= 600 for box in many)
 
-    def test_how_many_are_results_is_for_others_to_say(self) -> None:
-        assert len(found("football.jpg", Options(max_instances=2))) == len(usual("football.jpg")) > 2
+    @pytest.mark.parametrize("name", ["football.jpg", pytest.param("taxis.webp", marks=pytest.mark.exhaustive)])
+    def test_how_many_are_results_is_for_others_to_say(self, name: str) -> None:
+        assert len(found(name, Options(max_instances=2))) == len(usual(name)) > 2
 
 
 class TestSizes:

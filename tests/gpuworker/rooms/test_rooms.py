@@ -180,8 +180,9 @@ class TestAnyPicture:
     def test_without_rooms_has_none(self, page: np.ndarray) -> None:
         assert found_in(page).rooms == []
 
-    def test_noise_gives_an_answer_that_is_the_same_again(self) -> None:
-        noise = np.random.default_rng(3).integers(0, 256, (200, 300, 3)).astype(np.uint8)
+    @pytest.mark.parametrize("size", [(200, 300), pytest.param((500, 700), marks=pytest.mark.exhaustive)])
+    def test_noise_gives_an_answer_that_is_the_same_again(self, size: tuple[int, int]) -> None:
+        noise = np.random.default_rng(3).integers(0, 256, (*size, 3)).astype(np.uint8)
         first, second = found_in(noise), found_in(noise)
         assert first.rejected == second.rejected
         assert len(first.rooms) == len(second.rooms)

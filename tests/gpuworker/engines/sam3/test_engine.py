@@ -162,7 +162,10 @@ class TestBatches:
             assert together.scores[own].tolist() == pytest.approx(by_itself.scores.tolist(), abs=1e-4)
             assert_same_masks(logits(together.masks)[own], logits(by_itself.masks))
 
-    def test_a_picture_is_encoded_once_for_all_its_prompts_and_a_prompt_once_for_all(self, weights: Path) -> None:
+    @pytest.mark.parametrize("prompts", [PROMPTS[:2], pytest.param(PROMPTS, marks=pytest.mark.exhaustive)])
+    def test_a_picture_is_encoded_once_for_all_its_prompts_and_a_prompt_once_for_all(
+        self, weights: Path, prompts: tuple[str, ...]
+    ) -> None:
         engine = loaded(weights)
         engine.questions_at_once = 8
         seen: list[int] = []
@@ -171,10 +174,10 @@ class TestBatches:
         engine.network.model.text_encoder.register_forward_pre_hook(
             lambda _, given, named: texts.append(len(named["input_ids"])), with_kwargs=True
         )
-        found(engine, [example("cat.jpg"), example("OSBS_029.tif")], Options(prompts=PROMPTS[:2]))
+        found(engine, [example("cat.jpg"), example("OSBS_029.tif")], Options(prompts=prompts))
         found(engine, [example("cat.jpg")], Options(prompts=("car", "dog")))
         assert seen == [2, 1]
-        assert texts == [2, 1]
+        assert texts == [len(prompts), 1]
 
 
 def loaded(weights: Path) -> Sam3:
