@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 from gpupipe.cli.screen import Screen, going_on
 
 DEFAULT_FOLDER = Path("gpupipe-demo")
+STACK = "gpupipe-demo"
 PROJECT = "examples"
 
 
@@ -50,23 +53,32 @@ def demo(
 
 
 def _prepared(folder: Path) -> Path:
-    """The configuration of the demo in `folder`; one of an earlier demo is used again."""
-    from gpupipe.config_file import write_new
+    """The configuration of the demo in `folder`; that of an earlier demo is used again, and no other.
+
+    The demo asks nothing before it makes things: another's file might name the person's AWS account, or a program.
+    """
+    from gpupipe.config import Config, load
+    from gpupipe.config_file import render, write_new
     from gpupipe.errors import UsageError
 
     config = folder / "gpupipe.toml"
+    if config.exists() and load(config) != Config(**tomllib.loads(render(kinds=["queue"], name=STACK, target="local"))):
+        raise UsageError(
+            f"{config} is not as the demo writes it.",
+            hint=f"Choose another folder with --out; `gpupipe --config {config} up` makes what is in it.",
+        )
     if not config.exists():
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and no demo's folder.", hint="Choose another with --out.")
         folder.mkdir(parents=True, exist_ok=True)
-        write_new(config, kind="queue", name="gpupipe-demo", target="local")
+        write_new(config, kind="queue", name=STACK, target="local")
     return config
 
 
 def _free(folder: Path) -> Path:
     """`results`, or the first `results-2`, `results-3` … that no earlier demo has filled."""
     names = itertools.chain(["results"], (f"results-{number}" for number in itertools.count(2)))
-    return next(path for name in names if not (path := folder / name).exists())
+    return next(path for name in names if not os.path.lexists(path := folder / name))
 
 
 def _examples() -> str:
