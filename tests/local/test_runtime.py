@@ -13,6 +13,7 @@ from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.rooms import Room, unique
 from tests.local.waiting import kill, until
 
+from gpupipe.local.async_delivery import AsyncDelivery
 from gpupipe.local.container import Patience
 
 
@@ -288,7 +289,7 @@ class TestInvokeEndpointAsync:
         assert endpoint_room.step_until(lambda: endpoint_room.read(answer["OutputLocation"]))
         assert not heard()
 
-    def test_expired_request_fails(self, endpoint_room: Room) -> None:
+    def test_expired_request_fails(self, endpoint_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
         # given a request that has waited for too long while the supervisor was away
         bucket = endpoint_room.bucket()
         topic, heard = endpoint_room.topic()
@@ -298,8 +299,13 @@ class TestInvokeEndpointAsync:
         (file,) = endpoint_room.folder.requests.glob(f"{name}/*.json")
         endpoint_room.room.close()
         file.write_text(json.dumps({**json.loads(file.read_text()), "received_at": time.time() - 61}))
-        # when the room opens
+        # when the room opens, and looks for such requests before it has looked at its endpoints
+        looks: list[None] = []
+        expire = AsyncDelivery._expire
+        monkeypatch.setattr(AsyncDelivery, "_expire", lambda self: (expire(self), looks.append(None)))
         endpoint_room.open()
+        until(lambda: len(looks) > 1)
+        assert file.exists()
         # then the error topic is told
         (said,) = endpoint_room.step_until(heard)
         assert "expired" in said["failureReason"]

@@ -39,6 +39,10 @@ class FailedError(Exception):
         self.body = body or reason.encode()
 
 
+def _expired(request: AsyncRequest) -> FailedError:
+    return FailedError(f"ClientError: the request expired: it had waited for RequestTTLSeconds = {request.ttl_s:g}.")
+
+
 class AsyncDelivery(threading.Thread):
     """Gives each free container the oldest request of its endpoint."""
 
@@ -92,11 +96,11 @@ class AsyncDelivery(threading.Thread):
         if time.monotonic() < self._next_expiry:
             return
         self._next_expiry = time.monotonic() + _EXPIRY_LOOK_S
-        for request in self._requests.take_expired():
-            hosted = self._directory.get(request.endpoint)
-            settings = (hosted.asynchronous if hosted else None) or AsyncSettings(output_path="")
-            reason = f"ClientError: the request expired: it had waited for RequestTTLSeconds = {request.ttl_s:g}."
-            self._pool.submit(self._finish, settings, request, FailedError(reason))
+        for endpoint in self._requests.endpoints():
+            hosted = self._directory.get(endpoint)
+            if hosted and hosted.asynchronous:  # before a room's first look nobody knows whom to tell
+                for request in self._requests.take_expired(endpoint):
+                    self._pool.submit(self._finish, hosted.asynchronous, request, _expired(request))
 
     def _deliver(self, settings: AsyncSettings, instance: Instance, request: AsyncRequest) -> None:
         """The walk of one request, from its input to its result; in a thread of its own."""

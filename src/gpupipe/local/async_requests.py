@@ -71,11 +71,11 @@ class AsyncRequests:
                     return self._take(request)
         return None
 
-    def take_expired(self) -> list[AsyncRequest]:
-        """Those that have waited for longer than they may."""
+    def take_expired(self, endpoint: str) -> list[AsyncRequest]:
+        """Those of an endpoint that have waited for longer than they may."""
         now = time.time()
         with self._lock:
-            found = [one for queue in self._waiting.values() for one in queue.values()]
+            found = list(self._waiting[endpoint].values())
             return [self._take(one) for one in found if now - one.received_at > one.ttl_s]
 
     def give_back(self, request: AsyncRequest, *, pause_s: float = 0.0) -> None:
