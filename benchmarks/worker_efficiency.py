@@ -252,7 +252,14 @@ def measure(case: Case, aws: PlayedAws, folder: Path) -> Measured:
     worker = Worker(
         settings=SETTINGS,
         workshop=Workshop(
-            task=task, stream=stream, storage=storage, ledger=ledger, journal=journal, log=log, machine="bench"
+            task=task,
+            stream=stream,
+            storage=storage,
+            ledger=ledger,
+            journal=journal,
+            log=log,
+            machine="bench",
+            pipeline=SETTINGS.pipeline,
         ),
         queue=WorkQueue(
             client=aws.client("sqs"), url=url, visibility_timeout_s=600, max_receives=4, folder=folder / "held"

@@ -164,6 +164,7 @@ class Station:
             journal=journal,
             log=self.log,
             machine=machine,
+            pipeline=PIPELINE,
         )
 
     def queue(self) -> WorkQueue:

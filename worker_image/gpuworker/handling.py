@@ -5,13 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from gpuworker.contract import MESSAGE_BYTES, ContractError, Message, Shard, ShardResult, read_json, result_key
+from gpuworker.contract import (
+    MESSAGE_BYTES,
+    ContractError,
+    Message,
+    Shard,
+    ShardResult,
+    read_json,
+    read_shard,
+    result_key,
+)
 from gpuworker.delivery import Delivery
 from gpuworker.feed import Feed
 from gpuworker.ledger import ShardRecord
 from gpuworker.log import Log
 from gpuworker.runner import Workshop, run_shard
 from gpuworker.storage import StorageError
+from gpuworker.tasks import Task
 
 LATER_S = 30
 BODY_SHOWN = 1000
@@ -50,6 +60,11 @@ class Handling:
             return None
 
     def _process(self) -> ShardResult | None:
+        record = self._workshop.ledger.job(self.message.job)
+        if record is not None and record.pipeline != self._workshop.pipeline:
+            self._log.error("foreign_shard", of=record.pipeline)
+            self._delivery.give_back(delay_s=LATER_S)  # until SQS moves it to the dead-letter queue
+            return None
         # A dead worker's message comes back two thirds of the timeout after its last sign of life, or later.
         alive_s = self._delivery.queue.visibility_timeout_s / 2
         row = self._workshop.ledger.start_shard(*self._place, self._workshop.machine, alive_s=alive_s)
@@ -57,13 +72,13 @@ class Handling:
             self._drop()
             return None
         try:
-            shard = self._read_shard()
-        except ContractError as error:
+            shard = self._read_shard(project=record.project if record else "")
+            attempt(self._log, "extend", self._delivery.extend)
+            result = self._run_shard(shard, row)
+        except ContractError as error:  # of the shard, or of what lies in the place of its commit
             bury(self._workshop, *self._place, str(error))
             self._delivery.delete()
             return None
-        attempt(self._log, "extend", self._delivery.extend)
-        result = self._run_shard(shard, row)
         if result is None:
             self._stopped()
             return None
@@ -72,17 +87,14 @@ class Handling:
         self._log.info("shard_done", done=done, failed=failed, engine=result.made_by, seconds=result.timings)
         return result
 
-    def _read_shard(self) -> Shard:
+    def _read_shard(self, *, project: str) -> Shard:
         """Raises ContractError for a shard that no receive will ever make workable."""
         key = self.message.key
         found = self._workshop.storage.read(key)
         if found is None:
             raise ContractError(f"{key} is missing")
-        shard = Shard.from_json(found.data)
-        if (shard.job, shard.number, shard.generation) != self._place:
-            raise ContractError(f"{key} describes another shard")
-        if shard.task != self._task:
-            raise ContractError(f"it is for the task {shard.task}, and this pipeline's is {self._task}")
+        shard = read_shard(found.data, place=self._place, pipeline=self._workshop.pipeline, project=project)
+        require_task(shard, self._task, self._workshop.task)
         return shard
 
     def _run_shard(self, shard: Shard, row: ShardRecord) -> ShardResult | None:
@@ -172,8 +184,21 @@ class Handling:
                 self._feed.cancel()
 
 
+def require_task(shard: Shard, name: str, task: Task) -> None:
+    """Raises ContractError for a shard of another task, or with options that no configuration lets through."""
+    if shard.task != name:
+        raise ContractError(f"it is for the task {shard.task}, and this pipeline's is {name}")
+    mistake_in = getattr(task, "mistake_in", None)
+    if mistake_in is not None and (mistake := mistake_in(shard.options)):
+        raise ContractError(mistake)
+
+
 def bury(workshop: Workshop, job: str, number: int, generation: int, reason: str) -> None:
-    """The shard will not be tried again: say so, or whoever watches the job waits for ever."""
+    """The shard will not be tried again: say so, or whoever watches the job waits for ever. Not of another pipeline's:
+    whoever can name a shard must not end it."""
+    if workshop.is_of_another(job):
+        workshop.log.error("foreign_shard", job=job, shard=number, generation=generation, reason=reason)
+        return
     workshop.log.error("shard_dead", job=job, shard=number, generation=generation, reason=reason)
     if workshop.ledger.bury_shard(job, number, generation, reason):
         workshop.ledger.finish_if_complete(job)

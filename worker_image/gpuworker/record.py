@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gpuworker.contract import Artifact, ContractError, Item, ItemResult, Shard, output_prefix
+from gpuworker.contract import Artifact, ContractError, Item, ItemResult, Shard, output_prefix, require_own_artifacts
 from gpuworker.storage import Object, Storage
 from gpuworker.tasks import Encoded
 
@@ -76,7 +76,8 @@ def finished(storage: Storage, shard: Shard, item: Item, *, record_name: str) ->
 
 
 def restored(found: Object, shard: Shard, item: Item, *, record_name: str) -> ItemResult | None:
-    """The result a record tells of; None where it is of another generation or input, or no record of ours."""
+    """The result a record tells of; None where it is of another generation or input, or no record of ours: one of ours
+    names files of its own folder only."""
     try:
         record = json.loads(found.data)
         section = record.get("info", record)[SECTION]
@@ -85,7 +86,7 @@ def restored(found: Object, shard: Shard, item: Item, *, record_name: str) -> It
         artifacts = {name: Artifact.from_dict(artifact) for name, artifact in section["artifacts"].items()}
         fragment = {**section["fragment"], **{name: record[name] for name in section["fragment_from_record"]}}
         counts, seconds = section["counts"], section["seconds"]
-    except (ValueError, KeyError, TypeError, AttributeError, ContractError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     artifacts[record_name] = Artifact(
         key=output_prefix(shard.project, shard.job, item.output) + record_name,
@@ -93,7 +94,7 @@ def restored(found: Object, shard: Shard, item: Item, *, record_name: str) -> It
         sha256=hashlib.sha256(found.data).hexdigest(),
         version_id=found.version_id,
     )
-    return ItemResult(
+    result = ItemResult(
         output=item.output,
         key=item.key,
         etag=item.etag,
@@ -102,3 +103,12 @@ def restored(found: Object, shard: Shard, item: Item, *, record_name: str) -> It
         counts=counts,
         seconds=seconds,
     )
+    return result if _is_ours(result, shard) else None
+
+
+def _is_ours(result: ItemResult, shard: Shard) -> bool:
+    try:
+        require_own_artifacts(result, job=shard.job)
+    except ContractError:
+        return False
+    return True

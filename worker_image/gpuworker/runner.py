@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gpuworker import record
-from gpuworker.contract import Failure, ItemResult, Shard, ShardResult, result_key
+from gpuworker.contract import Failure, ItemResult, Place, Shard, ShardResult, read_result, result_key
 from gpuworker.feed import Feed
 from gpuworker.gauge import Gauge, Share
 from gpuworker.journal import Journal, ShardId
@@ -41,10 +41,16 @@ class Workshop:
     journal: Journal
     log: Log
     machine: str
+    pipeline: str
+    """Whose jobs are worked on: all of a stack share a ledger."""
     variant: str = ""
     """Which of an endpoint's variants this is; results tell."""
     gauge: Gauge = field(default_factory=lambda: Gauge(None))
     clock: Callable[[], float] = time.time
+
+    def is_of_another(self, job: str) -> bool:
+        """Is it another pipeline's, so that nothing of it may be read, begun or ended here?"""
+        return self.ledger.is_of_another(job, self.pipeline)
 
 
 def run_shard(
@@ -153,13 +159,14 @@ def _committed(result: ShardResult, workshop: Workshop) -> ShardResult:
             continue  # refused for a conflict with another write that came to nothing
         if found.data != data:  # else a retry met what its own first try had written
             workshop.log.warning("commit_lost", job=result.job, shard=result.number)
-        return ShardResult.from_gzip(found.data)
+        return read_result(found.data, place=(result.job, result.number, result.generation))
     raise StorageError(f"could not write {key}: refused {COMMIT_ATTEMPTS} times, and nothing is there")
 
 
 def _read_commit(storage: Storage, shard: Shard) -> ShardResult | None:
-    found = storage.read(result_key(shard.job, shard.number, shard.generation))
-    return None if found is None else ShardResult.from_gzip(found.data)
+    place: Place = (shard.job, shard.number, shard.generation)
+    found = storage.read(result_key(*place))
+    return None if found is None else read_result(found.data, place=place, project=shard.project)
 
 
 def _recorded(result: ShardResult, workshop: Workshop) -> ShardResult:

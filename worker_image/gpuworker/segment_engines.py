@@ -29,6 +29,9 @@ class Engines:
         self._loaded: dict[str, Loaded] = {}
         self._loading = threading.Lock()
 
+    def knows(self, name: str) -> bool:
+        return name == AUTO or name in self._table
+
     def of(self, options: Options) -> Loaded:
         """The engine that the options name. Raises ValueError for an unknown one."""
         name, _ = self._name_and_reason(options)

@@ -7,8 +7,41 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from gpuworker.images import Limits
+from gpuworker.option_rules import FLAG, PROMPTS, SHARES, TEXT, Rule, list_of, number, one_of, whole
 
 TUPLES = ("prompts", "negative_prompts", "bands", "stretch_percent")
+
+
+_TWO_PERCENTS = list_of("two percentiles", number(0, 100)[1], lengths=[2])
+
+
+def _is_tile_size(value: Any) -> bool:
+    return value in ("auto", "whole") if isinstance(value, str) else whole(64)[1](value)
+
+
+def _is_rising(value: Any) -> bool:
+    return _TWO_PERCENTS[1](value) and bool(value[0] < value[1])
+
+
+RULES: Mapping[str, Rule] = {
+    "engine": TEXT,
+    "prompts": PROMPTS,
+    "negative_prompts": PROMPTS,
+    "score_threshold": number(0, 1),
+    "prompt_thresholds": SHARES,
+    "nms_iou": number(0, 1, above=True),
+    "max_instances": whole(1, 1_000_000),
+    "tile_size": ("a whole number of pixels from 64, auto or whole", _is_tile_size),
+    "tile_overlap": number(0.02, 0.5),
+    "bands": list_of("three bands or one, from 1", whole(1)[1], lengths=[0, 1, 3]),
+    "stretch": one_of("auto", "percentile", "minmax", "none"),
+    "stretch_percent": ("two percentiles from 0 to 100, rising", _is_rising),
+    "segmentation": one_of("rle", "polygons"),
+    "masks": one_of("labels", "stack", "none"),
+    **dict.fromkeys(("geojson", "overlays", "thumbnails"), FLAG),
+    **dict.fromkeys(("max_bytes", "max_pixels"), whole(1)),
+}
+"""The same limits as `gpupipe.tasks.segment` has; a test holds the two against each other."""
 
 
 @dataclass(frozen=True, kw_only=True)

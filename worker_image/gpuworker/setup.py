@@ -114,6 +114,7 @@ def open_workshop(
         journal=journal,
         log=log,
         machine=machine,
+        pipeline=settings.pipeline,
         variant=settings.variant,
         gauge=gauge_of(device).start(),
     )

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
-from gpuworker.contract import INCOMING, MESSAGE_BYTES, ContractError, is_project_name, read_json
+from gpuworker.contract import (
+    INCOMING,
+    MESSAGE_BYTES,
+    PLACE_MAX,
+    ContractError,
+    is_job_name,
+    is_project_name,
+    read_json,
+)
 from gpuworker.ledger.records import padded
 
 _MANIFEST = re.compile(r"jobs/([^/]+)/(?:retries/([1-9]\d{0,8})/)?manifest\.json")
@@ -88,7 +96,7 @@ def _from_cli(message: str, body: Mapping[str, Any], suffixes: Sequence[str]) ->
         for thing in body["objects"]:
             yield _object(message, thing, suffixes)
     elif body["gpupipe"] == "manifest":
-        yield ManifestArrived(message=message, job=body["job"], generation=int(body.get("generation", 0)))
+        yield _manifest(message, body["job"], int(body.get("generation", 0)))
     else:
         yield NotTaken(message=message, key="", reason="unknown_request")
 
@@ -102,10 +110,17 @@ def _from_s3(message: str, record: Mapping[str, Any], bucket: str, suffixes: Seq
         return NotTaken(message=message, key=key, reason="not_created", is_noteworthy=False)
     manifest = _MANIFEST.fullmatch(key)
     if manifest:
-        return ManifestArrived(message=message, job=manifest[1], generation=int(manifest[2] or 0))
+        return _manifest(message, manifest[1], int(manifest[2] or 0))
     fields = {"key": key, "etag": thing.get("eTag", ""), "size": thing.get("size", 0)}
     version = {"version_id": thing.get("versionId", ""), "sequencer": thing.get("sequencer", "")}
     return _object(message, {**fields, **version}, suffixes)
+
+
+def _manifest(message: str, job: Any, generation: int) -> ManifestArrived:
+    """Raises ContractError for what can be no job's: its name becomes part of keys, and of folders of a person's."""
+    if not is_job_name(job) or not 0 <= generation <= PLACE_MAX:
+        raise ContractError(f"there can be no job {job!r} of generation {generation}")
+    return ManifestArrived(message=message, job=job, generation=generation)
 
 
 def _object(message: str, thing: Mapping[str, Any], suffixes: Sequence[str]) -> ObjectArrived | NotTaken:

@@ -63,6 +63,9 @@ def _act_on(around: Surroundings, notice: Notice) -> None:
 
 def _handle(around: Surroundings, failure: ShardFailed) -> None:
     place = {"job": failure.job, "shard": failure.number, "generation": failure.generation}
+    if around.ledger.is_of_another(failure.job, around.settings.pipeline):
+        log.warning("foreign_shard_failed", **place)
+        return
     for _ in range(ROUNDS):
         row = around.ledger.shard(failure.job, failure.number)
         if row is None or _is_history(row, failure):

@@ -6,7 +6,7 @@ from collections import Counter
 
 from gpupipe.functions import log
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import ContractError, ShardResult, result_key
+from gpuworker.contract import ContractError, read_result, result_key
 from gpuworker.ledger import ShardRecord
 
 
@@ -25,7 +25,7 @@ def count_commit(around: Surroundings, shard: ShardRecord) -> bool:
     place = shard.job, shard.number, shard.generation
     try:
         data = around.s3.get_object(**around.in_bucket, Key=result_key(*place))["Body"].read()
-        result = ShardResult.from_gzip(data)
+        result = read_result(data, place=place)
     except (around.s3.exceptions.NoSuchKey, ContractError):
         return False
     counts: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from gpupipe.functions import log
 from gpupipe.functions.arrivals import ObjectArrived
 from gpupipe.functions.sending import send_shards
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Item, JobSpec, Shard, job_key, make_job_id, output_candidates, shard_key
+from gpuworker.contract import Item, JobSpec, Shard, job_key, make_job_id, output_candidates, read_spec, shard_key
 from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord
 from gpuworker.ledger.table import chunks
 
@@ -214,7 +214,9 @@ def _job_record(spec: JobSpec) -> JobRecord:
 
 
 def _spec(around: Surroundings, job: str) -> JobSpec:
-    return JobSpec.from_json(_spec_text(around.s3, around.settings.bucket, around.settings.account, job))
+    settings = around.settings
+    text = _spec_text(around.s3, settings.bucket, settings.account, job)
+    return read_spec(text, job=job, pipeline=settings.pipeline)
 
 
 @lru_cache(maxsize=64)

@@ -53,6 +53,7 @@ def forward(around: Surroundings, record: Mapping[str, Any], left_s: Callable[[]
     """Have the endpoint work on a message's shard; False where the message is to come again."""
     try:
         message = Message.from_json(record["body"])
+        _require_ours(around, message)
         shard = around.s3.get_object(**around.in_bucket, Key=message.key)["Body"].read()
     except (ContractError, around.s3.exceptions.NoSuchKey) as error:
         log.error("message_not_understood", error, message=record["messageId"])
@@ -64,6 +65,12 @@ def forward(around: Surroundings, record: Mapping[str, Any], left_s: Callable[[]
     place = {"job": message.job, "shard": message.number, "generation": message.generation}
     log.warning("shard_came_back", **place, receives=receives, blames=answer.blames, reason=answer.reason)
     return _come_again(around, record, message, answer, receives)
+
+
+def _require_ours(around: Surroundings, message: Message) -> None:
+    """Raises ContractError for the shard of another pipeline of the stack, whose row is not ours to change."""
+    if around.ledger.is_of_another(message.job, around.settings.pipeline):
+        raise ContractError(f"{message.job} is a job of another pipeline")
 
 
 # --- asking the endpoint ---

@@ -13,7 +13,19 @@ from dataclasses import replace
 from gpupipe.functions import log
 from gpupipe.functions.sending import send, send_shards, way_of
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import JobSpec, Manifest, Message, Shard, cancelled_key, job_key, manifest_key, shard_key
+from gpuworker.contract import (
+    ContractError,
+    JobSpec,
+    Manifest,
+    Message,
+    cancelled_key,
+    job_key,
+    manifest_key,
+    read_manifest,
+    read_shard,
+    read_spec,
+    shard_key,
+)
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
 
 READERS = 16
@@ -25,13 +37,17 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
     Raises ContractError or botocore's NoSuchKey where its documents are not what they should be.
     """
     record = around.ledger.job(job)
+    pipeline = around.settings.pipeline
+    if record is not None and record.pipeline != pipeline:
+        raise ContractError(f"job {job} is of pipeline {record.pipeline}, and its documents lie in the bucket of ours")
     if record is not None and record.generation >= generation:
         log.info("manifest_known", job=job, generation=generation)
         return not record.is_over
     if record is None and generation > 0:
         dispatch_manifest(around, job, 0)
-    spec = JobSpec.from_json(_read(around, job_key(job)))
-    manifest = Manifest.from_json(_read(around, manifest_key(job, generation)))
+    spec = _spec(around, job)
+    text = _read(around, manifest_key(job, generation))
+    manifest = read_manifest(text, job=job, generation=generation, pipeline=pipeline, project=spec.project)
     new_rows = around.ledger.put_shards(_rows(around, _unregistered(around, manifest)))
     sent = _send(around, manifest, held=_is_held(spec, generation), all_new=new_rows == len(manifest.shards))
     if generation == 0:
@@ -46,6 +62,13 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
     around.ledger.finish_if_complete(job)
     log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=sent)
     return not _is_held(spec, generation)
+
+
+def _spec(around: Surroundings, job: str) -> JobSpec:
+    spec = read_spec(_read(around, job_key(job)), job=job, pipeline=around.settings.pipeline)
+    if spec.task != around.settings.task:
+        raise ContractError(f"job {job} is for the task {spec.task!r}, and this pipeline's is {around.settings.task}")
+    return spec
 
 
 def _is_held(spec: JobSpec, generation: int) -> bool:
@@ -85,8 +108,10 @@ def _carried(around: Surroundings, manifest: Manifest) -> dict[int, dict[str, in
     """What earlier generations finished of each shard; only the shards' own documents know."""
 
     def of(number: str) -> tuple[int, dict[str, int]]:
-        key = shard_key(manifest.job, int(number), manifest.generation)
-        return int(number), dict(Shard.from_json(_read(around, key)).carried)
+        place = manifest.job, int(number), manifest.generation
+        text = _read(around, shard_key(*place))
+        shard = read_shard(text, place=place, pipeline=manifest.pipeline, project=manifest.project)
+        return int(number), dict(shard.carried)
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
         return dict(pool.map(of, manifest.shards))

@@ -211,7 +211,7 @@ class _Fetch:
     def _header(self) -> dict[str, object] | None:
         for results in self._results:
             for number, generation in results.commits[:1]:
-                return dict(read_commit(self._mirror, results.record.job, number, generation).header)
+                return dict(read_commit(self._mirror, results.record, number, generation).header)
         return None
 
     def _wanted(

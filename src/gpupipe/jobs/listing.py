@@ -14,7 +14,7 @@ from gpupipe.config import Config
 from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.draft import DRAFT_LIVES_S
-from gpuworker.contract import JOBS, ContractError, JobSpec, Manifest, cancelled_key, job_key, manifest_key
+from gpuworker.contract import JOBS, ContractError, cancelled_key, job_key, manifest_key, read_manifest, read_spec
 from gpuworker.ledger import JobRecord, JobState
 
 UPLOADING, SUBMITTED = "uploading", "submitted"
@@ -119,9 +119,9 @@ def summary_in_bucket(ctx: JobsContext, job: str) -> JobSummary | None:
     if text is None:
         return None
     try:
-        spec = JobSpec.from_json(text)
+        spec = read_spec(text, job=job, pipeline=ctx.pipeline)
         start = ctx.read(manifest_key(job))
-        manifest = Manifest.from_json(start) if start is not None else None
+        manifest = None if start is None else read_manifest(start, job=job, generation=0, pipeline=ctx.pipeline)
     except ContractError:
         return None
     if spec.kind != "submitted":

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gpupipe.aws import Aws
+from gpupipe.errors import IntegrityError
 from gpupipe.explain import explained
 from gpupipe.jobs import transfer
 from gpupipe.jobs.folder import replacing
@@ -26,12 +27,18 @@ class Mirror:
                 for found in page.get("Contents", ()):
                     yield found["Key"], found["Size"]
 
+    def _path(self, key: str) -> Path:
+        """Raises IntegrityError for a key that is no path below the folder."""
+        if {"", ".", ".."} & {*key.split("/")} or "\\" in key or "\0" in key:
+            raise IntegrityError(f"{key!r} is not the key of a document of gpupipe's, so it is not copied.")
+        return self._folder / key
+
     def fill(self, listed: Iterable[tuple[str, int]]) -> None:
         """Copy those of the listed documents that are not here yet, many at once."""
         missing = (
-            transfer.Download(key=key, target=self._folder / key, size=size)
+            transfer.Download(key=key, target=self._path(key), size=size)
             for key, size in listed
-            if not _has_size(self._folder / key, size)
+            if not _has_size(self._path(key), size)
         )
         for _, problem in transfer.download(self._store, missing):
             if problem is not None:
@@ -39,7 +46,7 @@ class Mirror:
 
     def read(self, key: str, *, fresh: bool = False) -> bytes:
         """One document, from S3 where it is not here or `fresh` is asked for. Raises AwsError where it is nowhere."""
-        path = self._folder / key
+        path = self._path(key)
         if not fresh and path.is_file():
             return path.read_bytes()
         data = bytes(transfer.read(self._store, key))

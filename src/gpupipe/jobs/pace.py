@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpupipe.jobs import JobsContext
 from gpupipe.tasks import TaskOptions
-from gpuworker.contract import ContractError, JobSpec, job_key
+from gpuworker.contract import ContractError, job_key, read_spec
 from gpuworker.ledger import JobState
 
 JOBS_LOOKED_AT = 5
@@ -29,7 +29,7 @@ def seconds_per_item(ctx: JobsContext, options: TaskOptions) -> float:
 def _same_engine(ctx: JobsContext, job: str, options: TaskOptions) -> bool:
     text = ctx.read(job_key(job))
     try:
-        spec = JobSpec.from_json(text or b"")
+        spec = read_spec(text or b"", job=job, pipeline=ctx.pipeline)
     except ContractError:
         return False
     return spec.options.get("engine") == getattr(options, "engine", None)

@@ -74,6 +74,8 @@ def _rebuild_job(ctx: JobsContext, job: str) -> Rebuilt:
         record = ctx.ledger.job(job)
         if record is not None and record.is_over and record.generation >= newest_retry(ctx, job):
             return Rebuilt()
+        if record is not None and record.pipeline != ctx.pipeline:
+            raise ContractError(f"it is a job of pipeline {record.pipeline}")
         documents = documents_of(ctx, job)
         return _Rebuilding(ctx, documents, record).run() if documents else Rebuilt()
 
@@ -128,7 +130,7 @@ class _Rebuilding:
         """
         kept = []
         for one in sorted(missing, key=lambda one: -one.number):
-            claims = claim_keys(self._ctx, shard_of(self._ctx, self._job, one))
+            claims = claim_keys(self._ctx, shard_of(self._ctx, self._spec, one))
             if claims or one.place in self._documents.commits:
                 kept.append(one)
         if kept and not self._documents.manifests:
@@ -145,7 +147,7 @@ class _Rebuilding:
                 return
 
     def _row(self, one: Wanted) -> ShardRecord:
-        shard = shard_of(self._ctx, self._job, one) if one.generation or not one.items else None
+        shard = shard_of(self._ctx, self._spec, one) if one.generation or not one.items else None
         carried = dict(shard.carried) if shard else {}
         items = (len(shard.items) if shard else one.items) + carried.get("done", 0) + carried.get("failed", 0)
         is_cancelled = self._documents.is_cancelled(one) and one.place not in self._documents.commits

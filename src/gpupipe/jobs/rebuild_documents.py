@@ -13,12 +13,15 @@ from gpuworker.contract import (
     JOBS,
     ContractError,
     JobSpec,
-    Manifest,
     Shard,
     ShardResult,
     job_key,
     manifest_key,
     parse_result_key,
+    read_manifest,
+    read_result,
+    read_shard,
+    read_spec,
     result_key,
     shard_key,
 )
@@ -67,7 +70,10 @@ class Documents:
         """What the manifests name, each shard in its newest generation. Raises ContractError."""
         newest: dict[int, Wanted] = {}
         for generation in sorted(self.manifests):
-            manifest = Manifest.from_json(ctx.read(manifest_key(self.spec.job, generation)) or b"")
+            text = ctx.read(manifest_key(self.spec.job, generation)) or b""
+            manifest = read_manifest(
+                text, job=self.spec.job, generation=generation, pipeline=ctx.pipeline, project=self.spec.project
+            )
             for number, items in manifest.shards.items():
                 newest[int(number)] = Wanted(number=int(number), generation=generation, items=items)
         return list(newest.values())
@@ -97,7 +103,7 @@ def documents_of(ctx: JobsContext, job: str) -> Documents | None:
                 commits.add(parse_result_key(name))
         elif name == "cancelled":
             cancelled_at = at
-    spec = JobSpec.from_json(text)
+    spec = read_spec(text, job=job, pipeline=ctx.pipeline)
     return Documents(spec=spec, manifests=manifests, shards=shards, commits=commits, cancelled_at=cancelled_at)
 
 
@@ -110,14 +116,16 @@ def _listed(ctx: JobsContext, prefix: str) -> Iterator[tuple[str, float]]:
                 yield found["Key"].removeprefix(prefix), found["LastModified"].timestamp()
 
 
-def shard_of(ctx: JobsContext, job: str, one: Wanted) -> Shard:
+def shard_of(ctx: JobsContext, spec: JobSpec, one: Wanted) -> Shard:
     """Raises ContractError where it is missing or cannot be read."""
-    return Shard.from_json(_read(ctx, shard_key(job, one.number, one.generation)))
+    place = spec.job, one.number, one.generation
+    return read_shard(_read(ctx, shard_key(*place)), place=place, pipeline=ctx.pipeline, project=spec.project)
 
 
 def commit_of(ctx: JobsContext, job: str, one: Wanted) -> ShardResult:
     """Raises ContractError where it cannot be read."""
-    return ShardResult.from_gzip(_read(ctx, result_key(job, one.number, one.generation)))
+    place = job, one.number, one.generation
+    return read_result(_read(ctx, result_key(*place)), place=place)
 
 
 def _read(ctx: JobsContext, key: str) -> bytes:

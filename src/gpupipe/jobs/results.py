@@ -7,6 +7,7 @@ shard, over the shards of a drop-in job, and over the jobs of a project.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,12 @@ from gpuworker.contract import (
     ContractError,
     Failure,
     ItemResult,
+    Place,
     Shard,
     ShardResult,
     parse_result_key,
+    read_result,
+    read_shard,
     result_key,
     result_prefix,
     shard_key,
@@ -124,10 +128,10 @@ class JobResults:
 
     def _merged(self, mirror: Mirror, number: int, generations: Sequence[int]) -> ShardOutcomes:
         job, dead = self.record.job, self.dead.get(number)
-        commits = [_committed(read_commit(mirror, job, number, generation)) for generation in generations]
+        commits = [_committed(read_commit(mirror, self.record, number, generation)) for generation in generations]
         told = list(commits)
         if dead is not None and dead.generation not in generations:
-            told.append(_given_up(mirror, dead))
+            told.append(_given_up(mirror, dead, self.record))
         latest: dict[str, Outcome] = {}
         for _, outcomes in sorted(told, key=lambda pair: pair[0].generation):
             for outcome in outcomes:
@@ -159,20 +163,23 @@ def open_results(aws: Aws, ledger: Ledger, mirror: Mirror, record: JobRecord) ->
 
     def listed() -> Iterator[tuple[str, int]]:
         for key, size in mirror.list(aws, result_prefix(record.job)):
-            commits.append(parse_result_key(key))
-            yield key, size
+            with contextlib.suppress(ContractError):  # nothing of ours, and no name for a file here
+                commits.append(parse_result_key(key))
+                yield key, size
 
     mirror.fill(listed())
     # The order of keys is not that of numbers once there are more than 99,999 shards.
     return JobResults(record=record, totals=totals, commits=sorted(commits), dead=dead)
 
 
-def read_commit(mirror: Mirror, job: str, number: int, generation: int) -> ShardResult:
-    """One commit. Raises IntegrityError where it cannot be read."""
+def read_commit(mirror: Mirror, record: JobRecord, number: int, generation: int) -> ShardResult:
+    """One commit of a job. Raises IntegrityError where it cannot be read, or tells of anything but this job."""
+    job, project = record.job, record.project
     key = result_key(job, number, generation)
     for attempt in ("mirrored", "fresh"):
         try:
-            return ShardResult.from_gzip(mirror.read(key, fresh=attempt == "fresh"))
+            data = mirror.read(key, fresh=attempt == "fresh")
+            return read_result(data, place=(job, number, generation), project=project)
         except ContractError as error:
             problem = error
     raise IntegrityError(
@@ -199,9 +206,9 @@ def _committed(result: ShardResult) -> tuple[Commit, list[Outcome]]:
     ]
 
 
-def _given_up(mirror: Mirror, dead: ShardRecord) -> tuple[Commit, list[Outcome]]:
+def _given_up(mirror: Mirror, dead: ShardRecord, record: JobRecord) -> tuple[Commit, list[Outcome]]:
     """The items of a dead shard, each as a failure: a person asked for them, so they are accounted for."""
-    shard = Shard.from_json(mirror.read(shard_key(dead.job, dead.number, dead.generation)))
+    shard = _dead_shard(mirror, (dead.job, dead.number, dead.generation), record)
     commit = Commit(job=dead.job, number=dead.number, generation=dead.generation)
     reason = dead.reason or f"its shard was given up after {dead.started} tries without a result"
     return commit, [
@@ -211,6 +218,14 @@ def _given_up(mirror: Mirror, dead: ShardRecord) -> tuple[Commit, list[Outcome]]
         )
         for item in shard.items
     ]
+
+
+def _dead_shard(mirror: Mirror, place: Place, record: JobRecord) -> Shard:
+    key = shard_key(*place)
+    try:
+        return read_shard(mirror.read(key), place=place, pipeline=record.pipeline, project=record.project)
+    except ContractError as error:
+        raise IntegrityError(f"cannot read {key}: {error}.", hint="Submit its images again as another job.") from error
 
 
 class Newest:

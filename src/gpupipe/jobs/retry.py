@@ -7,6 +7,7 @@ same call writes the same documents again.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -21,13 +22,14 @@ from gpuworker.contract import (
     ContractError,
     Item,
     ItemResult,
-    JobSpec,
     Manifest,
     Shard,
     ShardResult,
-    job_key,
     manifest_key,
     parse_result_key,
+    read_manifest,
+    read_result,
+    read_shard,
     result_key,
     result_prefix,
     shard_key,
@@ -60,7 +62,7 @@ def retry_failed(
     generation = record.generation + 1
     begun = ctx.read(manifest_key(job, generation))
     if begun is not None:
-        return _announced(ctx, Manifest.from_json(begun))
+        return _announced(ctx, _begun(ctx, begun, job, generation))
     with ctx.at_ledger():
         wanted = [shard for shard in ctx.ledger.shards(record.job) if shard.failed or shard.state is ShardState.DEAD]
     commits = _commits(ctx, record.job)
@@ -76,6 +78,17 @@ def retry_failed(
     if shards:
         _start(ctx, record, generation, shards)
     return RetriedJob(job=record.job, generation=generation, items=sum(shards.values()), shards=len(shards))
+
+
+def _begun(ctx: JobsContext, text: bytes, job: str, generation: int) -> Manifest:
+    try:
+        return read_manifest(text, job=job, generation=generation, pipeline=ctx.pipeline)
+    except ContractError as error:
+        raise _damaged(ctx, manifest_key(job, generation), error) from error
+
+
+def _damaged(ctx: JobsContext, key: str, error: ContractError) -> IntegrityError:
+    return IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.")
 
 
 def _retriable(ctx: JobsContext, job: str) -> JobRecord:
@@ -100,8 +113,9 @@ def _commits(ctx: JobsContext, job: str) -> Mapping[int, list[int]]:
     """Generations committed, by shard number."""
     found: dict[int, list[int]] = {}
     for key in ctx.keys(result_prefix(job)):
-        number, generation = parse_result_key(key)
-        found.setdefault(number, []).append(generation)
+        with contextlib.suppress(ContractError):  # nothing of ours
+            number, generation = parse_result_key(key)
+            found.setdefault(number, []).append(generation)
     return found
 
 
@@ -131,17 +145,17 @@ def _read_shard(ctx: JobsContext, job: str, number: int) -> Shard:
     key = shard_key(job, number)
     text = ctx.read(key)
     try:
-        return Shard.from_json(text or b"")
+        return read_shard(text or b"", place=(job, number, 0), pipeline=ctx.pipeline)
     except ContractError as error:
-        raise IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.") from error
+        raise _damaged(ctx, key, error) from error
 
 
 def _commit(ctx: JobsContext, job: str, number: int, generation: int) -> ShardResult:
     key = result_key(job, number, generation)
     try:
-        return ShardResult.from_gzip(ctx.read(key) or b"")
+        return read_result(ctx.read(key) or b"", place=(job, number, generation))
     except ContractError as error:
-        raise IntegrityError(f"{key} in bucket {ctx.bucket} is lost or damaged: {error}.") from error
+        raise _damaged(ctx, key, error) from error
 
 
 def _last_commit(ctx: JobsContext, row: ShardRecord, generations: list[int]) -> ShardResult:
@@ -168,9 +182,8 @@ def _mend(ctx: JobsContext, row: ShardRecord, result: ShardResult) -> None:
 
 
 def _start(ctx: JobsContext, record: JobRecord, generation: int, shards: Mapping[str, int]) -> None:
-    spec = JobSpec.from_json(ctx.read(job_key(record.job)) or b"")
     manifest = Manifest(
-        job=spec.job, pipeline=spec.pipeline, project=spec.project, generation=generation, shards=dict(shards)
+        job=record.job, pipeline=record.pipeline, project=record.project, generation=generation, shards=dict(shards)
     )
     if not ctx.write_new(manifest_key(record.job, generation), manifest.to_json()):
         raise JobError(f"{record.job} is being sent again already.", hint=f"Watch it: `gpupipe watch {record.job}`.")

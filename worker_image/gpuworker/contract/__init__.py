@@ -2,6 +2,14 @@
 zipped into the functions and imported by the CLI.
 """
 
+from gpuworker.contract.belonging import (
+    Place,
+    read_manifest,
+    read_result,
+    read_shard,
+    read_spec,
+    require_own_artifacts,
+)
 from gpuworker.contract.caveats import CAVEATS, Caveat, caveats_in
 from gpuworker.contract.decisions import (
     MAX_OUTPUT_BYTES,
@@ -15,6 +23,7 @@ from gpuworker.contract.decisions import (
 )
 from gpuworker.contract.documents import (
     MAX_SHARD_ITEMS,
+    PLACE_MAX,
     VERSION,
     Artifact,
     Document,
@@ -76,6 +85,7 @@ __all__ = [
     "MAX_SHARD_ITEMS",
     "MESSAGE_BYTES",
     "MODELS",
+    "PLACE_MAX",
     "PROCESSED",
     "PROJECT_NAME",
     "REQUESTS",
@@ -94,6 +104,7 @@ __all__ = [
     "Manifest",
     "Message",
     "ModelSource",
+    "Place",
     "Shard",
     "ShardResult",
     "WorkerSettings",
@@ -117,6 +128,11 @@ __all__ = [
     "parse_result_key",
     "parse_shard_key",
     "read_json",
+    "read_manifest",
+    "read_result",
+    "read_shard",
+    "read_spec",
+    "require_own_artifacts",
     "result_key",
     "result_prefix",
     "shard_key",

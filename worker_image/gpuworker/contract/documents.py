@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -47,7 +48,10 @@ class Document:
             raise ContractError(f"not a {cls.__name__} document: {error!r}") from error
         if version != VERSION:
             raise ContractError(f"{cls.__name__} of contract version {version!r}, this is version {VERSION}")
-        return cls.from_dict(data)
+        try:
+            return cls.from_dict(data)
+        except (TypeError, AttributeError) as error:  # of what it holds: a number in place of a list
+            raise ContractError(f"not a {cls.__name__} document: {error}") from error
 
     @classmethod
     def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
@@ -258,7 +262,7 @@ class ShardResult(Document):
     def from_gzip(cls, data: bytes) -> ShardResult:
         try:
             return cls.from_json(gzip.decompress(data))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ContractError(f"not a ShardResult document: {error}") from error
 
 

@@ -34,7 +34,8 @@ JOB_NAME = r"(?!\.+$)[A-Za-z0-9._-]{1,128}"
 """One part of a key, and never another folder; `make_job_id` stays far below."""
 INFERENCE_ID_MAX = 64
 """SageMaker's limit."""
-_SHARD_KEY = re.compile(r"jobs/([^/]+)/shards/(\d{5,})(?:\.([1-9]\d*))?\.json")
+_SHARD_KEY = re.compile(r"jobs/([^/]+)/shards/(\d{5,9})(?:\.([1-9]\d{0,8}))?\.json", re.ASCII)
+_RESULT_KEY = re.compile(r"(?:jobs/[^/]+/)?results/(\d{5,9})\.(0|[1-9]\d{0,8})\.json\.gz", re.ASCII)
 
 
 def is_job_name(name: object) -> bool:
@@ -67,12 +68,12 @@ def result_key(job: str, number: int, generation: int) -> str:
 
 
 def parse_result_key(key: str) -> tuple[int, int]:
-    """`(number, generation)` of a result key. Raises ContractError for another key."""
-    number, _, rest = key.rpartition("/")[2].partition(".")
-    generation, _, suffix = rest.partition(".")
-    if suffix != "json.gz" or not (number.isdecimal() and generation.isdecimal()):
+    """`(number, generation)` of a result key, whole or below its job's folder. Raises ContractError for another key:
+    what only ends like one (`results/../../x/00000.0.json.gz`) is none."""
+    found = _RESULT_KEY.fullmatch(key)
+    if not found:
         raise ContractError(f"not the key of a shard's result: {key}")
-    return int(number), int(generation)
+    return int(found[1]), int(found[2])
 
 
 def cancelled_key(job: str) -> str:
@@ -113,7 +114,7 @@ def compiled_key(name: str) -> str:
 def parse_shard_key(key: str) -> tuple[str, int, int]:
     """`(job, number, generation)` of a shard's key. Raises ContractError for another key."""
     found = _SHARD_KEY.fullmatch(key)
-    if not found:
+    if not found or not is_job_name(found[1]):
         raise ContractError(f"not the key of a shard: {key}")
     return found[1], int(found[2]), int(found[3] or 0)
 

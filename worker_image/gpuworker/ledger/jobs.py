@@ -23,6 +23,11 @@ class Jobs(Shards):
         row = self._get(job_row_key(job))
         return from_row(JobRecord, row) if row else None
 
+    def is_of_another(self, job: str, pipeline: str) -> bool:
+        """Is it the job of another pipeline of the stack? One that is being registered is nobody else's."""
+        record = self.job(job)
+        return record is not None and record.pipeline != pipeline
+
     def jobs(
         self,
         *,

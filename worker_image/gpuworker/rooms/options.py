@@ -7,6 +7,18 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from gpuworker.images import Limits
+from gpuworker.option_rules import FLAG, Rule, number, one_of, whole
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("min_area", "max_area"), number(1)),
+    **dict.fromkeys(("min_area_share", "max_area_share"), number(0, 1)),
+    "epsilon_factor": number(0, 0.2),
+    "max_gap": number(0),
+    "labels": one_of("auto", "on", "off"),
+    **dict.fromkeys(("deskew", "overlays", "thumbnails"), FLAG),
+    **dict.fromkeys(("max_bytes", "max_pixels"), whole(1)),
+}
+"""The same limits as `gpupipe.tasks.detect_rooms` has; a test holds the two against each other."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from gpuworker.contract import ContractError, Shard
+from gpuworker.contract import ContractError
+from gpuworker.handling import require_task
 from gpuworker.memory import budget_bytes
 from gpuworker.serving import requests
 from gpuworker.serving.answers import Answer, Refused, problem, refused
@@ -167,8 +168,8 @@ class App:
         service, loop = self._service, asyncio.get_running_loop()
         try:
             self._require_pipelines(document)
-            shard = requests.read_shard(document)
-            self._require_ours(shard)
+            shard = requests.read_shard(document, pipeline=service.settings.pipeline)
+            require_task(shard, service.settings.task, service.workshop.task)
         except ContractError as error:
             return await loop.run_in_executor(None, self._unusable, document, str(error))
         work = service.take_shard(shard)
@@ -189,12 +190,6 @@ class App:
         own, given = self._service.settings.pipeline, document.get("pipeline")
         if given != own:
             raise refused(422, "foreign_shard", f"this endpoint is of the pipeline {own}, and the shard of {given!r}")
-
-    def _require_ours(self, shard: Shard) -> None:
-        """Raises ContractError for a shard of another task."""
-        task = self._service.settings.task
-        if shard.task != task:
-            raise ContractError(f"it is for the task {shard.task}, and this pipeline's is {task}")
 
     def _unusable(self, document: Mapping[str, Any], reason: str) -> Answer:
         place = requests.place_of(document)

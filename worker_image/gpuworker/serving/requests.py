@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from gpuworker import contract
 from gpuworker.contract import ContractError, Shard, read_json
 from gpuworker.serving.answers import refused
 
@@ -147,12 +148,10 @@ def read_reference(document: Mapping[str, Any]) -> Reference:
     return Reference(**{name: value for name, value in document.items() if value is not None})
 
 
-def read_shard(document: Mapping[str, Any]) -> Shard:
-    """Raises ContractError for one that no worker can ever do."""
-    try:
-        return Shard.from_json(json.dumps(document))
-    except (AttributeError, TypeError) as error:
-        raise ContractError(f"not a Shard document: {error}") from error
+def read_shard(document: Mapping[str, Any], *, pipeline: str) -> Shard:
+    """Raises ContractError for one that no worker of this pipeline can ever do."""
+    place = (document["job"], document.get("number"), document.get("generation", 0))
+    return contract.read_shard(json.dumps(document), place=cast(contract.Place, place), pipeline=pipeline)
 
 
 def place_of(document: Mapping[str, Any]) -> tuple[str, int, int] | None:

@@ -73,6 +73,10 @@ class ShardWork:
             return self._problem(500, "failed", f"{type(error).__name__}: {error}")
 
     def _process(self) -> Answer:
+        record = self._workshop.ledger.job(self._shard.job)
+        if record is not None and (record.pipeline, record.project) != (self._workshop.pipeline, self._shard.project):
+            self._log.error("foreign_shard", of=record.pipeline)
+            return self._problem(422, "foreign_shard", f"{self._shard.job} is a job of another pipeline or project")
         before = self._workshop.ledger.shard(*self._place[:2])
         if before is None or before.generation < self._shard.generation:
             self._log.warning("shard_not_registered")

@@ -18,6 +18,7 @@ A task may have more methods, which are used where they are there:
     use_models(models)                            where weights come from (`gpuworker.models`); before `load`
     takes_files = True                            inputs of more than 256 MiB come as a Path in place of bytes, to
                                                   `decode` and `decoded_bytes`; its file is there until they return
+    mistake_in(options) -> str                    what the configuration would refuse of a job's options; "" for nothing
     expect(items)                                 about so many items are still to come, by the ledger
 """
 

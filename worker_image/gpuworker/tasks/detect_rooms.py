@@ -13,10 +13,11 @@ import numpy as np
 from gpuworker import coco
 from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.masks import Instance
+from gpuworker.option_rules import mistake_in
 from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
 from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
 from gpuworker.rooms.labels import Reader, make_reader
-from gpuworker.rooms.options import Options
+from gpuworker.rooms.options import RULES, Options
 from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of
 from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
@@ -42,6 +43,13 @@ class DetectRooms:
         # Threads of the stream work side by side; cv2's own would only fight with them.
         cv2.setNumThreads(1)
         self._reader(chosen).load()
+
+    def mistake_in(self, options: Mapping[str, Any]) -> str:
+        """What the configuration would refuse of these options; "" where nothing."""
+        if mistake := mistake_in(options, RULES):
+            return mistake
+        chosen = Options.of(options)
+        return "its option min_area is more than max_area" if chosen.min_area > chosen.max_area else ""
 
     def _reader(self, options: Options) -> Reader:
         """Made twice by two threads at worst, which harms nobody: the later one stays."""

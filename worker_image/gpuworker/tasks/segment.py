@@ -15,12 +15,13 @@ from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
 from gpuworker.models import Models
 from gpuworker.opening import bytes_to_open, open_scene
+from gpuworker.option_rules import mistake_in
 from gpuworker.overlays import OVERLAY_PX
 from gpuworker.packed import Packed, packed
 from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile, joined
 from gpuworker.segment_engines import Engines
-from gpuworker.segment_options import Options
+from gpuworker.segment_options import RULES, Options
 from gpuworker.segment_results import encoded
 from gpuworker.selection import selected, suppressed, thinned
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
@@ -104,6 +105,13 @@ class Segment:
             engine.categories(chosen)
         self.infer_threads, self.batch_size = engine.infer_threads, engine.batch_size
         self.batch_wait_s = engine.batch_wait_s
+
+    def mistake_in(self, options: Mapping[str, Any]) -> str:
+        """What the configuration would refuse of these options; "" where nothing."""
+        engine = options.get("engine")
+        if isinstance(engine, str) and not self._engines.knows(engine):
+            return f"there is no engine {engine!r}"
+        return mistake_in(options, RULES)
 
     def expect(self, items: int) -> None:
         """So many items are still to come."""

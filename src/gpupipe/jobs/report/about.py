@@ -10,7 +10,8 @@ from gpupipe.errors import AwsError
 from gpupipe.jobs.mirror import Mirror
 from gpupipe.jobs.results import JobResults
 from gpupipe.tasks import TASKS, options_class
-from gpuworker.contract import ContractError, JobSpec, job_key
+from gpuworker.contract import ContractError, JobSpec, job_key, read_spec
+from gpuworker.ledger import JobRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class About:
     ) -> About:
         """Of these jobs, oldest first."""
         newest = results[-1].record
-        spec = _spec(mirror, newest.job)
+        spec = _spec(mirror, newest)
         options = spec.options if spec else {}
         return cls(
             title=newest.project,
@@ -67,9 +68,9 @@ class About:
         )
 
 
-def _spec(mirror: Mirror, job: str) -> JobSpec | None:
+def _spec(mirror: Mirror, record: JobRecord) -> JobSpec | None:
     try:
-        return JobSpec.from_json(mirror.read(job_key(job)))
+        return read_spec(mirror.read(job_key(record.job)), job=record.job, pipeline=record.pipeline)
     except (AwsError, ContractError):
         # Results without their order are results all the same.
         return None
