@@ -106,7 +106,7 @@ def test_what_never_began_waits_for_the_guard(world: World, reason: str) -> None
 def committed(world: World) -> None:
     """All of it is written but the ledger's row."""
     times = {"started_at": 1.0, "finished_at": 2.0}
-    failure = Failure(output="b", key="l", etag="e", code="timeout", message="")
+    failure = Failure(output="b", key="inputs/p/b.jpg", etag="e", code="timeout", message="")
     about = {"job": "j1", "number": 0, "generation": 0, "machine": "main/a", "engine": {}, "header": {}}
     result = ShardResult(**about, **times, items=[], failures=[failure])  # type: ignore[arg-type]
     place = {"Bucket": world.around.settings.bucket, "Key": result_key(*SHARD)}

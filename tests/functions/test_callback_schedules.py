@@ -63,7 +63,9 @@ class Cloud:
         if not request.began:
             return
         job, number, generation = request.place
-        item = ItemResult(output="a", key="k", etag="e", artifacts={}, fragment={}, counts={"annotations": 3})
+        item = ItemResult(
+            output="a", key="inputs/p/a.jpg", etag="e", artifacts={}, fragment={}, counts={"annotations": 3}
+        )
         result = ShardResult(
             job=job,
             number=number,

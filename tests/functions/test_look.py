@@ -62,11 +62,9 @@ def test_a_shard_that_was_committed_is_not_dead(room: World) -> None:
         started_at=1.0,
         finished_at=2.0,
         items=[
-            ItemResult(
-                output="a", key="inputs/field7/a.jpg", etag="e", artifacts={}, fragment={}, counts={"annotations": 3}
-            )
+            ItemResult(output="a", key="inputs/p/a.jpg", etag="e", artifacts={}, fragment={}, counts={"annotations": 3})
         ],
-        failures=[Failure(output="b", key="inputs/field7/b.jpg", etag="e", code="timeout", message="")],
+        failures=[Failure(output="b", key="inputs/p/b.jpg", etag="e", code="timeout", message="")],
     )
     place = {"Bucket": room.around.settings.bucket, "Key": result_key("j1", 0, 0)}
     room.around.s3.put_object(**place, Body=result.to_gzip())

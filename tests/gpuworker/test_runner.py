@@ -114,7 +114,7 @@ def test_commit_that_is_there_already_only_needs_its_row(station: Station, tmp_p
     committed = run_shard(shard, workshop=station.workshop(machine="i-1"))
     assert committed is not None
     [fresh] = station.job(["tree"], send=False, diary=str(diary))
-    moved = ShardResult(**{**vars(committed), "job": fresh.job})
+    moved = ShardResult.from_json(committed.to_json().replace(shard.job, fresh.job))
     station.storage.put(result_key(fresh.job, 0, 0), moved.to_gzip())
     # when the shard is delivered again
     station.ledger.start_shard(fresh.job, 0, 0, "i-2")

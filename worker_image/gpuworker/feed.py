@@ -17,7 +17,7 @@ from gpuworker.budget import Reservation
 from gpuworker.contract import Failure, Item, ItemResult, Shard
 from gpuworker.journal import ShardId
 from gpuworker.record import publish
-from gpuworker.spool import Spooled
+from gpuworker.spool import SPOOL_FROM_BYTES, Spooled
 from gpuworker.storage import Storage
 from gpuworker.tasks import Decoded, Encoded, Source
 
@@ -83,7 +83,10 @@ class Feed:
 
     def fetch(self, item: Item, storage: Storage) -> bytes:
         """An item's bytes. Raises ItemError, and StorageError for what is not the item's fault."""
-        return storage.get(item.key, etag=item.etag, version_id=item.version_id, size=item.size).data
+        # What the shard says of its size has made room for it: an object that is larger is not read.
+        most = item.size or SPOOL_FROM_BYTES
+        found = storage.get(item.key, etag=item.etag, version_id=item.version_id, size=item.size, at_most=most)
+        return found.data
 
     def fetch_file(self, item: Item, storage: Storage, path: Path) -> None:
         """The same into a file. Raises OSError as well."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import stat
 from pathlib import Path
 
 from gpuworker.budget import ByteBudget, Reservation
@@ -21,7 +23,7 @@ class Spool:
     def __init__(self, folder: Path, *, from_bytes: int = SPOOL_FROM_BYTES, limit_bytes: int | None = None) -> None:
         """What a process that was killed has left in it is removed. `limit_bytes`: of all files together."""
         self.from_bytes = from_bytes
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_own(folder)
         for left_behind in folder.glob(f"*{_SUFFIX}"):
             left_behind.unlink()
         self._folder = folder
@@ -43,6 +45,18 @@ class Spool:
     def close(self) -> None:
         """Let nobody wait for room any more: whoever waits or comes raises BudgetClosed."""
         self._room.close()
+
+
+def _make_own(folder: Path) -> None:
+    """A folder that nobody else writes into: what is verified as it is written is opened again to be decoded.
+
+    Raises PermissionError where it is another's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} is not a folder of this worker's own: remove it")
+    folder.chmod(0o700)
 
 
 class Spooled:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, PreconditionError
@@ -134,7 +134,7 @@ class Storage:
     ) -> Object:
         """Read an input as it was pinned.
 
-        `size` in bytes, where it is known, decides whether it is read in ranges; where it is not, `at_most` bounds it.
+        `size` in bytes, where it is known, decides whether it is read in ranges; `at_most` bounds it.
         Raises ItemError `not_found`, `changed` (another ETag than `etag`) or `too_large`, StorageError for all that is
         not the item's fault.
         """
@@ -146,7 +146,7 @@ class Storage:
         Raises what `get` raises; StorageError too where the disk refuses the file, which is no fault of the item.
         """
         try:
-            with path.open("wb") as file:
+            with _new_file(path) as file:
                 self._fill(file.fileno(), key, etag, version_id, size)
         except OSError as error:
             raise StorageError(f"could not put {key} on the worker's disk: {error.strerror or error}") from error
@@ -203,7 +203,7 @@ class Storage:
             if part is not None:
                 return self._get_one(key, {**options, "range": part})
             if size > RANGE_BYTES:
-                return self._get_ranges(key, options, size)
+                return self._get_ranges(key, options, size, at_most)
             return self._get_one(key, options, at_most)
         except FileNotFoundError:
             return None
@@ -215,8 +215,8 @@ class Storage:
         data = answer.bytes().to_bytes()
         return Object(data=data, etag=meta["e_tag"] or "", version_id=meta["version"] or "")
 
-    def _get_ranges(self, key: str, options: Mapping[str, Any], size: int) -> Object:
-        first = self._get_one(key, {**options, "range": (0, RANGE_BYTES)})
+    def _get_ranges(self, key: str, options: Mapping[str, Any], size: int, at_most: int | None) -> Object:
+        first = self._get_one(key, {**options, "range": (0, RANGE_BYTES)}, at_most)
         pinned = {**options, "if_match": first.etag}
         ranges = [(start, min(start + RANGE_BYTES, size)) for start in range(RANGE_BYTES, size, RANGE_BYTES)]
         rest = self._threads().map(lambda part: self._get_one(key, {**pinned, "range": part}).data, ranges)
@@ -292,6 +292,12 @@ class Storage:
         """End the threads that read ranges."""
         if self._ranges is not None:
             self._ranges.shutdown(wait=False, cancel_futures=True)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A file of our own that nobody else reads; never one that is there already, nor where a link leads to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def _unless_denied(read: Callable[[], Object | None]) -> Object | None:

@@ -17,7 +17,17 @@ from typing import Any
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.sidecars import Sidecars
 from gpupipe.jobs.sources import Input
-from gpuworker.contract import JOBS, cancelled_key, make_job_id, manifest_key
+from gpuworker.contract import (
+    JOBS,
+    MAX_SHARD_ITEMS,
+    ContractError,
+    cancelled_key,
+    is_job_name,
+    job_key,
+    make_job_id,
+    manifest_key,
+    read_spec,
+)
 
 DRAFT_LIVES_S = 7 * 86_400.0
 """An older draft is left alone: its job's name would tell a time that nobody remembers."""
@@ -51,14 +61,14 @@ def fingerprint(about: Mapping[str, Any], files: Iterable[Input], sidecars: Side
 
 def open_draft(ctx: JobsContext, mark: str, *, project: str, shard_items: int, now: float) -> Draft:
     """The unfinished draft with this fingerprint, or a new one; a cancelled one is not gone on with."""
-    found = _read(ctx, mark)
+    found = _read(ctx, mark, project)
     if found is not None and now - found.created_at < DRAFT_LIVES_S:
         return found
     new = {"version": 1, "job": make_job_id(project, now), "created_at": now, "shard_items": shard_items}
     if found is not None:
         ctx.write(_key(mark), json.dumps(new))
     elif not ctx.write_new(_key(mark), json.dumps(new)):
-        rival = _read(ctx, mark)
+        rival = _read(ctx, mark, project)
         if rival is not None:
             return rival
         ctx.write(_key(mark), json.dumps(new))
@@ -74,16 +84,16 @@ def _key(mark: str) -> str:
     return f"{JOBS}drafts/{mark}.json"
 
 
-def _read(ctx: JobsContext, mark: str) -> Draft | None:
+def _read(ctx: JobsContext, mark: str, project: str) -> Draft | None:
     text = ctx.read(_key(mark))
     if text is None:
         return None
     try:
         marker = json.loads(text)
         job, created_at, shard_items = marker["job"], float(marker["created_at"]), int(marker["shard_items"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    if ctx.exists(cancelled_key(job)):
+    if not _can_be(job, project, shard_items) or _is_of_another(ctx, job, mark) or ctx.exists(cancelled_key(job)):
         return None
     return Draft(
         fingerprint=mark,
@@ -93,3 +103,23 @@ def _read(ctx: JobsContext, mark: str) -> Draft | None:
         is_resumed=True,
         is_started=ctx.exists(manifest_key(job)),
     )
+
+
+def _can_be(job: object, project: str, shard_items: int) -> bool:
+    """Could a submission of this project have become a job of that name, in shards of that size?"""
+    named = isinstance(job, str) and is_job_name(job) and f"-{project}-" in job
+    return named and 1 <= shard_items <= MAX_SHARD_ITEMS
+
+
+def _is_of_another(ctx: JobsContext, job: str, mark: str) -> bool:
+    """Does the job that a marker names say itself that it is another submission? To go on with it would overwrite it.
+
+    One that was killed before it wrote its job.json says nothing yet.
+    """
+    text = ctx.read(job_key(job))
+    if text is None:
+        return False
+    try:
+        return read_spec(text, job=job, pipeline=ctx.pipeline).fingerprint != mark
+    except ContractError:
+        return True

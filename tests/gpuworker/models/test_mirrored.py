@@ -11,11 +11,12 @@ import boto3
 import pytest
 from botocore.config import Config
 from tests.gpuworker.models.fake_hub import COMMIT, FILES, REPOSITORY, FakeHub, fake_hub
-from tests.gpuworker.station import Station
+from tests.gpuworker.station import PIPELINE, Station
 
 from gpuworker.contract import ModelSource, model_manifest_key, model_prefix
 from gpuworker.models import FolderModels, ModelError
 from gpuworker.models.hub import Hub
+from gpuworker.models.kept import Seals
 from gpuworker.models.mirror import Mirror
 from gpuworker.models.mirrored import REMEMBERED_S, MirroredModels
 
@@ -51,6 +52,7 @@ def machine(
         source,
         station.storage,
         station.log,
+        seals=Seals(station.ledger, PIPELINE),
         mirror=Mirror(source, station.storage, s3=s3 or station.client("s3")),
         hub=lambda: Hub(source, token="", endpoint=server.url, pauses_s=()),
         root=root,

@@ -129,7 +129,7 @@ def test_shard_goes_through_json_unchanged() -> None:
     shard = Shard(job="j", pipeline="p", project="p", number=3, generation=1, task="t", options={"x": 1}, items=(item,))
     document = read_document(shard.to_json().encode())
     assert is_shard(document)
-    assert read_shard(document) == shard
+    assert read_shard(document, pipeline="p") == shard
     assert place_of(document) == ("j", 3, 1)
 
 
@@ -137,7 +137,7 @@ def test_shard_goes_through_json_unchanged() -> None:
 def test_unusable_shard_raises_contract_error_only(items: Any) -> None:
     document = {"version": 1, "job": "j", "number": 0, "items": items, "task": "t", "options": {}}
     with pytest.raises(ContractError):
-        read_shard(document)
+        read_shard(document, pipeline="p")
 
 
 def test_place_of_what_has_none_is_none() -> None:

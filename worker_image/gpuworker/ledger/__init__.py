@@ -13,6 +13,7 @@ handed a boto3 client.
     dropin#<pipeline>#<project>     key#<key>          KeyRecord: the newest version seen of a dropped-in object
     guard#<pipeline>                lease | status | control | ignored#<project>#<reason>
     machines#<pipeline>             <instance id>      MachineRecord
+    kept#<pipeline>                 <name>             SHA-256 of what an engine keeps in the bucket
 """
 
 from __future__ import annotations

@@ -19,6 +19,10 @@ def _guard_key(pipeline: str, what: str) -> Key:
     return f"guard#{pipeline}", what
 
 
+def _seal_key(pipeline: str, name: str) -> Key:
+    return f"kept#{pipeline}", name
+
+
 def _machine_key(pipeline: str, machine: str) -> Key:
     return f"machines#{pipeline}", machine
 
@@ -55,6 +59,15 @@ class Machines(Table):
 
     def set_control(self, pipeline: str, **fields: Any) -> None:
         self._write(Write(key=_guard_key(pipeline, "control"), update=setting(fields), values=fields))
+
+    # --- what engines keep ---
+
+    def seal(self, pipeline: str, name: str) -> str:
+        """The SHA-256 of what a worker has kept in the bucket under `name`; "" where none has."""
+        return str((self._get(_seal_key(pipeline, name)) or {}).get("sha256", ""))
+
+    def put_seal(self, pipeline: str, name: str, sha256: str) -> None:
+        self._write(Write(key=_seal_key(pipeline, name), put={"sha256": sha256}))
 
     # --- machines ---
 

@@ -14,7 +14,7 @@ from gpuworker.log import Log
 from gpuworker.models import ModelError
 from gpuworker.models.files import ModelFile, from_manifest, to_manifest, total_bytes
 from gpuworker.models.hub import Hub
-from gpuworker.models.kept import KeptInBucket
+from gpuworker.models.kept import KeptInBucket, Seals
 from gpuworker.models.mirror import DamagedMirrorError, Mirror
 from gpuworker.storage import Storage, StorageError
 
@@ -33,13 +33,14 @@ class MirroredModels(KeptInBucket):
         storage: Storage,
         log: Log,
         *,
+        seals: Seals,
         mirror: Mirror,
         hub: Callable[[], Hub],
         root: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hub` is asked for only when the hub is needed, for it reads the token. Raises ModelError then."""
-        super().__init__(source, storage, log)
+        super().__init__(source, storage, log, seals=seals)
         self._mirror, self._hub, self._root, self._clock = mirror, hub, root, clock
         self._path = root / source.weights.replace("/", "--") / source.revision
         self._lock = threading.Lock()

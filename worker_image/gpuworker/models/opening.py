@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from gpuworker.contract import WorkerSettings
+from gpuworker.contract import ModelSource, WorkerSettings
+from gpuworker.ledger import Ledger
 from gpuworker.log import Log
+from gpuworker.models import ModelError
 from gpuworker.models.hub import Hub
-from gpuworker.models.kept import KeptInBucket
+from gpuworker.models.kept import KeptInBucket, Seals
 from gpuworker.models.mirror import ATTEMPTS, CONNECTIONS, Mirror
 from gpuworker.models.mirrored import MirroredModels
 from gpuworker.models.token import read_token
 from gpuworker.storage import Storage
 
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
-def open_models(settings: WorkerSettings, *, storage: Storage, session: Any, root: Path, log: Log) -> KeptInBucket:
-    """Nothing is read before somebody asks for it; what comes from a hub is put below `root`."""
-    source = settings.model
+
+def open_models(
+    settings: WorkerSettings, *, storage: Storage, session: Any, ledger: Ledger, root: Path, log: Log
+) -> KeptInBucket:
+    """Nothing is read before somebody asks for it; what comes from a hub is put below `root`. Raises ModelError."""
+    source, seals = settings.model, Seals(ledger, settings.pipeline)
+    require_form(source)
     if not source.revision:
-        return KeptInBucket(source, storage, log)
+        return KeptInBucket(source, storage, log, seals=seals)
     return MirroredModels(
         source,
         storage,
         log,
+        seals=seals,
         mirror=Mirror(source, storage, s3=_client(session, "s3"), owner=settings.account),
         hub=lambda: Hub(source, token=read_token(source, _client(session, "secretsmanager"))),
         root=root,
     )
+
+
+def require_form(source: ModelSource) -> None:
+    """A hub's repository at one commit, a folder by its whole path, or none: no address, no path from anywhere else.
+
+    Raises ModelError.
+    """
+    of_hub = HUB_NAME.fullmatch(source.weights) and COMMIT.fullmatch(source.revision)
+    of_folder = not source.revision and (not source.weights or source.weights.startswith(("/", "~")))
+    if not of_hub and not of_folder:
+        raise ModelError(
+            f"{source.weights!r} is neither a hub's owner/name with a commit nor the whole path of a folder "
+            "([pipelines.<name>.model] weights)"
+        )
 
 
 def _client(session: Any, service: str) -> Any:

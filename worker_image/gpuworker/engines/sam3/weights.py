@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from gpuworker.engines.sam3.geometry import use_own_roi_align
 from gpuworker.models import ModelError
+from gpuworker.models.harmless import require_harmless
 
 _KINDS = ("sam3", "sam3_video")
 """The second one is the published form: the detector, and a tracker for video that is left alone."""
@@ -25,6 +26,7 @@ _EDGE_BYTES = 1 << 20
 def load_model(folder: Path, *, device: str, number_format: torch.dtype) -> Any:
     """The model in evaluation mode on `device`. Raises ModelError where the folder does not hold a whole SAM3."""
     _require_config(folder)
+    require_harmless(folder)
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # the published weights hold a tracker of video besides, which is no news
     try:
