@@ -295,8 +295,8 @@ class Storage:
 
 
 def _new_file(path: Path) -> BinaryIO:
-    """A file of our own that nobody else reads; never one that is there already, nor where a link leads to."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    """A file that nobody else reads; never where a link leads to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
