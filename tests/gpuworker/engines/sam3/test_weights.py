@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,16 @@ from tests.tiny_sam3 import write_tiny_sam3
 from gpuworker.engines import make_engine
 from gpuworker.engines.sam3.weights import identity, load_model, load_tokenizer
 from gpuworker.models import ModelError
+
+
+class Touching:
+    """Its pickle makes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self._path,)
 
 
 def load(folder: Path, number_format: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -79,6 +92,26 @@ class TestRefused:
         (copy / "model.safetensors").unlink()
         with pytest.raises(ModelError, match="safetensors"):
             load(copy)
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.pt"])
+    def test_code_in_weights_is_never_run(self, copy: Path, tmp_path: Path, name: str) -> None:
+        # given a pickle, renamed or named by the index
+        (copy / "model.safetensors").unlink()
+        (copy / name).write_bytes(pickle.dumps(Touching(tmp_path / "it ran")))
+        index = {"metadata": {}, "weight_map": {"text_projection.weight": name}}
+        (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(ModelError, match="copy"):
+            load(copy)
+        assert not (tmp_path / "it ran").exists()
+
+    def test_code_beside_weights_is_never_run(self, copy: Path, tmp_path: Path) -> None:
+        (copy / "evil.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'it ran')!r}).touch()\n")
+        config = json.loads((copy / "config.json").read_text())
+        config |= {"auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}}
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ModelError, match=r"config\.json.*wants code to be run \(auto_map\)"):
+            load(copy)
+        assert not (tmp_path / "it ran").exists()
 
     def test_weights_that_are_cut_short(self, copy: Path) -> None:
         whole = (copy / "model.safetensors").read_bytes()
