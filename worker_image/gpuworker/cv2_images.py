@@ -19,9 +19,14 @@ _REDUCED_FLAGS = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED
 """cv2's scale bits without a colour bit, so that IMREAD_COLOR_RGB can be added."""
 
 
+def is_plain(header: Header) -> bool:
+    """Whether cv2 makes H×W×3 bytes of it at once; all else becomes a picture by `rendering`."""
+    return header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
+
+
 def rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
     """JPEG, PNG or WebP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
-    plain = header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
+    plain = is_plain(header)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if plain else cv2.IMREAD_UNCHANGED
     if header.format == "jpeg":
         flags |= _REDUCED_FLAGS[factor]

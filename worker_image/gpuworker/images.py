@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.cv2_images import rgb_by_cv2
+from gpuworker.decode_memory import bytes_by_blocks, bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import Header, jpeg_header, png_header, sniff, webp_header
+from gpuworker.limits import Limits as Limits
+from gpuworker.limits import require_decodable, require_size, size_of
 from gpuworker.orientation import upright
 from gpuworker.rendering import Rendering, ranges_of, rendered
 from gpuworker.tasks import ItemError
@@ -21,20 +24,8 @@ from gpuworker.tiff_blocks import Blocks, assembled, whole_sample
 
 _HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
 
-_BYTES_PER_PIXEL_AT_MOST = 8
-"""Four bands of 16 bits; more bands or deeper ones lower the number of pixels that `max_pixels` lets through."""
 AT_ONCE_BYTES_AT_MOST = 256 * 1024**2
 """A TIFF that takes more is decoded a block at a time: slower where blocks are small, and in a third of the memory."""
-_RAISES = "The option max_pixels raises it"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How large an input may be. The defaults let drone mosaics through: 1.2 GB as a picture, where one is looked at
-    whole, and 3.2 GB at most while it is decoded, where its format has no blocks."""
-
-    max_bytes: int = 4 * 1024**3
-    max_pixels: int = 400_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +107,6 @@ class Opened:
             return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff)
         return cls(header=_HEADERS[kind](content), size_bytes=len(content), content=content, tiff=None)
 
-    def require_within(self, limits: Limits) -> None:
-        """Refuse what would take too much memory to be decoded whole. Raises ItemError `too_large`."""
-        _require_within(self.header, limits, self.tiff.largest_block_pixels if self.tiff else 0)
-
 
 def _mapped(path: Path) -> bytes | mmap.mmap:
     if not path.stat().st_size:
@@ -139,27 +126,30 @@ def probe(data: bytes | Path) -> Header:
 def decoding_bytes(data: bytes | Path, limits: Limits | None = None, *, enough_px: int | None = None) -> int:
     """The most memory that `decode` will take, by the header; 0 for a file that it will refuse."""
     try:
-        opened = Opened.of(data)
-        opened.require_within(limits or Limits())
-        return bytes_to_decode(opened, enough_px=enough_px)
+        return bytes_to_decode(Opened.of(data), limits or Limits(), enough_px=enough_px, rendering=Rendering())
     except ItemError:
         return 0
 
 
-def bytes_to_decode(opened: Opened, *, enough_px: int | None = None, rendering: Rendering | None = None) -> int:
-    """The most memory that decoding an image whole takes. Raises ItemError."""
-    header = opened.header
-    copies = 1 if header.orientation == 1 else 2  # turning makes a second copy
-    if header.format == "jpeg":
-        # Rows are scaled down as they are decoded.
-        return copies * 3 * header.pixels // _reduction(header, enough_px) ** 2
-    if (blocks := _blocks_of(opened, rendering or Rendering())) is not None:
-        return copies * 3 * header.pixels + blocks.working_bytes
-    return bytes_at_once(header)
+def bytes_to_decode(opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering) -> int:
+    """The most memory that decoding an image whole takes, by its header.
+
+    Raises ItemError `too_large` for an image of more than `max_pixels` where that is set, else for one that takes more
+    than there is.
+    """
+    header, tiff = opened.header, opened.tiff
+    blocks = _blocks_of(opened, rendering)
+    if tiff is None:
+        needed = bytes_by_cv2(header, rendering, _reduction(header, enough_px))
+    else:
+        needed = bytes_of_tiff(tiff, rendering) if blocks is None else bytes_by_blocks(header, blocks)
+    block_pixels = tiff.largest_block_pixels if tiff else 0
+    require_decodable(header, limits, needed_bytes=needed, block_pixels=block_pixels, is_tiled=blocks is not None)
+    return needed
 
 
 def bytes_at_once(header: Header) -> int:
-    """What all samples of an image take, and besides the picture, where it is valid, and rows at work."""
+    """About what all samples of an image and its picture take, by which it is chosen how a TIFF is read."""
     return header.decoded_bytes + 5 * header.pixels
 
 
@@ -196,7 +186,7 @@ def decode_opened(
 
     Raises ItemError.
     """
-    opened.require_within(limits)
+    bytes_to_decode(opened, limits, enough_px=enough_px, rendering=rendering)
     header, tiff = opened.header, opened.tiff
     factor = _reduction(header, enough_px)
     meaning = None
@@ -209,7 +199,7 @@ def decode_opened(
             rgb, meaning = _rgb_of_tiff(tiff, rendering)
         pixels = upright(_reduced(rgb, header, factor), header.orientation)
     except MemoryError as error:
-        raise ItemError("out_of_memory", f"no memory for an image of {_size(header)}") from error
+        raise ItemError("out_of_memory", f"no memory for an image of {size_of(header)}") from error
     turned = header.orientation >= 5
     image = Image(
         rgb=np.ascontiguousarray(pixels),
@@ -220,42 +210,6 @@ def decode_opened(
         geo=tiff.geo if tiff else (),
     )
     return image, meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None
-
-
-def require_size(data: bytes | Path, limits: Limits) -> None:
-    """Raises ItemError `too_large` for a file of more than `max_bytes`."""
-    size = data.stat().st_size if isinstance(data, Path) else len(data)
-    if size > limits.max_bytes:
-        raise ItemError(
-            "too_large",
-            f"the file has {size:,} bytes; the limit is {limits.max_bytes:,}. The option max_bytes raises it",
-        )
-
-
-def require_pixels(header: Header, limits: Limits) -> None:
-    """Raises ItemError `too_large` for an image of more than `max_pixels`."""
-    _require_pixels(header, limits, 0)
-
-
-def _size(header: Header) -> str:
-    return f"{header.width}×{header.height} pixels ({header.pixels / 1e6:,.0f} megapixels)"
-
-
-def _require_within(header: Header, limits: Limits, block_pixels: int) -> None:
-    """Refuse what would take too much memory, by the header alone."""
-    _require_pixels(header, limits, block_pixels)
-    max_decoded = limits.max_pixels * _BYTES_PER_PIXEL_AT_MOST
-    if header.decoded_bytes > max_decoded:
-        raise ItemError(
-            "too_large",
-            f"the image has {_size(header)} with {header.bands} bands of {header.dtype}, {header.decoded_bytes:,} bytes"
-            f" in memory; the limit is {max_decoded:,} ({_BYTES_PER_PIXEL_AT_MOST} × max_pixels). {_RAISES}",
-        )
-
-
-def _require_pixels(header: Header, limits: Limits, block_pixels: int) -> None:
-    if max(header.pixels, block_pixels) > limits.max_pixels:
-        raise ItemError("too_large", f"the image has {_size(header)}; the limit is {limits.max_pixels:,}. {_RAISES}")
 
 
 def _reduction(header: Header, enough_px: int | None) -> int:

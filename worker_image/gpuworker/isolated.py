@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
-from gpuworker.memory import is_device_lost, is_out_of_memory
+from gpuworker.memory import is_device_lost, is_out_of_memory, resident_bytes
 from gpuworker.models import FolderModels, ModelError
 from gpuworker.tasks import Decoded, Encoded, ItemError, Task
 
@@ -31,7 +31,7 @@ def main() -> None:
     _die_with_parent()
     settings: ChildSettings = pipe.recv()
     task = _loaded(settings, pipe)
-    _limit_memory(settings)
+    _limit_memory(settings, task)
     while True:
         try:
             data, source, options = pipe.recv()
@@ -102,11 +102,14 @@ def _telling_units(decoded: Decoded, pipe: Connection[Any, Any]) -> Iterator[Non
         teller.join()
 
 
-def _limit_memory(settings: ChildSettings) -> None:
+def _limit_memory(settings: ChildSettings, task: Task) -> None:
     """Make large allocations fail here, where it is one item's MemoryError. The parent watches what this misses.
 
-    RLIMIT_DATA counts what is written to; RLIMIT_AS would count CUDA's reservations of address space too.
+    RLIMIT_DATA counts what is written to; RLIMIT_AS would count CUDA's reservations of address space too. What the
+    model has taken already is not there for an image, and one that needs more is told so.
     """
+    if (use_memory := getattr(task, "use_memory", None)) and settings.memory_limit_bytes:
+        use_memory(max(0, settings.memory_limit_bytes - resident_bytes(os.getpid())))
     if settings.device == "cpu":
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, (settings.memory_limit_bytes, resource.RLIM_INFINITY))

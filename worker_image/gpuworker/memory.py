@@ -10,11 +10,44 @@ SHARE_FOR_FLIGHT = 0.4
 """Of the memory limit, for everything in flight. The rest is for the model and what a step needs while it runs."""
 SHARE_FOR_CHILD = 0.5
 """The most that an isolated item may take before its process is killed."""
+SHARE_OF_AVAILABLE, LEAST_SHARE = 0.8, 0.1
+"""What other programs hold is not ours: for everything in flight at most the first of what is available when it is
+asked, but at least the second of the limit, or a moment's shortage would refuse ordinary images."""
 
 
-def budget_bytes() -> int:
-    """What may be in flight on this machine."""
-    return int(memory_limit_bytes() * SHARE_FOR_FLIGHT)
+def budget_bytes(*, root: Path = Path("/")) -> int:
+    """What may be in flight on this machine, as it is now."""
+    limit = memory_limit_bytes(root=root)
+    available = memory_available_bytes(root=root) * SHARE_OF_AVAILABLE
+    return int(min(limit * SHARE_FOR_FLIGHT, max(available, limit * LEAST_SHARE)))
+
+
+def memory_available_bytes(*, root: Path = Path("/")) -> int:
+    """Memory that this process can have without others losing theirs; the limit where nobody can tell."""
+    left = [_left_on_machine(root), *map(_left_in_group, _groups(root))]
+    return min([memory_limit_bytes(root=root), *(one for one in left if one is not None)])
+
+
+def _left_on_machine(root: Path) -> int | None:
+    return _field(root / "proc/meminfo", "MemAvailable:", unit=1024)
+
+
+def _left_in_group(folder: Path) -> int | None:
+    """Of a control group with a limit, version 2; files that it has read lately are given up when memory is short."""
+    limit, used = _number_in(folder / "memory.max"), _number_in(folder / "memory.current")
+    if limit is None or used is None:
+        return None
+    return max(0, limit - used + (_field(folder / "memory.stat", "inactive_file", unit=1) or 0))
+
+
+def _field(file: Path, name: str, *, unit: int) -> int | None:
+    """The number that follows a word, in bytes."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    found = next((line.split() for line in lines if line.startswith(name)), [])
+    return int(found[1]) * unit if len(found) > 1 and found[1].isdecimal() else None
 
 
 def memory_limit_bytes(*, root: Path = Path("/")) -> int:
@@ -28,13 +61,17 @@ def _physical_bytes() -> int:
 
 
 def _cgroup_limits(root: Path) -> list[int]:
-    """Limits of this process's group and of those above it; inside a container the root is the container's own."""
+    files = [folder / "memory.max" for folder in _groups(root)]
+    files.append(root / "sys/fs/cgroup/memory/memory.limit_in_bytes")
+    return [limit for file in files if (limit := _number_in(file)) is not None]
+
+
+def _groups(root: Path) -> list[Path]:
+    """This process's control group and those above it; inside a container the root is the container's own."""
     mount = root / "sys/fs/cgroup"
     own = _own_group(root)
     folders = [mount / own, *(mount / own).parents] if own else [mount]
-    files = [folder / "memory.max" for folder in folders if folder == mount or mount in folder.parents]
-    files.append(mount / "memory/memory.limit_in_bytes")
-    return [limit for file in files if (limit := _number_in(file)) is not None]
+    return [folder for folder in folders if folder == mount or mount in folder.parents]
 
 
 def _own_group(root: Path) -> str:

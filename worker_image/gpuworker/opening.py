@@ -13,9 +13,8 @@ from gpuworker.images import (
     bytes_at_once,
     bytes_to_decode,
     decode_opened,
-    require_pixels,
-    require_size,
 )
+from gpuworker.limits import require_size, require_windowed
 from gpuworker.rendering import Rendering
 from gpuworker.scene import Scene, WholeScene
 from gpuworker.segment_options import Options
@@ -38,22 +37,25 @@ def open_scene(
     name: str,
     enough_px: int | None = None,
     boxes: tuple[BoxPrompt, ...] = (),
+    memory_bytes: int | None = None,
     windows_from_bytes: int = WINDOWS_FROM_BYTES,
 ) -> Scene:
     """Open an image file, of which `data` is the content or the path; a path may be removed as soon as this returns.
 
     `name` is how a person calls the file, for what is said of it. `enough_px` as `images.decode` has it; a picture that
-    is looked at by tiles is always had in all its pixels. Raises ItemError.
+    is looked at by tiles is always had in all its pixels. `memory_bytes`: what images may take; None: this machine's
+    budget. Raises ItemError.
     """
-    require_size(data, options.limits)
+    limits = options.limits(memory_bytes)
+    require_size(data, limits)
     opened = Opened.of(data)
     tiled = _is_tiled(opened, options)
     blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
     if blocks is None or opened.tiff is None:
         enough_px = None if tiled else enough_px
-        image, meaning = decode_opened(opened, options.limits, enough_px=enough_px, rendering=rendering_of(options))
+        image, meaning = decode_opened(opened, limits, enough_px=enough_px, rendering=rendering_of(options))
         return WholeScene(image=replace(image, boxes=boxes), meaning=meaning)
-    require_pixels(opened.header, options.limits)
+    require_windowed(opened.header, limits)
     _require_small(blocks, name)
     try:
         return WindowedScene(opened.tiff, rendering_of(options), side=_side(options), boxes=boxes)
@@ -62,22 +64,32 @@ def open_scene(
 
 
 def bytes_to_open(
-    data: bytes | Path, options: Options, *, enough_px: int | None = None, windows_from_bytes: int = WINDOWS_FROM_BYTES
+    data: bytes | Path,
+    options: Options,
+    *,
+    enough_px: int | None = None,
+    memory_bytes: int | None = None,
+    windows_from_bytes: int = WINDOWS_FROM_BYTES,
+    result_bytes_per_pixel: int = 0,
 ) -> int:
-    """The most memory that `open_scene` takes and the scene will hold, by the header; 0 for a file it will refuse."""
+    """The most memory that `open_scene` takes and the scene and its results will hold, by the header; 0 for a file it
+    will refuse."""
+    limits = options.limits(memory_bytes)
     try:
-        require_size(data, options.limits)
+        require_size(data, limits)
         opened = Opened.of(data)
         tiled = _is_tiled(opened, options)
         blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
         if blocks is None or opened.tiff is None:
-            opened.require_within(options.limits)
-            return bytes_to_decode(opened, enough_px=None if tiled else enough_px, rendering=rendering_of(options))
-        require_pixels(opened.header, options.limits)
+            enough_px = None if tiled else enough_px
+            decoding = bytes_to_decode(opened, limits, enough_px=enough_px, rendering=rendering_of(options))
+            return decoding + result_bytes_per_pixel * opened.header.pixels
+        require_windowed(opened.header, limits)
         _require_small(blocks, "")
     except ItemError:
         return 0
-    return opening_bytes(opened.tiff, blocks, cache_bytes(opened.tiff, blocks, _side(options)))
+    opening = opening_bytes(opened.tiff, blocks, cache_bytes(opened.tiff, blocks, _side(options)))
+    return opening + result_bytes_per_pixel * opened.header.pixels
 
 
 def rendering_of(options: Options) -> Rendering:

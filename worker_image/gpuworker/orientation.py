@@ -25,7 +25,10 @@ def upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Stored pixels as they are to be seen; the same array where they are upright already."""
     transpose, flip = _TURNS[orientation]
     turned = cv2.transpose(rgb) if transpose else rgb
-    seen: NDArray[np.uint8] = turned if flip is None else cv2.flip(turned, flip)
+    if flip is None:
+        return turned
+    # In place where the array is ours, or a turned picture would be in memory three times.
+    seen: NDArray[np.uint8] = cv2.flip(turned, flip, turned) if transpose else cv2.flip(turned, flip)
     return seen
 
 

@@ -17,6 +17,8 @@ from gpuworker.window import Window
 SAMPLED_VALUES = 1_000_000
 """About so many values of a band tell its range; of a smaller image every one does."""
 _ROWS_AT_ONCE = 256
+_ROW_BYTES_PER_PIXEL = 20
+"""Of the rows at work, as floating-point numbers or mixed with white; measured with 32-bit floats and with RGBA."""
 _TABLE_VALUES = 1 << 16
 
 Range = tuple[float, float] | None
@@ -135,6 +137,11 @@ def rendered(raster: Raster, ranges: Sequence[Range]) -> NDArray[np.uint8]:
             rgb[:, :, i] = rgb[:, :, 0]
     opaque = _opacity(raster.alpha)
     return rgb if opaque is None else _over_white(rgb, opaque)
+
+
+def rendering_bytes(*, height: int, width: int) -> int:
+    """The most that `rendered` takes besides the samples: H×W×3, one band of it, two masks, and rows at work."""
+    return 6 * height * width + min(height, _ROWS_AT_ONCE) * width * _ROW_BYTES_PER_PIXEL
 
 
 def rendered_alone(raster: Raster, rendering: Rendering) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from gpuworker.images import Limits
+from gpuworker.limits import Limits
 from gpuworker.option_rules import FLAG, PROMPTS, SHARES, TEXT, Rule, list_of, number, one_of, whole
 
 TUPLES = ("prompts", "negative_prompts", "bands", "stretch_percent")
@@ -76,7 +76,8 @@ class Options:
     overlays: bool = True
     thumbnails: bool = True
     max_bytes: int = Limits.max_bytes
-    max_pixels: int = Limits.max_pixels
+    max_pixels: int | None = None
+    """None: an image that is decoded whole may have as many as memory allows."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Options:
@@ -88,9 +89,9 @@ class Options:
         """All of them as JSON knows it, as written into results."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-    @property
-    def limits(self) -> Limits:
-        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+    def limits(self, memory_bytes: int | None = None) -> Limits:
+        """`memory_bytes`: what images may take; None: this machine's budget."""
+        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels or None, memory_bytes=memory_bytes)
 
     def searched(self) -> Options:
         """As the engine is asked: what is to be suppressed is looked for too, after all that is wanted."""

@@ -66,6 +66,8 @@ class Stream:
         self._cores = cores or os.cpu_count() or 1
         self._frame = Frame(self._watch, log, cores=self._cores)
         self.budget = budget or ByteBudget(budget_bytes())
+        if use_memory := getattr(task, "use_memory", None):
+            use_memory(self.budget.limit_bytes)
         self.stuck = ""
         """Why this process cannot go on (the model does not return) and has to end; "" while all is well."""
         self._spool = spool if getattr(task, "takes_files", False) else None

@@ -28,6 +28,10 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _DNG_VERSION, _GDAL_NODATA = 50706, 42113
 _JPEG = 7
+_READ_AT_ONCE_BYTES = 256 * 1024**2
+"""Of a file's compressed strips and tiles, by tifffile."""
+_CODEC_BYTES_PER_SAMPLE = {33003: 4, 33004: 4, 33005: 4, 34712: 4, 50001: 2}
+"""What JPEG 2000 (in 32 bits whatever the samples have) and WebP decode into, before it is copied to the block."""
 _PAGES_LOOKED_AT = 32
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 
@@ -78,6 +82,42 @@ class Tiff:
     def held_bytes(self) -> int:
         """What of the file itself is in memory."""
         return len(self._data)
+
+    # --- what `decode` takes ---
+
+    @property
+    def is_stored_plain(self) -> bool:
+        """Whether all samples lie in the file as they are, and are read at once into their array."""
+        return bool(self.page.is_contiguous and self.page.fillorder == 1 and self.page.predictor == 1)
+
+    @property
+    def read_bytes(self) -> int:
+        """Of the file, before it is decompressed."""
+        if self.is_stored_plain:
+            return 0
+        return min(self.size_bytes, max(_READ_AT_ONCE_BYTES, *(int(count) for count in self.page.databytecounts)))
+
+    @property
+    def block_bytes(self) -> int:
+        """Of a strip or tile, before it is copied to its place among the others."""
+        if self.is_stored_plain:
+            return 0
+        assert self.page.dtype is not None
+        samples = self.largest_block_pixels * (1 if int(self.page.planarconfig) == 2 else self.header.bands)
+        return samples * (int(self.page.dtype.itemsize) + _CODEC_BYTES_PER_SAMPLE.get(int(self.page.compression), 0))
+
+    @property
+    def conversion_bytes(self) -> int:
+        """Besides the samples, before the picture is made: CMYK becomes RGB as 32-bit floats, and white that is 0 is
+        turned round, both with masks."""
+        assert self.page.dtype is not None
+        if self.page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            return self.header.pixels * (12 + 3 * int(self.page.dtype.itemsize))
+        if self.page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            return self.header.decoded_bytes + 2 * self.header.pixels
+        return 0
+
+    # --- its bytes ---
 
     def stored(self, offset: int, count: int) -> bytes:
         """Bytes of the file; any thread, many at once. Raises ItemError `truncated`."""

@@ -14,7 +14,8 @@ ADVICE: Mapping[str, str] = {
     "truncated": "The file ends early, usually after a broken copy: copy it from its source again, and submit it.",
     "unsupported": "Convert it to JPEG, PNG, WebP or TIFF, and submit it.",
     "unsuitable": "Submit it with other prompts or options: these do not suit it, or the engine that it met.",
-    "too_large": "Cut it into tiles, or raise max_bytes or max_pixels in task_options, and submit it.",
+    "too_large": "Cut it up or convert it to a tiled TIFF, raise max_bytes or max_pixels in task_options, or take a "
+    "machine with more memory, and submit it.",
     "timeout": f"It took longer than an item may. {RETRY} If it happens again, use a smaller image.",
     "out_of_memory": f"It did not fit into memory. {RETRY} If it happens again, use a smaller image or machine type.",
     "killed_worker": "It brought the worker down each time; the file is probably damaged: export it again, submit it.",

@@ -20,18 +20,21 @@ _IN_PLAIN_WORDS: Mapping[int, str] = {
     500: "the container failed",
     503: "the container is not ready",
 }
+_TOO_LARGE = (
+    "Cut it up or convert it to a tiled TIFF, raise max_bytes or max_pixels in task_options, or take a larger instance."
+)
 _BY_CODE: Mapping[str, str] = {
     "empty": "The file has no content: export or copy it again.",
     "unreadable": "The file is damaged, or is not what its name says: open it, and export it again.",
     "truncated": "The file ends early, usually after a broken copy: copy it from its source again.",
-    "too_large": "Cut it into tiles, or raise max_bytes or max_pixels in task_options.",
+    "too_large": _TOO_LARGE,
     "unsuitable": "Ask with other prompts or options (--prompt, --option).",
     "timeout": "It took longer than an item may: use a smaller image.",
     "out_of_memory": "It did not fit into memory: use a smaller image, or a larger instance type.",
 }
 _BY_STATUS: Mapping[int, str] = {
     406: "Leave --accept out for the task's own JSON.",
-    413: "Cut it into tiles, or raise max_bytes or max_pixels in task_options.",
+    413: _TOO_LARGE,
     415: "Convert it to JPEG, PNG, WebP or TIFF.",
     503: "It is starting, ending or has too much to do: run the same command again in a minute.",
 }

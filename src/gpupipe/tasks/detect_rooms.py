@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gpupipe.tasks import TaskOptions
+from gpupipe.tasks.pixels import MAX_PIXELS_ABOUT, UNSET, MaxPixels
 
 
 class DetectRoomsOptions(TaskOptions):
@@ -34,7 +35,7 @@ class DetectRoomsOptions(TaskOptions):
     overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
     thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
     max_bytes: int = Field(4 * 1024**3, ge=1, description="Larger files fail as too_large.")
-    max_pixels: int = Field(400_000_000, ge=1, description="Larger images fail as too_large.")
+    max_pixels: MaxPixels = Field(UNSET, ge=0, description=MAX_PIXELS_ABOUT)
 
     @model_validator(mode="after")
     def _areas_leave_room(self) -> DetectRoomsOptions:

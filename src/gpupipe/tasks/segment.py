@@ -17,6 +17,7 @@ from pydantic import (
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
 from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, foretold, made, require_few
+from gpupipe.tasks.pixels import MAX_PIXELS_ABOUT, UNSET, MaxPixels
 
 AUTO_TILE_PX = 1008
 RASTER_BYTES_PER_PIXEL, PHOTO_BYTES_PER_PIXEL = 2.0, 0.4
@@ -74,7 +75,7 @@ class SegmentOptions(TaskOptions):
     overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
     thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
     max_bytes: int = Field(4 * 1024**3, ge=1, description="Larger files fail as too_large.")
-    max_pixels: int = Field(400_000_000, ge=1, description="Larger images fail as too_large.")
+    max_pixels: MaxPixels = Field(UNSET, ge=0, description=MAX_PIXELS_ABOUT)
 
     @field_validator("prompts")
     @classmethod

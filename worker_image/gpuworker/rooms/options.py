@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from gpuworker.images import Limits
+from gpuworker.limits import Limits
 from gpuworker.option_rules import FLAG, Rule, number, one_of, whole
 
 RULES: Mapping[str, Rule] = {
@@ -44,7 +44,8 @@ class Options:
     overlays: bool = True
     thumbnails: bool = True
     max_bytes: int = Limits.max_bytes
-    max_pixels: int = Limits.max_pixels
+    max_pixels: int | None = None
+    """None: an image that is decoded whole may have as many as memory allows."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Options:
@@ -55,9 +56,9 @@ class Options:
         """All of them as JSON knows it, as written into results."""
         return asdict(self)
 
-    @property
-    def limits(self) -> Limits:
-        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+    def limits(self, memory_bytes: int | None = None) -> Limits:
+        """`memory_bytes`: what images may take; None: this machine's budget."""
+        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels or None, memory_bytes=memory_bytes)
 
     def least_area(self, page_area: float) -> float:
         return max(self.min_area, self.min_area_share * page_area)

@@ -16,6 +16,7 @@ A task may have more methods, which are used where they are there:
     decoded_bytes(data, source, options) -> int   what `decode` will hold, by the header; else it is guessed by size
     answer_options(options) -> options            the same without the files, where only the record is wanted (HTTP)
     use_models(models)                            where weights come from (`gpuworker.models`); before `load`
+    use_memory(memory_bytes)                      what all items in flight may take, and so one alone
     takes_files = True                            inputs of more than 256 MiB come as a Path in place of bytes, to
                                                   `decode` and `decoded_bytes`; its file is there until they return
     mistake_in(options) -> str                    what the configuration would refuse of a job's options; "" for nothing

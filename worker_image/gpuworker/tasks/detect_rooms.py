@@ -36,6 +36,7 @@ class DetectRooms:
         self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.batch_size = 1
         self._readers: dict[str, Reader] = {}
+        self._memory_bytes: int | None = None
 
     def load(self, device: str, options: Mapping[str, Any]) -> None:
         """Load what reads labels. Raises ValueError where `labels` is "on" and the OCR package is missing."""
@@ -73,13 +74,17 @@ class DetectRooms:
         """The same without the files beside the record."""
         return {**options, "overlays": False, "thumbnails": False}
 
+    def use_memory(self, memory_bytes: int) -> None:
+        """What all images in flight may take together, and so one alone."""
+        self._memory_bytes = memory_bytes
+
     def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
-        return decoding_bytes(data, Options.of(options).limits, enough_px=ENOUGH_PX)
+        return decoding_bytes(data, Options.of(options).limits(self._memory_bytes), enough_px=ENOUGH_PX)
 
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
-        image = decode(data, chosen.limits, enough_px=ENOUGH_PX)
+        image = decode(data, chosen.limits(self._memory_bytes), enough_px=ENOUGH_PX)
         pixels = image.rgb.shape[0] * image.rgb.shape[1]
         cost = image.rgb.nbytes + pixels * _SCRATCH_BYTES_PER_PIXEL
         return Decoded(

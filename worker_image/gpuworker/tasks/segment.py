@@ -86,6 +86,7 @@ class Segment:
         self.batch_size = 1
         self.batch_wait_s = 0.0
         self._engines = Engines(engines)
+        self._memory_bytes: int | None = None
 
     # --- engines ---
 
@@ -131,10 +132,20 @@ class Segment:
 
     # --- decode ---
 
+    def use_memory(self, memory_bytes: int) -> None:
+        """What all images in flight may take together, and so one alone."""
+        self._memory_bytes = memory_bytes
+
     def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
-        """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
+        """The most memory that `decode` will take, read from the header, and masks, so that the stream can wait."""
         chosen = Options.of(options)
-        return bytes_to_open(data, chosen, enough_px=self._enough_px(chosen))
+        return bytes_to_open(
+            data,
+            chosen,
+            enough_px=self._enough_px(chosen),
+            memory_bytes=self._memory_bytes,
+            result_bytes_per_pixel=_MASK_BYTES_PER_PIXEL,
+        )
 
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
@@ -143,7 +154,14 @@ class Segment:
         engine = self._engines.of(chosen).engine
         boxes = _for_what_is_wanted(_boxes(source), chosen)
         _require_something_to_look_for(engine, chosen, boxes)
-        scene = open_scene(data, chosen, name=source.file_name, enough_px=self._enough_px(chosen), boxes=boxes)
+        scene = open_scene(
+            data,
+            chosen,
+            name=source.file_name,
+            enough_px=self._enough_px(chosen),
+            boxes=boxes,
+            memory_bytes=self._memory_bytes,
+        )
         windows = tiles_of(scene, chosen)
         first = _first(scene, windows, engine, chosen.searched())
         cost_bytes = _cost_bytes(scene, chosen) + (working_bytes(windows, engine) if len(windows) > 1 else 0)
