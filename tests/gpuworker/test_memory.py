@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from gpuworker.memory import is_device_lost, is_out_of_memory, memory_limit_bytes, resident_bytes
+from gpuworker.memory import (
+    budget_bytes,
+    is_device_lost,
+    is_out_of_memory,
+    memory_available_bytes,
+    memory_limit_bytes,
+    resident_bytes,
+)
 
 PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -35,6 +42,36 @@ def test_version_1_without_a_limit_is_no_limit(tmp_path: Path) -> None:
     write(tmp_path, "proc/self/cgroup", "4:memory:/docker/abc\n")
     write(tmp_path, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
     assert memory_limit_bytes(root=tmp_path) == PHYSICAL
+
+
+def container(root: Path, *, used: int, cached: int = 0, limit: int = 500_000_000) -> Path:
+    write(root, "proc/self/cgroup", "0::/\n")
+    write(root, "sys/fs/cgroup/memory.max", f"{limit}\n")
+    write(root, "sys/fs/cgroup/memory.current", f"{used}\n")
+    write(root, "sys/fs/cgroup/memory.stat", f"anon 1\ninactive_file {cached}\n")
+    return root
+
+
+def test_what_others_in_the_container_hold_is_not_available_but_files_they_have_read_are(tmp_path: Path) -> None:
+    assert memory_available_bytes(root=container(tmp_path, used=400_000_000, cached=150_000_000)) == 250_000_000
+
+
+def test_what_other_programs_of_the_machine_hold_is_not_available(tmp_path: Path) -> None:
+    write(tmp_path, "proc/meminfo", "MemTotal: 99 kB\nMemAvailable:   1000 kB\n")
+    assert memory_available_bytes(root=tmp_path) == 1_024_000
+
+
+def test_where_nobody_can_tell_all_of_it_is_available(tmp_path: Path) -> None:
+    assert memory_available_bytes(root=tmp_path) == PHYSICAL
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [(0, 200_000_000), (100_000_000, 200_000_000), (350_000_000, 120_000_000), (490_000_000, 50_000_000)],
+    ids=["its own", "little else runs", "busy", "full"],
+)
+def test_the_budget_is_a_share_of_the_limit_and_of_what_is_available(tmp_path: Path, used: int, expected: int) -> None:
+    assert budget_bytes(root=container(tmp_path, used=used)) == expected
 
 
 def test_own_memory_is_seen_and_that_of_nobody_is_none() -> None:
