@@ -123,12 +123,19 @@ def probe(data: bytes | Path) -> Header:
     return Opened.of(data).header
 
 
-def decoding_bytes(data: bytes | Path, limits: Limits | None = None, *, enough_px: int | None = None) -> int:
-    """The most memory that `decode` will take, by the header; 0 for a file that it will refuse."""
+def decoding_bytes(
+    data: bytes | Path, limits: Limits | None = None, *, enough_px: int | None = None, work_bytes_per_pixel: int = 0
+) -> int:
+    """The most memory that `decode` will take, by the header; 0 for a file that it will refuse.
+
+    `work_bytes_per_pixel`: of the picture, maybe reduced, that whoever decodes it will add.
+    """
     try:
-        return bytes_to_decode(Opened.of(data), limits or Limits(), enough_px=enough_px, rendering=Rendering())
+        opened = Opened.of(data)
+        needed = bytes_to_decode(opened, limits or Limits(), enough_px=enough_px, rendering=Rendering())
     except ItemError:
         return 0
+    return needed + work_bytes_per_pixel * opened.header.pixels // _reduction(opened.header, enough_px) ** 2
 
 
 def bytes_to_decode(opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering) -> int:

@@ -19,6 +19,7 @@ import gpupipe.examples
 from gpuworker import coco
 from gpuworker.rooms import ENOUGH_PX
 from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
+from gpuworker.tasks.detect_rooms import DetectRooms
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -135,8 +136,18 @@ class TestRefusals:
 
     def test_memory_is_told_before_it_is_taken(self) -> None:
         data, source = pictures.png(house()), Source(output="a", file_name="a.png")
-        assert task().decoded_bytes(data, source, {}) >= 400 * 600 * 3
+        assert task().decoded_bytes(data, source, {}) >= 400 * 600 * (3 + 24)
         assert task().decode(data, source, {"overlays": False}).cost_bytes >= 400 * 600 * 20
+
+    def test_it_needs_more_memory_than_there_is(self) -> None:
+        data, source = pictures.png(house()), Source(output="a", file_name="a.png")
+        small = DetectRooms()
+        small.use_memory(400 * 600 * 5)
+        assert small.decoded_bytes(data, source, {}) == 0
+        with pytest.raises(ItemError, match=r"needs 0\.01 GB of memory") as caught:
+            small.decode(data, source, {})
+        assert caught.value.code == "too_large"
+        assert small.decode(data, source, {"max_pixels": 400 * 600}).payload.width == 600
 
     def test_a_large_plan_comes_as_a_file(self, tmp_path: Path) -> None:
         data, source = pictures.png(house()), Source(output="a", file_name="a.png")

@@ -79,8 +79,9 @@ class DetectRooms:
         self._memory_bytes = memory_bytes
 
     def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
-        """The most memory that `decode` will take, read from the header, so that the stream can wait for it."""
-        return decoding_bytes(data, Options.of(options).limits(self._memory_bytes), enough_px=ENOUGH_PX)
+        """The most memory that an image will take, read from the header, so that the stream can wait for it."""
+        limits = Options.of(options).limits(self._memory_bytes)
+        return decoding_bytes(data, limits, enough_px=ENOUGH_PX, work_bytes_per_pixel=_SCRATCH_BYTES_PER_PIXEL)
 
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
