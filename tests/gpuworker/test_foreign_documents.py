@@ -305,7 +305,7 @@ HOSTILE_OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"masks": "../x"},
         {"overlays": "nowhere"},
         {"max_bytes": -1},
-        {"max_pixels": 0},
+        {"max_pixels": -1},
         {"max_pixels": "x"},
     ],
     "detect-rooms": [
@@ -317,7 +317,7 @@ HOSTILE_OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"labels": "maybe"},
         {"deskew": "sideways"},
         {"max_bytes": 0},
-        {"max_pixels": 0},
+        {"max_pixels": -1},
     ],
 }
 

@@ -39,7 +39,8 @@ RULES: Mapping[str, Rule] = {
     "segmentation": one_of("rle", "polygons"),
     "masks": one_of("labels", "stack", "none"),
     **dict.fromkeys(("geojson", "overlays", "thumbnails"), FLAG),
-    **dict.fromkeys(("max_bytes", "max_pixels"), whole(1)),
+    "max_bytes": whole(1),
+    "max_pixels": whole(0),
 }
 """The same limits as `gpupipe.tasks.segment` has; a test holds the two against each other."""
 

@@ -16,7 +16,8 @@ RULES: Mapping[str, Rule] = {
     "max_gap": number(0),
     "labels": one_of("auto", "on", "off"),
     **dict.fromkeys(("deskew", "overlays", "thumbnails"), FLAG),
-    **dict.fromkeys(("max_bytes", "max_pixels"), whole(1)),
+    "max_bytes": whole(1),
+    "max_pixels": whole(0),
 }
 """The same limits as `gpupipe.tasks.detect_rooms` has; a test holds the two against each other."""
 
