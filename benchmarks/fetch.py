@@ -54,7 +54,7 @@ def put_large_item(aws: Aws, bucket: str, job: str, size: int) -> ItemResult:
     """One item with one large file, sent in parts."""
     s3, key, digest, part = (
         aws.client("s3"),
-        output_prefix(PROJECT, job, "large") + "masks.tif",
+        output_prefix(PROJECT, job, "DJI_00000") + "masks.tif",
         hashlib.sha256(),
         64 << 20,
     )

@@ -206,11 +206,14 @@ class Measured:
 
 
 def prepare(case: Case, job: str, aws: PlayedAws, storage: Storage) -> tuple[Ledger, str]:
-    """Upload the image and the shards, register the job, send the messages; its ledger and its queue."""
-    data, key = jpeg(case.height, case.width), f"inputs/bench/{job}.jpg"
-    storage.put(key, data)
+    """Upload the images and the shards, register the job, send the messages; its ledger and its queue."""
+    data = jpeg(case.height, case.width)
     etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    items = [Item(key=key, etag=etag, size=len(data), output=f"image{i:05d}") for i in range(case.images)]
+    names = [f"{job}/image{i:05d}" for i in range(min(case.shard, case.images))]  # every shard has the same images
+    for name in names:
+        storage.put(f"inputs/bench/{name}.jpg", data)
+    one = [Item(key=f"inputs/bench/{name}.jpg", etag=etag, size=len(data), output=name) for name in names]
+    items = [one[i % len(one)] for i in range(case.images)]
     parts = [items[start : start + case.shard] for start in range(0, case.images, case.shard)]
     dynamodb, sqs = aws.client("dynamodb"), aws.client("sqs")
     dynamodb.create_table(
