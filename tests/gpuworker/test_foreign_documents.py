@@ -193,12 +193,18 @@ def test_a_document_that_names_anything_else_is_refused(name: str, kind: str) ->
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"no gzip", gzip.compress(b"{}", mtime=0), gzip.compress(b"[" * 99_999, mtime=0)],
-    ids=["empty", "no gzip", "no fields", "deep"],
+    [b"", b"no gzip", gzip.compress(b"{}", mtime=0), gzip.compress(b"[" * 99_999, mtime=0), RESULT.to_gzip()[:-9]],
+    ids=["empty", "no gzip", "no fields", "deep", "cut off"],
 )
 def test_what_is_no_result_is_refused(data: bytes) -> None:
     with pytest.raises(ContractError):
         read_result(data, place=PLACE)
+
+
+def test_a_result_that_unpacks_to_a_thousand_times_its_length_is_not_unpacked() -> None:
+    packed = gzip.compress(RESULT.to_json().encode() + b" " * (80 << 20), compresslevel=1, mtime=0)
+    with pytest.raises(ContractError, match="unpacks to more than one would"):
+        read_result(packed, place=PLACE)
 
 
 @pytest.mark.parametrize("at", range(10, 40, 7))

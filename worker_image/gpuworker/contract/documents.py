@@ -19,6 +19,11 @@ from gpuworker.contract.reading import MESSAGE_BYTES, read_json
 
 VERSION = 1
 MAX_SHARD_ITEMS = 256
+_UNPACKED_BYTES, _UNPACKED_TIMES = 64 << 20, 100
+"""A packed document may take the larger of the two, the second being times its length: masks and boxes as JSON pack 5
+to 20 times, and what is made to fill a memory a thousand times."""
+_GZIP = 16
+"""Tells zlib that gzip's header comes first."""
 ENVIRONMENT_NAME = "GPUPIPE_WORKER"
 ENVIRONMENT_PIECE = 1000
 """Characters; SageMaker lets a variable's value have 1,024."""
@@ -261,9 +266,18 @@ class ShardResult(Document):
     @classmethod
     def from_gzip(cls, data: bytes) -> ShardResult:
         try:
-            return cls.from_json(gzip.decompress(data))
+            return cls.from_json(_unpacked(data))
         except (OSError, EOFError, zlib.error) as error:
             raise ContractError(f"not a ShardResult document: {error}") from error
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Raises ContractError for what becomes larger than any document of ours of that length."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP)
+    text = unpacker.decompress(data, max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(data)))
+    if not unpacker.eof:
+        raise ContractError("not a ShardResult document: it is cut off, or unpacks to more than one would")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
