@@ -27,7 +27,7 @@ from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.transfer import PART_SUFFIX
 from gpupipe.local.emulators import Emulators
 from gpupipe.local.state import Folder, Record, Target
-from gpuworker.contract import result_key
+from gpuworker.contract import output_prefix, result_key
 
 ENDS_WITHIN_S = 20
 """Far above the two seconds that are promised: the machine may be busy. Who waits for threads takes longer still."""
@@ -188,15 +188,16 @@ ITEMS = 6
 
 
 def a_large_job(desk: Desk) -> str:
-    """A finished job of many files, which all have the content of one object; its name."""
+    """A finished job of many files; its name."""
     work = Work(aws=desk.ctx.aws, ledger=desk.ctx.ledger)
     job, paths = "20261121-113052-large-1f3a", [f"{number:03d}.jpg" for number in range(ITEMS)]
     work.submit(job, paths, project="large")
     result = work.commit(job, 0, paths)
-    artifact = work.put("processed/large/any", b"x" * 20_000)
-    files = {f"files/{number:03d}.bin": artifact for number in range(FILES_AN_ITEM)}
-    larger = replace(result, items=[replace(item, artifacts=files) for item in result.items])
-    work.put(result_key(job, 0, 0), larger.to_gzip())
+    names = [f"files/{number:03d}.bin" for number in range(FILES_AN_ITEM)]
+    folders = [output_prefix("large", job, item.output) for item in result.items]
+    files = [{name: work.put(folder + name, b"x" * 20_000) for name in names} for folder in folders]
+    items = [replace(item, artifacts=own) for item, own in zip(result.items, files, strict=True)]
+    work.put(result_key(job, 0, 0), replace(result, items=items).to_gzip())
     return job
 
 
@@ -210,7 +211,7 @@ def until(look: Any) -> None:
 def test_fetch_goes_on_where_it_was(typist: Typist, desk: Desk, hold: Hold) -> None:
     job, out = a_large_job(desk), typist.folder / "large"
     # given a download of which some files have arrived
-    hold.after(30, "GET", "/processed/large/any")
+    hold.after(30, "GET", "/processed/large/")
     process = typist.start("fetch", job, "-o", "large", "--json")
     assert hold.begun.wait(60)
     until(lambda: any(out.glob("items/*/files/*.bin")))

@@ -152,7 +152,7 @@ def test_failures_are_an_array_with_advice(tmp_path: Path) -> None:
         ("b.jpg", "too_large", "why"),
         ("c.jpg", "a_code_of_the_future", "why"),
     ]
-    assert "tiles" in found[0]["advice"]
+    assert "tiled TIFF" in found[0]["advice"]
     assert "retry" in found[1]["advice"]
 
 
