@@ -223,6 +223,15 @@ def test_start_that_cannot_be_says_why(stack: Stack) -> None:
         stack.up()
 
 
+def test_modules_that_lie_beside_the_configuration_are_not_run(stack: Stack, tmp_path: Path) -> None:
+    for name in ("psutil", "boto3", "typer", "gpupipe", "hypercorn"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    stack.config_file.write_text("[stack]\nname = 1\n")
+    with pytest.raises(TargetError, match=r"could not start: demo\.toml has mistakes"):
+        stack.up()
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.exhaustive
 def test_damaged_record_does_not_keep_it_from_ending(running: Stack) -> None:
     # given a running target whose record a full disk has damaged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -137,6 +138,27 @@ def test_a_folder_with_nothing_in_it_is_taken_up(project: Path) -> None:
     (of_any(project) / "start.lock").touch()
     filled(project)
     of(project)
+
+
+@pytest.mark.parametrize("name", ["start.lock", "supervisor.lock", "owner.json", "x.draft"])
+def test_a_folder_with_a_link_in_it_is_not_nothing(tmp_path: Path, name: str) -> None:
+    folder = of_any(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / name).symlink_to(tmp_path / "outside")
+    why(tmp_path)
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("name", [".gitignore", f"{STACK}/start.lock", f"{STACK}/supervisor.lock"])
+def test_no_link_is_written_through(project: Path, name: str) -> None:
+    link = project / ".gpupipe" / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(project / "outside")
+    folder = of(project)
+    folder.create()
+    with contextlib.suppress(OSError), folder.starting(patience_s=0.1):
+        folder.supervisor_lock()
+    assert not (project / "outside").exists()
 
 
 def test_removing_it_forgets_it_and_a_removal_that_was_killed_goes_on(

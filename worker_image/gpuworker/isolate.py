@@ -169,7 +169,7 @@ class _Child:
         self._pipe, theirs = Pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gpuworker.isolated", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "gpuworker.isolated", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # the worker's own standard output is for its log

@@ -11,8 +11,8 @@ from gpupipe.errors import TargetError
 
 
 def private(path: str, flags: int) -> int:
-    """As `opener` of `open`: a file that is made by it is seen by its owner only."""
-    return os.open(path, flags, mode=0o600)
+    """As `opener` of `open`: a file that is made by it is seen by its owner only, and a link is not followed."""
+    return os.open(path, flags | os.O_NOFOLLOW, mode=0o600)
 
 
 def read_json(file: Path) -> dict[str, Any] | None:

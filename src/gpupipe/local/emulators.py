@@ -123,6 +123,8 @@ def clean_environment() -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # `python -m` looks for modules where it is started, too: beside a configuration that came from somebody else.
+        "PYTHONSAFEPATH": "1",
         "NO_PROXY": bypass,
         "no_proxy": bypass,
     }

@@ -61,7 +61,7 @@ def why_foreign(folder: Path) -> str:
 
 def says_nothing(path: Path) -> bool:
     """Is this a file of a stack's folder that is there before anything is in it, and the last to go?"""
-    return path.name == OWNER_FILE or path.suffix in {".lock", ".draft"}
+    return not path.is_symlink() and (path.name == OWNER_FILE or path.suffix in {".lock", ".draft"})
 
 
 def _why_unknown(folder: Path) -> str:

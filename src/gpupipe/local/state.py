@@ -114,9 +114,8 @@ class Folder:
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)
         ownership.claim(self.path)
-        ignore = self.path.parent / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        with contextlib.suppress(FileExistsError), open(self.path.parent / ".gitignore", "x") as ignore:
+            ignore.write("*\n")
 
     def remove(self) -> None:
         """Delete it, and `.gpupipe` with the last of them. Killed in the middle, it is still its owner's."""
