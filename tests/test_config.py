@@ -88,6 +88,7 @@ def test_settings_that_cannot_work_together_are_refused(tmp_path: Path, addition
     ("text", "told"),
     [
         ("[stack]\nname = demo", "not valid TOML"),
+        ("a = " + "[" * 100_000, "not valid TOML"),
         (MINIMAL.replace('"queue"', '"quue"'), "'quue' is not a pipeline kind; choose from: endpoint, queue"),
         (MINIMAL.replace('"segment"', '"segmnt"'), "did you mean 'segment'?"),
         (MINIMAL.replace("[pipelines.segment]", "[pipelines.S]"), "a pipeline's name is"),

@@ -277,7 +277,7 @@ def load(path: Path) -> Config:
     """Read and validate `path`. Raises ConfigError naming every mistake."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path.name} is not valid TOML: {error}.") from error
     try:
         return Config(**data)

@@ -48,3 +48,11 @@ def test_a_folder_with_other_things_is_refused(folder: Path) -> None:
 def test_results_go_where_nothing_is_not_even_a_link_to_nothing(folder: Path) -> None:
     (folder / "results").symlink_to(folder / "nowhere")
     assert _free(folder) == folder / "results-2"
+
+
+def test_a_folder_that_nobody_named_is_no_link(types: Types, folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "gpupipe-demo").symlink_to(folder / "elsewhere")
+    typed = types("demo")
+    assert (typed.code, list((folder / "elsewhere").iterdir())) == (2, [])
+    assert "is a link" in typed.err

@@ -235,6 +235,88 @@ def test_adopting_keeps_objects_and_nothing_that_works(cloned: Path, listener: t
     assert not adopt(config, stack_id=STACK, region="eu-west-1")
 
 
+def test_of_its_buckets_names_versions_and_tags_are_kept_and_nothing_that_acts(cloned: Path) -> None:
+    from gpupipe.local.adoption import adopt
+
+    # given a note that has every object written to a folder of somebody's choice, too
+    note = cloned / "ministack" / "state" / "s3.json"
+    ours, odd = "1" * 12 + "\0'demo-dev-data'", [f"{'1' * 12}\0'{name}'" for name in ("/tmp/x", "../x", "a..b", "A_b")]
+    strangers = ["2" * 12 + "\0'demo-dev-data'", ours + "'", "x"]
+    meta = {"created": "2026", "region": "us-east-1", "objects": {"k": {}}, "_ownership_controls": "<x/>"}
+    scoped = {
+        "buckets_meta": dict.fromkeys([ours, *odd, *strangers], meta),
+        "bucket_versioning": {ours: "Enabled", **dict.fromkeys(odd, "Enabled")},
+        "bucket_tags": {ours: {"gpupipe:stack": "demo-dev"}},
+        "bucket_replication": {ours: {"Rule": {"Destination": {"Bucket": "arn:aws:s3:::/tmp/x"}}}},
+        "bucket_notifications": {ours: "<NotificationConfiguration/>"},
+    }
+    payload = {name: {"__scoped__": True, "data": data} for name, data in scoped.items()}
+    note.write_text(json.dumps({"__ministack_format__": 2, "payload": {**payload, "access_points": {"a": 1}}}))
+    # when
+    adopt(cloned.parents[1] / "gpupipe.toml", stack_id=STACK, region="us-east-1")
+    # then
+    kept = json.loads(note.read_text())["payload"]
+    assert {name: section["data"] for name, section in kept.items()} == {
+        "buckets_meta": {ours: {"created": "2026", "region": "us-east-1"}},
+        "bucket_versioning": {ours: "Enabled"},
+        "bucket_tags": {ours: {"gpupipe:stack": "demo-dev"}},
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"payload": 7}', '{"payload": {"bucket_tags": []}}', '{"a":' * 100_000]
+)
+def test_a_note_of_buckets_that_makes_no_sense_goes(cloned: Path, text: str) -> None:
+    from gpupipe.local.adoption import adopt
+
+    note = cloned / "ministack" / "state" / "s3.json"
+    note.write_text(text)
+    assert adopt(cloned.parents[1] / "gpupipe.toml", stack_id=STACK, region="us-east-1")
+    assert not note.exists() or json.loads(note.read_text())["payload"]["bucket_tags"]["data"] == {}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+@pytest.mark.parametrize("name", ["account.json", "ministack/state/s3.json", "start.lock", "owner.json"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(types: Types, cloned: Path, name: str, kind: str) -> None:
+    file = cloned / name
+    file.unlink(missing_ok=True)
+    make = {"pipe": lambda: os.mkfifo(file), "link": lambda: file.symlink_to("/dev/zero"), "folder": file.mkdir}
+    make[kind]()
+    from gpupipe.local.adoption import adopt
+
+    assert types("status").code == 1
+    assert adopt(cloned.parents[1] / "gpupipe.toml", stack_id=STACK, region="us-east-1")
+    assert types("down", "--forget", "--yes").code == 0
+
+
+@pytest.mark.parametrize("locks", ["pipe", "link"])
+def test_a_folder_with_nothing_but_a_lock_that_is_none_is_not_waited_for(
+    types: Types, folder: Path, started: list[Any], locks: str
+) -> None:
+    (folder / "gpupipe.toml").write_text(CONFIG)
+    lock = Folder.at(folder / "gpupipe.toml", STACK).path / "start.lock"
+    lock.parent.mkdir(parents=True)
+    os.mkfifo(lock) if locks == "pipe" else lock.symlink_to(folder / "outside")
+    assert types("plan").code == 1
+    assert started == []
+    assert not (folder / "outside").exists()
+
+
+def test_however_deep_it_is_it_can_be_adopted_and_forgotten(types: Types, cloned: Path) -> None:
+    from gpupipe.local.adoption import adopt
+
+    for place in (cloned, cloned / "ministack" / "s3" / "111111111111"):
+        deep = str(place)
+        for _ in range(1_200):
+            deep = f"{deep}/d"
+            os.mkdir(deep)
+    assert adopt(cloned.parents[1] / "gpupipe.toml", stack_id=STACK, region="us-east-1")
+    (cloned / ownership.OWNER_FILE).unlink()
+    typed = types("down", "--forget", "--yes")
+    assert typed.code == 0, typed
+    assert not cloned.exists()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"account_id": "../x"}', '{"account_id": 7}', '{"a":' * 100_000])
 def test_an_account_that_makes_no_sense_is_a_new_one(cloned: Path, text: str) -> None:
     from gpupipe.local.adoption import adopt

@@ -352,6 +352,29 @@ def test_a_note_that_makes_no_sense_is_somebody_elses(finished: Work, tmp_path: 
     assert "\x1b" not in refused.value.message
 
 
+@pytest.mark.parametrize("place", ["results", f"results/{JOB}"])
+def test_a_folder_that_nobody_named_is_no_link(
+    finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dear").mkdir()
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).symlink_to(tmp_path / "dear")
+    with pytest.raises(GpupipeError, match=f"{place} is a link to"):
+        fetch(finished.aws, job=JOB)
+    assert list((tmp_path / "dear").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_a_note_that_is_no_file_is_not_waited_for(finished: Work, tmp_path: Path, kind: str) -> None:
+    note = tmp_path / ".gpupipe/holds.json"
+    note.parent.mkdir()
+    make = {"pipe": lambda: os.mkfifo(note), "link": lambda: note.symlink_to("/dev/zero"), "folder": note.mkdir}
+    make[kind]()
+    with pytest.raises(GpupipeError, match="cannot write"):
+        fetch(finished.aws, job=JOB, folder=tmp_path)
+
+
 def test_what_it_keeps_for_itself_is_its_owners(finished: Work, tmp_path: Path) -> None:
     fetch(finished.aws, job=JOB, folder=tmp_path / "out")
     assert (tmp_path / "out/.gpupipe").stat().st_mode & 0o777 == 0o700

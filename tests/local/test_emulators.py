@@ -4,11 +4,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
+from botocore.config import Config
 from tests.local.clients import Client, client_of
 from tests.local.functions import deploy
 from tests.local.waiting import until
@@ -17,6 +21,8 @@ from gpupipe.errors import TargetError
 from gpupipe.local import emulators, processes
 from gpupipe.local.emulators import Emulators
 from gpupipe.local.processes import ProcessName
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def test_presigned_link_works(client: Client) -> None:
@@ -29,6 +35,28 @@ def test_presigned_link_works(client: Client) -> None:
     with urllib.request.urlopen(url, timeout=5) as response:
         # then
         assert response.read() == b"hello"
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_link_opens_no_other_service(local: Emulators, version: str) -> None:
+    session: Any = boto3.Session(local.account.access_key, local.account.secret_key, region_name="us-east-1")
+    options = Config(signature_version=version)
+    s3 = session.client("s3", endpoint_url=local.endpoints["default"], config=options)
+    link = s3.generate_presigned_url("get_object", Params={"Bucket": "any", "Key": "key"})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    attempts: tuple[tuple[str, dict[str, Any]], ...] = (
+        (f"{link}&Action=ListQueues", {}),
+        (f"{link}&Action=ListTopics", {}),
+        (link, {"headers": form, "data": b"Action=ListMetrics"}),
+        (link, {"headers": {"Content-Type": "text/plain"}, "data": b"Action=ListMetrics"}),
+        (link.replace(local.endpoints["default"], local.endpoints["ec2"]), {}),
+    )
+    for address, more in attempts:
+        request = urllib.request.Request(address, method="GET", **more)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            DIRECT.open(request, timeout=20)
+        content = refused.value.read()
+        assert refused.value.code == 403 or b"NoSuchBucket" in content, content
 
 
 def test_upload_arrives_in_the_queue_with_its_key_url_encoded(client: Client, local: Emulators) -> None:

@@ -189,3 +189,18 @@ def test_a_link_does_not_excuse_a_wrong_header() -> None:
     own = link("s3v4")
     wrong = signed("/bucket", service="s3", secret="wrong").headers["authorization"]
     assert refusal(replace(own, headers={**own.headers, "authorization": wrong}))
+
+
+@pytest.mark.parametrize("query", ["Action=ListQueues", "QueueUrl=x", "X=1", "Action=Subscribe&Endpoint=http://x"])
+def test_a_link_by_version_2_takes_no_name_that_it_does_not_sign(query: str) -> None:
+    own = link(version="s3")
+    assert refusal(own) == ""
+    assert "does not sign" in refusal(replace(own, query=f"{own.query}&{query}"))
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_link_brings_no_form_along(version: str) -> None:
+    own = link(version=version)
+    form = {**own.headers, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    assert refusal(own) == ""
+    assert "calls no action" in refusal(replace(own, headers=form))

@@ -62,6 +62,8 @@ def _prepared(folder: Path) -> Path:
     from gpupipe.errors import UsageError
 
     config = folder / "gpupipe.toml"
+    if folder == DEFAULT_FOLDER and folder.is_symlink():
+        raise UsageError(f"{folder} is a link, which nobody named.", hint="Name a folder with --out.")
     if config.exists() and load(config) != Config(**tomllib.loads(render(kinds=["queue"], name=STACK, target="local"))):
         raise UsageError(
             f"{config} is not as the demo writes it.",

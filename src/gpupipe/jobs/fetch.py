@@ -20,6 +20,7 @@ from gpupipe.aws import Aws
 from gpupipe.errors import IntegrityError, JobError, UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import transfer
+from gpupipe.jobs.beneath import Beneath
 from gpupipe.jobs.folder import (
     ANNOTATIONS,
     FAILURES,
@@ -116,7 +117,7 @@ def fetch(
     with explained("read the ledger"):
         records = choose_jobs(ledger, job=job, project=project, pipeline=pipeline)
     holds = {"project": project} if project else {"job": records[-1].job}
-    target = ResultFolder(folder or DEFAULT_FOLDER / next(iter(holds.values())))
+    target = ResultFolder(folder or _usual_folder(next(iter(holds.values()))))
     target.claim({**holds, "stack": aws.stack.id, "account": aws.stack.account, "pipeline": records[-1].pipeline})
     store = transfer.open_store(aws, aws.stack.data_bucket(records[-1].pipeline))
     mirror = Mirror(store, target.hidden)
@@ -126,6 +127,13 @@ def fetch(
     run.report(About.of(results, mirror, project=project, notice=notice, cost_usd=cost_usd))
     run.complain()
     return run.outcome()
+
+
+def _usual_folder(name: str) -> Path:
+    """Below `results/`, where nobody named a folder. Raises GpupipeError where a link is in the way."""
+    folder = DEFAULT_FOLDER / name
+    Beneath(Path()).require_real(folder)
+    return folder
 
 
 def choose_jobs(ledger: Ledger, *, job: str = "", project: str = "", pipeline: str = "") -> list[JobRecord]:

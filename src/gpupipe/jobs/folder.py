@@ -20,6 +20,7 @@ else is fetched. So deleting, editing, moving or copying the folder can do no ha
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -46,6 +47,7 @@ LAYER = "instances.geojson"
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
+NOTE_BYTES = 64 * 1024
 PART_SUFFIX = ".gpupipe-part"
 LEFT_AFTER_S = 3600.0
 """A part that nothing was written to for so long belongs to no running fetch."""
@@ -90,7 +92,7 @@ class ResultFolder:
             self.hidden.mkdir(exist_ok=True, mode=0o700)
             note = self.hidden / "holds.json"
             try:
-                found = json.loads(note.read_text(encoding="utf-8"))
+                found = json.loads(_small(note))
             except FileNotFoundError:
                 found = self._unclaimed(holds)
             except (ValueError, RecursionError):
@@ -113,6 +115,15 @@ class ResultFolder:
                 hint="Choose another folder with -o; nothing was changed.",
             )
         return dict(holds)
+
+
+def _small(file: Path) -> bytes:
+    """The content of a note, which others may have put there: no link, no pipe, and not all of a large file."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a file")
+        return opened.read(NOTE_BYTES)
 
 
 def _sweep(parts: Iterable[Path]) -> None:

@@ -6,18 +6,20 @@ Neither starts, asks or ends anything that the folder names, and neither follows
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from gpupipe.errors import TargetError
 from gpupipe.local import control, ownership
-from gpupipe.local.documents import read_json, write_json
+from gpupipe.local.adopted_buckets import rewrite
+from gpupipe.local.documents import read_small, write_json
 from gpupipe.local.emulators import Account
-from gpupipe.local.state import Folder, remove
+from gpupipe.local.state import Folder, remove, walk
 
-# What S3's objects are made of: their bytes, and what ministack knows of them (names, versions, tags; no code).
-_OBJECTS = ("ministack/s3", "ministack/state/s3.json")
+# What S3's objects are made of: their bytes, and what ministack knows of their buckets.
+_NOTE = "ministack/state/s3.json"
+_OBJECTS = ("ministack/s3", _NOTE)
 _ACCOUNT = "account.json"
 
 
@@ -37,6 +39,8 @@ def adopt(config_path: Path, *, stack_id: str, region: str) -> bool:
     account = Account.new(region).with_number(_account_number(folder))
     for path in list(_dropped(folder)):
         remove(path)
+    if (folder / _NOTE).exists():
+        rewrite(folder / _NOTE, account.account_id)
     write_json(folder / _ACCOUNT, asdict(account))
     ownership.claim(folder)
     return True
@@ -62,11 +66,7 @@ def forget(config_path: Path, *, stack_id: str) -> bool:
 
 def _account_number(folder: Path) -> str:
     """That of the folder's buckets; nothing where it says none."""
-    try:
-        document: Mapping[str, object] = read_json(folder / _ACCOUNT) or {}
-    except (TargetError, OSError, ValueError, RecursionError):
-        return ""
-    number = str(document.get("account_id", ""))
+    number = str((read_small(folder / _ACCOUNT) or {}).get("account_id", ""))
     return number if re.fullmatch(r"[1-9][0-9]{11}", number) else ""
 
 
@@ -80,10 +80,7 @@ def _dropped(folder: Path) -> Iterator[Path]:
                 path for path in parent.iterdir() if path not in kept and not (path in above and _is_folder(path))
             )
     for path in kept:
-        if not _is_plain(path):
-            yield path
-        for at, folders, files in os.walk(path):
-            yield from (one for name in (*folders, *files) if not _is_plain(one := Path(at, name)))
+        yield from (one for one in walk(path) if not _is_plain(one))
 
 
 def _is_folder(path: Path) -> bool:

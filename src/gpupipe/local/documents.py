@@ -3,16 +3,41 @@
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpupipe.errors import TargetError
 
+SMALL_BYTES = 64 * 1024
+"""Of a document that holds a few words and paths; a path has at most 4 KB."""
+
 
 def private(path: str, flags: int) -> int:
     """As `opener` of `open`: a file that is made by it is seen by its owner only, and a link is not followed."""
-    return os.open(path, flags | os.O_NOFOLLOW, mode=0o600)
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode=0o600)
+
+
+def is_plain(path: Path) -> bool:
+    """Is this a file, and no link, pipe or device?"""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def read_small(file: Path, *, limit_bytes: int = SMALL_BYTES) -> dict[str, Any] | None:
+    """A document that anybody may have written; None where it is none. Neither follows a link nor waits for a pipe."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            document = json.loads(stream.read(limit_bytes))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def read_json(file: Path) -> dict[str, Any] | None:

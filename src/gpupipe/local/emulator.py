@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.chdir(given.state)
     app = _ministack(port) if given.name == "ministack" else _moto(port)
     account = Signatures(access_key=os.environ["AWS_ACCESS_KEY_ID"], secret_key=os.environ["AWS_SECRET_ACCESS_KEY"])
-    gate = Gate(app, port=port, signatures=account)
+    gate = Gate(app, port=port, signatures=account, serves_links=given.name == "ministack")
     save = ministack_state.save if given.name == "ministack" else _no_state
     snapshots = Snapshots(save=save, changes=lambda: gate.changes)
     snapshots.start()
@@ -57,7 +57,8 @@ def _ministack(port: int) -> App:
 
     hypercorn_compat.install()
     ministack_shims.install()
-    return ministack_shims.ExpectedBucketOwner(cast("App", app), account_id=os.environ["AWS_ACCESS_KEY_ID"])
+    owned = ministack_shims.ExpectedBucketOwner(cast("App", app), account_id=os.environ["AWS_ACCESS_KEY_ID"])
+    return ministack_shims.LinksLeadToS3(owned)
 
 
 def _no_state() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from gpupipe.local.refused import refused, service_of
-from gpupipe.local.signatures import RefusedError, Request, Signatures
+from gpupipe.local.signatures import RefusedError, Request, Signatures, is_link
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -28,8 +28,10 @@ BODY_MAX_BYTES = 64 * 2**20
 class Gate:
     """An ASGI application that refuses what is not ours and passes the rest on to `app`."""
 
-    def __init__(self, app: App, *, port: int, signatures: Signatures) -> None:
+    def __init__(self, app: App, *, port: int, signatures: Signatures, serves_links: bool = False) -> None:
+        """`serves_links`: S3 is behind it, the only service with links."""
         self._app = app
+        self._serves_links = serves_links
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._signatures = signatures
         self.changes = 0  # how many requests that may have changed something were let in
@@ -73,6 +75,8 @@ class Gate:
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
         )
+        if is_link(request) and not self._serves_links:
+            raise RefusedError("the request is not signed with this stack's access key")
         if not self._signatures.needs_body(request):
             self._signatures.require_own(request)
             return receive

@@ -53,6 +53,21 @@ class ExpectedBucketOwner:
         await send({"type": "http.response.body", "body": content})
 
 
+class LinksLeadToS3:
+    """Presigned links, which ministack takes to whatever service their query or body names an `Action` of."""
+
+    _SCOPE = b"AWS4-HMAC-SHA256 Credential=link/20060301/us-east-1/s3/aws4_request"
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope.get("headers", ())
+        if scope["type"] == "http" and not any(name == b"authorization" for name, _ in headers):
+            scope = {**scope, "headers": [*headers, (b"authorization", self._SCOPE)]}
+        await self._app(scope, receive, send)
+
+
 # --- S3: a range of a version ---------------------------------------------------------------------------------------
 
 Answer = tuple[int, dict[str, str], bytes]

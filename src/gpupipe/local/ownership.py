@@ -6,19 +6,16 @@ XDG_STATE_HOME: outside of whatever can be cloned, copied or unpacked. A folder 
 neither a reboot nor another host name matters.
 """
 
-import json
 import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any
 
 from gpupipe.errors import TargetError
-from gpupipe.local.documents import write_json
+from gpupipe.local.documents import is_plain, read_small, write_json
 
 OWNER_FILE = "owner.json"
 _TOKEN = re.compile(r"[0-9a-f]{64}")
-_LONGEST_BYTES = 64 * 1024  # of a document; a path has at most 4 KB
 
 
 def state_home() -> Path:
@@ -61,14 +58,14 @@ def why_foreign(folder: Path) -> str:
 
 def says_nothing(path: Path) -> bool:
     """Is this a file of a stack's folder that is there before anything is in it, and the last to go?"""
-    return not path.is_symlink() and (path.name == OWNER_FILE or path.suffix in {".lock", ".draft"})
+    return is_plain(path) and (path.name == OWNER_FILE or path.suffix in {".lock", ".draft"})
 
 
 def _why_unknown(folder: Path) -> str:
     token = _token_of(folder)
     if not token:
         return "nothing in it says that you made it on this machine"
-    noted = _read(_note_file(token))
+    noted = read_small(_note_file(token))
     if noted is None or noted.get("uid") != os.getuid():
         return f"{state_home() / 'gpupipe'} does not know it"
     return _why_elsewhere(folder, token, Path(str(noted.get("folder", ""))))
@@ -96,20 +93,8 @@ def _note_file(token: str) -> Path:
 
 
 def _token_of(folder: Path) -> str:
-    token = str((_read(folder / OWNER_FILE) or {}).get("token", ""))
+    token = str((read_small(folder / OWNER_FILE) or {}).get("token", ""))
     return token if _TOKEN.fullmatch(token) else ""
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    """A small document that anybody may have written; None where it is none."""
-    try:
-        if file.is_symlink() or not file.is_file():
-            return None
-        with file.open("rb") as stream:
-            document = json.loads(stream.read(_LONGEST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _unwritable(where: str, error: Exception) -> TargetError:

@@ -28,6 +28,10 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=(?P<signed>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
 _UNRESERVED = "-_.~"
+_LINK_NAMES = frozenset({"AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token"})
+"""What a link by version 2 has in its query besides the names that are signed."""
+_FORM = "application/x-www-form-urlencoded"
+"""The body of a request to a service that is called by `Action`, which S3 never is."""
 
 
 class RefusedError(Exception):
@@ -93,6 +97,8 @@ class Signatures:
 
     def require_own(self, request: Request, body: bytes = b"") -> None:
         """Raises RefusedError where the request is not signed with this stack's secret, or not at this time."""
+        if is_link(request) and request.headers.get("content-type", "").lower().startswith(_FORM):
+            raise RefusedError("a link is good for an object, and calls no action")
         if _is_version_2(request):
             self._require_version_2(request)
             return
@@ -160,12 +166,19 @@ class Signatures:
             raise RefusedError("the link has expired, or does not say when it will")
         headers: Any = HTTPHeaders.from_dict(request.headers)
         signer = HmacV1Auth(Credentials(self.access_key, self.secret_key))
+        if stray := set(pairs) - _LINK_NAMES - set(signer.QSAOfInterest):
+            raise RefusedError(f"the link does not sign {', '.join(sorted(stray))}")
         lines = [request.method, headers.get("content-md5", ""), headers.get("content-type", ""), expires]
         custom = signer.canonical_custom_headers(headers)
         resource = signer.canonical_resource(urlsplit(f"{request.path}?{request.query}"))
         expected = signer.sign_string("\n".join([*lines, *([custom] if custom else []), resource]))
         if not hmac.compare_digest(expected, pairs.get("Signature", "")):
             raise RefusedError("the signature was not made with this stack's secret key")
+
+
+def is_link(request: Request) -> bool:
+    """Is it signed in its query, as whoever was given it may send it? Links are to objects of S3."""
+    return "authorization" not in request.headers
 
 
 def _is_version_2(request: Request) -> bool:

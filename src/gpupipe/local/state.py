@@ -204,10 +204,21 @@ class Folder:
 
 def remove(path: Path) -> None:
     """Delete a file, a link or a folder with all that is in it; what a link leads to stays."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    for one in [*walk(path)][::-1]:
+        if one.is_dir() and not one.is_symlink():
+            one.rmdir()
+        else:
+            one.unlink(missing_ok=True)
+
+
+def walk(path: Path) -> Iterator[Path]:
+    """A path and all below it, parents first, however deep, and nothing that a link leads to."""
+    left = [path]
+    while left:
+        one = left.pop()
+        yield one
+        if one.is_dir() and not one.is_symlink():
+            left += one.iterdir()
 
 
 def _loopback(target: Target, file: Path) -> Target:
