@@ -10,8 +10,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from tests.local.clients import Client, client_of
 
+from gpupipe.local import gate
 from gpupipe.local.emulators import Account, Emulators
-from gpupipe.local.gate import BODY_MAX_BYTES, Gate
+from gpupipe.local.gate import BODY_MAX_BYTES, Gate, Receive
 
 ACCOUNT = Account(account_id="123456789012", secret_key="nobody knows", region="us-east-1")
 
@@ -99,6 +100,36 @@ def test_no_more_is_read_than_any_request_has() -> None:
     status, told = answer_of(service="lambda", method="POST", received=bytes(BODY_MAX_BYTES + 1))
     assert status == 403
     assert str(BODY_MAX_BYTES).encode() in told
+
+
+def never_ending(said: bytes) -> Receive:
+    """A body of which no more comes than this."""
+    parts = [said]
+
+    async def receive() -> Any:
+        if not parts:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": parts.pop(), "more_body": True}
+
+    return receive
+
+
+def test_bodies_on_trust_hold_so_much_memory_together_and_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given strangers who know the account's number, and begin bodies that never end
+    monkeypatch.setattr(gate, "ON_TRUST_MAX_BYTES", 100)
+    monkeypatch.setattr(gate, "BODY_S", 0.05)
+    own = Gate(echo, port=4566, signatures=ACCOUNT.signatures)
+
+    async def at_once() -> list[Any]:
+        return await asyncio.gather(*(own._body(never_ending(bytes(40))) for _ in range(4)), return_exceptions=True)
+
+    # then what is too much is refused at once, and the rest in time, and nothing of either is held
+    refusals = sorted(str(one) for one in asyncio.run(at_once()))
+    assert [text.partition(" ")[2].split(",")[0] for text in refusals] == [
+        *["body did not come within 0 s"] * 2,
+        *[f"body is larger than {BODY_MAX_BYTES} bytes"] * 2,
+    ]
+    assert own._on_trust == 0
 
 
 @pytest.mark.parametrize("path", ["/_ministack/reset", "/_localstack/health", "/moto-api/reset"])

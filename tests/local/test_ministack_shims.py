@@ -178,3 +178,32 @@ def test_deep_learning_image_is_found(client: Client, system: str) -> None:
 
 def test_ministack_itself_knows_no_deep_learning_image() -> None:
     assert not [name for name in unmended("ssm")._PUBLIC_AMI_PARAMETERS if "deeplearning" in name]
+
+
+# --- _url_encoded --------------------------------------------------------------------------------------------------
+
+ODD = ("a\x1b.jpg", "a&b<c>\"d'.jpg", "ä+b c%20.jpg", "x/y.jpg")
+
+
+def test_versions_of_any_key_are_listed_and_the_bucket_can_be_emptied(client: Client) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="odd-keys")
+    s3.put_bucket_versioning(Bucket="odd-keys", VersioningConfiguration={"Status": "Enabled"})
+    for key in ODD:
+        s3.put_object(Bucket="odd-keys", Key=key, Body=b"1")
+    s3.delete_object(Bucket="odd-keys", Key=ODD[-1])
+    pages = list(s3.get_paginator("list_object_versions").paginate(Bucket="odd-keys", PaginationConfig={"PageSize": 2}))
+    found = [one for page in pages for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+    assert sorted(one["Key"] for one in found) == sorted([*ODD, ODD[-1]])
+    for one in found:
+        s3.delete_object(Bucket="odd-keys", Key=one["Key"], VersionId=one["VersionId"])
+    s3.delete_bucket(Bucket="odd-keys")
+
+
+def test_ministack_itself_lists_keys_as_they_are() -> None:
+    s3 = unmended("s3")
+    s3._create_bucket("as-they-are", b"", {})
+    s3._put_object("as-they-are", "a b.jpg", b"1", {})
+    _, _, body = s3._list_object_versions("as-they-are", {"encoding-type": "url"})
+    assert b"<Key>a b.jpg</Key>" in body
+    assert b"EncodingType" not in body

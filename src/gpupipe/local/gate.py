@@ -7,6 +7,7 @@ attacker's name), neither `Origin` nor `Sec-Fetch-Site` is there (browsers add t
 the request is signed with the stack's secret key (random, in a file that only its owner can read).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -23,6 +24,10 @@ READY_PATH = "/_gpupipe/ready"
 _ADMIN_PREFIXES = ("/_ministack/", "/_localstack/", "/moto-api")
 BODY_MAX_BYTES = 64 * 2**20
 """Of a request whose body has to be read before it is let in: all but S3's. A function's code is the largest."""
+ON_TRUST_MAX_BYTES = 4 * BODY_MAX_BYTES
+"""Of all such bodies that are being read: whoever knows the account's number can have them read."""
+BODY_S = 60.0
+"""For such a body to come; from a process of this machine."""
 
 
 class Gate:
@@ -34,6 +39,7 @@ class Gate:
         self._serves_links = serves_links
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._signatures = signatures
+        self._on_trust = 0  # bytes of bodies that are being read and not yet known to be ours
         self.changes = 0  # how many requests that may have changed something were let in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,9 +86,29 @@ class Gate:
         if not self._signatures.needs_body(request):
             self._signatures.require_own(request)
             return receive
-        body = await _body(receive)
+        body = await self._body(receive)
         self._signatures.require_own(request, body)
         return _again(body, receive)
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole of it, on trust. Raises RefusedError where it is larger than any that is signed, or too slow."""
+        parts: list[bytes] = []
+        size, is_more = 0, True
+        try:
+            async with asyncio.timeout(BODY_S):
+                while is_more:
+                    message = await receive()
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    self._on_trust += len(parts[-1])
+                    is_more = message.get("more_body", False)  # not so either where the client has gone
+                    if size > BODY_MAX_BYTES or self._on_trust > ON_TRUST_MAX_BYTES:
+                        raise RefusedError(f"the body is larger than {BODY_MAX_BYTES} bytes, or one of too many")
+        except TimeoutError:
+            raise RefusedError(f"the body did not come within {BODY_S:.0f} s") from None
+        finally:
+            self._on_trust -= size
+        return b"".join(parts)
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -92,20 +118,6 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return headers
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole of it. Raises RefusedError where it is larger than any that is signed."""
-    parts: list[bytes] = []
-    size, is_more = 0, True
-    while is_more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        is_more = message.get("more_body", False)  # not so either where the client has gone
-        if size > BODY_MAX_BYTES:
-            raise RefusedError(f"the body is larger than {BODY_MAX_BYTES} bytes")
-    return b"".join(parts)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
