@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gpupipe.errors import GpupipeError, StalePlanError
+from gpupipe.errors import GpupipeError, IntegrityError, StalePlanError
 from gpupipe.resources.state_bucket import StateBucket
-from gpupipe.state import Entry, Inventory, put_if
+from gpupipe.state import INVENTORY_KEY, Entry, Inventory, object_of, put_if
 from tests.account import Account
 
 ONE = Entry(kind="queue", key="queue/one", name="demo-dev-one", pipeline="segment")
@@ -62,6 +62,13 @@ def test_an_inventory_from_the_future_is_not_misread(account: Account) -> None:
     with pytest.raises(GpupipeError, match=r"gpupipe 9\.9, newer") as caught:
         Inventory.read(account.aws)
     assert "pip install -U gpupipe" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "x"}', "[" * 100_000])
+def test_an_inventory_that_is_damaged_says_so(account: Account, text: str) -> None:
+    account.aws.client("s3").put_object(**object_of(account.aws, INVENTORY_KEY), Body=text.encode())
+    with pytest.raises(IntegrityError, match=r"inventory\.json of stack .* is damaged"):
+        Inventory.read(account.aws)
 
 
 def test_the_state_bucket_is_found_and_is_no_data_bucket(account: Account) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gpupipe import __version__
 from gpupipe.aws import Aws, absent_ok, error_code, explained
-from gpupipe.errors import GpupipeError, StalePlanError
+from gpupipe.errors import GpupipeError, IntegrityError, StalePlanError
 from gpupipe.resources import Resource, identity
 
 INVENTORY_KEY = "inventory.json"
@@ -60,7 +60,7 @@ class Inventory:
             answer = absent_ok(aws.client("s3").get_object, **object_of(aws, INVENTORY_KEY))
             if answer is None:
                 return cls()
-            document = json.loads(answer["Body"].read())
+            document = _read(answer["Body"].read(), f"{INVENTORY_KEY} of stack {aws.stack.id}")
         if document["version"] > INVENTORY_VERSION:
             raise GpupipeError(
                 f"stack {aws.stack.id} was last changed by gpupipe {document['gpupipe']}, newer than this one.",
@@ -88,6 +88,18 @@ class Inventory:
                 hint="Run the command again: it plans anew.",
             )
         return Inventory(entries=new, serial=self.serial + 1, etag=etag)
+
+
+def _read(text: bytes, what: str) -> dict[str, Any]:
+    """Raises IntegrityError where it is no document of ours."""
+    try:
+        document = json.loads(text)
+        return {**document, "version": int(document["version"])}
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{what} is damaged: {type(error).__name__}.",
+            hint="Its bucket keeps older versions of it: make the last good one the newest again.",
+        ) from error
 
 
 def put_if(aws: Aws, key: str, document: Mapping[str, Any], etag: str) -> str | None:
