@@ -29,6 +29,7 @@ from gpupipe.names import Stack
 
 PIPELINE, FILE_BYTES = "segment", 100_000
 RATE_BAR, CPU_BAR_MS, MEMORY_BAR_MB = 1.0, 0.5, 250
+ROOT = Path(__file__).resolve().parents[1]
 MB = 1_000_000
 SMOKE: Mapping[str, Any] = {"files": 4, "rounds": 1, "large_gb": 0.001}
 
@@ -79,7 +80,9 @@ def server(folder: Path) -> Iterator[Server]:
     try:
         emulators.wait_ready(name, folder, process=process, port=port)
         url = f"http://127.0.0.1:{port}"
-        environment = emulators.environment(account, {"default": url})
+        # What is measured is a module of this repository, and processes of the target do not look where they are started.
+        modules = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**emulators.environment(account, {"default": url}), "PYTHONPATH": modules}
         yield Server(url=url, environment=environment, bucket=_make_stack(connected(environment)))
     finally:
         processes.end(process, grace_s=emulators.STOP_GRACE_S)
