@@ -80,7 +80,7 @@ def server(folder: Path) -> Iterator[Server]:
     try:
         emulators.wait_ready(name, folder, process=process, port=port)
         url = f"http://127.0.0.1:{port}"
-        # What is measured is a module of this repository, and processes of the target do not look where they are started.
+        # What is measured is a module of this repository; no process of the target looks where it is started.
         modules = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**emulators.environment(account, {"default": url}), "PYTHONPATH": modules}
         yield Server(url=url, environment=environment, bucket=_make_stack(connected(environment)))
