@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.cli.conftest import Types
+from tests.recording import recording
 
 from gpupipe.local import control, ownership, processes
 from gpupipe.local.emulators import Account
@@ -52,25 +51,8 @@ COMMANDS = [
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[str]]]:
     """Where the folder's addresses lead, and the requests that came."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(500)
-
-        do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with recording() as server:
+        yield server
 
 
 @pytest.fixture

@@ -25,8 +25,14 @@ VICTIM = "victim"
 def shared(world: World) -> World:
     """A ledger in which another pipeline of the stack has a job with one shard in work."""
     world.ledger.put_shards([ShardRecord(job=VICTIM, number=0, items=1, created_at=NOW, sent_at=NOW)])
-    record = {"job": VICTIM, "pipeline": "other", "project": "field7", "task": "segment", "kind": "submitted"}
-    world.ledger.put_job(JobRecord(**record, state=JobState.RUNNING, created_at=NOW, items=1, shards=1))  # type: ignore[arg-type]
+    record: dict[str, Any] = {
+        "job": VICTIM,
+        "pipeline": "other",
+        "project": "field7",
+        "task": "segment",
+        "kind": "submitted",
+    }
+    world.ledger.put_job(JobRecord(**record, state=JobState.RUNNING, created_at=NOW, items=1, shards=1))
     world.ledger.start_shard(VICTIM, 0, 0, "i-other")
     return world
 

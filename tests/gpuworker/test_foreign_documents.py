@@ -52,11 +52,11 @@ RESULT = ShardResult(
     generation=0,
     machine="i-1",
     engine={},
-    header={},  # type: ignore[arg-type]
+    header={},
     started_at=1.0,
     finished_at=2.0,
     items=(DONE,),
-    failures=(FAILED,),  # type: ignore[arg-type]
+    failures=(FAILED,),
 )
 
 

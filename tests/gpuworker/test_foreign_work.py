@@ -34,8 +34,14 @@ def victim(station: Station) -> Shard:
     """A shard of another pipeline of the stack, in the same ledger; its document lies in this one's bucket too."""
     now = time.time()
     station.ledger.put_shards([ShardRecord(job=VICTIM, number=0, items=1, sent_at=now)])
-    record = {"job": VICTIM, "pipeline": "other", "project": "field7", "task": "fake", "kind": "submitted"}
-    station.ledger.put_job(JobRecord(**record, state=JobState.PENDING, created_at=now, items=1, shards=1))  # type: ignore[arg-type]
+    record: dict[str, Any] = {
+        "job": VICTIM,
+        "pipeline": "other",
+        "project": "field7",
+        "task": "fake",
+        "kind": "submitted",
+    }
+    station.ledger.put_job(JobRecord(**record, state=JobState.PENDING, created_at=now, items=1, shards=1))
     item = station.upload("a.txt", "tree")
     return Shard(job=VICTIM, pipeline=PIPELINE, project="field7", number=0, task="fake", options={}, items=(item,))
 

@@ -144,8 +144,14 @@ def change(crew: Crew, key: str, **fields: Any) -> None:
 def victim(crew: Crew) -> None:
     """Another pipeline's job in the same ledger."""
     crew.ledger.put_shards([ShardRecord(job=OTHER, number=0, items=1)])
-    record = {"job": OTHER, "pipeline": "other", "project": "field8", "task": "segment", "kind": "submitted"}
-    crew.ledger.put_job(JobRecord(**record, state=JobState.RUNNING, created_at=1.0, items=1, shards=1))  # type: ignore[arg-type]
+    record: dict[str, Any] = {
+        "job": OTHER,
+        "pipeline": "other",
+        "project": "field8",
+        "task": "segment",
+        "kind": "submitted",
+    }
+    crew.ledger.put_job(JobRecord(**record, state=JobState.RUNNING, created_at=1.0, items=1, shards=1))
 
 
 DOCUMENTS: dict[str, dict[str, Any]] = {

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.recording import recording
 
 from gpupipe.local import emulators
 from gpupipe.local.emulators import Account, Emulators
@@ -22,25 +21,8 @@ AWS = Path(sys.executable).with_name("aws")
 @pytest.fixture
 def proxy() -> Iterator[tuple[str, list[str]]]:
     """Where everything goes that does not stay on this machine, and the hosts that were asked for; nothing goes on."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_CONNECT(self) -> None:
-            asked.append(self.path)
-            self.send_error(502)
-
-        do_GET = do_POST = do_HEAD = do_CONNECT  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with recording() as server:
+        yield server
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ else is fetched. So deleting, editing, moving or copying the folder can do no ha
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -38,6 +37,7 @@ from typing import IO, Any
 from gpupipe.errors import GpupipeError, UsageError
 from gpupipe.jobs.beneath import Beneath, require_no_links
 from gpupipe.jobs.sources import shown
+from gpupipe.plain_files import read_plain
 from gpuworker.contract import Artifact
 
 ITEMS, HIDDEN = "items", ".gpupipe"
@@ -92,7 +92,7 @@ class ResultFolder:
             self.hidden.mkdir(exist_ok=True, mode=0o700)
             note = self.hidden / "holds.json"
             try:
-                found = json.loads(_small(note))
+                found = json.loads(read_plain(note, limit_bytes=NOTE_BYTES))
             except FileNotFoundError:
                 found = self._unclaimed(holds)
             except (ValueError, RecursionError):
@@ -115,15 +115,6 @@ class ResultFolder:
                 hint="Choose another folder with -o; nothing was changed.",
             )
         return dict(holds)
-
-
-def _small(file: Path) -> bytes:
-    """The content of a note, which others may have put there: no link, no pipe, and not all of a large file."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "is not a file")
-        return opened.read(NOTE_BYTES)
 
 
 def _sweep(parts: Iterable[Path]) -> None:

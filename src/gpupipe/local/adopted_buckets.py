@@ -12,6 +12,7 @@ from typing import Any
 
 from gpupipe.local.documents import write_json
 from gpupipe.local.state import remove
+from gpupipe.plain_files import read_plain
 
 NOTE_BYTES = 64 * 2**20
 _FORMAT = 2
@@ -21,8 +22,7 @@ _NAME = r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 def rewrite(file: Path, account_id: str) -> None:
     """Reduce the note, a plain file, to what it may say of this account's buckets; one that makes no sense goes."""
     try:
-        with file.open("rb") as stream:
-            payload = json.loads(stream.read(NOTE_BYTES))["payload"]
+        payload = json.loads(read_plain(file, limit_bytes=NOTE_BYTES))["payload"]
         kept = {name: _scoped(payload.get(name), account_id, keep) for name, keep in _KEPT.items()}
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         remove(file)

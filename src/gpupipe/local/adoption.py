@@ -80,14 +80,14 @@ def _dropped(folder: Path) -> Iterator[Path]:
                 path for path in parent.iterdir() if path not in kept and not (path in above and _is_folder(path))
             )
     for path in kept:
-        yield from (one for one in walk(path) if not _is_plain(one))
+        yield from (one for one in walk(path) if not _may_stay(one))
 
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _is_plain(path: Path) -> bool:
+def _may_stay(path: Path) -> bool:
     """A folder, or a file that is nowhere else."""
     try:
         found = path.lstat()

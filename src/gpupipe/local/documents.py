@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpupipe.errors import TargetError
+from gpupipe.plain_files import read_plain
 
 SMALL_BYTES = 64 * 1024
 """Of a document that holds a few words and paths; a path has at most 4 KB."""
@@ -27,14 +28,10 @@ def is_plain(path: Path) -> bool:
         return False
 
 
-def read_small(file: Path, *, limit_bytes: int = SMALL_BYTES) -> dict[str, Any] | None:
+def read_small(file: Path) -> dict[str, Any] | None:
     """A document that anybody may have written; None where it is none. Neither follows a link nor waits for a pipe."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            document = json.loads(stream.read(limit_bytes))
+        document = json.loads(read_plain(file, limit_bytes=SMALL_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

@@ -204,11 +204,14 @@ class Folder:
 
 def remove(path: Path) -> None:
     """Delete a file, a link or a folder with all that is in it; what a link leads to stays."""
-    for one in [*walk(path)][::-1]:
-        if one.is_dir() and not one.is_symlink():
-            one.rmdir()
-        else:
-            one.unlink(missing_ok=True)
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path)
+    except RecursionError:  # folders in folders, as only others make them
+        for one in [*walk(path)][::-1]:
+            one.rmdir() if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 def walk(path: Path) -> Iterator[Path]:
