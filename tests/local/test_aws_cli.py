@@ -62,6 +62,7 @@ def test_it_asks_aws_itself_for_sqs_and_for_nothing_else(proxy: tuple[str, list[
     assert asked == []
 
 
+@pytest.mark.exhaustive  # a second for each command; what botocore signs: test_gate.py, test_signatures.py
 def test_what_it_signs_passes_the_gate_and_a_wrong_key_does_not(local: Emulators, tmp_path: Path) -> None:
     address = local.endpoints["default"]
     file = tmp_path / "file"
