@@ -57,7 +57,7 @@ $(VENV)/local.done: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[local,worker,evaluate,dev]'
+	$(PIP) --editable '.[local,worker,evaluate,heif,dev]'
 	touch $@ $(VENV)/local.done
 
 $(VENV)/bench.done: $(VENV)/dev.done
