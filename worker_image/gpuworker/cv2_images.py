@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import mmap
+from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from gpuworker.headers import Header
-from gpuworker.rendering import Raster, Rendering, rendered_alone
+from gpuworker.rendering import Picture, Raster, Rendering, levels_of_whole, picture_of
 from gpuworker.tasks import ItemError
 
 # What is wrong with a file is said once, by ItemError.
@@ -24,7 +24,7 @@ def is_plain(header: Header) -> bool:
     return header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
 
 
-def rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def picture_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """JPEG, PNG or WebP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
     plain = is_plain(header)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if plain else cv2.IMREAD_UNCHANGED
@@ -39,11 +39,14 @@ def rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, renderin
     if pixels is None:
         raise ItemError("unreadable", f"the {header.format.upper()} is damaged and cannot be decoded")
     if plain and not rendering.bands and rendering.keeps(pixels.dtype):
-        rgb: NDArray[np.uint8] = pixels
-        return rgb
+        return Picture(rgb=pixels)
     bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
     if len(bands) >= 3 and not plain:  # else cv2 has put them in order
         bands[0], bands[2] = bands[2], bands[0]
-    picked = rendering.picked(len(bands))
+    colours = len(bands) - 1 if len(bands) == 4 else len(bands)
+    picked = rendering.picked(len(bands), colours)
     alpha = bands[3] if len(bands) == 4 and 3 not in picked else None
-    return rendered_alone(Raster(colour=tuple(bands[i] for i in picked), alpha=alpha), rendering)
+    raster = Raster(colour=tuple(bands[i] for i in picked), alpha=alpha)
+    picture = picture_of(raster, levels_of_whole(raster, rendering))
+    # Only what is georeferenced is looked at by tiles, of which some may be empty.
+    return replace(picture, meaning=None)

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
+from gpuworker.notes import NOTHING, Notes
 from gpuworker.tasks import ItemError
 
 Format = Literal["jpeg", "png", "webp", "tiff"]
@@ -57,6 +58,7 @@ class Header:
     extra_bytes: int = 0
     """What its decoder holds besides the pixels: the coefficients of a JPEG in several scans, the frames of an
     animation, the four bands of a lossless WebP."""
+    notes: Notes = NOTHING
 
     @property
     def pixels(self) -> int:
