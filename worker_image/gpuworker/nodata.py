@@ -48,7 +48,8 @@ def has_value(band: NDArray[Any], nodata: int | float | None) -> NDArray[np.bool
 
 def _is_close(band: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     margin = abs(nodata) * (_NEAR_LOWEST if _is_lowest(nodata, band.dtype) else _CLOSE)
-    low, high = nodata - margin, nodata + margin
+    with np.errstate(over="ignore"):
+        low, high = (band.dtype.type(bound) for bound in (nodata - margin, nodata + margin))
     close: NDArray[np.bool_] = (band >= low) & (band <= high)
     return close
 
