@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.gpuworker.tiff_kinds import FAMILIES, Family, Kind, Stretch, kinds, seen, written
+from tests.gpuworker.tiff_writer import UNSPECIFIED
 from tests.properties import examples
 
 from gpuworker.images import decode
@@ -27,7 +28,7 @@ STRETCHES: st.SearchStrategy[Stretch] = st.sampled_from(["auto", "none"])
 
 def opened(kind: Kind, stretch: Stretch, *, windows_from_bytes: int) -> Scene | None:
     """None where the kind is refused, which only a few may be, and those as what they are."""
-    options = Options(tile_size=TILE_PX, tile_overlap=0.1, stretch=stretch)
+    options = Options(tile_size=TILE_PX, tile_overlap=0.1, stretch=stretch, alpha=kind.use_of_alpha)
     try:
         return open_scene(written(kind), options, name="a.tif", windows_from_bytes=windows_from_bytes)
     except ItemError as error:
@@ -57,6 +58,8 @@ def test_a_tiff_is_seen_as_other_readers_see_it(family: Family, data: st.DataObj
     right, image = seen(kind, stretch), scene.whole()
     assert image.rgb.shape == right.rgb.shape
     assert np.array_equal(means_of(scene), right.means)
+    is_told = "alpha_as_band" in scene.notes.warnings
+    assert is_told == (kind.is_graded and kind.use_of_alpha == "auto" and kind.alpha != UNSPECIFIED)
     compared = right.means if kind.alpha is None else np.ones_like(right.means)  # what is transparent is white
     away = np.abs(image.rgb.astype(float) - right.rgb)[compared]
     assert away.mean() < 3 if right.is_lossy else away.max() <= 1.01
@@ -72,7 +75,7 @@ def test_it_is_the_same_by_windows_and_whole(family: Family, data: st.DataObject
     assert (whole is None) == (windowed is None)
     if whole is None or windowed is None:
         return
-    decoded = decode(written(kind), rendering=Rendering(stretch=stretch))
+    decoded = decode(written(kind), rendering=Rendering(stretch=stretch, alpha=kind.use_of_alpha))
     assert np.array_equal(decoded.rgb, whole.whole().rgb)
     for window in grid(whole.height, whole.width, side=TILE_PX, overlap=0.1):
         one, other = whole.read(window), windowed.read(window)

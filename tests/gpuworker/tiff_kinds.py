@@ -54,6 +54,9 @@ class Kind:
     """ExtraSamples of one more band; None: there is none."""
     opaque: float = 0
     """The number that says so; 0: the type's largest (1.0 of floats)."""
+    is_graded: bool = False
+    """Whether a tenth of it is half opaque, as hardly any mask is."""
+    use_of_alpha: Literal["auto", "use", "ignore"] = "auto"
     nodata: str = ""
     subsampling: tuple[int, int] = (1, 1)
     is_planar: bool = False
@@ -76,6 +79,13 @@ class Kind:
         odd_white = self.family == "white is 0" and self.dtype[0] != "u"
         odd_cmyk = self.family == "cmyk" and self.dtype != "u1"
         return bool(odd_bits or odd_white or odd_cmyk or self.family in ("ycbcr", "cielab", "icclab"))
+
+    @property
+    def is_blended(self) -> bool:
+        """Whether its last band is to be taken for opacity."""
+        if self.alpha in (None, tw.UNSPECIFIED) or self.use_of_alpha == "ignore":
+            return False
+        return self.use_of_alpha == "use" or not self.is_graded
 
     @property
     def most(self) -> float:
@@ -112,6 +122,8 @@ def kinds(draw: st.DrawFn, family: Family) -> Kind:
         bits=bits,
         alpha=alpha,
         opaque=draw(st.sampled_from([0, 255])) if alpha and dtype in ("u2", "i2", "f4") else 0,
+        is_graded=alpha is not None and dtype == "u1" and draw(st.booleans()),
+        use_of_alpha=draw(st.sampled_from(["auto", "auto", "use", "ignore"])) if alpha is not None else "auto",
         nodata=draw(st.sampled_from(["", "", *_nodata(dtype)])) if direct and alpha is None and not bits else "",
         subsampling=subsampling,
         is_planar=family != "ycbcr" and draw(st.booleans()),
@@ -235,7 +247,7 @@ def _with_nodata(samples: NDArray[Any], kind: Kind) -> NDArray[Any]:
 
 
 def _with_alpha(samples: NDArray[Any], kind: Kind) -> NDArray[Any]:
-    """One more band: a collar is transparent, and a strip half so where that is a byte; or just another band."""
+    """One more band: a collar is transparent, and a strip half so where it is graded; or just another band."""
     if kind.alpha is None:
         return samples
     if kind.alpha == tw.UNSPECIFIED:
@@ -243,7 +255,7 @@ def _with_alpha(samples: NDArray[Any], kind: Kind) -> NDArray[Any]:
     opaque = kind.opaque or kind.most
     alpha = np.full((*samples.shape[:2], 1), opaque, kind.dtype)
     alpha[: kind.height // 4] = 0
-    if kind.dtype == "u1":
+    if kind.is_graded:
         alpha[kind.height // 4 : kind.height // 3] = 128
     share = alpha / opaque
     held = samples * (share if kind.alpha == tw.ASSOCIATED else share > 0)  # exporters leave nothing under it
@@ -299,7 +311,9 @@ def _by_rasterio(kind: Kind, stretch: Stretch) -> Seen:
         # Its mask knows neither that an opacity of 1 is not 1/255, nor bands that are not bytes or 16 bits.
         means = opened.dataset_mask() > 0 if kind.alpha is None else np.ones(samples.shape[:2], np.bool_)
     light = kind.most - samples if kind.family == "white is 0" else samples
-    if kind.alpha in (None, tw.UNSPECIFIED):
+    if kind.alpha is not None and not kind.is_blended:
+        light, means = light[:, :, :-1], np.ones(samples.shape[:2], np.bool_)
+    if not kind.is_blended:
         return Seen(rgb=_as_bytes(light, means, kind, stretch), means=means)
     share = samples[:, :, -1:] / (kind.opaque or kind.most)
     means = share[:, :, 0] > 0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 ALPHA_AS_BAND = "alpha_as_band"
 """The warning that a band marked as opacity does not look like it and was left out."""
-_FULL = (1, 255, 4095, 32767, 65535)
+_FULL = (1.0, 255.0, 4095.0, 32767.0, 65535.0)
 _LEAST_SHARE = 0.95
 """Of a mask's values are 0 or full; infrared has hardly any of either."""
 _ROWS_AT_ONCE = 256
@@ -64,9 +64,11 @@ def opacity_of(
 
 
 def _full(dtype: np.dtype[Any], largest: float) -> float:
+    """The smallest that there can be, by the type and the largest value; of bytes always 255."""
     if dtype == np.uint8:
         return 255.0
-    return next((float(full) for full in _FULL if largest <= full), largest)
+    own = (float(np.iinfo(dtype).max),) if dtype.kind in "ui" else ()
+    return min((full for full in (*_FULL, *own) if largest <= full), default=largest)
 
 
 def _is_mask(values: NDArray[np.float64], full: float) -> bool:
