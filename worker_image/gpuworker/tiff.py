@@ -67,7 +67,7 @@ class Tiff:
         with unreadable_on_error():
             self.file = tifffile.TiffFile(file)
             wish = rendering or Rendering()
-            self._pages = pages_of(self.file, wish.page, wish.bands)
+            self._pages, self._is_asked_for = pages_of(self.file, wish.page, wish.bands), wish.page != "first"
             page = self._pages.page
             if page.photometric == tifffile.PHOTOMETRIC.RGB and page.planarconfig == 2 and page.compression == _JPEG:
                 # Each plane is a grey JPEG, which tifffile's decoder would take for one in colours, and fail.
@@ -165,10 +165,11 @@ class Tiff:
     def _notes(self) -> Notes:
         left = tuple(self._pages.left[:_PAGES_NAMED])
         warned = {PAGES_LEFT: bool(left), PREVIEW: self._pages.is_preview}
-        is_one_of_many = len(self.file.pages) > 1 and self._pages.number > 0
+        number = self._pages.number
+        is_one_of_several = bool(left) or number > 1 or (self._is_asked_for and len(self.file.pages) > 1)
         return Notes(
             warnings=tuple(word for word, is_so in warned.items() if is_so),
-            page=self._pages.number if is_one_of_many and (left or self._pages.number > 1) else None,
+            page=number if number and is_one_of_several else None,
             pages_left=left,
         )
 
