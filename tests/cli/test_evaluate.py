@@ -89,6 +89,7 @@ class TestNames:
         assert f"not plain which is which: {', '.join(self.AUGMENTED)} of the truth could be barn.png" in " ".join(
             shown.err.split()
         )
+        assert "only in the" not in shown.err, "they are named already"
 
     def test_the_very_same_names_need_no_word(self, types: Types, folder: Path) -> None:
         assert self.held(types, folder, ["a.png", "b.png"], ["a.png", "b.png"]).err == ""
@@ -99,6 +100,13 @@ class TestNames:
         results = written(folder / "r.json", document([("a.png", "tree", (50.0, 50.0, 9.0, 9.0))]))
         shown = types("evaluate", str(results), "--truth", str(written(folder / "t.json", truth)), "--iou-type", "bbox")
         assert "1 object of the truth marked as crowds (iscrowd 1) do not count." in " ".join(shown.err.split())
+
+    def test_why_boxes_are_compared_is_said(self, types: Types, folder: Path) -> None:
+        truth = document([("a.png", "tree", self.BOX), ("a.png", "tree", (50.0, 50.0, 9.0, 9.0))])
+        truth["annotations"][0]["segmentation"] = []  # a rectangle among polygons, as Label Studio exports it
+        results = written(folder / "r.json", document([("a.png", "tree", self.BOX)]))
+        shown = types("evaluate", str(results), "--truth", str(written(folder / "t.json", truth)))
+        assert "1 object of the truth without a mask: boxes are compared" in " ".join(shown.err.split())
 
     def test_a_flat_segmentation_is_named(self, types: Types, folder: Path) -> None:
         truth = document([("a.png", "tree", self.BOX)])

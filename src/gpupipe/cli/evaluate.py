@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpupipe.cli.matches import matching_document, tell_matches, tell_what_is_left_out
+from gpupipe.cli.matches import matching_document, tell_boxes, tell_matches, tell_what_is_left_out
 from gpupipe.cli.screen import Screen, add_row, new_table, plural
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def evaluate(
     )
     tell_matches(screen, evaluation.pairing)
     tell_what_is_left_out(screen, evaluation.pairing)
+    if evaluation.iou_type == "bbox" and iou_type is None:
+        tell_boxes(screen, evaluation.pairing)
     if plot is not None:
         draw_plot(evaluation, plot)
     screen.answer(_document(evaluation, plot), table=_table(evaluation), text=_text(evaluation, plot))

@@ -66,11 +66,12 @@ def tell_what_is_left_out(screen: Screen, pairing: Pairing) -> None:
         screen.say(_ambiguity(one))
     if (more := len(pairing.ambiguities) - NAMED_AT_MOST) > 0:
         screen.say(f"note: {more:,} more such groups of names; --json names them all.")
-    for names, where in (
+    named = {name for one in pairing.ambiguities for name in (*one.truth, *one.results)}
+    for all_names, where in (
         (pairing.images_only_in_truth, "truth, and have no result"),
         (pairing.images_only_in_results, "results"),
     ):
-        if names:
+        if names := [name for name in all_names if name not in named]:
             screen.say(f"note: {plural(len(names), 'image')} only in the {where}: {_some(names)}. They do not count.")
     for name, count in pairing.categories_only_in_results.items():
         screen.say(
@@ -78,6 +79,14 @@ def tell_what_is_left_out(screen: Screen, pairing: Pairing) -> None:
         )
     if crowds := _crowds(pairing):
         screen.say(f"note: {plural(crowds, 'object')} of the truth marked as crowds (iscrowd 1) do not count.")
+
+
+def tell_boxes(screen: Screen, pairing: Pairing) -> None:
+    """Say why boxes are compared, where some objects have masks and some have not."""
+    for things, where in ((pairing.true, "truth"), (pairing.found, "results")):
+        without = sum(thing.segmentation is None for thing in things)
+        if 0 < without < len(things):
+            screen.say(f"note: {plural(without, 'object')} of the {where} without a mask: boxes are compared, of all.")
 
 
 def _ambiguity(one: Ambiguity) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 Rule = Literal["name", "spelling", "folder", "label_studio", "roboflow", "stem"]
 Key = tuple[str, ...]
+_ByKey = Mapping[Key, Sequence[str]]
 _Form = Callable[[str], str | None]
 """A file's last part, spelled alike -> what is compared of it; None where the form is not that of the name."""
 
@@ -61,20 +62,23 @@ def matched(truth: Iterable[str], results: Iterable[str]) -> Matching:
     for rule, left_key, right_key in _steps(max(left.depth, right.depth)):
         if not left.open or not right.open:
             break
-        lefts, rights = left.by(left_key), right.by(right_key)
-        for key in lefts.keys() & rights.keys():
-            true, found = lefts[key], rights[key]
-            open_true, open_found = left.taken(true), right.taken(found)
-            if not open_true or not open_found:
+        for true, found in _alike(left.by(left_key), right.by(right_key)):
+            candidates = Ambiguity(truth=left.still_open(true), results=right.still_open(found))
+            if not candidates.truth or not candidates.results:
                 continue
-            left.open -= set(open_true)
-            right.open -= set(open_found)
+            left.open -= set(candidates.truth)
+            right.open -= set(candidates.results)
             if len(true) == len(found) == 1:
                 matches[true[0]] = Match(truth=true[0], result=found[0], rule=rule)
             else:
-                ambiguities.append(Ambiguity(truth=open_true, results=open_found))
+                ambiguities.append(candidates)
     ordered = [matches[name] for name in left.names if name in matches]
     return Matching(matches=ordered, ambiguities=sorted(ambiguities, key=lambda one: list(one.truth)))
+
+
+def _alike(lefts: _ByKey, rights: _ByKey) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """The names of either side that have the same key."""
+    return ((lefts[key], rights[key]) for key in lefts.keys() & rights.keys())
 
 
 class _Names:
@@ -86,7 +90,7 @@ class _Names:
         self._parts = {name: _parts(name) for name in self.names}
         self.depth = max((len(parts) for parts in self._parts.values()), default=0)
 
-    def by(self, key_of: Callable[[str, Sequence[str]], Key | None]) -> Mapping[Key, list[str]]:
+    def by(self, key_of: Callable[[str, Sequence[str]], Key | None]) -> _ByKey:
         """Key -> the names that have it: those that are matched too, beside which another is not plain."""
         names: dict[Key, list[str]] = {}
         for name in self.names:
@@ -94,7 +98,7 @@ class _Names:
                 names.setdefault(key, []).append(name)
         return names
 
-    def taken(self, names: Sequence[str]) -> list[str]:
+    def still_open(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if name in self.open]
 
 

@@ -41,13 +41,13 @@ def paired(truth: Labelled, results: Labelled, *, ignore_categories: bool) -> Pa
     if not names:
         raise _nothing_in_common(truth, results, matching.ambiguities)
     pictures = [_sized(truth.pictures[one.truth], results.pictures[one.result], one) for one in matching.matches]
-    true = [thing for thing in truth.things if thing.file_name in names]
-    _require_inside(true, {one.file_name: one for one in pictures})
     back = {other: name for name, other in names.items()}
+    true = [thing for thing in truth.things if thing.file_name in names]
     found = [replace(thing, file_name=back[thing.file_name]) for thing in results.things if thing.file_name in back]
+    _require_objects(truth, true)
+    _require_inside(true, {one.file_name: one for one in pictures})
     true, found = _named_alike(true, found, ignore_categories=ignore_categories)
     categories = names_of(true)
-    _require_objects(truth, true)
     _require_common(categories, found)
     return Pairing(
         pictures=pictures,
