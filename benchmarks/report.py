@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 SMOKE = "smoke run: the smallest inputs, once; its figures say nothing about speed, and no bar is judged"
@@ -55,3 +57,11 @@ class Report:
 
 def _with_unit(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}".rstrip()
+
+
+def peak_mb() -> float:
+    """Peak of this process's resident memory since it began to run its own program."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return float(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,4 +1,4 @@
-"""Windows of a large TIFF: gpupipe's reader beside GDAL's (rasterio), block by block, behind the same cache of pictures.
+"""Windows of a large TIFF: gpupipe's reader beside GDAL's (rasterio), block by block, behind the same cache.
 
     python -m benchmarks.tiff [--side 20000]
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import rasterio
 import tifffile
-from benchmarks.report import Report, parsed
+from benchmarks.report import Report, parsed, peak_mb
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
 from gpuworker.chunk_cache import Chunk
@@ -89,7 +90,7 @@ def read(reader: str, path: Path) -> tuple[float, float]:
         scene = ByGdal(path) if reader == "GDAL" else WindowedScene(Tiff(path), Rendering(), side=WINDOW_PX)
         for window in grid(scene.height, scene.width, side=WINDOW_PX, overlap=0.125):
             scene.read(window)
-    return time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return time.process_time(), peak_mb()
 
 
 def read_apart(reader: str, path: Path) -> tuple[float, float]:
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="what that one reads")
     given = parsed(parser, smoke={"side": 1_500})
     logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
     if given.read:
         print(*read(given.read, given.file))
         return

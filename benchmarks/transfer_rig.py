@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Report
+from benchmarks.report import Report, peak_mb
 
 from gpupipe.aws import Aws
 from gpupipe.local import emulators, processes
@@ -154,15 +153,7 @@ def printing_own_use() -> Iterator[None]:
     """In the process that is measured: print when and after how much CPU the block began, and its peak of memory."""
     print(time.monotonic(), time.process_time())
     yield
-    print(_peak_mb())
-
-
-def _peak_mb() -> float:
-    """Peak of this process's resident memory since it began to run its own program."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return float(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / MB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
+    print(peak_mb())
 
 
 # --- the report ---

@@ -256,10 +256,12 @@ def _table(dtype: np.dtype[Any], its_range: tuple[float, float]) -> NDArray[np.u
 @np.errstate(all="ignore")
 def _scaled(band: NDArray[Any], valid: NDArray[np.bool_] | None, its_range: tuple[float, float]) -> NDArray[np.uint8]:
     low, high = its_range
+    # Whole numbers of 32 bits have more digits than floats of 32 bits.
+    dtype = np.float64 if band.itemsize > 4 or (band.itemsize == 4 and band.dtype.kind in "ui") else np.float32
     out = np.empty(band.shape, np.uint8)
     for top in range(0, band.shape[0], _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
-        part: NDArray[np.floating[Any]] = band[rows].astype(np.float64 if band.itemsize > 4 else np.float32)
+        part: NDArray[np.floating[Any]] = band[rows].astype(dtype)
         scaled = (part - low) * (255 / (high - low)) + 0.5  # to the nearest
         if valid is not None:
             scaled[~valid[rows]] = 0
