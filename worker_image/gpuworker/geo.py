@@ -25,34 +25,21 @@ NO_CRS, NOT_PLACED = "no_crs", "not_placed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Georeference:
+class Georeference(System):
     """The place of an image: x = a·column + b·row + c, y = d·column + e·row + f, from pixels' edges on."""
 
-    system: System = System()
     transform: Affine | None = None
     """None where the tags place the image nowhere, or by more than an affine transform."""
 
     @property
-    def epsg(self) -> int | None:
-        """None where the file describes a system of its own, or none."""
-        return self.system.epsg
-
-    @property
-    def metres(self) -> float | None:
-        return self.system.metres
-
-    @property
-    def radians(self) -> float | None:
-        return self.system.radians
-
-    @property
     def crs(self) -> str | None:
+        """By its code, as COCO has it; None for a system that has none."""
         return None if self.epsg is None else f"EPSG:{self.epsg}"
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Stable words: what people have to know about this place."""
-        return (NOT_PLACED,) if self.transform is None else (NO_CRS,) if self.system.definition is None else ()
+        return (NOT_PLACED,) if self.transform is None else (NO_CRS,) if self.definition is None else ()
 
     @property
     def pixel(self) -> float:
@@ -72,7 +59,7 @@ class Georeference:
             return None
         a, b, _, d, e, _ = self.transform
         pixel = abs(a * e - b * d)
-        if self.metres is not None and not self.system.is_web_mercator:
+        if self.metres is not None and not self.is_web_mercator:
             return one.area * pixel * self.metres**2
         in_row = np.count_nonzero(one.mask, axis=1)
         unit_m2 = self._unit_m2(self._middles(one))
@@ -88,11 +75,11 @@ class Georeference:
         if self.radians is not None:
             latitude = y * self.radians
             is_on_earth = bool((np.abs(latitude) <= math.pi / 2 + _SLACK).all())
-            return self.radians**2 * self.system.ellipsoid.square_radian_m2(latitude) if is_on_earth else None
+            return self.radians**2 * self.ellipsoid.square_radian_m2(latitude) if is_on_earth else None
         # Web Mercator draws latitudes of the ellipsoid on a sphere (EPSG method 1024): scale grows with latitude,
         # so that its square metres are worth a quarter at 60 degrees.
         latitude = np.arctan(np.sinh(np.clip(y / WGS84_M, -20, 20)))
-        return self.system.ellipsoid.square_radian_m2(latitude) / (WGS84_M**2 / np.cos(latitude))
+        return self.ellipsoid.square_radian_m2(latitude) / (WGS84_M**2 / np.cos(latitude))
 
     @property
     def _placed(self) -> Affine:
@@ -106,4 +93,4 @@ def georeference(tags: Sequence[GeoTag]) -> Georeference | None:
     if not tags:
         return None
     keys = GeoKeys.of(tags)
-    return Georeference(system=system_of(keys), transform=keys.transform())
+    return Georeference(**vars(system_of(keys)), transform=keys.transform())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -37,14 +37,20 @@ class System:
     """A system of two horizontal coordinates, x (east) before y (north)."""
 
     epsg: int | None = None
-    definition: str | None = None
-    """What PROJ makes the system of (`EPSG:32617`, or WKT); None where it is not known."""
+    """None where the file describes a system of its own, or none."""
+    wkt: str | None = None
+    """Of a system that is known but has no code."""
     metres: float | None = None
     """Of a unit of a projected system; None where it is geographic or not known."""
     radians: float | None = None
     """Of a unit of a geographic system."""
-    ellipsoid: Ellipsoid = Ellipsoid()
+    ellipsoid: Ellipsoid = field(default_factory=Ellipsoid)
     is_web_mercator: bool = False
+
+    @property
+    def definition(self) -> str | None:
+        """What PROJ makes the system of (`EPSG:32617`, or WKT); None where it is not known."""
+        return self.wkt if self.epsg is None else f"EPSG:{self.epsg}"
 
 
 def system_of(keys: GeoKeys) -> System:
@@ -75,16 +81,15 @@ def system_by(crs: CRS) -> System | None:
     if flat is None:
         return None
     code = flat.to_epsg()
-    definition = f"EPSG:{code}" if code is not None else flat.to_wkt()
-    return _measured(flat, code, definition) if definition else None
+    return _measured(flat, code, None if code is not None else flat.to_wkt())
 
 
-def _measured(crs: CRS, code: int | None, definition: str) -> System:
+def _measured(crs: CRS, code: int | None, wkt: str | None) -> System:
     unit = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
     operation, figure = crs.coordinate_operation, crs.ellipsoid
     return System(
         epsg=code,
-        definition=definition,
+        wkt=wkt,
         metres=None if crs.is_geographic else unit,
         radians=unit if crs.is_geographic else None,
         ellipsoid=Ellipsoid()

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpuworker import coco
 from gpuworker.geo import georeference
-from gpuworker.geojson import geojson_files
+from gpuworker.geojson import Drawn, drawn, geojson_files
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.overlays import overlay_jpeg, thumb_jpeg
 from gpuworker.packed import Packed, Unpacked
@@ -31,8 +31,9 @@ def encoded(
     files, hidden_pixels = _masks(instances, scene, source, options)
     names = [category["name"] for category in head["categories"]]
     place = georeference(scene.geo)
-    warnings = (*warnings, *(place.warnings if place else ()))
     unpacked = Unpacked(instances)
+    on_map = drawn(unpacked, place, height=scene.height, width=scene.width) if options.geojson else Drawn()
+    warnings = (*warnings, *(place.warnings if place else ()), *on_map.warnings)
     if options.overlays:
         files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), unpacked, names), content_type="image/jpeg")
     if options.thumbnails:
@@ -48,7 +49,7 @@ def encoded(
         place=place,
     )
     if options.geojson:
-        files |= geojson_files(unpacked, fragment, names, place)
+        files |= geojson_files(on_map, fragment, names, place)
     return Encoded(
         files=files,
         record=coco.record(head, fragment),
