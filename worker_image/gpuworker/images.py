@@ -93,6 +93,7 @@ class Opened:
     content: bytes | mmap.mmap
     """Nothing of a TIFF, which reads for itself."""
     tiff: Tiff | None
+    geo: tuple[GeoTag, ...] = ()
 
     @classmethod
     def of(cls, data: bytes | Path) -> Opened:
@@ -104,8 +105,15 @@ class Opened:
         kind = sniff(content)
         if kind == "tiff":
             tiff = Tiff(data)
-            return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff)
+            return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff, geo=tiff.geo)
         return cls(header=_HEADERS[kind](content), size_bytes=len(content), content=content, tiff=None)
+
+    def placed(self, geo: tuple[GeoTag, ...]) -> Opened:
+        """The same with these tags in place of its own. Like all placed pixels they stay where they are stored."""
+        header = replace(self.header, orientation=1)
+        if self.tiff is not None:
+            self.tiff.geo, self.tiff.header = geo, header
+        return replace(self, header=header, geo=geo)
 
 
 def _mapped(path: Path) -> bytes | mmap.mmap:
@@ -214,7 +222,7 @@ def decode_opened(
         width=header.height if turned else header.width,
         bands=header.bands,
         dtype=header.dtype,
-        geo=tiff.geo if tiff else (),
+        geo=opened.geo,
     )
     return image, meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None
 

@@ -71,6 +71,7 @@ from gpuworker.contract.keys import (
     shard_key,
 )
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
 __all__ = [
     "CAVEATS",
@@ -86,12 +87,17 @@ __all__ = [
     "MESSAGE_BYTES",
     "MODELS",
     "PLACE_MAX",
+    "PRJ",
     "PROCESSED",
     "PROJECT_NAME",
     "REQUESTS",
     "RESPONSES",
+    "SYSTEM",
     "TARGET_SHARD_S",
+    "TRANSFORM",
     "VERSION",
+    "WORLD",
+    "WORLD_SUFFIXES",
     "Artifact",
     "Caveat",
     "ContractError",
@@ -117,6 +123,7 @@ __all__ = [
     "input_key",
     "is_job_name",
     "is_project_name",
+    "is_world_file",
     "job_key",
     "log_key",
     "make_job_id",

@@ -40,6 +40,10 @@ CAVEATS: Mapping[str, Caveat] = {
         "reference system, so there is no instances.geojson of it.",
         advice="Write it again with a transform and its true system (gdalwarp -t_srs EPSG:CODE), and submit it.",
     ),
+    "other_place": Caveat(
+        meaning="A world file or .prj beside it says another place than its own tags, which were believed.",
+        advice="Remove what is wrong: the file beside it, or its tags (gdal_edit -unsetgt), and submit it again.",
+    ),
     "rough_place": Caveat(
         meaning="Its coordinate reference system does not say how its datum lies to WGS 84, so its polygons in "
         "instances.geojson may lie some hundred metres off; those in instances_native.geojson do not.",
