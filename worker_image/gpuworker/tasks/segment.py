@@ -22,7 +22,7 @@ from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile, joined
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
-from gpuworker.segment_results import encoded
+from gpuworker.segment_results import encoded, world_of
 from gpuworker.selection import selected, suppressed, thinned
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
 from gpuworker.tile_search import Ready, Subject, read, search, working_bytes
@@ -143,6 +143,7 @@ class Segment:
             data,
             chosen,
             enough_px=self._enough_px(chosen),
+            world=world_of(source),
             memory_bytes=self._memory_bytes,
             result_bytes_per_pixel=_MASK_BYTES_PER_PIXEL,
         )
@@ -160,6 +161,7 @@ class Segment:
             name=source.file_name,
             enough_px=self._enough_px(chosen),
             boxes=boxes,
+            world=world_of(source),
             memory_bytes=self._memory_bytes,
         )
         windows = tiles_of(scene, chosen)
