@@ -184,7 +184,9 @@ def _corners_between(end: float, start: float) -> Points:
 
 
 def _without_repeats(ring: Points) -> Points:
-    return ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
+    moves = (ring != np.roll(ring, 1, axis=0)).any(axis=1)
+    kept: Points = ring[moves]
+    return kept
 
 
 # --- holes ---

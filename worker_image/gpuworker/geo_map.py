@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj._network import set_network_enabled  # which pyproj.network hands on without saying so
 from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
-from pyproj.network import set_network_enabled
 
 from gpuworker.antimeridian import Ring, polygons_of
 from gpuworker.geo import Georeference
@@ -70,7 +70,7 @@ class OnMap:
         Some projections fold what is beyond them onto the earth; those that go around it may lead back a turn away.
         """
         degrees = self._degrees(pixels)
-        finite = np.isfinite(degrees).all(axis=1)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(degrees).all(axis=1))
         if self._place.radians is not None or not finite.any():
             return finite
         found = degrees[finite]

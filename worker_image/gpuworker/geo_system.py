@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from pyproj import CRS
-from pyproj.crs import BoundCRS, CoordinateOperation, Datum
-from pyproj.crs import Ellipsoid as ProjEllipsoid
+from pyproj.crs import BoundCRS, GeographicCRS, ProjectedCRS
 from pyproj.crs.coordinate_operation import ToWGS84Transformation
+from pyproj.crs.datum import CustomDatum
 from pyproj.exceptions import CRSError
 
 from gpuworker import geo_keys as key
@@ -29,6 +29,7 @@ _TO_WGS84 = 2062
 """GDAL's own key: three or seven numbers."""
 _PE_STRING = re.compile(r"ESRI PE String\s*=\s*(.+)", re.DOTALL | re.IGNORECASE)
 _WEB_MERCATOR = "Popular Visualisation Pseudo Mercator", "Mercator (Web Mercator)"
+_URN = "urn:ogc:def:"
 _DEGREE_RADIANS = math.pi / 180
 
 
@@ -174,12 +175,11 @@ def _geographic(keys: GeoKeys) -> CRS | None:
     datum = _datum(keys)
     if datum is None:
         return None
-    part = "datum_ensemble" if datum["type"] == "DatumEnsemble" else "datum"
     base = CRS.from_json_dict(
         {
             "type": "GeographicCRS",
             "name": _name(keys, key.GEOGRAPHIC_CITATION),
-            part: datum,
+            **datum,
             "coordinate_system": _ellipsoidal(keys),
         }
     )
@@ -187,20 +187,21 @@ def _geographic(keys: GeoKeys) -> CRS | None:
 
 
 def _datum(keys: GeoKeys) -> Mapping[str, Any] | None:
-    """One of EPSG's, or one without a name on the figure of the earth that the file gives; None where it gives none."""
+    """One of EPSG's, or one without a name on the figure of the earth that the file gives; None where it gives none.
+
+    As part of a geographic system: by the name that it has there.
+    """
     code = keys.epsg(key.DATUM)
     if code is not None:
-        return Datum.from_epsg(code).to_json_dict()
+        described = GeographicCRS(datum=f"{_URN}datum:EPSG::{code}").to_json_dict()
+        return {part: described[part] for part in ("datum", "datum_ensemble") if part in described}
     figure = _figure(keys)
     if figure is None:
         return None
     longitude = keys.number(key.PRIME_MERIDIAN_LONGITUDE) or 0.0
-    return {
-        "type": "GeodeticReferenceFrame",
-        "name": "unknown",
-        "ellipsoid": figure,
-        "prime_meridian": {"name": "Greenwich" if not longitude else "unknown", "longitude": longitude},
-    }
+    meridian = {"name": "Greenwich" if not longitude else "unknown", "longitude": longitude}
+    frame = {"type": "GeodeticReferenceFrame", "name": "unknown", "ellipsoid": figure, "prime_meridian": meridian}
+    return {"datum": frame}
 
 
 def _figure(keys: GeoKeys) -> Mapping[str, Any] | None:
@@ -210,7 +211,7 @@ def _figure(keys: GeoKeys) -> Mapping[str, Any] | None:
         shape = {"inverse_flattening": inverse} if inverse else {"semi_minor_axis": minor}
         return {"name": "unknown", "semi_major_axis": major, **shape}
     code = keys.epsg(key.ELLIPSOID)
-    return None if code is None else ProjEllipsoid.from_epsg(code).to_json_dict()
+    return None if code is None else CustomDatum(ellipsoid=f"{_URN}ellipsoid:EPSG::{code}").to_json_dict()["ellipsoid"]
 
 
 def _to_wgs84(crs: CRS, geographic: CRS, keys: GeoKeys) -> CRS:
@@ -239,7 +240,8 @@ def _conversion(keys: GeoKeys) -> Mapping[str, Any] | None:
     """One of EPSG's (zone 17 of UTM), or a method with its numbers."""
     code = keys.epsg(key.PROJECTION)
     if code is not None:
-        return CoordinateOperation.from_epsg(code).to_json_dict()
+        described = ProjectedCRS(conversion=f"{_URN}coordinateOperation:EPSG::{code}").to_json_dict()
+        return dict(described["conversion"])
     method = _method(keys)
     if method is None:
         return None
