@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -159,6 +160,16 @@ def test_what_is_no_input_is_counted_where_status_shows_it(world: World) -> None
     counts = {(one.project, one.reason): one.count for one in world.ledger.ignored("segment")}
     assert counts == {("field7", "not_an_input"): 2, ("", "no_project"): 1, ("", "bad_project_name"): 1}
     assert len(all_items(world)) == 1
+
+
+def test_world_files_are_counted_and_logged_by_themselves(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(world.around, *drop("a.pgw", "a.PRJ", "a.txt", "a.png")) == set()
+    (ignored,) = world.ledger.ignored("segment")
+    assert (ignored.count, ignored.world_files) == (3, 2)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if '"world_files_left"' in line]
+    told = json.loads(line)
+    assert (told["count"], told["project"]) == (2, "field7")
+    assert "gpupipe submit" in told["advice"]
 
 
 def test_a_message_that_cannot_be_read_fails_alone(world: World) -> None:

@@ -1,4 +1,4 @@
-"""GeoJSON of an image's instances: map programs read it, and burn it into the very masks again."""
+"""GeoJSON of an image's instances: map programs read both files, and burn the native one into the very masks again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
-from tests.gpuworker.geotiffs import PLACES, as_rasterio_has_it, disc_with_hole, geotiff, instance, placed
+from rasterio.warp import transform as reproject
+from tests.gpuworker.geotiffs import PLACES, as_rasterio_has_it, disc_with_hole, geotiff, instance, placed, tagged
 
 from gpuworker import coco
-from gpuworker.geojson import NAME, geojson_files
+from gpuworker.geo import NOT_PLACED
+from gpuworker.geojson import NAME, NATIVE_NAME, ROUGH_PLACE, Drawn, drawn, geojson_files
 from gpuworker.masks import Instance
 
 SIZE = 60
+SCALE = (33550, "d", (0.5, 0.5, 0.0))
+TIE = (33922, "d", (0.0, 0.0, 0.0, 1000.0, 2000.0, 0.0))
 NAMES = ["tree", 'Grüße "an" alle']
 
 
@@ -33,10 +37,15 @@ def two_discs() -> np.ndarray:
 FOUND = [instance(two_discs()), instance(np.ones((4, 5), np.bool_), x=50, y=2, category=2)]
 
 
-def written(data: bytes, found: list[Instance] = FOUND) -> bytes:
+def files(data: bytes, found: list[Instance]) -> dict[str, bytes]:
     place = placed(data)
     part = coco.fragment(found, file_name="a/b.tif", height=SIZE, width=SIZE, segmentation="rle", place=place)
-    return geojson_files(found, part, NAMES, place)[NAME].data
+    shapes = drawn(found, place, height=SIZE, width=SIZE)
+    return {name: file.data for name, file in geojson_files(shapes, part, NAMES, place).items()}
+
+
+def written(data: bytes, found: list[Instance] = FOUND) -> bytes:
+    return files(data, found)[NATIVE_NAME]
 
 
 def twice_area(ring: list[list[float]]) -> float:
@@ -79,11 +88,7 @@ def test_pyogrio_reads_the_system_and_the_place(place: str, tmp_path: Path) -> N
     assert fields["score"].tolist() == [0.8765, 0.8765]
     assert fields["file_name"].tolist() == ["a/b.tif", "a/b.tif"]
     assert fields["area_m2"].tolist() == pytest.approx([placed(data).area_m2(one) for one in FOUND], rel=1e-5)
-    if "own" in place:
-        assert meta["crs"].startswith("LOCAL_CS[")  # none that could be mistaken for degrees
-        assert 'UNIT["unit",1]' in meta["crs"]
-    else:
-        assert CRS.from_user_input(meta["crs"]) == crs
+    assert CRS.from_user_input(meta["crs"]) == crs
     # and the second one's box is that of its four corners
     corners = [transform @ (column, row) for column in (50, 55) for row in (2, 6)]
     xs, ys = zip(*corners, strict=True)
@@ -140,5 +145,68 @@ def test_an_image_in_which_nothing_was_found_has_an_empty_layer(tmp_path: Path) 
 
 def test_an_image_without_a_place_has_no_layer() -> None:
     part = coco.fragment([], file_name="a.jpg", height=9, width=9, segmentation="rle")
-    assert geojson_files([], part, NAMES, None) == {}
-    assert geojson_files([], part, NAMES, placed(geotiff("EPSG:32617", None))) == {}
+    assert geojson_files(Drawn(), part, NAMES, None) == {}
+    nowhere = placed(geotiff("EPSG:32617", None))
+    assert geojson_files(drawn([], nowhere, height=9, width=9), part, NAMES, nowhere) == {}
+
+
+class TestOnTheMap:
+    """`instances.geojson`: RFC 7946."""
+
+    @pytest.mark.parametrize("place", PLACES)
+    def test_pyogrio_finds_it_in_longitude_and_latitude(self, place: str, tmp_path: Path) -> None:
+        # given
+        data = geotiff(*PLACES[place])
+        path = tmp_path / NAME
+        path.write_bytes(files(data, FOUND)[NAME])
+        crs, transform = as_rasterio_has_it(data)
+        # when
+        document = json.loads(path.read_text())
+        meta, _, shapes, _ = pyogrio.raw.read(path)
+        _, bounds = pyogrio.read_bounds(path)
+        # then
+        assert "crs" not in document
+        assert (meta["crs"], len(shapes)) == ("EPSG:4326", 2)
+        corners = [transform @ (column, row) for column in (50, 55) for row in (2, 6)]
+        longitudes, latitudes = reproject(crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
+        box = [min(longitudes), min(latitudes), max(longitudes), max(latitudes)]
+        assert bounds[:, 1] == pytest.approx(box, abs=2e-9, rel=0)
+
+    def test_both_files_tell_the_same_of_each_instance(self) -> None:
+        both = files(geotiff(*PLACES["rotated"]), FOUND)
+        native, degrees = (json.loads(both[name])["features"] for name in (NATIVE_NAME, NAME))
+        assert [one["properties"] for one in native] == [one["properties"] for one in degrees]
+
+    def test_it_has_nine_decimals(self) -> None:
+        document = json.loads(files(geotiff(*PLACES["north up in UTM"]), FOUND)[NAME], parse_float=str)
+        numbers = np.ravel(document["features"][1]["geometry"]["coordinates"])
+        assert max(len(number.partition(".")[2]) for number in numbers) == 9
+
+    def test_a_system_that_nobody_knows_has_the_native_file_alone(self) -> None:
+        keys = (34735, "H", (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 1234))
+        data = tagged(scale=SCALE, tie=TIE, keys=keys)
+        assert set(files(data, FOUND)) == {NATIVE_NAME}
+        assert b"LOCAL_CS[" in files(data, FOUND)[NATIVE_NAME]  # none that could be mistaken for degrees
+
+    @pytest.mark.parametrize(
+        ("crs", "transform"),
+        [
+            ("EPSG:4326", Affine(1, 0, 8, 0, -1, 5000)),  # metres that are called degrees
+            ("EPSG:27572", Affine(1, 0, 1e9, 0, -1, 1e9)),
+            ("EPSG:3035", Affine(1e4, 0, 5e7, 0, -1e4, 5e7)),
+        ],
+    )
+    def test_a_place_that_is_nowhere_on_earth_is_told_and_no_file_holds_infinity(
+        self, crs: str, transform: Affine
+    ) -> None:
+        place = placed(geotiff(crs, transform))
+        shapes = drawn(FOUND, place, height=SIZE, width=SIZE)
+        assert shapes.warnings == (NOT_PLACED,)
+        assert shapes.degrees is None
+        assert not any("Infinity" in one or "NaN" in one for one in shapes.native)
+
+    def test_a_datum_that_nobody_can_place_is_told(self) -> None:
+        rough = placed(geotiff(*PLACES["in a system of its own"]))  # on Bessel's ellipsoid
+        known = placed(geotiff("EPSG:31467", Affine(0.1, 0, 3_500_000, 0, -0.1, 5_400_000)))  # so is this
+        assert drawn(FOUND, rough, height=SIZE, width=SIZE).warnings == (ROUGH_PLACE,)
+        assert drawn(FOUND, known, height=SIZE, width=SIZE).warnings == ()

@@ -415,6 +415,6 @@ def test_large_images_of_four_deep_bands_are_worked_on_in_less_memory_than_their
     said = json.loads(done.stdout)
     assert (said["scene"], said["windows"]) == ("WindowedScene", windows)
     assert said["boxes"] == [[left, top, MARK_PX, MARK_PX] for top, left in MARKS if max(top, left) < side]
-    assert said["files"] == ["instances.geojson", "masks/large_masks.tif", "overlay.jpg", "thumb.jpg"]
+    assert said["files"] == ["instances_native.geojson", "masks/large_masks.tif", "overlay.jpg", "thumb.jpg"]
     assert said["expected_bytes"] >= said["scene_bytes"]
     assert said["peak_bytes"] < at_most_bytes < side * side * 4 * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.jobs.finished_work import NOW, Work, a_fragment
 
 from gpupipe.errors import IntegrityError
 from gpupipe.jobs.fetch import fetch
-from gpupipe.jobs.folder import LAYER
+from gpupipe.jobs.folder import LAYER, NATIVE_LAYER
 from gpupipe.jobs.layer import Layer
 from gpupipe.jobs.results import Commit, Outcome
 from gpuworker.contract import Artifact, ItemResult
@@ -36,23 +36,31 @@ def a_map(file_name: str, count: int, crs: str | None = UTM, warnings: Sequence[
     return fragment
 
 
-def its_layer(file_name: str, count: int, epsg: str = "32617") -> bytes:
-    """As a worker writes it."""
-    crs = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{epsg}"}}
+def its_layer(file_name: str, count: int, crs: str | None = None) -> bytes:
+    """As a worker writes it; without a system, of longitudes and latitudes."""
+    named = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{str(crs)[5:]}"}}
+    member = "" if crs is None else f'"crs":{json.dumps(named)},'
     features = [
         {"type": "Feature", "properties": {"id": number, "file_name": file_name}, "geometry": SQUARE}
         for number in range(1, count + 1)
     ]
     lines = ",\n".join(json.dumps(feature, separators=(",", ":")) for feature in features)
-    return f'{{"type":"FeatureCollection","crs":{json.dumps(crs)},"features":[\n{lines}\n]}}\n'.encode()
+    return f'{{"type":"FeatureCollection",{member}"features":[\n{lines}\n]}}\n'.encode()
 
 
-def commit(work: Work, number: int, images: Images, job: str = JOB, at: float = NOW) -> None:
-    """A worker's commit of these images."""
+def commit(
+    work: Work, number: int, images: Images, job: str = JOB, at: float = NOW, *, earlier: Collection[str] = ()
+) -> None:
+    """A worker's commit of these images; of `earlier` as an earlier version wrote it, in the image's own system."""
 
     def files(path: str) -> Mapping[str, bytes]:
         count, crs = images[path]
-        return {} if crs == "" else {LAYER: its_layer(path, count, str(crs)[5:])}
+        native = its_layer(path, count, crs or "EPSG:0")
+        if crs == "":
+            return {}
+        if path in earlier:
+            return {LAYER: native}
+        return {NATIVE_LAYER: native} | ({LAYER: its_layer(path, count)} if crs else {})
 
     fragments = {path: a_map(path, count, crs) for path, (count, crs) in images.items()}
     work.commit(job, number, fragments, files=files, at=at)
@@ -64,9 +72,9 @@ def ids(layer: Path) -> list[tuple[int, str]]:
     ]
 
 
-def one_job(work: Work, images: Images) -> None:
+def one_job(work: Work, images: Images, *, earlier: Collection[str] = ()) -> None:
     work.submit(JOB, list(images))
-    commit(work, 0, images)
+    commit(work, 0, images, earlier=earlier)
 
 
 def test_all_polygons_are_in_one_file_with_the_ids_of_the_merged_coco(work: Work, tmp_path: Path) -> None:
@@ -83,7 +91,10 @@ def test_all_polygons_are_in_one_file_with_the_ids_of_the_merged_coco(work: Work
     assert ids(tmp_path / LAYER) == [(one["id"], names[one["image_id"]]) for one in coco["annotations"]]
     assert coco["images"][0]["crs"] == UTM
     info = pyogrio.read_info(tmp_path / LAYER)
-    assert (info["crs"], info["features"]) == (UTM, 6)
+    assert (info["crs"], info["features"]) == ("EPSG:4326", 6)
+    assert "crs" not in json.loads((tmp_path / LAYER).read_text())
+    native = pyogrio.read_info(tmp_path / NATIVE_LAYER)
+    assert (native["crs"], native["features"]) == (UTM, 6)
 
 
 def test_a_second_fetch_leaves_it_alone(work: Work, tmp_path: Path) -> None:
@@ -120,13 +131,40 @@ def test_it_grows_with_the_job(work: Work, tmp_path: Path) -> None:
     assert ids(tmp_path / LAYER) == [(1, "a.tif"), (2, "a.tif"), (3, "b.tif"), (4, "b.tif")]
 
 
-def test_images_of_several_systems_have_none(work: Work, tmp_path: Path) -> None:
-    one_job(work, {"a.tif": (1, UTM), "b.tif": (1, "EPSG:25832"), "c.jpg": (1, "")})
+def test_images_of_several_systems_are_in_one_file(work: Work, tmp_path: Path) -> None:
+    one_job(work, {"a.tif": (1, UTM), "b.tif": (2, "EPSG:25832"), "c.jpg": (1, "")})
     report = fetch(work.aws, job=JOB, folder=tmp_path)
-    assert report.layer is None
-    assert "2 reference systems (EPSG:25832, EPSG:32617)" in report.layer_note
-    assert not (tmp_path / LAYER).exists()
-    assert (tmp_path / "items/a" / LAYER).exists()
+    assert report.layer == tmp_path / LAYER
+    assert ids(tmp_path / LAYER) == [(1, "a.tif"), (2, "b.tif"), (3, "b.tif")]
+    assert not (tmp_path / NATIVE_LAYER).exists()
+    assert (tmp_path / "items/a" / NATIVE_LAYER).exists()
+
+
+class TestOfAnEarlierVersion:
+    """Its instances.geojson is in the image's own system, which must never pass for longitude and latitude."""
+
+    def test_with_newer_ones_it_is_left_out_and_said(self, work: Work, tmp_path: Path) -> None:
+        one_job(work, {"a.tif": (1, UTM), "b.tif": (2, UTM), "c.jpg": (1, "")}, earlier=["a.tif"])
+        report = fetch(work.aws, job=JOB, folder=tmp_path)
+        assert ids(tmp_path / LAYER) == [(2, "b.tif"), (3, "b.tif")]
+        assert "without 1 of 3 images, which have no known reference system" in report.layer_note
+        assert "without 1 of 3 images, which an earlier version of gpupipe has processed" in report.layer_note
+        assert "submit them again" in report.layer_note
+
+    def test_alone_it_is_merged_as_it_was_and_said(self, work: Work, tmp_path: Path) -> None:
+        one_job(work, {"a.tif": (1, UTM), "b.tif": (2, UTM)}, earlier=["a.tif", "b.tif"])
+        report = fetch(work.aws, job=JOB, folder=tmp_path)
+        assert ids(tmp_path / LAYER) == [(1, "a.tif"), (2, "b.tif"), (3, "b.tif")]
+        assert pyogrio.read_info(tmp_path / LAYER)["crs"] == UTM
+        assert report.layer_note.startswith("in EPSG:32617, not in longitude and latitude")
+
+    def test_of_several_systems_it_is_not_merged(self, work: Work, tmp_path: Path) -> None:
+        one_job(work, {"a.tif": (1, UTM), "b.tif": (1, "EPSG:25832")}, earlier=["a.tif", "b.tif"])
+        report = fetch(work.aws, job=JOB, folder=tmp_path)
+        assert report.layer is None
+        assert "2 reference systems (EPSG:25832, EPSG:32617)" in report.layer_note
+        assert not (tmp_path / LAYER).exists()
+        assert (tmp_path / "items/a" / LAYER).exists()
 
 
 @pytest.mark.parametrize("elsewhere", ["", None], ids=["a photograph", "a system without a code"])
@@ -148,9 +186,10 @@ def test_one_that_is_no_longer_true_is_taken_away(work: Work, tmp_path: Path) ->
     work.submit(JOB, ["a.tif"], ["b.tif"])
     commit(work, 0, {"a.tif": (1, UTM)})
     assert fetch(work.aws, job=JOB, folder=tmp_path).layer is not None
+    assert (tmp_path / NATIVE_LAYER).exists()
     commit(work, 1, {"b.tif": (1, "EPSG:25832")})
-    assert fetch(work.aws, job=JOB, folder=tmp_path).layer is None
-    assert not (tmp_path / LAYER).exists()
+    assert fetch(work.aws, job=JOB, folder=tmp_path).layer is not None
+    assert not (tmp_path / NATIVE_LAYER).exists()
 
 
 def test_of_a_project_it_holds_the_newest_result_of_each_image(work: Work, tmp_path: Path) -> None:

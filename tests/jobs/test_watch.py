@@ -19,7 +19,7 @@ from gpupipe.jobs import watch
 from gpupipe.jobs.cancel import cancel
 from gpupipe.jobs.submit import SubmitProgress, submit
 from gpupipe.jobs.watch import JobView, Watcher, follow, observe
-from gpuworker.ledger import JobState, MachineRecord, MachineState, ShardRecord
+from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardRecord
 
 JOB = OLD[0]
 
@@ -238,3 +238,31 @@ def test_a_machine_that_is_gone_is_not_shown_and_still_paid(running: Desk) -> No
     view = observe(running.ctx, JOB)
     assert view.machines == []
     assert view.cost_usd == pytest.approx(0.5, rel=0.01)
+
+
+class TestDroppedWorldFiles:
+    """World files are of no use to what is dropped in, which has to be said where the job is watched."""
+
+    @pytest.fixture
+    def dropped(self, desk: Desk) -> Desk:
+        opened = record(JOB, state=JobState.PENDING, kind="drop-in", intake=Intake.OPEN)
+        desk.ctx.ledger.open_dropin_job(opened)
+        return desk
+
+    def test_are_told(self, dropped: Desk) -> None:
+        project = observe(dropped.ctx, JOB, with_log=False).job.project
+        dropped.ctx.ledger.count_ignored("segment", project, "not_an_input", 3, "k", world_files=2)
+        (told,) = observe(dropped.ctx, JOB, with_log=False).warnings
+        assert told.startswith(f"2 world files or .prj dropped into project {project} were left")
+        assert "`gpupipe submit` uses them" in told
+
+    def test_of_another_project_and_other_files_are_not(self, dropped: Desk) -> None:
+        project = observe(dropped.ctx, JOB, with_log=False).job.project
+        dropped.ctx.ledger.count_ignored("segment", "another", "not_an_input", 3, "k", world_files=2)
+        dropped.ctx.ledger.count_ignored("segment", project, "not_an_input", 3, "k")
+        assert observe(dropped.ctx, JOB, with_log=False).warnings == []
+
+    def test_do_not_concern_a_job_that_was_submitted(self, running: Desk) -> None:
+        project = observe(running.ctx, JOB, with_log=False).job.project
+        running.ctx.ledger.count_ignored("segment", project, "not_an_input", 3, "k", world_files=2)
+        assert observe(running.ctx, JOB, with_log=False).warnings == []

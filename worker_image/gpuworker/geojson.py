@@ -1,7 +1,8 @@
-"""GeoJSON of one image: its instances as polygons in the image's own reference system, a feature a line.
+"""GeoJSON of one image: its instances as polygons on the map, a feature a line, in two files.
 
-The `crs` member is GeoJSON 2008's, which map programs read; RFC 7946 knows longitude and latitude only, and its rule
-of ring directions is kept. Rings follow the pixels' edges exactly, so burning them gives the masks again.
+`instances.geojson` is RFC 7946's: longitude and latitude of WGS 84, nine decimals, cut at the antimeridian, for every
+map program. `instances_native.geojson` is in the image's own reference system, named by the `crs` member of GeoJSON
+2008: its rings follow the pixels' edges exactly, so burning them gives the masks again.
 """
 
 from __future__ import annotations
@@ -9,69 +10,122 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.geo import Georeference
+from gpuworker.antimeridian import DECIMALS
+from gpuworker.geo import NOT_PLACED, Georeference
+from gpuworker.geo_map import OffTheMapError, OnMap
 from gpuworker.masks import Instance
-from gpuworker.rings import parts
+from gpuworker.rings import Part, parts
 from gpuworker.tasks import File
 
-NAME = "instances.geojson"
+NAME, NATIVE_NAME = "instances.geojson", "instances_native.geojson"
 MEDIA_TYPE = "application/geo+json"
+ROUGH_PLACE = "rough_place"
 _UNNAMED = "described in the image, without an EPSG code"
 _OF_A_PIXEL = 1000
-"""Coordinates are rounded to a thousandth of a pixel or finer."""
+"""Native coordinates are rounded to a thousandth of a pixel or finer."""
 _DECIMALS_AT_MOST = 12
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The instances' geometries as JSON, in their order."""
+
+    native: Sequence[str] = ()
+    degrees: Sequence[str] | None = None
+    """None where the image has no known place on the map."""
+    warnings: tuple[str, ...] = ()
+    """What has to be known of the place besides what the tags tell, in stable words."""
+
+
+def drawn(instances: Sequence[Instance], place: Georeference | None, *, height: int, width: int) -> Drawn:
+    """The instances of an image of this size; nothing for one without a place."""
+    if place is None or place.transform is None:
+        return Drawn()
+    on_map = None if place.definition is None else OnMap(place)
+    try:
+        if on_map is not None and on_map.is_off(height=height, width=width):
+            raise OffTheMapError
+        native, degrees = _geometries(instances, place, on_map)
+    except OffTheMapError:
+        native, _ = _geometries(instances, place, None)
+        return Drawn(native=native, warnings=(NOT_PLACED,))
+    rough = (ROUGH_PLACE,) if on_map is not None and on_map.is_rough else ()
+    return Drawn(native=native, degrees=None if on_map is None else degrees, warnings=rough)
+
+
+def _geometries(
+    instances: Sequence[Instance], place: Georeference, on_map: OnMap | None
+) -> tuple[list[str], list[str]]:
+    """In the image's own system, and on the map. Raises OffTheMapError."""
+    native: list[str] = []
+    degrees: list[str] = []
+    decimals = min(_DECIMALS_AT_MOST, max(0, math.ceil(math.log10(_OF_A_PIXEL / place.pixel))))
+    for one in instances:
+        found = list(parts(one.mask, x=one.x, y=one.y))
+        native.append(_geometry([_native(part, place, decimals) for part in found]))
+        if on_map is not None:
+            polygons = [polygon for part in found for polygon in on_map.polygons(part)]
+            degrees.append(_geometry([[_listed(ring, DECIMALS) for ring in polygon] for polygon in polygons]))
+    return native, degrees
+
+
 def geojson_files(
-    instances: Sequence[Instance], fragment: Mapping[str, Any], names: Sequence[str], place: Georeference | None
+    geometries: Drawn, fragment: Mapping[str, Any], names: Sequence[str], place: Georeference | None
 ) -> dict[str, File]:
-    """The file by its name, of an image that has a place on earth; `fragment` is what COCO has of the same instances.
+    """The files by their names, of an image that has a place; `fragment` is what COCO has of the same instances.
 
     `names[i]` is category i + 1.
     """
     if place is None or place.transform is None:
         return {}
-    lines = _features(instances, fragment, names, place)
-    return {NAME: File(data=_head(place) + b",\n".join(lines) + b"\n]}\n", content_type=MEDIA_TYPE)}
+    files = {NATIVE_NAME: _file(_head(_system(place)), geometries.native, fragment, names)}
+    if geometries.degrees is None:
+        return files
+    return {NAME: _file(_head(None), geometries.degrees, fragment, names), **files}
 
 
-def _features(
-    instances: Sequence[Instance], fragment: Mapping[str, Any], names: Sequence[str], place: Georeference
-) -> Iterator[bytes]:
-    decimals = min(_DECIMALS_AT_MOST, max(0, math.ceil(math.log10(_OF_A_PIXEL / place.pixel))))
-    for one, annotation in zip(instances, fragment["annotations"], strict=True):
+def _file(head: bytes, geometries: Sequence[str], fragment: Mapping[str, Any], names: Sequence[str]) -> File:
+    lines = b",\n".join(_features(geometries, fragment, names))
+    return File(data=head + lines + b"\n]}\n", content_type=MEDIA_TYPE)
+
+
+def _features(geometries: Sequence[str], fragment: Mapping[str, Any], names: Sequence[str]) -> Iterator[bytes]:
+    for geometry, annotation in zip(geometries, fragment["annotations"], strict=True):
         area = {"area_m2": annotation["area_m2"]} if "area_m2" in annotation else {}
         # `gpupipe fetch` makes the merged file of these very lines, and puts another id in.
         properties = {
             "id": annotation["id"],
-            "category": names[one.category_id - 1],
+            "category": names[annotation["category_id"] - 1],
             "score": annotation["score"],
             **area,
             "file_name": fragment["image"]["file_name"],
         }
-        feature = {"type": "Feature", "properties": properties, "geometry": _geometry(one, place, decimals)}
-        yield json.dumps(feature, ensure_ascii=False, separators=(",", ":")).encode()
+        start = json.dumps({"type": "Feature", "properties": properties}, ensure_ascii=False, separators=(",", ":"))
+        yield f'{start[:-1]},"geometry":{geometry}}}'.encode()
 
 
-def _head(place: Georeference) -> bytes:
-    crs = {"type": "name", "properties": {"name": _system(place)}}
-    return f'{{"type":"FeatureCollection","crs":{json.dumps(crs)},"features":[\n'.encode()
+def _head(system: str | None) -> bytes:
+    crs = "" if system is None else f'"crs":{json.dumps({"type": "name", "properties": {"name": system}})},'
+    return f'{{"type":"FeatureCollection",{crs}"features":[\n'.encode()
 
 
 def _system(place: Georeference) -> str:
-    """The name of the reference system, as GDAL and what is built on it (QGIS, pyogrio) understand it.
+    """The name of the reference system, or its WKT, as GDAL and what is built on it (QGIS, pyogrio) understand it.
 
-    A system without a code must be named too: of none, and of null, GDAL makes longitude and latitude (GDAL 3.12).
+    A system that is not known must be named too: of none, and of null, GDAL makes longitude and latitude (GDAL 3.12).
     """
     if place.epsg == 4326:  # longitude before latitude, as everybody reads it in GeoJSON
         return "urn:ogc:def:crs:OGC:1.3:CRS84"
     if place.epsg is not None:
         return f"urn:ogc:def:crs:EPSG::{place.epsg}"
+    if place.definition is not None:
+        return place.definition
     if place.radians is None:
         return f'LOCAL_CS["{_UNNAMED}",UNIT["unit",{place.metres or 1.0!r}]]'
     figure = f"{place.ellipsoid.semi_major_m!r},{place.ellipsoid.inverse_flattening!r}"
@@ -79,24 +133,27 @@ def _system(place: Georeference) -> str:
     return f'GEOGCS["{_UNNAMED}",{datum},UNIT["unit",{place.radians!r}]]'
 
 
-def _geometry(one: Instance, place: Georeference, decimals: int) -> dict[str, Any]:
-    polygons = [
-        [_closed(part.outer, place, decimals, is_hole=False)]
-        + [_closed(hole, place, decimals, is_hole=True) for hole in part.holes]
-        for part in parts(one.mask, x=one.x, y=one.y)
-    ]
+def _geometry(polygons: Sequence[Sequence[Any]]) -> str:
+    shape: dict[str, Any] = {"type": "MultiPolygon", "coordinates": polygons}
     if len(polygons) == 1:
-        return {"type": "Polygon", "coordinates": polygons[0]}
-    return {"type": "MultiPolygon", "coordinates": polygons}
+        shape = {"type": "Polygon", "coordinates": polygons[0]}
+    return json.dumps(shape, separators=(",", ":"))
 
 
-def _closed(ring: NDArray[np.int64], place: Georeference, decimals: int, *, is_hole: bool) -> list[list[float]]:
-    """A ring in the system's coordinates: counter-clockwise, holes clockwise; the first corner comes again."""
-    at = place.at(ring)
-    from_first = at - at[0]
-    x, y = from_first[:, 0], from_first[:, 1]
+def _native(part: Part, place: Georeference, decimals: int) -> list[list[list[float]]]:
+    outer = _turned(place.at(part.outer), is_hole=False)
+    holes = [_turned(place.at(hole), is_hole=True) for hole in part.holes]
+    return [_listed(ring, decimals) for ring in (outer, *holes)]
+
+
+def _turned(at: NDArray[np.float64], *, is_hole: bool) -> NDArray[np.float64]:
+    """Counter-clockwise, holes clockwise."""
+    x, y = (at - at[0]).T
     twice_area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    if (twice_area < 0) != is_hole:
-        at = at[::-1]
-    rounded = np.round(at, decimals)
+    return at[::-1] if (twice_area < 0) != is_hole else at
+
+
+def _listed(ring: NDArray[np.float64], decimals: int) -> list[list[float]]:
+    """As GeoJSON has it: the first corner comes again."""
+    rounded = np.round(ring, decimals)
     return [*rounded.tolist(), rounded[0].tolist()]

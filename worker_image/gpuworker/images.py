@@ -95,6 +95,7 @@ class Opened:
     content: bytes | mmap.mmap
     """Nothing of a TIFF, which reads for itself."""
     tiff: Tiff | None
+    geo: tuple[GeoTag, ...] = ()
 
     @classmethod
     def of(cls, data: bytes | Path, rendering: Rendering | None = None) -> Opened:
@@ -108,11 +109,18 @@ class Opened:
         kind = sniff(content)
         if kind == "tiff":
             tiff = Tiff(data, rendering)
-            return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff)
+            return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff, geo=tiff.geo)
         if rendering is not None and rendering.page not in ("first", 1):
             message = f"the option pages asks for page {rendering.page}; a {kind.upper()} is one picture"
             raise ItemError("unsuitable", message)
         return cls(header=_HEADERS[kind](content), size_bytes=len(content), content=content, tiff=None)
+
+    def placed(self, geo: tuple[GeoTag, ...]) -> Opened:
+        """The same with these tags in place of its own. Like all placed pixels they stay where they are stored."""
+        header = replace(self.header, orientation=1)
+        if self.tiff is not None:
+            self.tiff.geo, self.tiff.header = geo, header
+        return replace(self, header=header, geo=geo)
 
 
 def _mapped(path: Path) -> bytes | mmap.mmap:
@@ -225,7 +233,7 @@ def decode_opened(
         width=header.height if turned else header.width,
         bands=header.bands,
         dtype=header.dtype,
-        geo=tiff.geo if tiff else (),
+        geo=opened.geo,
         notes=header.notes.and_warnings(picture.warnings),
     )
     return image, picture.meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None

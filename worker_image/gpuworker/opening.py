@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
 
+from gpuworker.geo_world import tags_with
 from gpuworker.images import (
     AT_ONCE_BYTES_AT_MOST,
     BoxPrompt,
@@ -37,18 +41,19 @@ def open_scene(
     name: str,
     enough_px: int | None = None,
     boxes: tuple[BoxPrompt, ...] = (),
+    world: Mapping[str, Any] = MappingProxyType({}),
     memory_bytes: int | None = None,
     windows_from_bytes: int = WINDOWS_FROM_BYTES,
 ) -> Scene:
     """Open an image file, of which `data` is the content or the path; a path may be removed as soon as this returns.
 
     `name` is how a person calls the file, for what is said of it. `enough_px` as `images.decode` has it; a picture that
-    is looked at by tiles is always had in all its pixels. `memory_bytes`: what images may take; None: this machine's
-    budget. Raises ItemError.
+    is looked at by tiles is always had in all its pixels. `world`: where it lies, as `contract.world` has it.
+    `memory_bytes`: what images may take; None: this machine's budget. Raises ItemError.
     """
     limits = options.limits(memory_bytes)
     require_size(data, limits)
-    opened = Opened.of(data, rendering_of(options))
+    opened = _opened(data, world, options)
     tiled = _is_tiled(opened, options)
     blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
     if blocks is None or opened.tiff is None:
@@ -68,6 +73,7 @@ def bytes_to_open(
     options: Options,
     *,
     enough_px: int | None = None,
+    world: Mapping[str, Any] = MappingProxyType({}),
     memory_bytes: int | None = None,
     windows_from_bytes: int = WINDOWS_FROM_BYTES,
     result_bytes_per_pixel: int = 0,
@@ -77,7 +83,7 @@ def bytes_to_open(
     limits = options.limits(memory_bytes)
     try:
         require_size(data, limits)
-        opened = Opened.of(data, rendering_of(options))
+        opened = _opened(data, world, options)
         tiled = _is_tiled(opened, options)
         blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
         if blocks is None or opened.tiff is None:
@@ -90,6 +96,13 @@ def bytes_to_open(
         return 0
     opening = opening_bytes(opened.tiff, blocks, cache_bytes(opened.tiff, blocks, _side(options)))
     return opening + result_bytes_per_pixel * opened.header.pixels
+
+
+def _opened(data: bytes | Path, world: Mapping[str, Any], options: Options) -> Opened:
+    """Raises ItemError."""
+    opened = Opened.of(data, rendering_of(options))
+    tags = tags_with(world, opened.geo) if world else opened.geo
+    return opened if tags == opened.geo else opened.placed(tags)
 
 
 def rendering_of(options: Options) -> Rendering:
@@ -105,7 +118,7 @@ def rendering_of(options: Options) -> Rendering:
 
 def _is_tiled(opened: Opened, options: Options) -> bool:
     """Whether the image will be looked at by tiles (`tiling.tiles_of`)."""
-    side = side_of(options, is_geo=opened.tiff is not None and bool(opened.tiff.geo))
+    side = side_of(options, is_geo=bool(opened.geo))
     return side is not None and max(opened.header.width, opened.header.height) > side
 
 

@@ -83,7 +83,7 @@ class Options:
     segmentation: Literal["rle", "polygons"] = "rle"
     masks: Literal["labels", "stack", "none"] = "labels"
     geojson: bool = True
-    """Polygons in the image's own coordinate reference system, where it has one."""
+    """Polygons on the map, and in the image's own coordinate reference system, where it has one."""
     overlays: bool = True
     thumbnails: bool = True
     max_bytes: int = Limits.max_bytes

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gpuworker import coco
-from gpuworker.contract.fragments import MORE
+from gpuworker.contract.fragments import MORE, folder_of_picture
 from gpuworker.images import Opened
 from gpuworker.opening import rendering_of
 from gpuworker.segment_options import Options
@@ -42,14 +42,14 @@ def joined_pages(pages: Sequence[Encoded], head: Mapping[str, Any]) -> Encoded:
     """One result of all pages; what a page has beside the first lies below `pages/<its place from 1>/`."""
     if len(pages) == 1:
         return pages[0]
-    first, *others = pages
     fragments = [page.fragment for page in pages]
-    files = dict(first.files)
-    for number, page in enumerate(others, 2):
-        files |= {f"pages/{number}/{name}": file for name, file in page.files.items()}
     return Encoded(
-        files=files,
+        files={
+            folder_of_picture(place) + name: file
+            for place, page in enumerate(pages)
+            for name, file in page.files.items()
+        },
         record=coco.record(head, *fragments),
-        fragment={**first.fragment, MORE: [page.fragment for page in others]},
+        fragment={**fragments[0], MORE: fragments[1:]},
         counts=coco.counts(*fragments),
     )

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpuworker import coco
+from gpuworker.contract import WORLD
 from gpuworker.geo import georeference
-from gpuworker.geojson import geojson_files
+from gpuworker.geo_world import OTHER_PLACE, contradicts
+from gpuworker.geojson import Drawn, drawn, geojson_files
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.overlays import overlay_jpeg, thumb_jpeg
 from gpuworker.packed import Packed, Unpacked
 from gpuworker.scene import Scene
 from gpuworker.segment_options import Options
-from gpuworker.tasks import Encoded, File, Source
+from gpuworker.tasks import Encoded, File, ItemError, Source
 
 _MASK_NAME_BYTES = 200
 
@@ -31,8 +33,11 @@ def encoded(
     files, hidden_pixels = _masks(instances, scene, source, options)
     names = [category["name"] for category in head["categories"]]
     place = georeference(scene.geo)
-    notes = scene.notes.and_warnings((*warnings, *(place.warnings if place else ())))
     unpacked = Unpacked(instances)
+    on_map = drawn(unpacked, place, height=scene.height, width=scene.width) if options.geojson else Drawn()
+    warnings = (*warnings, *(place.warnings if place else ()), *on_map.warnings)
+    if contradicts(world_of(source), place, height=scene.height, width=scene.width):
+        warnings = (*warnings, OTHER_PLACE)
     if options.overlays:
         files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), unpacked, names), content_type="image/jpeg")
     if options.thumbnails:
@@ -44,17 +49,25 @@ def encoded(
         width=scene.width,
         segmentation=options.segmentation,
         hidden_pixels=hidden_pixels,
-        notes=notes,
+        notes=scene.notes.and_warnings(tuple(warnings)),
         place=place,
     )
     if options.geojson:
-        files |= geojson_files(unpacked, fragment, names, place)
+        files |= geojson_files(on_map, fragment, names, place)
     return Encoded(
         files=files,
         record=coco.record(head, fragment),
         fragment=fragment,
         counts=coco.counts(fragment),
     )
+
+
+def world_of(source: Source) -> Mapping[str, Any]:
+    """What lies beside an image of its place (`contract.world`); {} where nothing does. Raises ItemError."""
+    world = source.sidecar.get(WORLD, {})
+    if not isinstance(world, Mapping):
+        raise ItemError("unsuitable", f"what lies beside the image has no object as {WORLD!r}")
+    return world
 
 
 def _masks(

@@ -162,6 +162,9 @@ def _told(job: SubmittedJob) -> list[str]:
         lines.append(
             f"{plural(job.with_sidecar, 'image')} with boxes beside {'it' if job.with_sidecar == 1 else 'them'}"
         )
+    if job.with_place:
+        beside = "it" if job.with_place == 1 else "them"
+        lines.append(f"{plural(job.with_place, 'image')} with a world file or .prj beside {beside}")
     if job.skipped:
         lines.append("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in job.skipped.items()))
     if job.links_left_out:

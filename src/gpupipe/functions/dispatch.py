@@ -13,12 +13,14 @@ from gpupipe.functions.arrivals import Arrival, ManifestArrived, NotTaken, Objec
 from gpupipe.functions.dropins import take_dropins
 from gpupipe.functions.manifests import dispatch_manifest
 from gpupipe.functions.surroundings import Surroundings, surroundings
-from gpuworker.contract import ContractError
+from gpuworker.contract import ContractError, is_world_file
 
 TIME_TO_STOP_MS = 60_000
 """With less time than this left nothing more is begun: what remains is redelivered."""
 KEYS_A_LINE = 100
 """Of 1,024 bytes at most: CloudWatch cuts a line at 256 kB. A batch of messages tells of 10,000 at most."""
+
+_WORLDS_LEFT = "images that are dropped in get no place from files beside them; gpupipe submit uses them"
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -120,8 +122,12 @@ def _note_not_taken(around: Surroundings, things: Sequence[NotTaken]) -> None:
         for start in range(0, len(keys), KEYS_A_LINE):
             part = keys[start : start + KEYS_A_LINE]
             log.warning("not_taken", reason=reason, project=project, count=len(part), keys=part)
+        worlds = [key for key in keys if is_world_file(key)]
+        if worlds:
+            log.warning("world_files_left", project=project, count=len(worlds), last=worlds[-1], advice=_WORLDS_LEFT)
         try:
-            around.ledger.count_ignored(around.settings.pipeline, project, reason, len(keys), keys[-1])
+            pipeline = around.settings.pipeline
+            around.ledger.count_ignored(pipeline, project, reason, len(keys), keys[-1], world_files=len(worlds))
         except Exception as error:  # what was taken is taken, and the log has told
             log.error("not_counted", error, reason=reason, count=len(keys))
 

@@ -71,7 +71,7 @@ class FetchReport:
     merged: Path
     """annotations.json, or results.jsonl for tasks whose results are not COCO."""
     layer: Path | None
-    """instances.geojson of all images on the map, where they share one coordinate reference system."""
+    """instances.geojson of all images on the map."""
     layer_note: str
     """Why not all images are in one layer though some are on the map; else ""."""
     warnings: Mapping[str, int]

@@ -1,11 +1,12 @@
 """The folder that results are fetched into: its layout, names that any file system takes, and what is current in it.
 
     annotations.json     the merged COCO file (results.jsonl for tasks whose results are not COCO)
-    instances.geojson    all polygons on the map, where the images share one coordinate reference system
+    instances.geojson    all polygons on the map, in WGS 84
+    instances_native.geojson   the same in the images' own coordinate reference system, where they share one
     failures.json        every item that has no result: file name, code, message, what to do
     report.html          one page to look at, for a browser, offline
-    items/<image>/       annotations.json, overlay.jpg, masks/<image>_masks.tif of each image; instances.geojson of a
-                         georeferenced one
+    items/<image>/       annotations.json, overlay.jpg, masks/<image>_masks.tif of each image; the two .geojson of
+                         a georeferenced one
     .gpupipe/            what belongs here, and the job's documents, so that nothing travels twice
 
 `<image>` is the output name of a job's item; in a project's folder it is the whole file name, which stays the same
@@ -42,8 +43,8 @@ from gpuworker.contract import Artifact
 
 ITEMS, HIDDEN = "items", ".gpupipe"
 ANNOTATIONS, LINES, FAILURES, REPORT = "annotations.json", "results.jsonl", "failures.json", "report.html"
-LAYER = "instances.geojson"
-"""Of an image and of all: the same name in an item's folder and at the top."""
+LAYER, NATIVE_LAYER = "instances.geojson", "instances_native.geojson"
+"""Of an image and of all: the same names in an item's folder and at the top."""
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
@@ -108,7 +109,8 @@ class ResultFolder:
             _sweep([*self.scratch.iterdir(), *self.path.glob(f".*{PART_SUFFIX}")])
 
     def _unclaimed(self, holds: Mapping[str, str]) -> Mapping[str, str]:
-        taken = [name for name in (ANNOTATIONS, LINES, LAYER, FAILURES, REPORT, ITEMS) if (self.path / name).exists()]
+        ours = (ANNOTATIONS, LINES, LAYER, NATIVE_LAYER, FAILURES, REPORT, ITEMS)
+        taken = [name for name in ours if (self.path / name).exists()]
         if taken:
             raise UsageError(
                 f"{self.path} has {taken[0]} in it, which gpupipe did not put there.",

@@ -22,8 +22,10 @@ from gpupipe.jobs.keys import require_distinct, require_project, require_valid_k
 from gpupipe.jobs.links import Links, leads_outside, linked
 from gpupipe.jobs.sidecars import Beside, Paired
 from gpupipe.jobs.sources import Input, LocalFile, require_image, shown
+from gpupipe.jobs.world_files import Places, WorldFiles, where
 
 HIDDEN, SIDECAR, OTHER, ARCHIVE = "hidden", "sidecar file", "not an image by its name", "archive inside a folder"
+AUX = "GDAL's .aux.xml, of which no place is read (a world file is)"
 TWICE, BROKEN_LINK, NOT_A_FILE = "named twice", "broken link", "not a file"
 
 _SIDECARS = frozenset(
@@ -47,6 +49,7 @@ class Inputs:
     links_left_out: Sequence[str] = ()
     """Links among them, as `place -> target`; the first hundred."""
     sidecars: Paired = field(default_factory=lambda: Paired(by_path={}, lost=()))
+    places: Places = field(default_factory=Places)
 
     @property
     def bytes(self) -> int:
@@ -59,23 +62,28 @@ def collect(
     suffixes: frozenset[str],
     project: str,
     sidecar_suffix: str = "",
+    takes_places: bool = False,
     follow_links: bool = True,
     on_found: Callable[[int], None] = lambda _: None,
 ) -> Inputs:
     """Everything that `arguments` name. `on_found` is told now and then how many there are so far.
 
-    Links out of what is searched are followed to images only, and without `follow_links` none is.
+    With `takes_places` world files beside images are found too. Links out of what is searched are followed to images
+    only, and without `follow_links` none is.
 
     Raises InputError where something named is not there or no input, where two inputs would have the same path below
     the project, where a key would be no valid S3 key, and where nothing is left to submit.
     """
     require_project(project)
-    search = _Search(suffixes, Beside(sidecar_suffix), Links(follow=follow_links), on_found)
+    worlds = WorldFiles(wanted=takes_places)
+    search = _Search(suffixes, Beside(sidecar_suffix), worlds, Links(follow=follow_links), on_found)
     for argument in arguments:
         search.add(os.path.expanduser(argument))
     files = sorted(search.finished(), key=lambda file: file.path)
+    places = worlds.paired((file, where(file)) for file in files)
+    skipped = {**search.skipped, **places.unused}
     if not files:
-        passed = ", ".join(f"{count} {reason}" for reason, count in sorted(search.skipped.items()))
+        passed = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
         raise InputError(
             f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"
             + (f" (passed over: {passed})." if passed else "."),
@@ -85,7 +93,8 @@ def collect(
     require_distinct(files)
     return Inputs(
         files=files,
-        skipped=dict(search.skipped),
+        skipped=skipped,
+        places=places,
         links_left_out=search.links.left_out,
         sidecars=search.beside.paired(files),
     )
@@ -99,9 +108,16 @@ def _hint(left_out: Sequence[str], suffixes: frozenset[str]) -> str:
 class _Search:
     """What was found so far, and where it was already."""
 
-    def __init__(self, suffixes: frozenset[str], beside: Beside, links: Links, on_found: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        suffixes: frozenset[str],
+        beside: Beside,
+        worlds: WorldFiles,
+        links: Links,
+        on_found: Callable[[int], None],
+    ) -> None:
         self.skipped: Counter[str] = Counter()
-        self.beside, self.links = beside, links
+        self.beside, self.worlds, self.links = beside, worlds, links
         self._suffixes = suffixes
         self._on_found = on_found
         self._files: list[Input] = []
@@ -137,8 +153,10 @@ class _Search:
         if any(is_hidden(part) for part in path.split("/")):
             return HIDDEN
         suffix = os.path.splitext(path)[1].lower()
-        if suffix in self._suffixes or self.beside.is_sidecar(path):
+        if suffix in self._suffixes or self.beside.is_sidecar(path) or self.worlds.is_one(path):
             return ""
+        if self.worlds.is_one("any.wld") and path.lower().endswith(".aux.xml"):
+            return AUX
         if suffix == ".zip":
             return ARCHIVE
         return SIDECAR if suffix in _SIDECARS else OTHER
@@ -196,14 +214,24 @@ class _Search:
     ) -> None:
         """A file found by searching, under its path below `base`."""
         file = _file(base, _below(place, base), found, by_link=by_link)
-        if self.beside.is_sidecar(place):
-            self.beside.add(file)
-        elif is_link:
+        if self._is_beside(file, place):
+            return
+        if is_link:
             self._linked.append((file, os.path.realpath(place)))
         elif self._named and os.path.realpath(place) in self._named:
             self.skipped[TWICE] += 1
         else:
             self._files.append(file)
+
+    def _is_beside(self, file: Input, name: str) -> bool:
+        """Note what lies beside an input; is it such?"""
+        if self.beside.is_sidecar(name):
+            self.beside.add(file)
+        elif self.worlds.is_one(name):
+            self.worlds.add(file, where(file))
+        else:
+            return False
+        return True
 
     def _was_searched(self, target: str) -> bool:
         """Was the file at this real path found in a folder that was searched?"""
@@ -229,6 +257,9 @@ class _Search:
         if self.beside.is_sidecar(argument):
             self._look_beside(argument[: -len(self.beside.suffix)], os.path.dirname(argument) or ".")
             return
+        if self.worlds.is_one(argument):
+            self._add_world(argument, os.path.dirname(argument) or ".")
+            return
         if suffix not in self._suffixes:
             raise InputError(
                 f"{shown(argument)} is not an image by its name.",
@@ -247,15 +278,19 @@ class _Search:
         self._files.append(file)
         self._look_beside(argument, folder or ".")
 
+    def _add_world(self, place: str, root: str) -> None:
+        """A world file that was not searched for: beside an image, or named by the shell's star."""
+        if not self._is_strange_link(place, root):
+            file = _file(*os.path.split(place), os.stat(place), by_link=os.path.islink(place))
+            self.worlds.add(file, where(file))
+
     def _add_archive(self, argument: str, real: str) -> None:
         if real in self._archives:
             self.skipped[TWICE] += 1
             return
         self._archives.add(real)
         for member in members(open_archive(argument), self.skipped, self.reason):
-            if self.beside.is_sidecar(member.path):
-                self.beside.add(member)
-            else:
+            if not self._is_beside(member, member.path):
                 self._files.append(member)
         self._on_found(len(self._files))
 
@@ -288,12 +323,18 @@ class _Search:
         self._look_beside(match, base)
 
     def _look_beside(self, place: str, root: str) -> None:
-        """Take the sidecar of a file that was not searched for, unless it is a link to who knows what."""
-        sidecar = place + self.beside.suffix
-        if os.path.islink(sidecar) and (not self.links.follow or leads_outside(sidecar, root)):
-            self.skipped[self.links.leave_out(sidecar)] += 1
-        else:
+        """Take what lies beside a file that was not searched for, unless it is a link to who knows what."""
+        if not self._is_strange_link(place + self.beside.suffix, root):
             self.beside.look_for(place)
+        for world in self.worlds.beside(place):
+            self._add_world(world, root)
+
+    def _is_strange_link(self, place: str, root: str) -> bool:
+        """Count a link that leads outside, or that nobody wants followed."""
+        if not os.path.islink(place) or (self.links.follow and not leads_outside(place, root)):
+            return False
+        self.skipped[self.links.leave_out(place)] += 1
+        return True
 
 
 def _file(folder: str, relative: str, found: os.stat_result, *, by_link: bool) -> LocalFile:

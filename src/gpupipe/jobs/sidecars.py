@@ -70,6 +70,14 @@ def _place(file: Input) -> str:
 
 def read_sidecars(paired: Paired, options: TaskOptions) -> Sidecars:
     """All of them, validated; those that say nothing are left out. Raises InputError with the first mistakes."""
+    told, mistakes = _read(paired, options)
+    require_none(
+        mistakes, hint=f"Mend or remove them. One is named as its image with {options.sidecar_suffix} after it."
+    )
+    return {path: sidecar for path, sidecar in told.items() if sidecar}
+
+
+def _read(paired: Paired, options: TaskOptions) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     told: dict[str, Mapping[str, Any]] = {}
     mistakes = [f"{one} belongs to no input: there is no {_input_name(one, options)} beside it" for one in paired.lost]
     for path, file in paired.by_path.items():
@@ -77,13 +85,17 @@ def read_sidecars(paired: Paired, options: TaskOptions) -> Sidecars:
             told[path] = options.read_sidecar(_content(file))
         except ValueError as error:
             mistakes.append(f"{file}: {error}")
+    return told, mistakes
+
+
+def require_none(mistakes: Sequence[str], *, hint: str) -> None:
+    """Raises InputError where there are mistakes in files beside images."""
     if mistakes:
         raise InputError(
             f"nothing was uploaded, because {len(mistakes):,} {'file' if len(mistakes) == 1 else 'files'} beside "
             f"images cannot be used:{''.join(_shown(mistakes))}",
-            hint=f"Mend or remove them. One is named as its image with {options.sidecar_suffix} after it.",
+            hint=hint,
         )
-    return {path: sidecar for path, sidecar in told.items() if sidecar}
 
 
 def _input_name(sidecar: Input, options: TaskOptions) -> str:

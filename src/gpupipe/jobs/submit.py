@@ -23,14 +23,15 @@ from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
 from gpupipe.jobs.present import Present
-from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim
+from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim, require_none
 from gpupipe.jobs.sources import Input, content_type
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
 from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
+from gpupipe.jobs.world_files import read_places
 from gpupipe.pipelines import provisioned
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.job_options import job_options
-from gpuworker.contract import JobSpec, Manifest, cancelled_key, input_key, job_key, manifest_key, shard_key
+from gpuworker.contract import WORLD, JobSpec, Manifest, cancelled_key, input_key, job_key, manifest_key, shard_key
 
 MISTAKES_SHOWN = 5
 UNUSED = "file of boxes, which this engine does not look at"
@@ -64,7 +65,9 @@ class SubmittedJob:
     unchanged: int = 0
     """Inputs that were there already."""
     with_sidecar: int = 0
-    """Inputs beside which lies something that says more of them."""
+    """Inputs beside which lie boxes."""
+    with_place: int = 0
+    """Inputs beside which lies a world file or .prj."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was passed over, by reason."""
     links_left_out: Sequence[str] = ()
@@ -114,6 +117,7 @@ def submit(
         suffixes=options.input_suffixes,
         project=project,
         sidecar_suffix=options.sidecar_suffix,
+        takes_places=options.takes_places,
         follow_links=follow_links,
         on_found=lambda files: on_progress(SubmitProgress(step="find", files=files)),
     )
@@ -204,7 +208,8 @@ class _Submission:
             uploaded=self._files_done - self._unchanged,
             uploaded_bytes=self._bytes_done - self._unchanged_bytes,
             unchanged=self._unchanged,
-            with_sidecar=len(self._sidecars),
+            with_sidecar=sum(1 for one in self._sidecars.values() if set(one) != {WORLD}),
+            with_place=sum(1 for one in self._sidecars.values() if WORLD in one),
             skipped={**self._inputs.skipped, **{why: count for why, count in unused.items() if count}},
             links_left_out=tuple(self._inputs.links_left_out),
             is_resumed=self._draft.is_resumed,
@@ -296,7 +301,10 @@ def _sidecars(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> Sidecar
     """What lies beside the inputs. Raises InputError where it cannot be used, or is missing where it is needed."""
     sidecars = read_sidecars(inputs.sidecars, options) if options.reads_sidecars(ctx.place) else {}
     require_aim(inputs.files, sidecars, options)
-    return sidecars
+    places = read_places(inputs.places)
+    require_none(places.mistakes, hint="Mend them, or remove them: their images are then processed without a place.")
+    paths = [file.path for file in inputs.files if file.path in sidecars or file.path in places.by_path]
+    return {path: {**sidecars.get(path, {}), **places.by_path.get(path, {})} for path in paths}
 
 
 def _shard_items(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from gpupipe.jobs.listing import SUBMITTED, UPLOADING, JobSummary, summary_in_bu
 from gpupipe.jobs.logs import LogLine, read_logs
 from gpupipe.jobs.pulse import Pulse, cost_usd, seconds_left
 from gpuworker.contract import manifest_key
-from gpuworker.ledger import Intake, JobState, MachineRecord, Totals
+from gpuworker.ledger import Ignored, Intake, JobState, MachineRecord, Totals
 
 LOG_LINES = 8
 LOG_BEGINS_S = 600.0
@@ -49,6 +49,8 @@ class JobView:
     """A drop-in job that still takes what arrives."""
     guard: Mapping[str, Any] = field(default_factory=dict)
     """The guard's last look, as it wrote it."""
+    left: Sequence[str] = ()
+    """What was dropped into a drop-in job's project and not used, in words."""
 
     @property
     def is_over(self) -> bool:
@@ -62,7 +64,7 @@ class JobView:
     @property
     def warnings(self) -> list[str]:
         """What has to be known of results so far, in words."""
-        return warnings_told(self.totals.counts)
+        return [*warnings_told(self.totals.counts), *self.left]
 
     @property
     def failed(self) -> int:
@@ -87,6 +89,8 @@ class Watcher:
             record = self._ctx.ledger.job(self._job)
             totals = self._ctx.ledger.totals(self._job) if record else Totals()
             guard = self._ctx.ledger.guard_status(self._ctx.pipeline)
+            is_dropin = record is not None and record.kind == "drop-in"
+            ignored = self._ctx.ledger.ignored(self._ctx.pipeline) if is_dropin else ()
             machines = self._ctx.ledger.machines(self._ctx.pipeline)
         job = self._begun_again(summary_of(record)) if record else self._undispatched(now)
         rate = self._pulse.look(now, totals)
@@ -104,6 +108,7 @@ class Watcher:
             finished_at=job.finished_at,
             is_open=record is not None and record.intake is Intake.OPEN and not job.is_over,
             guard=guard,
+            left=_worlds_left(ignored, job.project),
         )
 
     def announce_if_lost(self, view: JobView) -> None:
@@ -135,6 +140,18 @@ class Watcher:
         self._log = sorted(self._log, key=lambda line: line.at)[-LOG_LINES:]
         self._log_seen = {event: at for event, at in self._log_seen.items() if at >= since}
         return tuple(self._log)
+
+
+def _worlds_left(ignored: Iterable[Ignored], project: str) -> list[str]:
+    """Since the project's first drop-in: which of its jobs a file came with, nobody knows."""
+    count = sum(one.world_files for one in ignored if one.project == project)
+    if not count:
+        return []
+    files = "world file or .prj" if count == 1 else "world files or .prj"
+    return [
+        f"{count:,} {files} dropped into project {project} {'was' if count == 1 else 'were'} left: images that are "
+        "dropped in get no place from files beside them. `gpupipe submit` uses them."
+    ]
 
 
 def _totals_of(job: JobSummary) -> Totals:

@@ -47,6 +47,9 @@ class TaskOptions(BaseModel):
     sidecar_suffix: ClassVar[str] = ""
     """What follows a whole file name in the name of a JSON file that says more of it; "" where there is no such."""
 
+    takes_places: ClassVar[bool] = False
+    """Whether it matters where an image lies on earth, which world files beside it say."""
+
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """With a job's own options over these. Raises pydantic's ValidationError."""
         return type(self).model_validate({**self.model_dump(), **changes})

@@ -49,6 +49,7 @@ class SegmentOptions(TaskOptions):
 
     input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
     sidecar_suffix: ClassVar[str] = boxes.SUFFIX
+    takes_places: ClassVar[bool] = True
 
     engine: EngineName = Field(
         "nanodet",
@@ -90,7 +91,9 @@ class SegmentOptions(TaskOptions):
     )
     segmentation: Literal["rle", "polygons"] = Field("rle", description="How COCO holds a mask.")
     masks: Literal["labels", "stack", "none"] = Field("labels", description="Label image, a page an instance, or none.")
-    geojson: bool = Field(True, description="Write polygons in the image's own CRS, where it has one.")
+    geojson: bool = Field(
+        True, description="Write polygons on the map (WGS 84) and in the image's own CRS, where it has one."
+    )
     overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
     thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
     max_bytes: int = Field(4 * 1024**3, ge=1, description="Larger files fail as too_large.")

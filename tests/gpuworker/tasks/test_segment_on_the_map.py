@@ -16,11 +16,14 @@ from pycocotools import mask as coco_mask
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.io import MemoryFile
+from rasterio.warp import transform_bounds
 from tests.gpuworker.geotiffs import OSBS, PLACES, geotiff, tagged
 
 from gpuworker.tasks import Encoded, Source, Task, make_task
 
-LAYER = "instances.geojson"
+LAYER, NATIVE = "instances.geojson", "instances_native.geojson"
+SCALE = (33550, "d", (0.5, 0.5, 0.0))
+TIE = (33922, "d", (0.0, 0.0, 0.0, 1000.0, 2000.0, 0.0))
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -45,7 +48,8 @@ def crowns() -> Encoded:
 
 
 def layer(encoded: Encoded) -> Any:
-    return json.loads(encoded.files[LAYER].data)
+    """What is burnt: the polygons in the image's own system."""
+    return json.loads(encoded.files[NATIVE].data)
 
 
 def test_the_record_says_where_the_image_is() -> None:
@@ -80,8 +84,8 @@ def test_the_label_image_lies_under_the_polygons() -> None:
 
 
 def test_pyogrio_finds_every_crown_inside_the_image(tmp_path: Any) -> None:
-    path = tmp_path / LAYER
-    path.write_bytes(crowns().files[LAYER].data)
+    path = tmp_path / NATIVE
+    path.write_bytes(crowns().files[NATIVE].data)
     assert CRS.from_user_input(pyogrio.read_info(path)["crs"]) == CRS.from_epsg(32617)
     _, bounds = pyogrio.read_bounds(path)
     assert bounds.shape[1] == crowns().counts["annotations"]
@@ -90,19 +94,46 @@ def test_pyogrio_finds_every_crown_inside_the_image(tmp_path: Any) -> None:
     assert 3285102.9 <= south.min() < north.max() <= 3285142.9
 
 
+def test_a_reader_of_longitude_and_latitude_finds_every_crown_in_florida(tmp_path: Any) -> None:
+    """RFC 7946 has no `crs` member: metres of UTM would lie at 404,211 degrees."""
+    path = tmp_path / LAYER
+    path.write_bytes(crowns().files[LAYER].data)
+    assert "crs" not in json.loads(path.read_text())
+    _, bounds = pyogrio.read_bounds(path)
+    assert bounds.shape[1] == crowns().counts["annotations"]
+    west, south, east, north = bounds
+    image = transform_bounds(CRS.from_epsg(32617), CRS.from_epsg(4326), 404211.9, 3285102.9, 404251.9, 3285142.9)
+    assert image[0] <= west.min() < east.max() <= image[2]
+    assert image[1] <= south.min() < north.max() <= image[3]
+
+
 def test_without_the_option_there_are_no_polygons() -> None:
     encoded = done(OSBS, geojson=False)
-    assert LAYER not in encoded.files
+    assert not {LAYER, NATIVE} & set(encoded.files)
     assert encoded.fragment["image"]["crs"] == "EPSG:32617"
 
 
-def test_a_system_without_a_code_is_a_warning_in_words() -> None:
+def test_a_system_without_a_code_is_on_the_map_all_the_same() -> None:
     encoded = done(geotiff(*PLACES["in a system of its own"]))
+    assert encoded.fragment["image"]["crs"] is None
+    assert "no_crs" not in encoded.counts
+    assert {LAYER, NATIVE} <= set(encoded.files)
+
+
+def test_a_system_that_nobody_knows_is_a_warning_in_words() -> None:
+    encoded = done(tagged(scale=SCALE, tie=TIE, keys=(34735, "H", (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 1234))))
     assert encoded.fragment["image"]["crs"] is None
     assert encoded.fragment["image"]["warnings"] == ["no_crs"]
     assert encoded.counts["no_crs"] == 1
     assert "EPSG" in encoded.record["info"]["warnings"]["no_crs"]
-    assert LAYER in encoded.files
+    assert NATIVE in encoded.files
+    assert LAYER not in encoded.files
+
+
+def test_a_place_off_the_earth_is_a_warning_in_words() -> None:
+    encoded = done(geotiff("EPSG:4326", Affine(1, 0, 404_211, 0, -1, 3_285_142)))
+    assert encoded.fragment["image"]["warnings"] == ["not_placed"]
+    assert LAYER not in encoded.files
 
 
 @pytest.mark.parametrize(

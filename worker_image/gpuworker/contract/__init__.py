@@ -40,7 +40,7 @@ from gpuworker.contract.documents import (
     WorkerSettings,
 )
 from gpuworker.contract.errors import ContractError
-from gpuworker.contract.fragments import fragments_in
+from gpuworker.contract.fragments import folder_of_picture, fragments_in
 from gpuworker.contract.keys import (
     ERRORS,
     INCOMING,
@@ -72,6 +72,7 @@ from gpuworker.contract.keys import (
     shard_key,
 )
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
 __all__ = [
     "CAVEATS",
@@ -87,12 +88,17 @@ __all__ = [
     "MESSAGE_BYTES",
     "MODELS",
     "PLACE_MAX",
+    "PRJ",
     "PROCESSED",
     "PROJECT_NAME",
     "REQUESTS",
     "RESPONSES",
+    "SYSTEM",
     "TARGET_SHARD_S",
+    "TRANSFORM",
     "VERSION",
+    "WORLD",
+    "WORLD_SUFFIXES",
     "Artifact",
     "Caveat",
     "ContractError",
@@ -113,12 +119,14 @@ __all__ = [
     "caveats_in",
     "choose_outputs",
     "compiled_key",
+    "folder_of_picture",
     "fragments_in",
     "incoming_prefix",
     "inference_id",
     "input_key",
     "is_job_name",
     "is_project_name",
+    "is_world_file",
     "job_key",
     "log_key",
     "make_job_id",

@@ -43,12 +43,23 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="If it is opacity, submit it again with --option alpha=use; alpha=ignore leaves it out unasked.",
     ),
     "no_crs": Caveat(
-        meaning="Its tags name no coordinate reference system by an EPSG code, so its polygons carry none.",
-        advice="Tell the map program which it is, or reproject the image to one that has a code (gdalwarp -t_srs).",
+        meaning="Neither its tags nor a file beside it name a coordinate reference system that PROJ knows, so there is "
+        "no instances.geojson of it; instances_native.geojson has its polygons in its own coordinates.",
+        advice="Submit it again with its system: in its tags (gdal_edit -a_srs EPSG:CODE), or as IMAGE.prj beside it.",
     ),
     "not_placed": Caveat(
-        meaning="Its geographic tags are damaged or place it by control points, so there are no polygons on the map.",
-        advice="Write it again with a transform (gdalwarp -t_srs EPSG:CODE), and submit it.",
+        meaning="Its place is damaged, given by control points only, or lies nowhere on earth in its coordinate "
+        "reference system, so there is no instances.geojson of it.",
+        advice="Write it again with a transform and its true system (gdalwarp -t_srs EPSG:CODE), and submit it.",
+    ),
+    "other_place": Caveat(
+        meaning="A world file or .prj beside it says another place than its own tags, which were believed.",
+        advice="Remove what is wrong: the file beside it, or its tags (gdal_edit -unsetgt), and submit it again.",
+    ),
+    "rough_place": Caveat(
+        meaning="Its coordinate reference system does not say how its datum lies to WGS 84, so its polygons in "
+        "instances.geojson may lie some hundred metres off; those in instances_native.geojson do not.",
+        advice="Give it a system whose datum is known (gdal_edit -a_srs EPSG:CODE), and submit it again.",
     ),
 }
 

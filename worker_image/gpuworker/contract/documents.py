@@ -80,7 +80,8 @@ class Item(Document):
     version_id: str = ""
     """S3 version; "" reads the newest and compares the ETag."""
     sidecar: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What the person has written beside this one input, validated; for `segment` `{"boxes": [...]}`."""
+    """What the person has written beside this one input, validated; for `segment` `{"boxes": [...]}` and where
+    the image lies (`contract.world`)."""
 
     @property
     def file_name(self) -> str:

@@ -12,3 +12,8 @@ MORE = "more"
 def fragments_in(fragment: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The fragment of each picture: `image` and `annotations`, whose ids are local to it from 1."""
     return [fragment, *fragment.get(MORE, ())]
+
+
+def folder_of_picture(place: int) -> str:
+    """Where the artefacts of an item's picture lie below the item's own folder; `place` counts from 0."""
+    return f"pages/{place + 1}/" if place else ""

@@ -128,12 +128,16 @@ class Dropins(Jobs):
 
     # --- what was not taken ---
 
-    def count_ignored(self, pipeline: str, project: str, reason: str, count: int, last_key: str) -> None:
+    def count_ignored(
+        self, pipeline: str, project: str, reason: str, count: int, last_key: str, *, world_files: int = 0
+    ) -> None:
         """Note objects that were not taken; information only, so a redelivery may count them again."""
         fields = {"project": project, "reason": reason, "last_key": last_key, "at": self._clock()}
-        update = "SET " + ", ".join(f"#{name} = :{name}" for name in fields) + " ADD #count :count"
+        update = "SET " + ", ".join(f"#{name} = :{name}" for name in fields)
+        update += " ADD #count :count, #world_files :world_files"
         place = (f"guard#{pipeline}", _sort_key("ignored", f"{project}#{reason}"))
-        self._write(Write(key=place, update=update, values={**fields, "count": count}))
+        values = {**fields, "count": count, "world_files": world_files}
+        self._write(Write(key=place, update=update, values=values))
 
     def ignored(self, pipeline: str) -> list[Ignored]:
         """Dropped-in objects that were not taken, by project and reason."""

@@ -272,6 +272,8 @@ class Ignored:
     count: int
     last_key: str
     at: float
+    world_files: int = 0
+    """Of `count`: those that would have placed an image, had they been submitted with it."""
 
 
 @dataclass(frozen=True, kw_only=True)

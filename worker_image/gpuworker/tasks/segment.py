@@ -24,7 +24,7 @@ from gpuworker.seams import Tile, joined
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
 from gpuworker.segment_pages import by_page, joined_pages
-from gpuworker.segment_results import encoded
+from gpuworker.segment_results import encoded, world_of
 from gpuworker.selection import selected, suppressed, thinned
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
 from gpuworker.tile_search import Ready, Subject, read, search, working_bytes
@@ -145,13 +145,14 @@ class Segment:
             pages = by_page(data, chosen)
         except ItemError:
             return 0
-        return sum(self._decoded_bytes(data, page) for page in pages)
+        return sum(self._decoded_bytes(data, source, page) for page in pages)
 
-    def _decoded_bytes(self, data: bytes | Path, page: Options) -> int:
+    def _decoded_bytes(self, data: bytes | Path, source: Source, page: Options) -> int:
         return bytes_to_open(
             data,
             page,
             enough_px=self._enough_px(page),
+            world=world_of(source),
             memory_bytes=self._memory_bytes,
             result_bytes_per_pixel=_MASK_BYTES_PER_PIXEL,
         )
@@ -183,6 +184,7 @@ class Segment:
             name=source.file_name,
             enough_px=self._enough_px(page),
             boxes=boxes,
+            world=world_of(source),
             memory_bytes=self._memory_bytes,
         )
         windows = tiles_of(scene, page)
