@@ -253,3 +253,22 @@ def test_memory_does_not_grow_with_the_number_of_polygons(tmp_path: Path) -> Non
     finally:
         tracemalloc.stop()
     assert many < few + 100_000
+
+
+def test_later_pages_of_a_file_are_on_the_map_with_the_ids_of_the_merged_file(tmp_path: Path) -> None:
+    first, second = tmp_path / LAYER, tmp_path / "pages/2" / LAYER
+    second.parent.mkdir(parents=True)
+    for path, count in ((first, 2), (second, 1)):
+        path.write_bytes(its_layer("a.tif", count))
+        path.with_name(NATIVE_LAYER).write_bytes(its_layer("a.tif", count))
+    fragment = a_map("a.tif", 2) | {"more": [a_map("a.tif", 1)]}
+    names = [LAYER, NATIVE_LAYER, f"pages/2/{LAYER}", f"pages/2/{NATIVE_LAYER}"]
+    artifacts = {name: Artifact(key="k", size=1, sha256="s", version_id="") for name in names}
+    result = ItemResult(output="a", key="inputs/p/a", etag="", artifacts=artifacts, fragment=fragment)
+    with ExitStack() as stack:
+        layer = Layer(stack, tmp_path)
+        layer.add(Outcome(commit=an_outcome(1).commit, result=result), first)
+        merged = layer.write(tmp_path / "out")
+    assert merged is not None
+    features = json.loads(merged.read_text())["features"]
+    assert [feature["properties"]["id"] for feature in features] == [1, 2, 3]

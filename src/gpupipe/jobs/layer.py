@@ -46,7 +46,7 @@ class Layer:
         for place, fragment in enumerate(fragments_in(outcome.result.fragment)):
             folder = folder_of_picture(place)
             own = {name: artifacts[folder + name] for name in (LAYER, NATIVE_LAYER) if folder + name in artifacts}
-            self._add(own, fragment, path.parent / folder / LAYER, at)
+            self._add(own, fragment, path.parent / folder / path.name, at)
 
     def _add(self, artifacts: Mapping[str, Artifact], fragment: Mapping[str, Any], path: Path, at: float) -> None:
         before, system = self._annotations, _crs(fragment)
