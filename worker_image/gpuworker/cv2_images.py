@@ -43,7 +43,7 @@ def rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, renderin
         _require_whole(content, header, pixels)
     if pixels.ndim == 3 and not is_plain(header):  # else cv2 has put them in order
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
-    return picture_of(pixels, rendering)
+    return picture_of(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
 
 
 def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> NDArray[Any] | None:
@@ -60,14 +60,14 @@ def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> N
     return pixels
 
 
-def picture_of(pixels: NDArray[Any], rendering: Rendering) -> NDArray[np.uint8]:
-    """H×W or H×W×bands in the order of red, green, blue, alpha -> H×W×3; bytes that need nothing stay as they are."""
+def picture_of(pixels: NDArray[Any], rendering: Rendering, *, has_alpha: bool) -> NDArray[np.uint8]:
+    """H×W or H×W×bands, red first and transparency last -> H×W×3; bytes that need nothing stay as they are."""
     bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
     if len(bands) == 3 and not rendering.bands and rendering.keeps(pixels.dtype):
         rgb: NDArray[np.uint8] = pixels
         return rgb
     picked = rendering.picked(len(bands))
-    alpha = bands[-1] if len(bands) in (2, 4) and len(bands) - 1 not in picked else None
+    alpha = bands[-1] if has_alpha and len(bands) - 1 not in picked else None
     return rendered_alone(Raster(colour=tuple(bands[i] for i in picked), alpha=alpha), rendering)
 
 

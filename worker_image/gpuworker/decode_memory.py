@@ -16,7 +16,7 @@ from gpuworker.tiff_blocks import Blocks
 
 
 def bytes_by_cv2(header: Header, rendering: Rendering, factor: int) -> int:
-    """Of a JPEG, PNG or WebP; `factor`: by which a JPEG is reduced while it is decoded."""
+    """Of a JPEG, PNG, WebP or BMP; `factor`: by which a JPEG is reduced while it is decoded."""
     plain = is_plain(header)
     samples = header.pixels * _made_by_cv2(header)
     if header.format == "jpeg":
@@ -24,6 +24,15 @@ def bytes_by_cv2(header: Header, rendering: Rendering, factor: int) -> int:
     # cv2 decodes into an array of its own, and copies that into numpy's once its decoder is gone.
     decoding = max(samples + header.extra_bytes, 2 * samples)
     if plain and not rendering.bands and rendering.stretch in ("auto", "none"):
+        return decoding
+    return max(decoding, samples + rendering_bytes(height=header.height, width=header.width))
+
+
+def bytes_by_codec(header: Header, rendering: Rendering, factor: int) -> int:
+    """Of what libheif, libavif or OpenJPEG decodes, at its full size; its header says what they hold besides."""
+    samples = header.decoded_bytes
+    decoding = samples + header.extra_bytes
+    if is_plain(header) and header.bands == 3 and not rendering.bands and rendering.stretch in ("auto", "none"):
         return decoding
     return max(decoding, samples + rendering_bytes(height=header.height, width=header.width))
 
