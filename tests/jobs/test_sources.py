@@ -78,7 +78,9 @@ def test_images_are_known_by_their_first_bytes(tmp_path: Path, name: str, conten
     ("name", "content", "message"),
     [
         ("a.jpg", b"", "it is empty"),
-        ("a.jpg", b"\x89PNG\r\n\x1a\n", r"not that of a \.jpg file"),
+        ("a.jpg", b"GIF89a", r"not that of a \.jpg file"),
+        ("a.bmp", b"BMW is no bitmap, and this is a text", r"not that of a \.bmp file"),
+        ("a.heic", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", r"not that of a \.heic file"),
         ("a.webp", b"RIFF1234WAVE", r"not that of a \.webp file"),
         ("a.TIF", b"hello", r"not that of a \.tif file"),
     ],

@@ -163,7 +163,7 @@ def _told(job: SubmittedJob) -> list[str]:
             f"{plural(job.with_sidecar, 'image')} with boxes beside {'it' if job.with_sidecar == 1 else 'them'}"
         )
     if job.skipped:
-        lines.append("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in job.skipped.items()))
+        lines.append("passed over: " + job.passed_over)
     if job.links_left_out:
         first = ", ".join(job.links_left_out[:LINKS_SHOWN])
         more = ", …" if len(job.links_left_out) > LINKS_SHOWN else ""

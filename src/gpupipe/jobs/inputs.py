@@ -12,7 +12,6 @@ import glob
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,11 +19,9 @@ from gpupipe.errors import InputError
 from gpupipe.jobs.archives import members, open_archive
 from gpupipe.jobs.keys import require_distinct, require_project, require_valid_keys
 from gpupipe.jobs.links import Links, leads_outside, linked
+from gpupipe.jobs.passed_over import ARCHIVE, BROKEN_LINK, HIDDEN, NOT_A_FILE, OTHER, SIDECAR, TWICE, PassedOver
 from gpupipe.jobs.sidecars import Beside, Paired
-from gpupipe.jobs.sources import Input, LocalFile, require_image, shown
-
-HIDDEN, SIDECAR, OTHER, ARCHIVE = "hidden", "sidecar file", "not an image by its name", "archive inside a folder"
-TWICE, BROKEN_LINK, NOT_A_FILE = "named twice", "broken link", "not a file"
+from gpupipe.jobs.sources import Input, LocalFile, is_image, require_image, shown
 
 _SIDECARS = frozenset(
     {
@@ -44,6 +41,8 @@ class Inputs:
 
     files: Sequence[Input]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The first hundred of those reasons where a person may have meant the file to be taken."""
     links_left_out: Sequence[str] = ()
     """Links among them, as `place -> target`; the first hundred."""
     sidecars: Paired = field(default_factory=lambda: Paired(by_path={}, lost=()))
@@ -75,17 +74,17 @@ def collect(
         search.add(os.path.expanduser(argument))
     files = sorted(search.finished(), key=lambda file: file.path)
     if not files:
-        passed = ", ".join(f"{count} {reason}" for reason, count in sorted(search.skipped.items()))
         raise InputError(
             f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"
-            + (f" (passed over: {passed})." if passed else "."),
+            + (f" (passed over: {search.passed})." if search.passed.counts else "."),
             hint=_hint(search.links.left_out, suffixes),
         )
     require_valid_keys(files, project)
     require_distinct(files)
     return Inputs(
         files=files,
-        skipped=dict(search.skipped),
+        skipped=dict(search.passed.counts),
+        skipped_names=dict(search.passed.names),
         links_left_out=search.links.left_out,
         sidecars=search.beside.paired(files),
     )
@@ -100,7 +99,7 @@ class _Search:
     """What was found so far, and where it was already."""
 
     def __init__(self, suffixes: frozenset[str], beside: Beside, links: Links, on_found: Callable[[int], None]) -> None:
-        self.skipped: Counter[str] = Counter()
+        self.passed = PassedOver()
         self.beside, self.links = beside, links
         self._suffixes = suffixes
         self._on_found = on_found
@@ -125,7 +124,7 @@ class _Search:
         """Everything, each file once: links last, because only now it is known which folders were searched."""
         for file, target in self._linked:
             if target in self._named or self._was_searched(target):
-                self.skipped[TWICE] += 1
+                self.passed.add(TWICE, str(file))
             else:
                 self._named.add(target)
                 self._files.append(file)
@@ -167,7 +166,7 @@ class _Search:
     def _is_new_folder(self, folder: str) -> bool:
         found = os.stat(folder)
         if (found.st_dev, found.st_ino) in self._folders:
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, shown(folder))
             return False
         self._folders.add((found.st_dev, found.st_ino))
         return True
@@ -180,11 +179,11 @@ class _Search:
         found = _stat(entry.path) if entry.is_symlink() else entry.stat()
         if found is not None and stat.S_ISDIR(found.st_mode):
             if why := HIDDEN if is_hidden(entry.name) else self.links.why_no_folder(entry.path) if by_link else "":
-                self.skipped[why] += 1
+                self.passed.add(why, shown(entry.path))
             else:
                 (links if by_link else folders).append(entry.path)
         elif why := self.reason(entry.name) or _unusable(found) or self._why_no_link(entry.path, base, by_link):
-            self.skipped[why] += 1
+            self.passed.add(why, shown(entry.path))
         elif found is not None:
             self._take(entry.path, base, found, is_link=entry.is_symlink(), by_link=by_link)
 
@@ -201,7 +200,7 @@ class _Search:
         elif is_link:
             self._linked.append((file, os.path.realpath(place)))
         elif self._named and os.path.realpath(place) in self._named:
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, str(file))
         else:
             self._files.append(file)
 
@@ -229,19 +228,19 @@ class _Search:
         if self.beside.is_sidecar(argument):
             self._look_beside(argument[: -len(self.beside.suffix)], os.path.dirname(argument) or ".")
             return
-        if suffix not in self._suffixes:
+        if suffix not in self._suffixes and not (".png" in self._suffixes and is_image(argument)):
             raise InputError(
                 f"{shown(argument)} is not an image by its name.",
                 hint=f"Known are {', '.join(sorted(self._suffixes))} and .zip; a folder is searched for them.",
             )
         if os.path.islink(argument) and (why := self.links.why_no_folder(argument)):
-            self.skipped[why] += 1
+            self.passed.add(why, shown(argument))
             return
         folder, name = os.path.split(argument)
         file = _file(folder, name, os.stat(argument), by_link=os.path.islink(argument))
         require_image(file)
         if real in self._named or self._was_searched(real):
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, shown(argument))
             return
         self._named.add(real)
         self._files.append(file)
@@ -249,10 +248,10 @@ class _Search:
 
     def _add_archive(self, argument: str, real: str) -> None:
         if real in self._archives:
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, shown(argument))
             return
         self._archives.add(real)
-        for member in members(open_archive(argument), self.skipped, self.reason):
+        for member in members(open_archive(argument), self.passed, self.reason):
             if self.beside.is_sidecar(member.path):
                 self.beside.add(member)
             else:
@@ -281,7 +280,7 @@ class _Search:
         if not why and (real in self._named or self._was_searched(real)):
             why = TWICE
         if why or found is None:
-            self.skipped[why] += 1
+            self.passed.add(why, shown(match))
             return
         self._take(match, base, found, by_link=by_link)
         self._named.add(real)
@@ -291,7 +290,7 @@ class _Search:
         """Take the sidecar of a file that was not searched for, unless it is a link to who knows what."""
         sidecar = place + self.beside.suffix
         if os.path.islink(sidecar) and (not self.links.follow or leads_outside(sidecar, root)):
-            self.skipped[self.links.leave_out(sidecar)] += 1
+            self.passed.add(self.links.leave_out(sidecar), shown(sidecar))
         else:
             self.beside.look_for(place)
 

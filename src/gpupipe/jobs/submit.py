@@ -22,7 +22,9 @@ from gpupipe.jobs.draft import Draft, fingerprint, forget_draft, open_draft
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
+from gpupipe.jobs.passed_over import told
 from gpupipe.jobs.present import Present
+from gpupipe.jobs.readers import require_readers
 from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim
 from gpupipe.jobs.sources import Input, content_type
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
@@ -67,6 +69,8 @@ class SubmittedJob:
     """Inputs beside which lies something that says more of them."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was passed over, by reason."""
+    skipped_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The first hundred of it, of those reasons where a person may have meant the file to be taken."""
     links_left_out: Sequence[str] = ()
     """Links among it, as `place -> target`; the first hundred."""
     is_resumed: bool = False
@@ -74,6 +78,11 @@ class SubmittedJob:
     is_held: bool = False
     notice: str = ""
     """What everybody who sees results of this task should know."""
+
+    @property
+    def passed_over(self) -> str:
+        """What was passed over, in words; "" where nothing was."""
+        return told(self.skipped, self.skipped_names)
 
 
 OnProgress = Callable[[SubmitProgress], None]
@@ -130,6 +139,7 @@ def start(
     on_progress: OnProgress = lambda _: None,
 ) -> SubmittedJob:
     """`submit` with inputs and options in hand."""
+    require_readers(inputs.files, here=ctx.aws.is_local)
     sidecars = _sidecars(ctx, inputs, options)
     store = open_store(ctx.aws, ctx.bucket)
     plain = options.model_dump(mode="json")
@@ -206,6 +216,7 @@ class _Submission:
             unchanged=self._unchanged,
             with_sidecar=len(self._sidecars),
             skipped={**self._inputs.skipped, **{why: count for why, count in unused.items() if count}},
+            skipped_names=self._inputs.skipped_names,
             links_left_out=tuple(self._inputs.links_left_out),
             is_resumed=self._draft.is_resumed,
             was_started=self._was_started,
