@@ -75,7 +75,8 @@ def _require_whole(content: bytes | mmap.mmap, header: Header, pixels: NDArray[A
     """Of a progression its scans have to be there; of what libjpeg misses besides it paints all that follows grey.
 
     It says so on stderr only. So where the last pixel is of that grey the picture is decoded again, small, with other
-    bytes after its own, which a whole one does not notice. Raises ItemError `truncated`.
+    bytes after its own, which a whole one does not notice. The last scan of a progression is not asked: of one that is
+    cut there and ends with a marker all the same only a little sharpness is missing. Raises ItemError `truncated`.
     """
     is_grey = header.bands not in (1, 3) or np.abs(pixels[-1, -1].astype(int) - _MISSING).max() <= _NEARLY
     if not is_grey and not header.extra_bytes:
