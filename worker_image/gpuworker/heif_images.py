@@ -1,5 +1,4 @@
-"""HEIC by libheif (pillow-heif, the extra `heif`) and AVIF by libavif (imagecodecs), as telephones and browsers write
-them.
+"""HEIC by libheif (pillow-heif, the extra `heif`) and AVIF by OpenCV, as telephones and browsers write them.
 
 Pictures in them are made to be shown: samples of 10 or 12 bits become bytes by what they stand for, not by how they are
 spread. A file may hold several; the primary one counts. How a picture is turned is said by the boxes `irot` and `imir`
@@ -12,10 +11,10 @@ import importlib.util
 import mmap
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.cv2_images import decoded_by_cv2
 from gpuworker.cv2_images import picture_of as rendered_picture
 from gpuworker.headers import Header
 from gpuworker.isobmff import Picture, picture_of
@@ -40,12 +39,12 @@ _UPRIGHT = {
 }
 """(quarter turns to the left, axis of the mirror) -> EXIF orientation; turned first, then mirrored."""
 _HEIC_EXTRA = {(8, True): 3, (8, False): 7, (16, True): 6, (16, False): 13}
-_AVIF_EXTRA = {(8, True): 2.5, (8, False): 4, (16, True): 6, (16, False): 8}
+_AVIF_EXTRA = {(8, True): 15, (8, False): 17, (16, True): 18, (16, False): 23}
 """(bits that a sample takes, whether colours are stored at a quarter) -> bytes a pixel that decoding takes besides the
-samples it makes, measured as VmHWM with 9 megapixels, pillow-heif 1.8 and imagecodecs 2026.3."""
+samples it makes, measured as VmHWM with 9 megapixels, pillow-heif 1.8 and OpenCV 5.0."""
 _BANDS = {"L": 1, "I": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
 """By pillow-heif's modes."""
-_ALPHA_EXTRA = {8: 2, 16: 4}
+_HEIC_ALPHA_EXTRA, _AVIF_ALPHA_EXTRA = {8: 2, 16: 4}, {8: 14, 16: 17}
 """The same of transparency."""
 
 
@@ -64,8 +63,7 @@ def avif_header(data: bytes | mmap.mmap) -> Header:
         height=int.from_bytes(size[8:12]),
         bands=_avif_bands(picture),
         orientation=_orientation(picture),
-        bits=bits,
-        extra=_AVIF_EXTRA[bits, is_small] + (3 if bits == 16 else 0),
+        extra=_AVIF_EXTRA[bits, is_small] + (_AVIF_ALPHA_EXTRA[bits] if picture.has_alpha else 0),
     )
 
 
@@ -75,20 +73,19 @@ def heic_header(data: bytes | mmap.mmap) -> Header:
     if importlib.util.find_spec("pillow_heif") is None:
         raise ItemError("unsupported", f"this is a HEIC file, which pillow-heif can read: {INSTALL}")
     opened = _opened(data)
+    bands = _BANDS[opened.mode.partition(";")[0]]
     bits, is_small = _depth_and_chroma(picture)
     return _header(
         "heic",
         width=opened.size[0],
         height=opened.size[1],
-        bands=_BANDS[opened.mode.partition(";")[0]],
+        bands=bands,
         orientation=1,
-        bits=bits,
-        extra=_HEIC_EXTRA[bits, is_small] + len(data) / max(1, opened.size[0] * opened.size[1]),
+        extra=_HEIC_EXTRA[bits, is_small] + (_HEIC_ALPHA_EXTRA[bits] if bands in (2, 4) else 0),
     )
 
 
-def _header(kind: Any, *, width: int, height: int, bands: int, orientation: int, bits: int, extra: float) -> Header:
-    extra += _ALPHA_EXTRA[bits] if bands in (2, 4) else 0
+def _header(kind: Any, *, width: int, height: int, bands: int, orientation: int, extra: float) -> Header:
     return Header(
         format=kind,
         width=width,
@@ -123,16 +120,17 @@ def _orientation(picture: Picture) -> int:
     return _UPRIGHT[turn[0] & 3 if turn else 0, mirror[0] & 1 if mirror else None]
 
 
-def rgb_by_libavif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def rgb_of_avif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
     """AVIF -> H×W×3 as it is stored, of a film the first frame. Raises ItemError."""
-    try:
-        pixels: NDArray[Any] = imagecodecs.avif_decode(content, index=0)
-    except imagecodecs.AvifError as error:
-        raise ItemError("unreadable", f"the AVIF is damaged: {error}") from error
+    pixels = decoded_by_cv2(content, header, factor)
+    if pixels is None:
+        raise ItemError("unreadable", "the AVIF is damaged and cannot be decoded")
     if pixels.dtype == np.uint16:
         pixels = _bytes_of(pixels, bits=_bits(content))
     _require_size(pixels, header)
-    return rendered_picture(pixels, rendering, has_alpha=header.bands in (2, 4))
+    if header.bands == 4:
+        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 else pixels
+    return rendered_picture(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
 
 
 def rgb_by_libheif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:

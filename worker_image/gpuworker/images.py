@@ -16,7 +16,7 @@ from gpuworker.bmp_images import bmp_header, rgb_of_bmp
 from gpuworker.cv2_images import rgb_by_cv2
 from gpuworker.decode_memory import bytes_by_blocks, bytes_by_codec, bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import Format, Header, jpeg_header, png_header, sniff, webp_header
-from gpuworker.heif_images import avif_header, heic_header, rgb_by_libavif, rgb_by_libheif
+from gpuworker.heif_images import avif_header, heic_header, rgb_by_libheif, rgb_of_avif
 from gpuworker.jpeg2000_images import jpeg2000_header, rgb_by_openjpeg
 from gpuworker.limits import Limits as Limits
 from gpuworker.limits import require_decodable, require_size, size_of
@@ -44,7 +44,7 @@ CODECS: Mapping[Format, Codec] = {
     "webp": Codec(header=webp_header, decode=rgb_by_cv2, most_bytes=bytes_by_cv2),
     "bmp": Codec(header=bmp_header, decode=rgb_of_bmp, most_bytes=bytes_by_cv2),
     "jp2": Codec(header=jpeg2000_header, decode=rgb_by_openjpeg, most_bytes=bytes_by_codec),
-    "avif": Codec(header=avif_header, decode=rgb_by_libavif, most_bytes=bytes_by_codec),
+    "avif": Codec(header=avif_header, decode=rgb_of_avif, most_bytes=bytes_by_codec),
     "heic": Codec(header=heic_header, decode=rgb_by_libheif, most_bytes=bytes_by_codec),
 }
 """By what `sniff` calls it. A new format is one file and one line here, and its beginning in `headers`."""

@@ -71,6 +71,8 @@ def _meta(data: bytes | mmap.mmap) -> bytes:
     for box in boxes(data):
         if box.kind == b"meta" and box.end - box.start <= _META_BYTES_AT_MOST:
             return data[box.start : box.end]
+        if box.kind == b"moov":
+            raise ItemError("unsupported", "the file holds a film and no picture. Save a frame of it as PNG or JPEG")
     raise ItemError("truncated", "the file is cut short: the description of its pictures is missing")
 
 

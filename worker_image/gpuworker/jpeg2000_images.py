@@ -130,11 +130,12 @@ def _colours(jp2h: bytes) -> Colours:
 
 
 def _codestream(data: bytes | mmap.mmap, start: int) -> Codestream:
-    siz = data[start + 4 : start + 4 + int.from_bytes(data[start + 4 : start + 6])]
+    length = int.from_bytes(data[start + 4 : start + 6])
+    siz = data[start + 4 : start + 4 + length]
     if data[start : start + 4] != b"\xff\x4f\xff\x51":
         code = "truncated" if len(data) < start + 4 else "unreadable"
         raise ItemError(code, "the JPEG 2000 file's picture does not begin where it should")
-    if len(siz) < 41:
+    if len(siz) < max(41, length):
         raise ItemError("truncated", "the JPEG 2000 file is cut short inside its header")
     right, bottom, left, top = struct.unpack_from(">4I", siz, 4)
     count = int.from_bytes(siz[36:38])
