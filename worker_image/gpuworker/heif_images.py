@@ -170,7 +170,8 @@ def _bytes_of(pixels: NDArray[Any], *, bits: int) -> NDArray[np.uint8]:
     """The same values in eight bits, to the nearest."""
     most = (1 << bits) - 1
     table = ((np.arange(1 << 16, dtype=np.uint32).clip(max=most) * 255 + most // 2) // most).astype(np.uint8)
-    return table[pixels]
+    made: NDArray[np.uint8] = table[pixels]
+    return made
 
 
 def _require_size(pixels: NDArray[Any], header: Header) -> None:

@@ -228,7 +228,7 @@ class _Search:
         if self.beside.is_sidecar(argument):
             self._look_beside(argument[: -len(self.beside.suffix)], os.path.dirname(argument) or ".")
             return
-        if suffix not in self._suffixes and not (".png" in self._suffixes and is_image(argument)):
+        if suffix not in self._suffixes and not self._holds_an_image(argument, suffix):
             raise InputError(
                 f"{shown(argument)} is not an image by its name.",
                 hint=f"Known are {', '.join(sorted(self._suffixes))} and .zip; a folder is searched for them.",
@@ -245,6 +245,10 @@ class _Search:
         self._named.add(real)
         self._files.append(file)
         self._look_beside(argument, folder or ".")
+
+    def _holds_an_image(self, place: str, suffix: str) -> bool:
+        """Is it what such a task takes, under a name that says nothing of what it is?"""
+        return ".png" in self._suffixes and suffix not in _SIDECARS and is_image(place)
 
     def _add_archive(self, argument: str, real: str) -> None:
         if real in self._archives:
