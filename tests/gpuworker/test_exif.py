@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.gpuworker import pictures
 
-from gpuworker.exif import orientation_of
+from gpuworker.exif import as_orientation, orientation_of
 from gpuworker.images import probe
 
 RGB = pictures.scene(16, 24)
@@ -116,3 +116,17 @@ FILES = {
 def test_every_format_is_read_as_pillow_reads_it(name: str) -> None:
     data, expected = FILES[name]
     assert probe(data).orientation == by_pillow(data) == expected
+
+
+@pytest.mark.parametrize("kind", ["H", "I", "B", "i", "b"])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_says_it_in_any_type_and_count_too(kind: str, count: int, order: str) -> None:
+    value = bytes([6] * count) if kind in "Bb" else 6 if count == 1 else (6,) * count
+    data = pictures.tiff(RGB, photometric="rgb", byteorder=order, extratags=[(274, kind, count, value, True)])
+    assert probe(data).orientation == 6
+
+
+@pytest.mark.parametrize("value", [0, 9, -1, (), (0, 6), b"", "6", None, 6.5])
+def test_what_makes_no_sense_as_an_orientation_is_upright(value: object) -> None:
+    assert as_orientation(value) == 1

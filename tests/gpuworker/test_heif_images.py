@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
 import sys
 from typing import Any
 
@@ -130,3 +132,9 @@ def test_without_pillow_heif_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch)
         decode(FILES["heic"])
     assert caught.value.code == "unsupported"
     assert decode(FILES["avif"]).rgb.shape == RGB.shape
+
+
+def test_pillow_heif_is_loaded_only_for_a_file_that_needs_it() -> None:
+    ask = "import sys, gpuworker.images; sys.exit('pillow_heif' in sys.modules or 'PIL' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run([sys.executable, "-c", ask], env=environment, check=False).returncode == 0

@@ -23,7 +23,13 @@ def orientation_of(exif: bytes, xmp: bytes = b"") -> int:
     value = _in_exif(exif)
     if value is None and (found := _IN_XMP.search(xmp)):
         value = int(found[1][:2])
-    return value if value is not None and 1 <= value <= 8 else 1
+    return as_orientation(value)
+
+
+def as_orientation(value: object) -> int:
+    """1..8 of what a reader of tags gives for one, whatever its type and count; 1 of what makes no sense."""
+    first = value[0] if isinstance(value, tuple | bytes) and value else value
+    return first if isinstance(first, int) and 1 <= first <= 8 else 1
 
 
 def _in_exif(exif: bytes) -> int | None:

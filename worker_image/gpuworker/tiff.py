@@ -17,6 +17,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from gpuworker.exif import as_orientation
 from gpuworker.headers import Header
 from gpuworker.rendering import Raster, Rendering
 from gpuworker.tasks import ItemError
@@ -145,14 +146,14 @@ class Tiff:
         if page.imagedepth != 1:
             raise ItemError("unsupported", "a TIFF volume (ImageDepth above 1); save one slice as an image of its own")
         # Georeferenced pixels stay where their tags say they are; GDAL ignores the orientation too.
-        orientation = 1 if self.geo else int(page.tags.valueof(274, default=1) or 1)
+        orientation = 1 if self.geo else as_orientation(page.tags.valueof(274, default=1))
         return Header(
             format="tiff",
             width=int(page.imagewidth),
             height=int(page.imagelength),
             bands=int(page.samplesperpixel),
             dtype=page.dtype.name,
-            orientation=orientation if 1 <= orientation <= 8 else 1,
+            orientation=orientation,
         )
 
     def _require_whole_data(self) -> None:
