@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS: Sequence[Sequence[str]] = (
     ("startup",),
     ("rle",),
+    ("tiff",),
     ("submit",),
     ("fetch",),
     ("worker_efficiency",),

@@ -67,3 +67,26 @@ def test_truth_in_other_pixels_is_refused(tmp_path: Path) -> None:
     truth, results = [("a.png", "tree", BOX)], labelled(tmp_path, "results", [("a.png", "tree", BOX)], size=400)
     with pytest.raises(InputError, match="200×200 pixels in the truth and 400×400"):
         paired(labelled(tmp_path, "truth", truth), results, ignore_categories=False)
+
+
+def test_roboflow_that_resized_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    name = f"a_png.rf.{'0f' * 16}.jpg"
+    truth = labelled(tmp_path, "truth", [(name, "tree", BOX)], 640)
+    results = labelled(tmp_path, "results", [("a.png", "tree", BOX)])
+    with pytest.raises(InputError, match=r"640×640 pixels in the truth and 200×200 .* \(a\.png\)") as caught:
+        paired(truth, results, ignore_categories=False)
+    assert "without Resize" in str(caught.value.hint)
+
+
+def test_augmented_pictures_alone_are_refused_by_name(tmp_path: Path) -> None:
+    truth = [(f"a_png.rf.{digit * 32}.jpg", "tree", BOX) for digit in "01"]
+    with pytest.raises(InputError, match=r"a_png\.rf\.0+\.jpg, a_png\.rf\.1+\.jpg could be a\.png"):
+        pair(tmp_path, truth, [("a.png", "tree", BOX)])
+
+
+def test_what_is_not_plain_does_not_count(tmp_path: Path) -> None:
+    truth = [(f"a_png.rf.{digit * 32}.jpg", "tree", BOX) for digit in "01"]
+    pairing = pair(tmp_path, [*truth, ("b.png", "tree", BOX)], [("a.png", "tree", BOX), ("b.png", "tree", BOX)])
+    assert [one.file_name for one in pairing.pictures] == ["b.png"]
+    assert len(pairing.true) == len(pairing.found) == 1
+    assert [(len(one.truth), one.results) for one in pairing.ambiguities] == [(2, ["a.png"])]

@@ -89,7 +89,7 @@ def main() -> None:
     decoded = task.decode(path, source, options)
     (result,) = task.run([decoded], options)
     encoded = task.encode(decoded, result, options)
-    scene = decoded.payload.scene
+    scene = decoded.payload[0].scene
     said = {
         "scene": type(scene).__name__,
         "windows": decoded.units,

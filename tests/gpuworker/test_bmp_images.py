@@ -22,6 +22,13 @@ def rows(bits: int) -> bytes:
     return RNG.integers(0, 256, (SIZE[0] * bits + 31) // 32 * 4 * SIZE[1], np.uint8).tobytes()
 
 
+def rows_with_alpha() -> bytes:
+    """Cut out or there; what is between would be taken for a fourth band."""
+    table = np.frombuffer(rows(32), np.uint8).reshape(-1, 4).copy()
+    table[:, 3] = np.where(np.arange(len(table)) % SIZE[0] < 9, 0, 255)
+    return table.tobytes()
+
+
 def palette(colours: int) -> bytes:
     table = RNG.integers(0, 256, (colours, 4), np.uint8)
     table[:, 3] = 0
@@ -41,9 +48,12 @@ KINDS = {
     "24 bits, version 5": bmp(24, SIZE, rows(24), header=124),
     "32 bits": bmp(32, SIZE, rows(32)),
     "32 bits, no transparency": bmp(32, SIZE, rows(32), compression=3, masks=BGRA[:3]),
-    **{f"transparency, {n}": bmp(32, SIZE, rows(32), compression=3, header=n, masks=BGRA) for n in (56, 108, 124)},
+    **{
+        f"transparency, {n}": bmp(32, SIZE, rows_with_alpha(), compression=3, header=n, masks=BGRA)
+        for n in (56, 108, 124)
+    },
     "transparency, red first": bmp(
-        32, SIZE, rows(32), compression=3, header=124, masks=(0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+        32, SIZE, rows_with_alpha(), compression=3, header=124, masks=(0xFF, 0xFF00, 0xFF0000, 0xFF000000)
     ),
     "555": bmp(16, SIZE, rows(16)),
     "565": bmp(16, SIZE, rows(16), compression=3, masks=(0xF800, 0x7E0, 0x1F)),

@@ -15,6 +15,7 @@ from gpuworker import coco
 from gpuworker.contract import CAVEATS, caveats_in
 from gpuworker.geo import NO_CRS, NOT_PLACED, Georeference
 from gpuworker.masks import Instance
+from gpuworker.notes import Notes
 
 HEAD = coco.header(engine={"name": "test", "version": "1"}, options={"prompts": ["cup"]}, names=["cup", "person"])
 
@@ -132,7 +133,7 @@ class TestOnEarth:
 
     def test_the_jobs_sums_get_whole_square_metres(self) -> None:
         large = Georeference(epsg=32617, transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0), metres=1.0)
-        record = document(place=large, warnings=["saturated"])
+        record = document(place=large, notes=Notes(warnings=("saturated",)))
         part = {"image": record["images"][0], "annotations": record["annotations"]}
         assert coco.counts(part) == {"annotations": 2, "area_m2": 58, "saturated": 1}
         assert coco.counts({**part, "annotations": []}) == {"annotations": 0, "saturated": 1}
@@ -140,7 +141,7 @@ class TestOnEarth:
 
 class TestWarnings:
     def test_words_stand_with_the_image_and_their_meaning_in_info(self) -> None:
-        record = document(warnings=["saturated", "a_word_of_the_future"])
+        record = document(notes=Notes(warnings=("saturated", "a_word_of_the_future")))
         assert record["images"][0]["warnings"] == ["saturated", "a_word_of_the_future"]
         assert record["info"]["warnings"] == {"saturated": str(CAVEATS["saturated"])}
         assert record["info"]["engine"] == HEAD["info"]["engine"]

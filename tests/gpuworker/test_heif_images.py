@@ -16,7 +16,9 @@ from PIL import Image
 from tests.gpuworker import pictures
 from tests.gpuworker.formats import by_pillow, exif, heic, seen_by_pillow
 
+from gpuworker.contract.caveats import CAVEATS
 from gpuworker.images import decode, probe
+from gpuworker.notes import PICTURES_LEFT
 from gpuworker.tasks import ItemError
 
 pillow_heif = pytest.importorskip("pillow_heif")
@@ -83,6 +85,9 @@ class TestKinds:
         out = io.BytesIO()
         several.save(out, quality=-1, chroma=444, primary_index=1)
         assert differs(out.getvalue(), RGB) <= NEARLY
+        assert probe(out.getvalue()).notes.warnings == (PICTURES_LEFT,)
+        assert PICTURES_LEFT in CAVEATS
+        assert probe(heic(RGB)).notes.warnings == ()
 
     def test_of_a_film_the_first_frame_counts(self) -> None:
         out = io.BytesIO()

@@ -59,7 +59,8 @@ class TestNotAnImage:
         assert failure(bytes(5000)).code == "unreadable"
 
     def test_a_raw_camera_file(self) -> None:
-        error = failure(pictures.tiff(RGB, photometric="rgb", extratags=[(50706, "B", 4, (1, 4, 0, 0), True)]))
+        tags = [(50706, "B", 4, (1, 4, 0, 0), True)]
+        error = failure(pictures.tiff(RGB[:, :, 0], photometric="cfa", extratags=tags))
         assert error.code == "unsupported"
         assert "DNG" in error.message
 

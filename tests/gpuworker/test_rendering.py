@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
-from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, rendered_alone, stretched
+from gpuworker.rendering import Raster, Rendering, levels_of, levels_of_whole, rendered, stretched
 from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
@@ -54,16 +54,17 @@ class TestStretching:
     def test_one_range_for_all_parts_of_an_image(self) -> None:
         band = np.arange(10_000, dtype=np.uint16).reshape(100, 100)
         whole = Raster(colour=(band,))
-        ranges = ranges_of([whole], Rendering())
-        parts = [rendered(Raster(colour=(band[top : top + 9],)), ranges) for top in range(0, 100, 9)]
-        assert (np.concatenate(parts) == rendered_alone(whole, Rendering())).all()
+        levels = levels_of([whole], Rendering())
+        parts = [rendered(Raster(colour=(band[top : top + 9],)), levels) for top in range(0, 100, 9)]
+        assert (np.concatenate(parts) == rendered(whole, levels)).all()
 
     def test_what_is_transparent_does_not_count(self) -> None:
         band = np.full((10, 10), 500, np.uint16)
         band[:5] = np.arange(50).reshape(5, 10)
         alpha = np.zeros((10, 10), np.uint16)
         alpha[:5] = 65_535
-        rgb = rendered_alone(Raster(colour=(band,), alpha=alpha), Rendering(stretch="minmax"))
+        raster = Raster(colour=(band,), alpha=alpha)
+        rgb = rendered(raster, levels_of_whole(raster, Rendering(stretch="minmax")))
         assert (rgb[0, 0, 0], rgb[4, 9, 0]) == (0, 255)
         assert (rgb[5:] == 255).all()
 

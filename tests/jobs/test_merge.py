@@ -178,3 +178,19 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, images: 
         tracemalloc.stop()
     assert (tmp_path / ANNOTATIONS).stat().st_size > 150 * images
     assert many < few + 200_000
+
+
+def test_pages_of_a_file_are_images_of_their_own(tmp_path: Path) -> None:
+    second = a_fragment("a.tif", scores=[0.7, 0.6])
+    second["image"]["page"] = 2
+    second["image"]["warnings"] = ["saturated"]
+    document = merged(
+        tmp_path,
+        [
+            a_result("a.tif", a_fragment("a.tif", scores=[0.9]) | {"more": [second]}),
+            a_result("b.jpg", a_fragment("b.jpg")),
+        ],
+    )
+    assert [(image["id"], image.get("page")) for image in document["images"]] == [(1, None), (2, 2), (3, None)]
+    assert [(one["id"], one["image_id"]) for one in document["annotations"]][:3] == [(1, 1), (2, 2), (3, 2)]
+    assert set(document["info"]["warnings"]) == {"saturated"}

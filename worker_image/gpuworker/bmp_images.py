@@ -6,12 +6,9 @@ import mmap
 import struct
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gpuworker.cv2_images import decoded_by_cv2, picture_of, rgb_by_cv2
+from gpuworker.cv2_images import decoded_by_cv2, picture_by_cv2, shown
 from gpuworker.headers import Header
-from gpuworker.rendering import Rendering
+from gpuworker.rendering import Picture, Rendering
 from gpuworker.tasks import ItemError
 
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
@@ -81,18 +78,18 @@ def _masks(data: bytes | mmap.mmap, length: int, compression: int) -> tuple[int,
     return struct.unpack_from(f"<{count}I", data, 54)
 
 
-def rgb_of_bmp(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def picture_of_bmp(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """BMP -> H×W×3; OpenCV leaves the lower bits of 16-bit pixels at 0, and white would be 248. Raises ItemError."""
     info = _info(content)
     _require_usual_masks(info)
     if info.bits != 16:
-        return rgb_by_cv2(content, header, factor, rendering)
+        return picture_by_cv2(content, header, factor, rendering)
     rgb = decoded_by_cv2(content, header, factor)
     if rgb is None:
         raise ItemError("unreadable", "the BMP is damaged and cannot be decoded")
     for i, bits in enumerate((5, info.masks[1].bit_count() if info.masks else 5, 5)):
         rgb[:, :, i] |= rgb[:, :, i] >> bits
-    return picture_of(rgb, rendering, has_alpha=False)
+    return shown(rgb, rendering, has_alpha=False)
 
 
 def _require_usual_masks(info: _Info) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gpuworker.contract import caveats_in
 from gpuworker.geo import Georeference
 from gpuworker.masks import Instance, polygon_area, polygons, rle_texts, runs_of
+from gpuworker.notes import NOTHING, PAGES_LEFT, Notes
 
 
 def header(*, engine: Mapping[str, Any], options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -35,13 +36,13 @@ def fragment(
     width: int,
     segmentation: str,
     hidden_pixels: Sequence[int] | None = None,
-    warnings: Sequence[str] = (),
+    notes: Notes = NOTHING,
     place: Georeference | None = None,
 ) -> dict[str, Any]:
     """`image` and its `annotations`, ids from 1 in the order of `instances`, which must have at least a pixel each.
 
-    `hidden_pixels`: for each instance, how many of its pixels the label image shows as another's. `warnings`: stable
-    words that tell what to know of the image's result (`saturated`); the key is absent where there are none.
+    `hidden_pixels`: for each instance, how many of its pixels the label image shows as another's. `notes`: their
+    `warnings`, `page` and `pages_left` become keys of the image where there are any.
     `place`: of a georeferenced image, which gets `crs` (`EPSG:32617`; null where unknown) and `transform` (six numbers
     as rasterio's Affine has them; null where unknown), and each annotation `area_m2` where that can be told.
     """
@@ -61,23 +62,43 @@ def fragment(
     image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
     if place is not None:
         image |= {"crs": place.crs, "transform": place.transform and list(place.transform)}
-    if warnings:
-        image["warnings"] = list(warnings)
+    said = {"warnings": list(notes.warnings), "page": notes.page, "pages_left": list(notes.pages_left)}
+    image |= {name: value for name, value in said.items() if value}
     return {"image": image, "annotations": annotations}
 
 
-def counts(part: Mapping[str, Any]) -> dict[str, int]:
-    """What an image adds to the job's sums: its annotations, their area on the map, and each of its warnings."""
-    areas = [one["area_m2"] for one in part["annotations"] if "area_m2" in one]
+def counts(*parts: Mapping[str, Any]) -> dict[str, int]:
+    """What a file's pictures add to the job's sums: annotations, their area on the map, and each warning once."""
+    annotations = [one for part in parts for one in part["annotations"]]
+    areas = [one["area_m2"] for one in annotations if "area_m2" in one]
     area = {"area_m2": round(sum(areas))} if areas else {}
-    return {"annotations": len(part["annotations"]), **area, **dict.fromkeys(part["image"].get("warnings", ()), 1)}
+    return {"annotations": len(annotations), **area, **dict.fromkeys(_warnings(parts), 1)}
 
 
-def record(head: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    """A complete COCO document of one image; `info` tells what its warnings mean, where it has any."""
-    told = caveats_in(part["image"].get("warnings", ()))
+def _warnings(parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [word for part in parts for word in part["image"].get("warnings", ())]
+
+
+def record(head: Mapping[str, Any], *parts: Mapping[str, Any]) -> dict[str, Any]:
+    """A complete COCO document of a file's pictures; `info` tells what their warnings mean, where they have any."""
+    told = caveats_in(_warnings(parts))
+    left = [number for part in parts for number in part["image"].get("pages_left", ())]
+    if PAGES_LEFT in told and left:
+        told[PAGES_LEFT] += f" Left: {', '.join(map(str, left))}."
     info = {"info": {**head["info"], "warnings": told}} if told else {}
-    return {**head, **info, "images": [part["image"]], "annotations": part["annotations"]}
+    images, annotations = numbered(parts)
+    return {**head, **info, "images": images, "annotations": annotations}
+
+
+def numbered(parts: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """`images` and `annotations` of all pictures, ids from 1."""
+    images = [{**part["image"], "id": number} for number, part in enumerate(parts, 1)]
+    annotations: list[dict[str, Any]] = []
+    for number, part in enumerate(parts, 1):
+        annotations += [
+            {**one, "id": len(annotations) + i, "image_id": number} for i, one in enumerate(part["annotations"], 1)
+        ]
+    return images, annotations
 
 
 def _annotation(number: int, one: Instance, shape: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from gpuworker.headers import Header
 from gpuworker.jpeg_segments import scans_of
-from gpuworker.rendering import Raster, Rendering, rendered_alone
+from gpuworker.rendering import Picture, Raster, Rendering, levels_of_whole, picture_of
 from gpuworker.tasks import ItemError
 
 # What is wrong with a file is said once, by ItemError.
@@ -32,7 +33,7 @@ def is_plain(header: Header) -> bool:
     return header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
 
 
-def rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def picture_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """JPEG, PNG, WebP or BMP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
     pixels = decoded_by_cv2(content, header, factor)
     if pixels is None and header.format == "jpeg" and not scans_of(content).is_covered:
@@ -43,7 +44,7 @@ def rgb_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, renderin
         _require_whole(content, header, pixels)
     if pixels.ndim == 3 and not is_plain(header):  # else cv2 has put them in order
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
-    return picture_of(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
+    return shown(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
 
 
 def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> NDArray[Any] | None:
@@ -60,15 +61,17 @@ def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> N
     return pixels
 
 
-def picture_of(pixels: NDArray[Any], rendering: Rendering, *, has_alpha: bool) -> NDArray[np.uint8]:
+def shown(pixels: NDArray[Any], rendering: Rendering, *, has_alpha: bool, is_premultiplied: bool = False) -> Picture:
     """H×W or H×W×bands, red first and transparency last -> H×W×3; bytes that need nothing stay as they are."""
     bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
     if len(bands) == 3 and not rendering.bands and rendering.keeps(pixels.dtype):
-        rgb: NDArray[np.uint8] = pixels
-        return rgb
-    picked = rendering.picked(len(bands))
+        return Picture(rgb=pixels)
+    picked = rendering.picked(len(bands), len(bands) - has_alpha)
     alpha = bands[-1] if has_alpha and len(bands) - 1 not in picked else None
-    return rendered_alone(Raster(colour=tuple(bands[i] for i in picked), alpha=alpha), rendering)
+    raster = Raster(colour=tuple(bands[i] for i in picked), alpha=alpha, is_premultiplied=is_premultiplied)
+    picture = picture_of(raster, levels_of_whole(raster, rendering))
+    # Only what is georeferenced is looked at by tiles, of which some may be empty.
+    return replace(picture, meaning=None)
 
 
 def _require_whole(content: bytes | mmap.mmap, header: Header, pixels: NDArray[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from gpuworker.exif import orientation_of
 from gpuworker.jpeg_segments import SOS, Segment, segments
+from gpuworker.notes import NOTHING, Notes
 from gpuworker.tasks import ItemError
 
 Format = Literal["jpeg", "png", "webp", "tiff", "bmp", "jp2", "avif", "heic"]
@@ -65,6 +66,7 @@ class Header:
     extra_bytes: int = 0
     """What its decoder holds besides the pixels: the coefficients of a JPEG in several scans, the frames of an
     animation, the four bands of a lossless WebP."""
+    notes: Notes = NOTHING
 
     @property
     def pixels(self) -> int:

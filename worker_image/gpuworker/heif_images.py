@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.cv2_images import decoded_by_cv2
-from gpuworker.cv2_images import picture_of as rendered_picture
+from gpuworker.cv2_images import decoded_by_cv2, shown
 from gpuworker.headers import Header
-from gpuworker.isobmff import Picture, picture_of
-from gpuworker.rendering import Rendering
+from gpuworker.isobmff import HeifPicture, primary_picture
+from gpuworker.notes import NOTHING, PICTURES_LEFT, Notes
+from gpuworker.rendering import Picture, Rendering
 from gpuworker.tasks import ItemError
 
 INSTALL = "pip install 'gpupipe[heif]'"
@@ -50,7 +50,7 @@ _HEIC_ALPHA_EXTRA, _AVIF_ALPHA_EXTRA = {8: 2, 16: 4}, {8: 14, 16: 17}
 
 def avif_header(data: bytes | mmap.mmap) -> Header:
     """What an AVIF says of its primary picture, all of whose bytes are there. Raises ItemError."""
-    picture = picture_of(data)
+    picture = primary_picture(data)
     size = picture.first(b"ispe")
     if len(size) < 12 or not any(size[4:8]) or not any(size[8:12]):
         raise ItemError("unreadable", "the AVIF does not say how large it is")
@@ -69,10 +69,10 @@ def avif_header(data: bytes | mmap.mmap) -> Header:
 
 def heic_header(data: bytes | mmap.mmap) -> Header:
     """What a HEIC says of its primary picture, as it is seen upright. Raises ItemError."""
-    picture = picture_of(data)
+    picture = primary_picture(data)
     if importlib.util.find_spec("pillow_heif") is None:
         raise ItemError("unsupported", f"this is a HEIC file, which pillow-heif can read: {INSTALL}")
-    opened = _opened(data)
+    opened, pictures = _opened(data)
     bands = _BANDS[opened.mode.partition(";")[0]]
     bits, is_small = _depth_and_chroma(picture)
     return _header(
@@ -82,10 +82,13 @@ def heic_header(data: bytes | mmap.mmap) -> Header:
         bands=bands,
         orientation=1,
         extra=_HEIC_EXTRA[bits, is_small] + (_HEIC_ALPHA_EXTRA[bits] if bands in (2, 4) else 0),
+        notes=Notes(warnings=(PICTURES_LEFT,)) if pictures > 1 else NOTHING,
     )
 
 
-def _header(kind: Any, *, width: int, height: int, bands: int, orientation: int, extra: float) -> Header:
+def _header(
+    kind: Any, *, width: int, height: int, bands: int, orientation: int, extra: float, notes: Notes = NOTHING
+) -> Header:
     return Header(
         format=kind,
         width=width,
@@ -94,10 +97,11 @@ def _header(kind: Any, *, width: int, height: int, bands: int, orientation: int,
         dtype="uint8",
         orientation=orientation,
         extra_bytes=int(extra * width * height),
+        notes=notes,
     )
 
 
-def _depth_and_chroma(picture: Picture) -> tuple[int, bool]:
+def _depth_and_chroma(picture: HeifPicture) -> tuple[int, bool]:
     """Bits that a sample takes, 8 or 16, and whether colours are stored at a quarter; of the largest there are.
 
     By hvcC (ISO 14496-15, 8.3.3.1) and av1C (AV1-ISOBMFF, 2.3.3).
@@ -109,18 +113,18 @@ def _depth_and_chroma(picture: Picture) -> tuple[int, bool]:
     return 16 if is_deep else 8, is_small and bool(hevc or av1)
 
 
-def _avif_bands(picture: Picture) -> int:
+def _avif_bands(picture: HeifPicture) -> int:
     """Grey with transparency is decoded into four."""
     is_grey = picture.first(b"av1C")[2:3] != b"" and bool(picture.first(b"av1C")[2] & 0x10)
     return 4 if picture.has_alpha else 1 if is_grey else 3
 
 
-def _orientation(picture: Picture) -> int:
+def _orientation(picture: HeifPicture) -> int:
     turn, mirror = picture.first(b"irot"), picture.first(b"imir")
     return _UPRIGHT[turn[0] & 3 if turn else 0, mirror[0] & 1 if mirror else None]
 
 
-def rgb_of_avif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def picture_of_avif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """AVIF -> H×W×3 as it is stored, of a film the first frame. Raises ItemError."""
     pixels = decoded_by_cv2(content, header, factor)
     if pixels is None:
@@ -130,40 +134,39 @@ def rgb_of_avif(content: bytes | mmap.mmap, header: Header, factor: int, renderi
     _require_size(pixels, header)
     if header.bands == 4:
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 else pixels
-    return rendered_picture(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
+    return shown(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
 
 
-def rgb_by_libheif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def picture_by_libheif(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """HEIC -> H×W×3, upright. Raises ItemError."""
-    opened = _opened(content)
+    opened, _ = _opened(content)
     try:
         pixels = np.asarray(opened)
     except OSError as error:  # as pillow-heif calls libheif's want of memory
         raise MemoryError from error
     except Exception as error:
         raise ItemError("unreadable", f"the HEIC is damaged: {str(error).strip()}") from error
-    if opened.mode.partition(";")[0].endswith("a"):
-        raise ItemError("unsupported", "a HEIC with premultiplied transparency. Convert it to PNG")
     if pixels.dtype == np.uint16:  # grey is left as it is, whatever is asked
         pixels = _bytes_of(pixels, bits=16)
     _require_size(pixels, header)
-    return rendered_picture(pixels, rendering, has_alpha=header.bands in (2, 4))
+    is_premultiplied = opened.mode.partition(";")[0].endswith("a")
+    return shown(pixels, rendering, has_alpha=header.bands in (2, 4), is_premultiplied=is_premultiplied)
 
 
-def _opened(data: bytes | mmap.mmap) -> Any:
-    """pillow-heif's primary picture, of which nothing is decoded yet. Raises ItemError."""
+def _opened(data: bytes | mmap.mmap) -> tuple[Any, int]:
+    """pillow-heif's primary picture, of which nothing is decoded yet, and how many there are. Raises ItemError."""
     import pillow_heif  # takes 60 ms and Pillow, for files that few have
 
     try:
         file = pillow_heif.open_heif(bytes(data), convert_hdr_to_8bit=True)
-        return file[file.primary_index]
+        return file[file.primary_index], len(file)
     except Exception as error:
         raise ItemError("unreadable", f"the HEIC cannot be read: {str(error).strip()}") from error
 
 
 def _bits(content: bytes | mmap.mmap) -> int:
     """Of an AVIF's samples of more than 8: 10, or 12 where its flag says so."""
-    return 12 if any(body[2] & 0x20 for kind, body in picture_of(content).everything if kind == b"av1C") else 10
+    return 12 if any(body[2] & 0x20 for kind, body in primary_picture(content).everything if kind == b"av1C") else 10
 
 
 def _bytes_of(pixels: NDArray[Any], *, bits: int) -> NDArray[np.uint8]:

@@ -12,19 +12,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.bmp_images import bmp_header, rgb_of_bmp
-from gpuworker.cv2_images import rgb_by_cv2
+from gpuworker.bmp_images import bmp_header, picture_of_bmp
+from gpuworker.cv2_images import picture_by_cv2
 from gpuworker.decode_memory import bytes_by_blocks, bytes_by_codec, bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import Format, Header, jpeg_header, png_header, sniff, webp_header
-from gpuworker.heif_images import avif_header, heic_header, rgb_by_libheif, rgb_of_avif
-from gpuworker.jpeg2000_images import jpeg2000_header, rgb_by_openjpeg
+from gpuworker.heif_images import avif_header, heic_header, picture_by_libheif, picture_of_avif
+from gpuworker.jpeg2000_images import jpeg2000_header, picture_by_openjpeg
 from gpuworker.limits import Limits as Limits
 from gpuworker.limits import require_decodable, require_size, size_of
+from gpuworker.notes import NOTHING, Notes
 from gpuworker.orientation import upright
-from gpuworker.rendering import Rendering, ranges_of, rendered
+from gpuworker.rendering import Picture, Rendering, picture_of
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
-from gpuworker.tiff_blocks import Blocks, assembled, whole_sample
+from gpuworker.tiff_blocks import Blocks, assembled, levels_of_blocks, levels_of_raster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +33,20 @@ class Codec:
     """How files of a format are read whole; TIFF, of which parts can be read, is `gpuworker.tiff`'s."""
 
     header: Callable[[bytes | mmap.mmap], Header]
-    decode: Callable[[bytes | mmap.mmap, Header, int, Rendering], NDArray[np.uint8]]
+    decode: Callable[[bytes | mmap.mmap, Header, int, Rendering], Picture]
     """Content, header, by how much a JPEG may be reduced, and how samples become bytes -> H×W×3, as it is stored."""
     most_bytes: Callable[[Header, Rendering, int], int]
     """Memory that `decode` takes."""
 
 
 CODECS: Mapping[Format, Codec] = {
-    "jpeg": Codec(header=jpeg_header, decode=rgb_by_cv2, most_bytes=bytes_by_cv2),
-    "png": Codec(header=png_header, decode=rgb_by_cv2, most_bytes=bytes_by_cv2),
-    "webp": Codec(header=webp_header, decode=rgb_by_cv2, most_bytes=bytes_by_cv2),
-    "bmp": Codec(header=bmp_header, decode=rgb_of_bmp, most_bytes=bytes_by_cv2),
-    "jp2": Codec(header=jpeg2000_header, decode=rgb_by_openjpeg, most_bytes=bytes_by_codec),
-    "avif": Codec(header=avif_header, decode=rgb_of_avif, most_bytes=bytes_by_codec),
-    "heic": Codec(header=heic_header, decode=rgb_by_libheif, most_bytes=bytes_by_codec),
+    "jpeg": Codec(header=jpeg_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "png": Codec(header=png_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "webp": Codec(header=webp_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "bmp": Codec(header=bmp_header, decode=picture_of_bmp, most_bytes=bytes_by_cv2),
+    "jp2": Codec(header=jpeg2000_header, decode=picture_by_openjpeg, most_bytes=bytes_by_codec),
+    "avif": Codec(header=avif_header, decode=picture_of_avif, most_bytes=bytes_by_codec),
+    "heic": Codec(header=heic_header, decode=picture_by_libheif, most_bytes=bytes_by_codec),
 }
 """By what `sniff` calls it. A new format is one file and one line here, and its beginning in `headers`."""
 
@@ -107,6 +108,7 @@ class Image:
     geo: tuple[GeoTag, ...] = ()
     boxes: tuple[BoxPrompt, ...] = ()
     """Examples drawn in it, in full-size pixels."""
+    notes: Notes = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,16 +122,21 @@ class Opened:
     tiff: Tiff | None
 
     @classmethod
-    def of(cls, data: bytes | Path) -> Opened:
+    def of(cls, data: bytes | Path, rendering: Rendering | None = None) -> Opened:
         """Read what is needed of the bytes, or of the file that a path names, and no more.
+
+        `rendering`: which page and bands a person asks for.
 
         Raises ItemError `empty`, `unsupported`, `truncated` or `unreadable`.
         """
         content = _mapped(data) if isinstance(data, Path) else data
         kind = sniff(content)
         if kind == "tiff":
-            tiff = Tiff(data)
+            tiff = Tiff(data, rendering)
             return cls(header=tiff.header, size_bytes=tiff.size_bytes, content=b"", tiff=tiff)
+        if rendering is not None and rendering.page not in ("first", 1):
+            message = f"the option pages asks for page {rendering.page}; a {kind.upper()} is one picture"
+            raise ItemError("unsuitable", message)
         return cls(header=CODECS[kind].header(content), size_bytes=len(content), content=content, tiff=None)
 
 
@@ -149,15 +156,21 @@ def probe(data: bytes | Path) -> Header:
 
 
 def decoding_bytes(
-    data: bytes | Path, limits: Limits | None = None, *, enough_px: int | None = None, work_bytes_per_pixel: int = 0
+    data: bytes | Path,
+    limits: Limits | None = None,
+    *,
+    enough_px: int | None = None,
+    work_bytes_per_pixel: int = 0,
+    rendering: Rendering | None = None,
 ) -> int:
     """The most memory that `decode` will take, by the header; 0 for a file that it will refuse.
 
     `work_bytes_per_pixel`: of the picture, maybe reduced, that whoever decodes it will add.
     """
     try:
-        opened = Opened.of(data)
-        needed = bytes_to_decode(opened, limits or Limits(), enough_px=enough_px, rendering=Rendering())
+        opened = Opened.of(data, rendering)
+        wish = rendering or Rendering()
+        needed = bytes_to_decode(opened, limits or Limits(), enough_px=enough_px, rendering=wish)
     except ItemError:
         return 0
     return needed + work_bytes_per_pixel * opened.header.pixels // _reduction(opened.header, enough_px) ** 2
@@ -207,7 +220,8 @@ def decode(
     """
     limits = limits or Limits()
     require_size(data, limits)
-    image, _ = decode_opened(Opened.of(data), limits, enough_px=enough_px, rendering=rendering or Rendering())
+    opened = Opened.of(data, rendering)
+    image, _ = decode_opened(opened, limits, enough_px=enough_px, rendering=rendering or Rendering())
     return image
 
 
@@ -221,15 +235,12 @@ def decode_opened(
     bytes_to_decode(opened, limits, enough_px=enough_px, rendering=rendering)
     header, tiff = opened.header, opened.tiff
     factor = _reduction(header, enough_px)
-    meaning = None
     try:
         if tiff is None:
-            rgb = CODECS[header.format].decode(opened.content, header, factor, rendering)
-        elif (blocks := _blocks_of(opened, rendering)) is not None:
-            rgb = assembled(blocks, rendering, height=header.height, width=header.width)
+            picture = CODECS[header.format].decode(opened.content, header, factor, rendering)
         else:
-            rgb, meaning = _rgb_of_tiff(tiff, rendering)
-        pixels = upright(_reduced(rgb, header, factor), header.orientation)
+            picture = _picture_of_tiff(tiff, _blocks_of(opened, rendering), rendering)
+        pixels = upright(_reduced(picture.rgb, header, factor), header.orientation)
     except MemoryError as error:
         raise ItemError("out_of_memory", f"no memory for an image of {size_of(header)}") from error
     turned = header.orientation >= 5
@@ -240,8 +251,9 @@ def decode_opened(
         bands=header.bands,
         dtype=header.dtype,
         geo=tiff.geo if tiff else (),
+        notes=header.notes.and_warnings(picture.warnings),
     )
-    return image, meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None
+    return image, picture.meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None
 
 
 def _reduction(header: Header, enough_px: int | None) -> int:
@@ -260,7 +272,12 @@ def _reduced(rgb: NDArray[np.uint8], header: Header, factor: int) -> NDArray[np.
     return reduced
 
 
-def _rgb_of_tiff(tiff: Tiff, rendering: Rendering) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    blocks = Blocks(tiff, rendering)
-    raster = blocks.masked(tiff.decode(rendering))
-    return rendered(raster, ranges_of(whole_sample(blocks, raster), rendering)), raster.meaning()
+def _picture_of_tiff(tiff: Tiff, blocks: Blocks | None, rendering: Rendering) -> Picture:
+    """`blocks`: of a large one, from which its picture is put together."""
+    if blocks is not None:
+        levels = levels_of_blocks(blocks, rendering)
+        rgb = assembled(blocks, levels, height=tiff.header.height, width=tiff.header.width)
+        return Picture(rgb=rgb, warnings=levels.warnings)
+    every = Blocks(tiff, rendering)
+    raster = every.masked(tiff.decode(rendering))
+    return picture_of(raster, levels_of_raster(every, raster, rendering))

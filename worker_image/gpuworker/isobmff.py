@@ -22,7 +22,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class HeifPicture:
     """What a HEIF or AVIF file says of its primary picture."""
 
     properties: Sequence[tuple[bytes, bytes]]
@@ -50,7 +50,7 @@ def boxes(data: bytes | mmap.mmap, start: int = 0, end: int | None = None) -> It
         at += length
 
 
-def picture_of(data: bytes | mmap.mmap) -> Picture:
+def primary_picture(data: bytes | mmap.mmap) -> HeifPicture:
     """The primary picture, of which it is made sure that all its bytes are there. Raises ItemError."""
     meta = _meta(data)
     parts = {box.kind: meta[box.start : box.end] for box in boxes(meta, 4)}
@@ -63,7 +63,7 @@ def picture_of(data: bytes | mmap.mmap) -> Picture:
         own, everything = _properties(parts[b"iprp"], primary)
     except IndexError as error:
         raise ItemError("unreadable", "the description of the file's pictures is damaged") from error
-    return Picture(properties=own, everything=everything, has_alpha=_has_alpha(parts.get(b"iref", b""), everything))
+    return HeifPicture(properties=own, everything=everything, has_alpha=_has_alpha(parts.get(b"iref", b""), everything))
 
 
 def _meta(data: bytes | mmap.mmap) -> bytes:

@@ -12,10 +12,10 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.cv2_images import picture_of
+from gpuworker.cv2_images import shown
 from gpuworker.headers import Header
 from gpuworker.isobmff import Box, boxes
-from gpuworker.rendering import Rendering
+from gpuworker.rendering import Picture, Rendering
 from gpuworker.tasks import ItemError
 
 _SRGB, _GREY, _SYCC = 16, 17, 18
@@ -66,7 +66,7 @@ def jpeg2000_header(data: bytes | mmap.mmap) -> Header:
     )
 
 
-def rgb_by_openjpeg(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> NDArray[np.uint8]:
+def picture_by_openjpeg(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """JPEG 2000 -> H×W×3. Raises ItemError."""
     try:
         pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(content)
@@ -77,7 +77,12 @@ def rgb_by_openjpeg(content: bytes | mmap.mmap, header: Header, factor: int, ren
         raise ItemError("unreadable", f"the JPEG 2000 file says that its shape is {expected}, and it is {pixels.shape}")
     colours, start = _wrapping(content)
     depths = colours.palette or _codestream(content, start).depths
-    return picture_of(_filled(pixels, depths, colours), rendering, has_alpha=colours.has_alpha)
+    return shown(
+        _filled(pixels, depths, colours),
+        rendering,
+        has_alpha=colours.has_alpha,
+        is_premultiplied=colours.is_premultiplied,
+    )
 
 
 def _filled(pixels: NDArray[Any], depths: tuple[int, ...], colours: Colours) -> NDArray[Any]:
@@ -176,8 +181,6 @@ def _require_known(stream: Codestream, colours: Colours, depths: tuple[int, ...]
         raise ItemError("unsupported", f"a JPEG 2000 file in colour space {colours.space}. Convert it to sRGB")
     if colours.space == _SYCC and (coloured != 3 or max(depths) > 8 or stream.is_signed):
         raise ItemError("unsupported", "a JPEG 2000 file in YCC that is not of three times 8 bits. Convert it to sRGB")
-    if colours.is_premultiplied:
-        raise ItemError("unsupported", "a JPEG 2000 file with premultiplied transparency. Convert it to PNG")
     if stream.is_subsampled:
         raise ItemError("unsupported", "a JPEG 2000 file whose bands differ in size. Convert it to PNG or TIFF")
     if max(depths) > 16:

@@ -48,7 +48,7 @@ def open_scene(
     """
     limits = options.limits(memory_bytes)
     require_size(data, limits)
-    opened = Opened.of(data)
+    opened = Opened.of(data, rendering_of(options))
     tiled = _is_tiled(opened, options)
     blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
     if blocks is None or opened.tiff is None:
@@ -77,7 +77,7 @@ def bytes_to_open(
     limits = options.limits(memory_bytes)
     try:
         require_size(data, limits)
-        opened = Opened.of(data)
+        opened = Opened.of(data, rendering_of(options))
         tiled = _is_tiled(opened, options)
         blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
         if blocks is None or opened.tiff is None:
@@ -94,7 +94,13 @@ def bytes_to_open(
 
 def rendering_of(options: Options) -> Rendering:
     """How samples become bytes, as the person wants it."""
-    return Rendering(bands=options.bands, stretch=options.stretch, percent=options.stretch_percent)
+    return Rendering(
+        bands=options.bands,
+        stretch=options.stretch,
+        percent=options.stretch_percent,
+        alpha=options.alpha,
+        page="first" if options.pages == "all" else options.pages,
+    )
 
 
 def _is_tiled(opened: Opened, options: Options) -> bool:

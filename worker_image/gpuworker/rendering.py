@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.nodata import has_value
+from gpuworker.opacity import ALPHA_AS_BAND, Opacity, opacity_of, over_white
 from gpuworker.tasks import ItemError
 from gpuworker.window import Window
 
@@ -21,6 +23,8 @@ _ROW_BYTES_PER_PIXEL = 20
 """Of the rows at work, as floating-point numbers or mixed with white; measured with 32-bit floats and with RGBA."""
 _TABLE_VALUES = 1 << 16
 
+Page = Literal["first"] | int
+"""The picture that a file shows first, or a page from 1, overviews and masks counted."""
 Range = tuple[float, float] | None
 """The values that become 0 and 255, never equal; None where samples are bytes already."""
 
@@ -34,11 +38,16 @@ class Rendering:
     stretch: Literal["auto", "percentile", "minmax", "none"] = "auto"
     """auto: bytes as they are, all else by percentile; none: as it is, cut off below 0 and above 255."""
     percent: tuple[float, float] = (2.0, 98.0)
+    alpha: Literal["auto", "ignore", "use"] = "auto"
+    """What a band marked as opacity is for: as its values look, nothing, or opacity."""
+    page: Page = "first"
+    """Of a file with several."""
 
-    def picked(self, there_are: int) -> tuple[int, ...]:
-        """Indices of one or three bands, from 0. Raises ItemError for a band that is not there."""
+    def picked(self, there_are: int, colours: int | None = None) -> tuple[int, ...]:
+        """Indices of one or three bands, from 0; `colours`: how many are there for colours, of which the first are
+        taken where nobody asks for others. Raises ItemError for a band that is not there."""
         if not self.bands:
-            return (0, 1, 2) if there_are >= 3 else (0,)
+            return (0, 1, 2) if (there_are if colours is None else colours) >= 3 else (0,)
         if missing := [band for band in self.bands if not 1 <= band <= there_are]:
             has = "1 band" if there_are == 1 else f"{there_are} bands"
             raise ItemError("unsuitable", f"the option bands asks for band {missing[0]}; the image has {has}")
@@ -58,13 +67,24 @@ class Raster:
     colour: tuple[NDArray[Any], ...]
     """One or three arrays, H×W, of any type."""
     alpha: NDArray[Any] | None = None
+    is_premultiplied: bool = False
+    """Whether colours are stored as multiplied by their opacity."""
     valid: NDArray[np.bool_] | None = None
     """H×W; False at nodata, NaN and infinity. None where every pixel counts."""
+    nodata: int | float | None = None
+    """The value that means none in any band of `colour`, which does not tell how bright that band is."""
 
     def part(self, window: Window) -> Raster:
         """A view of a part."""
-        rows, columns = slice(window.top, window.bottom), slice(window.left, window.right)
-        return Raster(
+        return self._at(slice(window.top, window.bottom), slice(window.left, window.right))
+
+    def every(self, step: int) -> Raster:
+        """A view of every `step`-th row and column."""
+        return self._at(slice(None, None, step), slice(None, None, step))
+
+    def _at(self, rows: slice, columns: slice) -> Raster:
+        return replace(
+            self,
             colour=tuple(band[rows, columns] for band in self.colour),
             alpha=None if self.alpha is None else self.alpha[rows, columns],
             valid=None if self.valid is None else self.valid[rows, columns],
@@ -76,33 +96,80 @@ class Raster:
             return self
         return replace(self, valid=shown if self.valid is None else self.valid & shown)
 
-    def every(self, step: int) -> Raster:
-        """A view of every `step`-th row and column."""
-        return Raster(
-            colour=tuple(band[::step, ::step] for band in self.colour),
-            alpha=None if self.alpha is None else self.alpha[::step, ::step],
-            valid=None if self.valid is None else self.valid[::step, ::step],
+    def copied(self) -> Raster:
+        """The same, holding nothing of the raster that it may be a part of."""
+        return replace(
+            self,
+            colour=tuple(band.copy() for band in self.colour),
+            alpha=None if self.alpha is None else self.alpha.copy(),
+            valid=None if self.valid is None else self.valid.copy(),
         )
 
-    def meaning(self) -> NDArray[np.bool_] | None:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Levels:
+    """What an image's own values decide for all of its parts: what becomes 0 and 255, and what its alpha is for."""
+
+    ranges: tuple[Range, ...]
+    """Of each band."""
+    opacity: Opacity | None = None
+    """None where nothing is transparent."""
+    warnings: tuple[str, ...] = ()
+    """Caveats' words."""
+
+    def meaning(self, raster: Raster) -> NDArray[np.bool_] | None:
         """H×W: neither nodata nor fully transparent; None where that is so everywhere."""
-        opaque = _opacity(self.alpha)
-        if opaque is None:
-            return self.valid
-        return opaque > 0 if self.valid is None else self.valid & (opaque > 0)
+        seen = None if self.opacity is None or raster.alpha is None else self.opacity.seen(raster.alpha)
+        if seen is None or raster.valid is None:
+            return raster.valid if seen is None else seen
+        return raster.valid & seen
 
 
-def ranges_of(samples: Iterable[Raster], rendering: Rendering) -> tuple[Range, ...]:
-    """The range of each band, from samples of the image: the same sample gives the same picture, however it is read."""
-    values: list[list[NDArray[Any]]] = []
-    dtypes: list[np.dtype[Any]] = []
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """What becomes of a raster."""
+
+    rgb: NDArray[np.uint8]
+    """H×W×3."""
+    meaning: NDArray[np.bool_] | None = None
+    """H×W; None where every pixel means something, or nobody knows."""
+    warnings: tuple[str, ...] = ()
+
+
+def levels_of(samples: Iterable[Raster], rendering: Rendering) -> Levels:
+    """From samples of the image: the same sample gives the same picture, however it is read."""
+    taken: list[Raster] = []
     for sample in samples:
-        dtypes = [band.dtype for band in sample.colour]
-        if all(rendering.keeps(dtype) for dtype in dtypes):
+        taken.append(sample.copied())
+        if sample.alpha is None and all(rendering.keeps(band.dtype) for band in sample.colour):
             break
-        meaning = sample.meaning()
-        values.append([band.ravel() if meaning is None else band[meaning] for band in sample.colour])
-    return tuple(_range_of(dtype, [part[i] for part in values], rendering) for i, dtype in enumerate(dtypes))
+    alphas = [sample.alpha for sample in taken if sample.alpha is not None]
+    opacity, is_band = opacity_of(alphas, rendering.alpha, is_premultiplied=any(s.is_premultiplied for s in taken))
+    if opacity is not None and rendering.bands and rendering.alpha == "auto":
+        opacity = replace(opacity, blends=False)
+    is_told = is_band and not rendering.bands
+    levels = Levels(ranges=(), opacity=opacity, warnings=(ALPHA_AS_BAND,) if is_told else ())
+    return replace(levels, ranges=_ranges(taken, levels, rendering))
+
+
+def _ranges(samples: Sequence[Raster], levels: Levels, rendering: Rendering) -> tuple[Range, ...]:
+    bands = len(samples[0].colour) if samples else 0
+    return tuple(
+        None
+        if rendering.keeps(samples[0].colour[i].dtype)
+        else _range_of(
+            samples[0].colour[i].dtype,
+            [_values(sample.colour[i], sample, levels) for sample in samples],
+            rendering,
+        )
+        for i in range(bands)
+    )
+
+
+def _values(band: NDArray[Any], sample: Raster, levels: Levels) -> NDArray[Any]:
+    """A band's values where they mean something."""
+    masks = [mask for mask in (levels.meaning(sample), has_value(band, sample.nodata)) if mask is not None]
+    return band[np.logical_and.reduce(masks)] if masks else band.ravel()
 
 
 def _range_of(dtype: np.dtype[Any], parts: Sequence[NDArray[Any]], rendering: Rendering) -> Range:
@@ -127,16 +194,17 @@ def step_for(pixels: int) -> int:
     return max(1, round(math.sqrt(pixels / SAMPLED_VALUES)))
 
 
-def rendered(raster: Raster, ranges: Sequence[Range]) -> NDArray[np.uint8]:
+def rendered(raster: Raster, levels: Levels) -> NDArray[np.uint8]:
     """H×W×3 uint8; what is transparent becomes white, what is nodata black where values are stretched."""
     rgb = np.empty((*raster.colour[0].shape, 3), np.uint8)
     for i in range(3):
         if i < len(raster.colour):
-            rgb[:, :, i] = _as_bytes(raster.colour[i], raster.valid, ranges[i])
+            rgb[:, :, i] = _as_bytes(raster.colour[i], raster.valid, levels.ranges[i])
         else:
             rgb[:, :, i] = rgb[:, :, 0]
-    opaque = _opacity(raster.alpha)
-    return rgb if opaque is None else _over_white(rgb, opaque)
+    if levels.opacity is None or not levels.opacity.blends or raster.alpha is None:
+        return rgb
+    return over_white(rgb, levels.opacity.shares(raster.alpha), is_premultiplied=levels.opacity.is_premultiplied)
 
 
 def rendering_bytes(*, height: int, width: int) -> int:
@@ -144,9 +212,14 @@ def rendering_bytes(*, height: int, width: int) -> int:
     return 6 * height * width + min(height, _ROWS_AT_ONCE) * width * _ROW_BYTES_PER_PIXEL
 
 
-def rendered_alone(raster: Raster, rendering: Rendering) -> NDArray[np.uint8]:
-    """The same of an image that is its own sample."""
-    return rendered(raster, ranges_of([raster.every(step_for(raster.colour[0].size))], rendering))
+def levels_of_whole(raster: Raster, rendering: Rendering) -> Levels:
+    """Of an image that is its own sample."""
+    return levels_of([raster.every(step_for(raster.colour[0].size))], rendering)
+
+
+def picture_of(raster: Raster, levels: Levels) -> Picture:
+    """The raster rendered, with what is known of it."""
+    return Picture(rgb=rendered(raster, levels), meaning=levels.meaning(raster), warnings=levels.warnings)
 
 
 def stretched(
@@ -154,7 +227,7 @@ def stretched(
 ) -> NDArray[np.uint8]:
     """One band as bytes; `valid` (H×W bool) leaves pixels out of the percentiles and paints them black."""
     raster = Raster(colour=(band,), valid=valid)
-    (its_range,) = ranges_of([raster.every(step_for(band.size))], rendering or Rendering())
+    (its_range,) = levels_of_whole(raster, rendering or Rendering()).ranges
     return _as_bytes(band, valid, its_range)
 
 
@@ -192,22 +265,3 @@ def _scaled(band: NDArray[Any], valid: NDArray[np.bool_] | None, its_range: tupl
             scaled[~valid[rows]] = 0
         out[rows] = np.nan_to_num(np.clip(scaled, 0, 255), copy=False)
     return out
-
-
-def _opacity(alpha: NDArray[Any] | None) -> NDArray[np.uint8] | None:
-    """Opacity 0..255, or None where everything is opaque."""
-    if alpha is None:
-        return None
-    if alpha.dtype.kind in "ui":
-        opaque = (alpha >> (8 * alpha.itemsize - 8)).astype(np.uint8) if alpha.itemsize > 1 else alpha.astype(np.uint8)
-    else:
-        opaque = (np.clip(np.nan_to_num(alpha.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
-    return None if int(opaque.min(initial=255)) == 255 else opaque
-
-
-def _over_white(rgb: NDArray[np.uint8], opaque: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    for top in range(0, rgb.shape[0], _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        share = opaque[rows, :, None].astype(np.uint16)
-        rgb[rows] = (rgb[rows] * share + 255 * (255 - share) + 127) // 255
-    return rgb

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.images import Image
+from gpuworker.notes import Notes
 from gpuworker.tiff import GeoTag
 from gpuworker.window import Window as Window
 
@@ -27,6 +28,10 @@ class Scene(Protocol):
     @property
     def geo(self) -> tuple[GeoTag, ...]:
         """GeoTIFF tags; none where the image is not georeferenced."""
+
+    @property
+    def notes(self) -> Notes:
+        """What people have to know of how the file was read."""
 
     @property
     def cost_bytes(self) -> int:
@@ -61,6 +66,10 @@ class WholeScene:
     @property
     def geo(self) -> tuple[GeoTag, ...]:
         return self.image.geo
+
+    @property
+    def notes(self) -> Notes:
+        return self.image.notes
 
     @property
     def cost_bytes(self) -> int:

@@ -19,6 +19,10 @@ def _is_tile_size(value: Any) -> bool:
     return value in ("auto", "whole") if isinstance(value, str) else whole(64)[1](value)
 
 
+def _is_pages(value: Any) -> bool:
+    return value in ("first", "all") if isinstance(value, str) else whole(1)[1](value)
+
+
 def _is_rising(value: Any) -> bool:
     return _TWO_PERCENTS[1](value) and bool(value[0] < value[1])
 
@@ -36,6 +40,8 @@ RULES: Mapping[str, Rule] = {
     "bands": list_of("three bands or one, from 1", whole(1)[1], lengths=[0, 1, 3]),
     "stretch": one_of("auto", "percentile", "minmax", "none"),
     "stretch_percent": ("two percentiles from 0 to 100, rising", _is_rising),
+    "alpha": one_of("auto", "ignore", "use"),
+    "pages": ("a page from 1, first or all", _is_pages),
     "segmentation": one_of("rle", "polygons"),
     "masks": one_of("labels", "stack", "none"),
     **dict.fromkeys(("geojson", "overlays", "thumbnails"), FLAG),
@@ -70,6 +76,10 @@ class Options:
     stretch: Literal["auto", "percentile", "minmax", "none"] = "auto"
     """How samples become bytes; auto: bytes as they are, all else by percentile."""
     stretch_percent: tuple[float, float] = (2.0, 98.0)
+    alpha: Literal["auto", "ignore", "use"] = "auto"
+    """What a band marked as opacity is for: auto: opacity where nearly all of it is nothing or full."""
+    pages: int | Literal["first", "all"] = "first"
+    """Of a TIFF with several: the picture it shows first, one of them from 1, or each, as an image of its own."""
     segmentation: Literal["rle", "polygons"] = "rle"
     masks: Literal["labels", "stack", "none"] = "labels"
     geojson: bool = True

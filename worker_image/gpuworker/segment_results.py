@@ -31,7 +31,7 @@ def encoded(
     files, hidden_pixels = _masks(instances, scene, source, options)
     names = [category["name"] for category in head["categories"]]
     place = georeference(scene.geo)
-    warnings = (*warnings, *(place.warnings if place else ()))
+    notes = scene.notes.and_warnings((*warnings, *(place.warnings if place else ())))
     unpacked = Unpacked(instances)
     if options.overlays:
         files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), unpacked, names), content_type="image/jpeg")
@@ -44,7 +44,7 @@ def encoded(
         width=scene.width,
         segmentation=options.segmentation,
         hidden_pixels=hidden_pixels,
-        warnings=warnings,
+        notes=notes,
         place=place,
     )
     if options.geojson:

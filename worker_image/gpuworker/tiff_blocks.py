@@ -10,9 +10,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.rendering import Raster, Rendering, ranges_of, rendered, step_for
+from gpuworker.rendering import Levels, Raster, Rendering, levels_of, rendered, step_for
 from gpuworker.tasks import ItemError
-from gpuworker.tiff import Choice, Tiff, unreadable_on_error
+from gpuworker.tiff import Tiff, unreadable_on_error
+from gpuworker.tiff_choice import Choice
 from gpuworker.window import Window
 
 BLOCK_BYTES_AT_MOST = 128 * 1024**2
@@ -33,12 +34,14 @@ class Blocks:
     """The grid of a page's blocks; blocks at the right and lower edge may be smaller than the others."""
 
     def __init__(self, tiff: Tiff, rendering: Rendering, page: tifffile.TiffPage | None = None) -> None:
-        """`page`: another than the first. Raises ItemError for a band that is not there."""
+        """`page`: another than the picture's. Raises ItemError for a band that is not there."""
         self._tiff, self._page = tiff, page or tiff.page
-        self._choice = Choice.of(self._page, rendering)
+        self._channels = () if page else tiff.channels
+        self._choice = Choice.of(page, rendering) if page else tiff.choice(rendering)
         with unreadable_on_error():
             self._measure(self._page)
-            self._page.init_decode()  # not to be done by many threads at once
+            for one in self._channels or (self._page,):
+                one.init_decode()  # not to be done by many threads at once
         self._mask = _mask_of(tiff, self._page) if page is None else None
 
     def _measure(self, page: tifffile.TiffPage) -> None:
@@ -49,7 +52,7 @@ class Blocks:
         self.width: int
         self.rows: int
         self.columns: int
-        self._is_planar = int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1
+        self._is_planar = bool(self._channels) or (int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1)
         self._together: int = 1 if self._is_planar else int(page.samplesperpixel)
         """Samples of a pixel that lie in one block."""
         self._stored_dtype: np.dtype[Any] = page.dtype.newbyteorder(self._tiff.file.byteorder)
@@ -83,8 +86,7 @@ class Blocks:
     @property
     def are_alike(self) -> bool:
         """Whether a block can be understood without the others: not so where white is the image's largest number."""
-        kinds = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.SEPARATED)
-        return self._page.photometric not in kinds or self._stored_dtype.kind in "bui"
+        return self._page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or self._stored_dtype.kind in "bui"
 
     def window(self, place: Place) -> Window:
         """Where a block lies in the image, as it is stored."""
@@ -110,14 +112,19 @@ class Blocks:
 
     def _stored_at(self, place: Place, plane: int) -> tuple[int, int]:
         """Offset and size of a block's bytes in the file; size 0 where it was left out."""
-        index = self._index(place, plane)
-        offsets, counts = self._page.dataoffsets, self._page.databytecounts
+        page, index = self._page_of(plane), self._index(place, plane)
+        offsets, counts = page.dataoffsets, page.databytecounts
         if index >= len(offsets) or index >= len(counts) or not offsets[index]:
             return 0, 0
         return int(offsets[index]), int(counts[index])
 
+    def _page_of(self, plane: int) -> tifffile.TiffPage:
+        return self._channels[plane] if self._channels else self._page
+
     def _index(self, place: Place, plane: int) -> int:
-        return (plane * self.rows + place[0]) * self.columns + place[1]
+        """Of a block in its page's list."""
+        before = 0 if self._channels else plane * self.rows
+        return (before + place[0]) * self.columns + place[1]
 
     # --- decoding ---
 
@@ -151,15 +158,16 @@ class Blocks:
 
     def _plain(self, place: Place, plane: int) -> NDArray[Any]:
         """H×W×samples of pixels that lie in the file as they are."""
-        window, page = self.window(place), self._page
+        window, page = self.window(place), self._page_of(plane)
         row_bytes = self._width * self._together * self._stored_dtype.itemsize
-        offset = int(page.dataoffsets[0]) + (plane * self._height + window.top) * row_bytes
+        before = 0 if self._channels else plane * self._height
+        offset = int(page.dataoffsets[0]) + (before + window.top) * row_bytes
         pixels = np.frombuffer(self._tiff.stored(offset, window.height * row_bytes), self._stored_dtype)
         native = pixels.astype(self._stored_dtype.newbyteorder("="), copy=False)
         return native.reshape(window.height, window.width, self._together)
 
     def _decoded(self, place: Place, plane: int) -> NDArray[Any]:
-        window, page = self.window(place), self._page
+        window, page = self.window(place), self._page_of(plane)
         offset, count = self._stored_at(place, plane)
         stored = self._tiff.stored(offset, count) if count else None
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _JPEG else {}
@@ -199,23 +207,22 @@ def _mask_of(tiff: Tiff, first: tifffile.TiffPage) -> Blocks | None:
     return None
 
 
-def assembled(blocks: Blocks, rendering: Rendering, *, height: int, width: int) -> NDArray[np.uint8]:
+def assembled(blocks: Blocks, levels: Levels, *, height: int, width: int) -> NDArray[np.uint8]:
     """H×W×3 of the whole page, a block at a time: much less memory than all of its samples at once."""
-    ranges = ranges_of(block_sample(blocks), rendering)
     rgb = np.empty((height, width, 3), np.uint8)
     for place in blocks.of(Window(top=0, left=0, height=height, width=width)):
         window = blocks.window(place)
-        rgb[window.top : window.bottom, window.left : window.right] = rendered(blocks.raster(place), ranges)
+        rgb[window.top : window.bottom, window.left : window.right] = rendered(blocks.raster(place), levels)
     return rgb
 
 
-def whole_sample(blocks: Blocks, raster: Raster) -> Iterator[Raster]:
-    """The same sample of an image that is decoded already."""
+def levels_of_raster(blocks: Blocks, raster: Raster, rendering: Rendering) -> Levels:
+    """The same levels of an image that is decoded already."""
     places, step = blocks.sample()
-    return (raster.part(blocks.window(place)).every(step) for place in places)
+    return levels_of((raster.part(blocks.window(place)).every(step) for place in places), rendering)
 
 
-def block_sample(blocks: Blocks) -> Iterator[Raster]:
-    """The sample read from the file, a block at a time."""
+def levels_of_blocks(blocks: Blocks, rendering: Rendering) -> Levels:
+    """By a sample read from the file, a block at a time."""
     places, step = blocks.sample()
-    return (blocks.raster(place).every(step) for place in places)
+    return levels_of((blocks.raster(place).every(step) for place in places), rendering)

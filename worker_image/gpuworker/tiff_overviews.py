@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import tifffile
 
 from gpuworker.rendering import Raster, Rendering
-from gpuworker.tiff import Choice, Tiff, by_sample, unreadable_on_error
+from gpuworker.tiff import Tiff, unreadable_on_error
+from gpuworker.tiff_choice import Choice, by_sample
 
 _BYTES_AT_MOST = 64 * 1024**2
 
@@ -26,6 +27,7 @@ def _reduced(tiff: Tiff) -> Iterator[tifffile.TiffPage]:
     """Pages that show the same with fewer pixels, beside the first or below it."""
     first = tiff.page
     for page in [*tiff.later_pages(), *(first.pages or ())]:
-        is_page = isinstance(page, tifffile.TiffPage) and page.dtype == first.dtype
+        # Of channels that are pages of their own each has overviews of its own.
+        is_page = not tiff.channels and isinstance(page, tifffile.TiffPage) and page.dtype == first.dtype
         if is_page and page.is_reduced and not page.is_mask and page.samplesperpixel == first.samplesperpixel:
             yield page

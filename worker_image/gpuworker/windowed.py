@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from gpuworker.chunk_cache import Chunk, ChunkCache
 from gpuworker.images import BoxPrompt, Image
+from gpuworker.notes import Notes
 from gpuworker.orientation import stored_window, upright
-from gpuworker.rendering import Rendering, ranges_of, rendered
+from gpuworker.rendering import Rendering, rendered
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
-from gpuworker.tiff_blocks import Blocks, Place, block_sample
+from gpuworker.tiff_blocks import Blocks, Place, levels_of_blocks
 from gpuworker.tiff_overviews import overview
 from gpuworker.window import Window
 
@@ -38,7 +39,7 @@ class WindowedScene:
         self._tiff, self._rendering, self._boxes = tiff, rendering, boxes
         self._header = tiff.header
         self._blocks = Blocks(tiff, rendering)
-        self._ranges = ranges_of(block_sample(self._blocks), rendering)
+        self._levels = levels_of_blocks(self._blocks, rendering)
         self.cache = ChunkCache(cache_bytes(tiff, self._blocks, side))
         self._reduced_by = -(-max(self.height, self.width) // PREVIEW_PX)
         self._preview: NDArray[np.uint8] | None = None
@@ -56,6 +57,10 @@ class WindowedScene:
     @property
     def geo(self) -> tuple[GeoTag, ...]:
         return self._tiff.geo
+
+    @property
+    def notes(self) -> Notes:
+        return self._header.notes.and_warnings(self._levels.warnings)
 
     @property
     def cost_bytes(self) -> int:
@@ -88,6 +93,7 @@ class WindowedScene:
             bands=self._header.bands,
             dtype=self._header.dtype,
             geo=self.geo,
+            notes=self.notes,
             boxes=tuple(moved for box in self._boxes if (moved := box.inside(window)) is not None),
         )
 
@@ -112,7 +118,7 @@ class WindowedScene:
     def _made(self, place: Place) -> Chunk:
         with self._decoding:
             raster = self._blocks.raster(place)
-            return Chunk(rgb=rendered(raster, self._ranges), meaning=raster.meaning())
+            return Chunk(rgb=rendered(raster, self._levels), meaning=self._levels.meaning(raster))
 
     # --- the preview ---
 
@@ -137,7 +143,7 @@ class WindowedScene:
             found = overview(self._tiff, self._rendering, enough_px=PREVIEW_PX // 2)
         if found is None:
             return None
-        pixels = upright(rendered(found, self._ranges), self._header.orientation)
+        pixels = upright(rendered(found, self._levels), self._header.orientation)
         small: NDArray[np.uint8] = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         return small
 

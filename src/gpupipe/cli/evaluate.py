@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpupipe.cli.screen import Screen, add_row, new_table, plural, printable
+from gpupipe.cli.matches import matching_document, tell_boxes, tell_matches, tell_what_is_left_out
+from gpupipe.cli.screen import Screen, add_row, new_table, plural
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from gpupipe.evaluation.figures import Evaluation, Figures
-    from gpupipe.evaluation.pairing import Pairing
 
 COLUMNS = ("true", "found", "AP", "AP50", "AP75", "AR", "precision", "recall", "mean IoU")
-NAMED_AT_MOST = 5
 
 
 class IouTypes(StrEnum):
@@ -53,8 +52,9 @@ def evaluate(
 ) -> None:
     """Hold results against drawn boxes or masks: COCO's AP and AR, precision, recall and mean IoU.
 
-    Images are matched by file name, categories by name. AP and AR are means over IoU 0.50 to 0.95; precision, recall
-    and mean IoU are taken at 0.50, and an object that is missed counts as IoU 0.
+    Images are matched by file name, also as Label Studio and Roboflow change it, categories by name. It is said which
+    were matched by more than the very same name, and what is not plain is left out. AP and AR are means over IoU 0.50
+    to 0.95; precision, recall and mean IoU are taken at 0.50, and an object that is missed counts as IoU 0.
 
     Example: gpupipe evaluate field7-results --truth boxes.csv --plot curve.png
     """
@@ -71,7 +71,10 @@ def evaluate(
         ignore_categories=ignore_categories,
         max_detections=max_detections,
     )
-    _tell_what_is_left_out(screen, evaluation.pairing)
+    tell_matches(screen, evaluation.pairing)
+    tell_what_is_left_out(screen, evaluation.pairing)
+    if evaluation.iou_type == "bbox" and iou_type is None:
+        tell_boxes(screen, evaluation.pairing)
     if plot is not None:
         draw_plot(evaluation, plot)
     screen.answer(_document(evaluation, plot), table=_table(evaluation), text=_text(evaluation, plot))
@@ -90,6 +93,7 @@ def _document(evaluation: Evaluation, plot: Path | None) -> dict[str, Any]:
         "images_only_in_truth": list(pairing.images_only_in_truth),
         "images_only_in_results": list(pairing.images_only_in_results),
         "categories_only_in_results": dict(pairing.categories_only_in_results),
+        **matching_document(pairing),
         "plot": None if plot is None else str(plot),
     }
 
@@ -117,23 +121,3 @@ def _text(evaluation: Evaluation, plot: Path | None) -> str:
     if plot is not None:
         lines.append(f"plot: {plot}")
     return "\n".join(lines)
-
-
-def _tell_what_is_left_out(screen: Screen, pairing: Pairing) -> None:
-    """Nothing is left out in silence."""
-    for names, where in (
-        (pairing.images_only_in_truth, "truth, and have no result"),
-        (pairing.images_only_in_results, "results"),
-    ):
-        if names:
-            screen.say(f"note: {plural(len(names), 'image')} only in the {where}: {_some(names)}. They do not count.")
-    for name, count in pairing.categories_only_in_results.items():
-        screen.say(
-            f"note: {plural(count, 'instance')} of {printable(name)!r}, which the truth does not have, do not count."
-        )
-
-
-def _some(names: Any) -> str:
-    told = [printable(name) for name in names[:NAMED_AT_MOST]]
-    more = len(names) - len(told)
-    return ", ".join(told) + (f" and {more:,} more (--json names them all)" if more else "")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 from gpupipe.errors import InputError
-from gpupipe.evaluation.labelled import Labelled, Picture, Thing, names_of
+from gpupipe.evaluation.matching import Ambiguity, Match, matched
+from gpupipe.evaluation.objects import Box, Labelled, Picture, Thing, names_of
 
 ALL = "all"
 """What every category is called where their names are ignored."""
@@ -27,21 +27,25 @@ class Pairing:
     images_only_in_results: Sequence[str]
     categories_only_in_results: Mapping[str, int]
     """And how many instances of each were found, none of which counts."""
+    matches: Sequence[Match]
+    """Of the images that both have: by which rule each was matched."""
+    ambiguities: Sequence[Ambiguity]
+    """Of those that only one of them has: which of them could be the same."""
 
 
 def paired(truth: Labelled, results: Labelled, *, ignore_categories: bool) -> Pairing:
     """Match images by file name and categories by name. Raises InputError where nothing is common."""
-    names = _matched(truth.pictures, results.pictures)
+    _require_pixels(truth)
+    matching = matched(truth.pictures, results.pictures)
+    names = {one.truth: one.result for one in matching.matches}
     if not names:
-        raise InputError(
-            f"{truth.path} and {results.path} have no image in common: "
-            f"{_some(truth.pictures)} on one side, {_some(results.pictures)} on the other.",
-            hint="Images are matched by their file name.",
-        )
-    pictures = [_sized(truth.pictures[name], results.pictures[other]) for name, other in names.items()]
-    true = [thing for thing in truth.things if thing.file_name in names]
+        raise _nothing_in_common(truth, results, matching.ambiguities)
+    pictures = [_sized(truth.pictures[one.truth], results.pictures[one.result], one) for one in matching.matches]
     back = {other: name for name, other in names.items()}
+    true = [thing for thing in truth.things if thing.file_name in names]
     found = [replace(thing, file_name=back[thing.file_name]) for thing in results.things if thing.file_name in back]
+    _require_objects(truth, true)
+    _require_inside(true, {one.file_name: one for one in pictures})
     true, found = _named_alike(true, found, ignore_categories=ignore_categories)
     categories = names_of(true)
     _require_common(categories, found)
@@ -53,46 +57,70 @@ def paired(truth: Labelled, results: Labelled, *, ignore_categories: bool) -> Pa
         images_only_in_truth=sorted(set(truth.pictures) - names.keys()),
         images_only_in_results=sorted(set(results.pictures) - back.keys()),
         categories_only_in_results=Counter(thing.category for thing in found if thing.category not in categories),
+        matches=matching.matches,
+        ambiguities=matching.ambiguities,
     )
 
 
-def _matched(truth: Iterable[str], results: Iterable[str]) -> dict[str, str]:
-    """Name in the truth -> name in the results: the same path, or else the same last part where that is plain."""
-    left, right = list(truth), set(results)
-    same = {name: name for name in left if name in right}
-    ends_left, ends_right = _by_last_part(set(left) - same.keys()), _by_last_part(right - same.keys())
-    return {
-        name: other
-        for name in left
-        if (other := same.get(name) or _only(ends_left, ends_right, _last_part(name))) is not None
-    }
+def _nothing_in_common(truth: Labelled, results: Labelled, ambiguities: Sequence[Ambiguity]) -> InputError:
+    if ambiguities:
+        first = ambiguities[0]
+        return InputError(
+            f"no image of {truth.path} is plainly one of {results.path}: "
+            f"{_some(first.truth)} could be {_some(first.results)}.",
+            hint="Give images the same paths on both sides; of an augmented data set take the pictures as drawn.",
+        )
+    return InputError(
+        f"{truth.path} and {results.path} have no image in common: "
+        f"{_some(truth.pictures)} on one side, {_some(results.pictures)} on the other.",
+        hint="Images are matched by their file name.",
+    )
 
 
-def _by_last_part(names: Iterable[str]) -> dict[str, list[str]]:
-    ends: dict[str, list[str]] = {}
-    for name in names:
-        ends.setdefault(_last_part(name), []).append(name)
-    return ends
-
-
-def _last_part(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).name
-
-
-def _only(left: Mapping[str, Sequence[str]], right: Mapping[str, Sequence[str]], end: str) -> str | None:
-    return right[end][0] if len(left.get(end, ())) == len(right.get(end, ())) == 1 else None
-
-
-def _sized(true: Picture, found: Picture) -> Picture:
+def _sized(true: Picture, found: Picture, match: Match) -> Picture:
     """The image with the size that is known. Raises InputError where both sides know one and they differ."""
     if true.width and found.width and (true.width, true.height) != (found.width, found.height):
         raise InputError(
             f"{true.file_name} has {true.width}×{true.height} pixels in the truth and {found.width}×{found.height} "
-            "in the results.",
-            hint="Truth and results must be drawn in the same pixels.",
+            f"in the results{'' if match.result == match.truth else f' ({match.result})'}.",
+            hint=f"Truth and results must be drawn in the same pixels.{_why_resized(true, found, match)}",
         )
     known = found if found.width else true
     return Picture(file_name=true.file_name, width=known.width, height=known.height)
+
+
+def _why_resized(true: Picture, found: Picture, match: Match) -> str:
+    if match.rule == "roboflow":
+        return " Export the data set without Resize and without augmentations."
+    if (true.width, true.height) == (found.height, found.width):
+        return " One of them is turned: results are upright, as the picture's EXIF orientation says."
+    return ""
+
+
+def _require_pixels(truth: Labelled) -> None:
+    """Raises InputError for boxes that are shares of their image, as YOLO has them: none would match."""
+    if truth.things and all(max(thing.box) <= 1 for thing in truth.things):
+        raise InputError(
+            f"{truth.path} has no box of more than one pixel: its numbers are shares of an image's sides.",
+            hint="Multiply them by the width and height: boxes and polygons are in pixels.",
+        )
+
+
+def _require_inside(true: Iterable[Thing], pictures: Mapping[str, Picture]) -> None:
+    """Raises InputError for an object whose middle lies beside its image: it was drawn in other pixels."""
+    for thing in true:
+        picture = pictures[thing.file_name]
+        x, y = _middle(thing.box)
+        if picture.width and picture.height and not (0 <= x <= picture.width and 0 <= y <= picture.height):
+            raise InputError(
+                f"an object of {thing.file_name} in the truth has its middle at {x:g}, {y:g}, and the image has "
+                f"{picture.width}×{picture.height} pixels.",
+                hint="Truth and results must be drawn in the same pixels; a bbox is x, y, width, height.",
+            )
+
+
+def _middle(box: Box) -> tuple[float, float]:
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
 
 
 def _named_alike(
@@ -111,9 +139,23 @@ def _named_alike(
     return [alike(one) for one in true], [alike(one) for one in found]
 
 
-def _require_common(categories: Sequence[str], found: Sequence[Thing]) -> None:
-    if not categories:
+def _require_objects(truth: Labelled, true: Sequence[Thing]) -> None:
+    """Raises InputError where nothing could be found."""
+    if not truth.things:
+        raise InputError(
+            f"{truth.path} holds no object at all: its `annotations` are empty.",
+            hint="Export it again, with what was drawn.",
+        )
+    if not true:
         raise InputError("the truth holds no object in the images that the results are about.")
+    if all(thing.is_crowd for thing in true):
+        raise InputError(
+            f"every object of the truth is a crowd (iscrowd 1), of which none can be found: {len(true):,} of them.",
+            hint="CVAT exports masks so: set their iscrowd to 0 where each is one object.",
+        )
+
+
+def _require_common(categories: Sequence[str], found: Sequence[Thing]) -> None:
     others = names_of(found)
     if others and not set(others) & set(categories):
         raise InputError(

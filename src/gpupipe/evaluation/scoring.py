@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from gpupipe.errors import InputError
 from gpupipe.evaluation.figures import Curve, Evaluation, Figures, IouType
-from gpupipe.evaluation.labelled import Thing
+from gpupipe.evaluation.objects import Thing
 from gpupipe.evaluation.pairing import Pairing
 
 EVERY_AREA = (0.0, 1e10)

@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 from gpupipe.jobs.advice import advice
 from gpupipe.jobs.folder import ANNOTATIONS, FAILURES, LINES, replacing
 from gpupipe.jobs.results import Outcome
-from gpuworker.contract import caveats_in
+from gpuworker.contract import caveats_in, fragments_in
 
 
 class Merged(Protocol):
@@ -65,7 +65,10 @@ class CocoFile:
         self._note(header)
         if outcome.result is None:
             return
-        fragment = outcome.result.fragment
+        for fragment in fragments_in(outcome.result.fragment):
+            self._add(fragment, categories, licenses)
+
+    def _add(self, fragment: Mapping[str, Any], categories: Mapping[int, int], licenses: Mapping[int, int]) -> None:
         image = dict(fragment["image"]) | {"id": self._images.length + 1}
         if "license" in image:
             image["license"] = licenses[image["license"]]

@@ -24,15 +24,24 @@ RASTER_BYTES_PER_PIXEL, PHOTO_BYTES_PER_PIXEL = 2.0, 0.4
 """On disk: maps are compressed without loss and have several bands, photographs are JPEG."""
 
 
-def _either(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+def _either(words: str) -> WrapValidator:
     """One mistake in place of one for each thing that it could have been."""
-    try:
-        return handler(value)
-    except ValidationError as error:
-        raise ValueError('must be a whole number of pixels from 64, "auto" or "whole"') from error
+
+    def valid(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise ValueError(f"must be {words}") from error
+
+    return WrapValidator(valid)
 
 
-TileSize = Annotated[Annotated[int, Field(ge=64)] | Literal["auto", "whole"], WrapValidator(_either)]
+TileSize = Annotated[
+    Annotated[int, Field(ge=64)] | Literal["auto", "whole"],
+    _either('a whole number of pixels from 64, "auto" or "whole"'),
+]
+
+Pages = Annotated[Annotated[int, Field(ge=1)] | Literal["first", "all"], _either('a page from 1, "first" or "all"')]
 
 
 class SegmentOptions(TaskOptions):
@@ -69,6 +78,16 @@ class SegmentOptions(TaskOptions):
         "auto", description="How samples become bytes; auto: bytes stay, all else by percentile."
     )
     stretch_percent: tuple[float, float] = Field((2.0, 98.0), description="Percentiles that become black and white.")
+    alpha: Literal["auto", "ignore", "use"] = Field(
+        "auto",
+        description="What a band marked as opacity is for; auto: opacity where 95 % of it is 0 or full, else an "
+        "ordinary band (infrared is often marked so).",
+    )
+    pages: Pages = Field(
+        "first",
+        description='Of a TIFF with several pages: "first", the picture it shows first; a number from 1; "all", each '
+        "as an image of its own.",
+    )
     segmentation: Literal["rle", "polygons"] = Field("rle", description="How COCO holds a mask.")
     masks: Literal["labels", "stack", "none"] = Field("labels", description="Label image, a page an instance, or none.")
     geojson: bool = Field(True, description="Write polygons in the image's own CRS, where it has one.")

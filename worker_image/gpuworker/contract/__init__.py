@@ -40,6 +40,7 @@ from gpuworker.contract.documents import (
     WorkerSettings,
 )
 from gpuworker.contract.errors import ContractError
+from gpuworker.contract.fragments import fragments_in
 from gpuworker.contract.keys import (
     ERRORS,
     INCOMING,
@@ -112,6 +113,7 @@ __all__ = [
     "caveats_in",
     "choose_outputs",
     "compiled_key",
+    "fragments_in",
     "incoming_prefix",
     "inference_id",
     "input_key",

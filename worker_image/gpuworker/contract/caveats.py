@@ -30,6 +30,22 @@ CAVEATS: Mapping[str, Caveat] = {
         meaning="More instances were found in the image than max_instances lets through; the least sure are left out.",
         advice="Submit it again with a larger max_instances, or a higher score_threshold.",
     ),
+    "pages_left": Caveat(
+        meaning="The file holds more pages with pictures than the one that was looked at.",
+        advice="Look at each of them with --option pages=all, or at one by its number (pages=2).",
+    ),
+    "pictures_left": Caveat(
+        meaning="The HEIC file holds more pictures than its primary one, which was looked at.",
+        advice="Export the others as files of their own where they matter, and submit those.",
+    ),
+    "preview": Caveat(
+        meaning="It is a raw camera file: the preview that the camera put into it was looked at, not its raw pixels.",
+        advice="Where that is too small, develop it to TIFF or JPEG and submit that.",
+    ),
+    "alpha_as_band": Caveat(
+        meaning="A band is marked as opacity and does not look like it (infrared often is); it was left out.",
+        advice="If it is opacity, submit it again with --option alpha=use; alpha=ignore leaves it out unasked.",
+    ),
     "no_crs": Caveat(
         meaning="Its tags name no coordinate reference system by an EPSG code, so its polygons carry none.",
         advice="Tell the map program which it is, or reproject the image to one that has a code (gdalwarp -t_srs).",

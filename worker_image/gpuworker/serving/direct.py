@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from gpuworker.contract import Failure, Item, ItemResult, Shard
+from gpuworker.coco import numbered
+from gpuworker.contract import Failure, Item, ItemResult, Shard, fragments_in
 from gpuworker.feed import Feed, Outcome
 from gpuworker.serving.answers import Answer, of_failure, problem, to_json
 from gpuworker.storage import Storage
@@ -47,8 +48,8 @@ class Form:
         """The answer's bytes."""
         document = dict(encoded.record)
         if self.header is not None:
-            fragment = encoded.fragment
-            document = {**self.header, "images": [fragment["image"]], "annotations": fragment["annotations"]}
+            images, annotations = numbered(fragments_in(encoded.fragment))
+            document = {**self.header, "images": images, "annotations": annotations}
         if self.metadata is not None:
             document["metadata"] = _with(document.get("metadata"), self.metadata)
         if self.variant:

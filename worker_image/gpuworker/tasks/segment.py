@@ -13,6 +13,7 @@ import cv2
 from gpuworker import coco
 from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
+from gpuworker.limits import require_together
 from gpuworker.models import Models
 from gpuworker.opening import bytes_to_open, open_scene
 from gpuworker.option_rules import mistake_in
@@ -22,6 +23,7 @@ from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile, joined
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
+from gpuworker.segment_pages import by_page, joined_pages
 from gpuworker.segment_results import encoded
 from gpuworker.selection import selected, suppressed, thinned
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
@@ -139,10 +141,17 @@ class Segment:
     def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that `decode` will take, read from the header, and masks, so that the stream can wait."""
         chosen = Options.of(options)
+        try:
+            pages = by_page(data, chosen)
+        except ItemError:
+            return 0
+        return sum(self._decoded_bytes(data, page) for page in pages)
+
+    def _decoded_bytes(self, data: bytes | Path, page: Options) -> int:
         return bytes_to_open(
             data,
-            chosen,
-            enough_px=self._enough_px(chosen),
+            page,
+            enough_px=self._enough_px(page),
             memory_bytes=self._memory_bytes,
             result_bytes_per_pixel=_MASK_BYTES_PER_PIXEL,
         )
@@ -154,25 +163,31 @@ class Segment:
         engine = self._engines.of(chosen).engine
         boxes = _for_what_is_wanted(_boxes(source), chosen)
         _require_something_to_look_for(engine, chosen, boxes)
-        scene = open_scene(
-            data,
-            chosen,
-            name=source.file_name,
-            enough_px=self._enough_px(chosen),
-            boxes=boxes,
-            memory_bytes=self._memory_bytes,
-        )
-        windows = tiles_of(scene, chosen)
-        first = _first(scene, windows, engine, chosen.searched())
-        cost_bytes = _cost_bytes(scene, chosen) + (working_bytes(windows, engine) if len(windows) > 1 else 0)
-        opened = _Opened(scene=scene, windows=windows, first=first)
+        pages = by_page(data, chosen)
+        if len(pages) > 1:
+            require_together(self.decoded_bytes(data, source, options), chosen.limits(self._memory_bytes), len(pages))
+        opened = tuple(self._opened(data, source, page, boxes) for page in pages)
         return Decoded(
             source=source,
             payload=opened,
-            cost_bytes=cost_bytes,
-            units=len(windows),
-            more_units=lambda: sum(opened.closer),
-            units_done=lambda: sum(opened.behind),
+            cost_bytes=sum(_cost_bytes(one, engine, chosen) for one in opened),
+            units=sum(len(one.windows) for one in opened),
+            more_units=lambda: sum(sum(one.closer) for one in opened),
+            units_done=lambda: sum(sum(one.behind) for one in opened),
+        )
+
+    def _opened(self, data: bytes | Path, source: Source, page: Options, boxes: tuple[BoxPrompt, ...]) -> _Opened:
+        scene = open_scene(
+            data,
+            page,
+            name=source.file_name,
+            enough_px=self._enough_px(page),
+            boxes=boxes,
+            memory_bytes=self._memory_bytes,
+        )
+        windows = tiles_of(scene, page)
+        return _Opened(
+            scene=scene, windows=windows, first=_first(scene, windows, self._engines.of(page).engine, page.searched())
         )
 
     def _enough_px(self, options: Options) -> int | None:
@@ -181,17 +196,19 @@ class Segment:
 
     # --- run ---
 
-    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[_Result]:
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Sequence[_Result] | ItemError]:
+        """The results of each item's pages."""
         searched = Options.of(options).searched()
-        opened: list[_Opened] = [one.payload for one in batch]
+        opened: list[_Opened] = [page for one in batch for page in one.payload]
         results = self._looked_at_whole([one for one in opened if one.is_whole], searched)
         subjects = {
-            one.payload: replace(subject, is_wanted=one.is_wanted)
+            page: replace(subject, is_wanted=one.is_wanted)
             for one in batch
-            if (subject := _subject(one.payload, results.get(one.payload), searched)) is not None
+            for page in one.payload
+            if (subject := _subject(page, results.get(page), searched)) is not None
         }
         results |= self._searched(subjects, searched)
-        return [results[one] for one in opened]
+        return [_of_pages([results[page] for page in one.payload]) for one in batch]
 
     def _looked_at_whole(self, opened: Sequence[_Opened], options: Options) -> dict[_Opened, _Result]:
         loaded = self._engines.of(options)
@@ -216,8 +233,16 @@ class Segment:
     # --- encode ---
 
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
-        chosen = Options.of(options)
-        scene: Scene = decoded.payload.scene
+        head, chosen = self.shard_header(options), Options.of(options)
+        pages = [
+            self._encoded(decoded.source, page.scene, its_result, head, chosen)
+            for page, its_result in zip(decoded.payload, result, strict=True)
+        ]
+        return joined_pages(pages, head)
+
+    def _encoded(
+        self, source: Source, scene: Scene, result: _Whole | _Tiled, head: Mapping[str, Any], chosen: Options
+    ) -> Encoded:
         if isinstance(result, _Tiled):
             found, is_complete = self._joined(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
         else:
@@ -227,8 +252,8 @@ class Segment:
         return encoded(
             sure[: chosen.max_instances],
             scene=scene,
-            source=decoded.source,
-            head=self.shard_header(options),
+            source=source,
+            head=head,
             options=chosen,
             warnings=[word for word, is_so in warned.items() if is_so],
         )
@@ -240,6 +265,11 @@ class Segment:
         searched = options.searched()
         engine = self._engines.of(searched).engine
         return thinned(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
+
+
+def _of_pages(results: Sequence[_Result]) -> Sequence[_Result] | ItemError:
+    """The results, or what was wrong with one of them."""
+    return next((result for result in results if isinstance(result, ItemError)), results)
 
 
 def _first(scene: Scene, windows: Sequence[Window], engine: Engine, options: Options) -> Ready | None:
@@ -297,7 +327,9 @@ def _boxes(source: Source) -> tuple[BoxPrompt, ...]:
         raise ItemError("unsuitable", f"what lies beside the image is not of the form {form}") from error
 
 
-def _cost_bytes(scene: Scene, options: Options) -> int:
+def _cost_bytes(opened: _Opened, engine: Engine, options: Options) -> int:
     """The pixels, and what inference and encoding will add to them before the item is done."""
+    scene = opened.scene
     masks = scene.height * scene.width * _MASK_BYTES_PER_PIXEL
-    return scene.cost_bytes + masks + (_OVERLAY_SCRATCH_BYTES if options.overlays else 0)
+    at_work = 0 if opened.is_whole else working_bytes(opened.windows, engine)
+    return scene.cost_bytes + masks + at_work + (_OVERLAY_SCRATCH_BYTES if options.overlays else 0)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gpupipe.jobs.folder import THUMB
 from gpupipe.jobs.results import Commit, Outcome
-from gpuworker.contract import Artifact, ItemResult
+from gpuworker.contract import Artifact, ItemResult, fragments_in
 
 GALLERY_IMAGES = 300
 GALLERY_FAILURES = 24
@@ -156,17 +156,17 @@ class Summary:
         image = result.fragment.get("image", {})
         if "crs" in image:
             self.systems[image["crs"] or "one without an EPSG code"] += 1
-        for annotation in result.fragment.get("annotations", ()):
+        for annotation in _annotations(result):
             if "area_m2" in annotation:
                 self.area_m2 = (self.area_m2 or 0.0) + annotation["area_m2"]
-                self.categories[names.get(annotation.get("category_id"), "?")].area_m2 += annotation["area_m2"]
+                self.categories[names.get(annotation.get("category_id", 0), "?")].area_m2 += annotation["area_m2"]
 
     def _warn(self, outcome: Outcome) -> None:
         for word in _warnings(outcome):
             self.warnings[word] += 1
             rows = self.warned.setdefault(word, [])
             if len(rows) < WARNING_ROWS:
-                rows.append(outcome.file_name)
+                rows.append(outcome.file_name + _pages_left(outcome) * (word == "pages_left"))
 
     def _consider(self, outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: str) -> None:
         scores = [score for _, score in finds if score is not None]
@@ -212,10 +212,7 @@ def _keep_first(kept: list[tuple[_Last, Card]], key: _Last, card: Callable[[], C
 
 def _finds(result: ItemResult, names: Mapping[int, str]) -> list[tuple[str, float | None]]:
     """(category, score) of an item's annotations, the surest first."""
-    finds = [
-        (names.get(annotation.get("category_id"), "?"), annotation.get("score"))
-        for annotation in result.fragment.get("annotations", ())
-    ]
+    finds = [(names.get(one.get("category_id", 0), "?"), one.get("score")) for one in _annotations(result)]
     return sorted(finds, key=lambda find: (-(find[1] or 0.0), find[0]))
 
 
@@ -229,11 +226,24 @@ def _by_category(finds: Sequence[tuple[str, float | None]]) -> dict[str, tuple[i
 
 
 def _warnings(outcome: Outcome) -> Sequence[str]:
-    return tuple(outcome.result.fragment.get("image", {}).get("warnings", ())) if outcome.result else ()
+    parts = fragments_in(outcome.result.fragment) if outcome.result else ()
+    return tuple(dict.fromkeys(word for part in parts for word in part.get("image", {}).get("warnings", ())))
+
+
+def _pages_left(outcome: Outcome) -> str:
+    """Which pages of a file were not looked at, in words."""
+    left = outcome.result.fragment.get("image", {}).get("pages_left", ()) if outcome.result else ()
+    return f" (left: {', '.join(map(str, left))})" if left else ""
+
+
+def _annotations(result: ItemResult) -> Iterator[Mapping[str, Any]]:
+    """Of all pages of an item."""
+    for part in fragments_in(result.fragment):
+        yield from part.get("annotations", ())
 
 
 def _area_m2(result: ItemResult) -> float | None:
-    areas = [one["area_m2"] for one in result.fragment.get("annotations", ()) if "area_m2" in one]
+    areas = [one["area_m2"] for one in _annotations(result) if "area_m2" in one]
     return sum(areas) if areas else None
 
 

@@ -82,7 +82,7 @@ def test_a_box_for_all_prompts_is_no_example_of_a_negative_one(segment: Segment,
     of_all = [{**BOXES["boxes"][0], "is_positive": is_positive}]
     source = Source(output="cat", file_name="cat.jpg", sidecar={"boxes": of_all})
     decoded = segment.decode((EXAMPLES / "cat.jpg").read_bytes(), source, NEGATIVE)
-    assert {one.prompt for one in decoded.payload.scene.whole().boxes} == {"tree", "car"}
+    assert {one.prompt for one in decoded.payload[0].scene.whole().boxes} == {"tree", "car"}
 
 
 @pytest.mark.exhaustive

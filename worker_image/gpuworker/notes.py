@@ -1,0 +1,27 @@
+"""What people have to know of how a file was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+PAGES_LEFT, PICTURES_LEFT, PREVIEW = "pages_left", "pictures_left", "preview"
+"""Warnings: other pages hold pictures too; a HEIC holds more than its primary one; the camera's own preview was looked
+at in place of its raw pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """`warnings` are words of `contract.CAVEATS`; pages count from 1."""
+
+    warnings: tuple[str, ...] = ()
+    page: int | None = None
+    """Which one was looked at, of a file with several."""
+    pages_left: tuple[int, ...] = ()
+    """Those with other pictures."""
+
+    def and_warnings(self, words: tuple[str, ...]) -> Notes:
+        """The same with more warnings."""
+        return replace(self, warnings=(*self.warnings, *words)) if words else self
+
+
+NOTHING = Notes()
