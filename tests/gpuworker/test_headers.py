@@ -108,3 +108,15 @@ def test_what_is_inserted_anywhere_is_read_as_the_decoder_reads_it(data: bytes, 
     expected = cv2.imdecode(np.frombuffer(spoilt, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     assert (read is None) == (expected is None)
     assert read is None or read.shape != expected.shape or np.array_equal(read, expected)
+
+
+def test_what_is_cut_out_is_white_in_every_format_that_has_transparency() -> None:
+    pytest.importorskip("pillow_heif")
+    rgba = np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)])
+    rgba[:9, :, 3] = 0
+    files = [pictures.png(rgba), pictures.webp(rgba), by_pillow(rgba, "JPEG2000"), by_pillow(rgba, "AVIF")]
+    for data in (*files, heic(rgba, mode="RGBA")):
+        image = decode(data)
+        assert image.notes.warnings == ()
+        assert (image.rgb[:8] >= 252).all()
+        assert np.abs(image.rgb[10:].astype(int) - RGB[10:]).max() <= 3
