@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from gpupipe.cli.work import _told
 from gpupipe.jobs.submit import SubmittedJob
 
@@ -33,3 +35,15 @@ def test_many_are_not_all_named() -> None:
 
 def test_where_there_are_none_nothing_is_said() -> None:
     assert len(_told(a_job(0))) == 1
+
+
+def test_what_is_no_image_is_named() -> None:
+    job = replace(
+        a_job(0),
+        skipped={"hidden": 2, "not an image by its name": 5},
+        skipped_names={"not an image by its name": [f"album/{number}.mov" for number in range(5)]},
+    )
+    assert _told(job)[1:] == [
+        "passed over: 2 hidden, 5 not an image by its name (album/0.mov, album/1.mov, album/2.mov and 2 more)"
+    ]
+    assert list(asdict(job)["skipped_names"]["not an image by its name"])[-1] == "album/4.mov"

@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from tests.gpuworker import pictures
+from tests.gpuworker.formats import by_pillow, heic
 from tests.gpuworker.huge_png import png_of, write_png
 
 from gpuworker.decode_memory import bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import jpeg_header, png_header, webp_header
-from gpuworker.images import Limits, decode
+from gpuworker.images import Limits, Opened, bytes_to_decode, decode
 from gpuworker.rendering import Rendering
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
@@ -65,6 +67,44 @@ ACTL = pictures.png_chunk(b"acTL", bytes(8))
 def test_of_other_formats_it_is_what_was_measured(data: bytes, measured: float) -> None:
     header = {b"\xff": jpeg_header, b"\x89": png_header, b"R": webp_header}[data[:1]](data)
     assert 0.98 * measured <= bytes_by_cv2(header, Rendering(), 1) / PIXELS < 1.6 * measured + ROWS_AT_WORK
+
+
+@pytest.mark.parametrize(
+    ("data", "measured"),
+    [
+        (by_pillow(RGB, "AVIF", subsampling="4:2:0"), 17.64),
+        (by_pillow(RGB, "AVIF"), 19.27),
+        (by_pillow(RGBA, "AVIF", subsampling="4:2:0"), 32.85),
+        (by_pillow(RGB, "JPEG2000"), 15.71),
+        (by_pillow(RGBA, "JPEG2000"), 22.63),
+        (bytes(imagecodecs.jpeg2k_encode(DEEP, level=60)), 18.63),
+        (by_pillow(RGB, "BMP"), 6.3),
+    ],
+    ids=["avif", "avif 4:4:4", "avif with alpha", "jpeg 2000", "jpeg 2000 with alpha", "deep jpeg 2000", "bmp"],
+)
+def test_of_newer_formats_it_is_what_was_measured(data: bytes, measured: float) -> None:
+    opened = Opened.of(data)
+    needed = bytes_to_decode(opened, Limits(), enough_px=None, rendering=Rendering())
+    assert 0.95 * measured <= needed / PIXELS < 1.6 * measured + ROWS_AT_WORK
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mode", "chroma", "measured"),
+    [
+        (RGB, "RGB", 420, 5.36),
+        (RGB, "RGB", 444, 9.94),
+        (RGBA, "RGBA", 420, 10.24),
+        (DEEP, "RGB;16", 420, 8.12),
+        (DEEP, "RGB;16", 444, 15.82),
+        (np.dstack([DEEP, DEEP[:, :, 0]]), "RGBA;16", 444, 20.83),
+    ],
+    ids=["quarter colours", "whole colours", "alpha", "deep", "deep whole colours", "deep with alpha"],
+)
+def test_of_heic_it_is_what_was_measured(pixels: Any, mode: str, chroma: int, measured: float) -> None:
+    pytest.importorskip("pillow_heif")
+    opened = Opened.of(heic(pixels, mode=mode, chroma=chroma))
+    needed = bytes_to_decode(opened, Limits(), enough_px=None, rendering=Rendering())
+    assert 0.98 * measured <= needed / PIXELS < 1.6 * measured + ROWS_AT_WORK
 
 
 def test_a_progressive_jpeg_is_not_cheaper_for_being_reduced() -> None:

@@ -41,7 +41,7 @@ class TestNotAnImage:
         [
             (b"GIF89a", "GIF"),
             (b"BM\0\0", "BMP"),
-            (b"\0\0\0\x18ftypheic", "HEIC"),
+            (b"\0\0\0\x18ftypmp42", "video"),
             (b"%PDF-1.7", "PDF"),
             (b"PK\x03\x04", "zip"),
         ],

@@ -296,6 +296,7 @@ def test_real_images_are_segmented(container: Container) -> None:
     coco = container.invoke(cat, "image/jpeg", accept="application/json; format=coco").json
     assert coco == replies[0].json
     assert container.invoke(tiff, "image/tiff").status == 200
+    assert container.invoke(tiff, "image/heic").status == 200, "what the bytes are is seen by themselves"
     assert (container.invoke(cat[:5000], "image/jpeg").status, container.invoke(b"text").status) == (400, 422)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,31 @@ def test_what_is_passed_over_is_counted_by_reason(tmp_path: Path) -> None:
         "archive inside a folder": 1,
         "not a file": 1,
     }
+    assert {reason: [Path(name).name for name in names] for reason, names in inputs.skipped_names.items()} == {
+        "not an image by its name": ["b.doc", "no-ending"],
+        "archive inside a folder": ["old.zip"],
+        "not a file": ["pipe.jpg"],
+    }
+
+
+def test_what_is_no_image_by_its_name_is_named_where_nothing_is_left(tmp_path: Path) -> None:
+    a_photo(tmp_path / "film.mov")
+    with pytest.raises(InputError, match=r"passed over: 1 not an image by its name \(.*film\.mov\)"):
+        found(tmp_path)
+
+
+def test_a_member_that_is_no_image_is_named_with_its_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("a.jpg", b"\xff\xd8\xff")
+        archive.writestr("deep/film.mov", b"")
+    [name] = found(tmp_path / "all.zip").skipped_names["not an image by its name"]
+    assert name.endswith("all.zip:deep/film.mov")
+
+
+@pytest.mark.parametrize("name", ["really_png.jpg", "scan", "photo.jfif"])
+def test_a_file_named_by_hand_that_holds_an_image_is_taken_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n1234")
+    assert paths(found(tmp_path / name)) == [name]
 
 
 def test_damaged_and_empty_images_in_a_folder_are_taken(tmp_path: Path) -> None:
@@ -259,6 +285,7 @@ def test_a_file_named_by_hand_has_its_own_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("notes.txt", b"\xff\xd8\xff", r"notes\.txt is not an image by its name"),
         ("notes.txt", b"hello", r"notes\.txt is not an image by its name.*\.jpg"),
         ("a.jpg", b"hello", r"a\.jpg is not an image: its content is not that of a \.jpg file"),
         ("a.jpg", b"", r"a\.jpg is not an image: it is empty"),

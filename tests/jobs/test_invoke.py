@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,29 @@ def test_a_realtime_endpoint_is_sent_the_bytes_and_answers(realtime: Desk, runti
     assert answer.seconds > 0
     assert answer.document()["result"] == RECORD
     assert json.dumps(answer.document())
+
+
+@pytest.mark.parametrize("name", ["really_png.jpg", "scan", "photo.jfif"])
+def test_any_image_is_sent_as_what_it_is_whatever_its_name(
+    realtime: Desk, runtime: Runtime, tmp_path: Path, name: str
+) -> None:
+    runtime.answers = lambda asked: Told(body=json.dumps(RECORD).encode())
+    picture = tmp_path / name
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n1234")
+    assert invoke(realtime.ctx, str(picture)).result == RECORD
+    assert runtime.asked[0].headers["content-type"] == "image/png"
+
+
+def test_heic_for_a_local_worker_without_pillow_heif_is_not_sent(
+    realtime: Desk, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    picture = tmp_path / "IMG_1.HEIC"
+    picture.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf")
+    with pytest.raises(InputError, match=r"IMG_1\.HEIC") as refused:
+        invoke(realtime.ctx, str(picture))
+    assert "pip install 'gpupipe[heif]'" in refused.value.hint
+    assert runtime.asked == []
 
 
 def test_what_the_model_refuses_is_told_in_its_words(realtime: Desk, runtime: Runtime, image: str) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from gpupipe.errors import InputError
-from gpupipe.jobs.sources import LocalFile, composed, content_type, require_image, shown
+from gpupipe.jobs.sources import LocalFile, composed, content_type, found_type, require_image, shown
+
+HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf"
 
 
 def listed(place: Path) -> LocalFile:
@@ -66,6 +68,16 @@ def test_paths_are_composed() -> None:
         ("a.tif", b"II*\0"),
         ("a.tiff", b"MM\0*"),
         ("big.tif", b"II+\0"),
+        ("really_png.jpg", b"\x89PNG\r\n\x1a\n1234"),
+        ("really_webp.jpg", b"RIFF1234WEBP"),
+        ("really_heic.jpg", HEIC),
+        ("a.heic", HEIC),
+        ("a.heif", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
+        ("a.avif", b"\0\0\0\x1cftypavif\0\0\0\0mif1avif"),
+        ("a.bmp", b"BM" + bytes(12) + b"\x28\0\0\0"),
+        ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n"),
+        ("a.j2k", b"\xff\x4f\xff\x51"),
+        ("a.dng", b"II*\0"),
         ("other.task", b"anything"),
     ],
 )
@@ -78,7 +90,9 @@ def test_images_are_known_by_their_first_bytes(tmp_path: Path, name: str, conten
     ("name", "content", "message"),
     [
         ("a.jpg", b"", "it is empty"),
-        ("a.jpg", b"\x89PNG\r\n\x1a\n", r"not that of a \.jpg file"),
+        ("a.jpg", b"GIF89a", r"not that of a \.jpg file"),
+        ("a.bmp", b"BMW is no bitmap, and this is a text", r"not that of a \.bmp file"),
+        ("a.heic", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", r"not that of a \.heic file"),
         ("a.webp", b"RIFF1234WAVE", r"not that of a \.webp file"),
         ("a.TIF", b"hello", r"not that of a \.tif file"),
     ],
@@ -89,6 +103,22 @@ def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, name: str, 
         require_image(listed(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("really_png.jpg", b"\x89PNG\r\n\x1a\n1234", "image/png"),
+        ("really_heic.jpg", HEIC, "image/heic"),
+        ("scan", b"II*\0", "image/tiff"),
+        ("a.webp", b"damaged", "image/webp"),
+    ],
+)
+def test_a_type_is_told_by_the_content_or_else_by_the_name(
+    tmp_path: Path, name: str, content: bytes, expected: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert found_type(listed(tmp_path / name)) == expected
+
+
 def test_names_are_shown_so_that_a_terminal_survives_them() -> None:
     assert shown("a\x1b[31mb\n") == "a\\x1b[31mb\\n"
     assert shown("Ä 日本.jpg") == "Ä 日本.jpg"
@@ -97,4 +127,6 @@ def test_names_are_shown_so_that_a_terminal_survives_them() -> None:
 def test_content_types_follow_the_name() -> None:
     assert content_type("x/a.JPG") == "image/jpeg"
     assert content_type("a.tiff") == "image/tiff"
+    assert content_type("a.HEIC") == "image/heic"
+    assert content_type("a.dng") == "image/x-adobe-dng"
     assert content_type("a") == "application/octet-stream"

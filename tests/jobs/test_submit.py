@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -177,6 +178,17 @@ def test_mistakes_are_refused_before_anything_is_written(desk: Desk, images: Pat
         sent(desk, images, project="a/b")
     with pytest.raises(InputError, match=r"notes\.txt is not an image"):
         sent(desk, images, images / "notes.txt")
+    assert desk.keys() == []
+
+
+def test_heic_for_a_local_worker_without_pillow_heif_uploads_nothing(
+    desk: Desk, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (images / "IMG_1.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf")
+    with pytest.raises(InputError, match=r"IMG_1\.heic") as refused:
+        sent(desk, images)
+    assert "pip install 'gpupipe[heif]'" in refused.value.hint
     assert desk.keys() == []
 
 

@@ -1,14 +1,18 @@
-"""JPEG, PNG and WebP by OpenCV, which reduces a JPEG by its DCT while it decodes it."""
+"""JPEG, PNG, WebP and BMP by OpenCV, which reduces a JPEG by its DCT while it decodes it."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from gpuworker.headers import Header
+from gpuworker.jpeg_segments import scans_of
 from gpuworker.rendering import Picture, Raster, Rendering, levels_of_whole, picture_of
 from gpuworker.tasks import ItemError
 
@@ -18,6 +22,11 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 _REDUCED_FLAGS = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: 64}
 """cv2's scale bits without a colour bit, so that IMREAD_COLOR_RGB can be added."""
 
+_MISSING, _NEARLY = 128, 2
+"""What libjpeg makes of blocks that are not there, and how far the next blocks' colour is mixed into its last pixel."""
+_OTHER_BYTES = hashlib.shake_128(b"gpupipe").digest(4096).replace(b"\xff", b"\xaa")
+"""No entropy-coded data of any picture; with so many, what is missing is sure to become something else."""
+
 
 def is_plain(header: Header) -> bool:
     """Whether cv2 makes H×W×3 bytes of it at once; all else becomes a picture by `rendering`."""
@@ -25,28 +34,66 @@ def is_plain(header: Header) -> bool:
 
 
 def picture_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
-    """JPEG, PNG or WebP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
-    plain = is_plain(header)
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if plain else cv2.IMREAD_UNCHANGED
+    """JPEG, PNG, WebP or BMP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
+    pixels = decoded_by_cv2(content, header, factor)
+    if pixels is None and header.format == "jpeg" and not scans_of(content).is_covered:
+        raise _cut_inside_a_scan()
+    if pixels is None:
+        raise ItemError("unreadable", f"the {header.format.upper()} is damaged and cannot be decoded")
+    if header.format == "jpeg":
+        _require_whole(content, header, pixels)
+    if pixels.ndim == 3 and not is_plain(header):  # else cv2 has put them in order
+        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    return shown(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
+
+
+def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> NDArray[Any] | None:
+    """What cv2 makes of it: H×W×3 RGB of a plain one, else H×W or H×W×4 with blue first. Raises ItemError."""
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if is_plain(header) else cv2.IMREAD_UNCHANGED
     if header.format == "jpeg":
         flags |= _REDUCED_FLAGS[factor]
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
         raise ItemError("unreadable", f"the {header.format.upper()} is damaged: {error.err}") from error
-    if pixels is None:
-        raise ItemError("unreadable", f"the {header.format.upper()} is damaged and cannot be decoded")
-    if plain and not rendering.bands and rendering.keeps(pixels.dtype):
-        return Picture(rgb=pixels)
+    return pixels
+
+
+def shown(pixels: NDArray[Any], rendering: Rendering, *, has_alpha: bool, is_premultiplied: bool = False) -> Picture:
+    """H×W or H×W×bands, red first and transparency last -> H×W×3; bytes that need nothing stay as they are."""
     bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
-    if len(bands) >= 3 and not plain:  # else cv2 has put them in order
-        bands[0], bands[2] = bands[2], bands[0]
-    colours = len(bands) - 1 if len(bands) == 4 else len(bands)
-    picked = rendering.picked(len(bands), colours)
-    alpha = bands[3] if len(bands) == 4 and 3 not in picked else None
-    raster = Raster(colour=tuple(bands[i] for i in picked), alpha=alpha)
+    if len(bands) == 3 and not rendering.bands and rendering.keeps(pixels.dtype):
+        return Picture(rgb=pixels)
+    picked = rendering.picked(len(bands), len(bands) - has_alpha)
+    alpha = bands[-1] if has_alpha and len(bands) - 1 not in picked else None
+    raster = Raster(colour=tuple(bands[i] for i in picked), alpha=alpha, is_premultiplied=is_premultiplied)
     picture = picture_of(raster, levels_of_whole(raster, rendering))
     # Only what is georeferenced is looked at by tiles, of which some may be empty.
     return replace(picture, meaning=None)
+
+
+def _require_whole(content: bytes | mmap.mmap, header: Header, pixels: NDArray[Any]) -> None:
+    """Of a progression its scans have to be there; of what libjpeg misses besides it paints all that follows grey.
+
+    It says so on stderr only. So where the last pixel is of that grey the picture is decoded again, small, with other
+    bytes after its own, which a whole one does not notice. The last scan of a progression is not asked: of one that is
+    cut there and ends with a marker all the same only a little sharpness is missing. Raises ItemError `truncated`.
+    """
+    is_grey = header.bands not in (1, 3) or np.abs(pixels[-1, -1].astype(int) - _MISSING).max() <= _NEARLY
+    if not is_grey and not header.extra_bytes:
+        return
+    scans = scans_of(content)
+    if not scans.is_covered or (is_grey and not _ends_by_itself(content[: scans.end], header)):
+        raise _cut_inside_a_scan()
+
+
+def _ends_by_itself(jpeg: bytes, header: Header) -> bool:
+    """Whether all blocks of a JPEG without its end marker are there."""
+    made = [decoded_by_cv2(jpeg + more + b"\xff\xd9", header, 8) for more in (b"", _OTHER_BYTES)]
+    return made[0] is not None and made[1] is not None and np.array_equal(made[0], made[1])
+
+
+def _cut_inside_a_scan() -> ItemError:
+    return ItemError("truncated", "the JPEG is cut short: a part of its picture is missing")

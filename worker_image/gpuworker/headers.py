@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gpuworker.exif import orientation_of
+from gpuworker.jpeg_segments import SOS, Segment, segments
 from gpuworker.notes import NOTHING, Notes
 from gpuworker.tasks import ItemError
 
-Format = Literal["jpeg", "png", "webp", "tiff"]
+Format = Literal["jpeg", "png", "webp", "tiff", "bmp", "jp2", "avif", "heic"]
 
-READS = "JPEG, PNG, WebP, TIFF and GeoTIFF"
+READS = "JPEG, PNG, WebP, TIFF and GeoTIFF, BMP, JPEG 2000, AVIF and HEIC"
 
 _BYTES_BY_DTYPE = {
     "bool": 1,
@@ -25,16 +28,21 @@ _BYTES_BY_DTYPE = {
     "complex128": 16,
 }
 
+_BEGINNINGS: tuple[tuple[Format, int, tuple[bytes, ...]], ...] = (
+    ("jpeg", 0, (b"\xff\xd8\xff",)),
+    ("png", 0, (b"\x89PNG\r\n\x1a\n",)),
+    ("tiff", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ("jp2", 0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")),
+)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+"""Sizes of the header that follows BMP's first; `BM` alone is how many a text begins."""
+
 _KNOWN_OTHERS = (
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypavif", "AVIF"),
     (4, b"ftyp", "video"),
-    (4, b"jP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (0, b"%PDF", "PDF"),
     (0, b"PK\x03\x04", "zip"),
     (0, b"8BPS", "Photoshop"),
@@ -74,14 +82,8 @@ def sniff(data: bytes | mmap.mmap) -> Format:
     """Tell the format by its magic number. Raises ItemError `empty` or `unsupported`."""
     if not data:
         raise ItemError("empty", "the file has 0 bytes")
-    if data[:3] == b"\xff\xd8\xff":
-        return "jpeg"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "png"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
+    if (known := _known(data)) is not None:
+        return known
     if not any(data[:4096]):
         raise ItemError("unreadable", "the file begins with zero bytes only; it was probably never written in full")
     kind = next((name for at, magic, name in _KNOWN_OTHERS if data[at : at + len(magic)] == magic), None)
@@ -89,46 +91,65 @@ def sniff(data: bytes | mmap.mmap) -> Format:
     raise ItemError("unsupported", f"{what}; {READS} can be read. Convert it first")
 
 
+def _known(data: bytes | mmap.mmap) -> Format | None:
+    for known, at, beginnings in _BEGINNINGS:
+        if any(data[at : at + len(beginning)] == beginning for beginning in beginnings):
+            return known
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADERS):
+        return "bmp"
+    return _by_brands(data) if data[4:8] == b"ftyp" else None
+
+
+def _by_brands(data: bytes | mmap.mmap) -> Format | None:
+    """AVIF or HEIC by what the first box of an ISO base media file (ISO 14496-12) says that it is; None for a film."""
+    length = min(int.from_bytes(data[:4]), len(data), 4096)
+    if length < 12:
+        raise ItemError("truncated", "the file is cut short inside its first box")
+    brands = {data[8:12], *(data[at : at + 4] for at in range(16, length - 3, 4))}
+    if brands & _AVIF_BRANDS:
+        return "avif"
+    return "heic" if brands & _HEIC_BRANDS else None
+
+
 def jpeg_header(data: bytes | mmap.mmap) -> Header:
     """Walk a JPEG's segments up to its pixels and make sure that the pixels end. Raises ItemError.
 
-    The decoder only warns of a file cut short and paints the rest grey, so the end marker is looked for here: inside
-    entropy-coded data a 0xFF is always followed by a zero or a restart marker, so FF D9 can be nothing else
-    (ITU-T T.81, B.1.1.2).
+    The decoder only warns of a file cut short and paints the rest grey, so the end marker is looked for here; whether
+    the scans before it are whole is seen once they are decoded (`cv2_images`).
     """
-    frame: tuple[int, int, int, int] | None = None
-    orientation, coefficients, is_progressive = 1, 0, False
-    at = 2
-    while True:
-        at, marker = _next_jpeg_marker(data, at)
-        if marker == 0xDA:
+    frame: Segment | None = None
+    exif = xmp = scan = b""
+    at = len(data)
+    for segment in segments(data):
+        if segment.marker == SOS:
+            scan, at = segment.body, segment.end
             break
-        if marker == 0xD9:
-            raise ItemError("unreadable", "the JPEG ends before its first pixel")
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            continue
-        length = int.from_bytes(data[at : at + 2])
-        body = data[at + 2 : at + length]
-        if at + length > len(data):
-            raise ItemError("truncated", "the JPEG is cut short inside its header")
-        if length < 2:
-            raise ItemError("unreadable", "the JPEG's header is damaged")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 6:
-            frame = struct.unpack(">BHHB", body[:6])
-            coefficients = _jpeg_coefficients(body)
-            is_progressive = marker not in (0xC0, 0xC1)
-        elif marker == 0xE1 and body[:6] == b"Exif\0\0":
-            orientation = exif_orientation(body[6:])
-        at += length
-    if frame is None or 0 in frame:
+        if segment.is_frame and frame is None:
+            frame = segment
+        elif segment.marker == 0xE1 and segment.body.startswith(b"Exif\0\0"):
+            exif += segment.body[6:] if exif else segment.body
+        elif segment.marker == 0xE1 and segment.body.startswith(_XMP_IN_JPEG):
+            xmp = segment.body
+    if not scan:
+        raise ItemError("unreadable", "the JPEG ends before its first pixel")
+    if frame is None or 0 in _jpeg_frame(frame):
         raise ItemError("unreadable", "the JPEG does not say how large it is")
     if data.find(b"\xff\xd9", at) < 0:
         raise ItemError("truncated", "the JPEG is cut short: its end marker is missing")
-    precision, height, width, bands = frame
+    return _jpeg_header(frame, first_scan=scan, orientation=orientation_of(exif, xmp))
+
+
+_XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def _jpeg_header(frame: Segment, *, first_scan: bytes, orientation: int) -> Header:
+    precision, height, width, bands = _jpeg_frame(frame)
     if precision != 8:
         raise ItemError("unsupported", f"a JPEG with {precision} bits a sample; only 8 can be read. Convert it to PNG")
     # A scan that begins with fewer than all bands is one of several, like those of a progressive JPEG.
-    extra = 2 * coefficients if is_progressive or data[at + 2 : at + 3] < bytes([bands]) else 0
+    is_in_several = frame.marker not in (0xC0, 0xC1) or first_scan[:1] < bytes([bands])
     return Header(
         format="jpeg",
         width=width,
@@ -136,8 +157,14 @@ def jpeg_header(data: bytes | mmap.mmap) -> Header:
         bands=bands,
         dtype="uint8",
         orientation=orientation,
-        extra_bytes=extra,
+        extra_bytes=2 * _jpeg_coefficients(frame.body) if is_in_several else 0,
     )
+
+
+def _jpeg_frame(frame: Segment) -> tuple[int, int, int, int]:
+    """Precision, height, width and bands."""
+    precision, height, width, bands = struct.unpack(">BHHB", frame.body[:6])
+    return precision, height, width, bands
 
 
 def _jpeg_coefficients(frame: bytes) -> int:
@@ -146,17 +173,6 @@ def _jpeg_coefficients(frame: bytes) -> int:
     factors = [(byte >> 4, byte & 15) for byte in frame[7::3]]
     most = max((x for x, _ in factors), default=0) * max((y for _, y in factors), default=0)
     return height * width * sum(x * y for x, y in factors) // max(1, most)
-
-
-def _next_jpeg_marker(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
-    """The marker that starts at `at` (fill bytes skipped) and the position after it."""
-    if at < len(data) and data[at] != 0xFF:
-        raise ItemError("unreadable", "the JPEG's header is damaged")
-    while at < len(data) and data[at] == 0xFF:
-        at += 1
-    if at + 2 >= len(data):
-        raise ItemError("truncated", "the JPEG is cut short inside its header")
-    return at + 1, data[at]
 
 
 _PNG_BANDS_BY_COLOUR_TYPE = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
@@ -171,24 +187,38 @@ def png_header(data: bytes | mmap.mmap) -> Header:
     width, height, depth, colour_type = struct.unpack(">IIBB", data[16:26])
     if data[12:16] != b"IHDR" or colour_type not in _PNG_BANDS_BY_COLOUR_TYPE or 0 in (width, height):
         raise ItemError("unreadable", "the PNG's header is damaged")
-    bands, orientation, at, animation = _PNG_BANDS_BY_COLOUR_TYPE[colour_type], 1, 8, 0
-    while data[at + 4 : at + 8] != b"IEND":
-        length = int.from_bytes(data[at : at + 4])
-        if at + 12 + length >= len(data):
-            raise ItemError("truncated", "the PNG is cut short: its end chunk is missing")
-        kind = data[at + 4 : at + 8]
+    bands, exif, xmp, animation = _PNG_BANDS_BY_COLOUR_TYPE[colour_type], b"", b"", 0
+    for kind, start, end in _png_chunks(data):
         if kind == b"eXIf":
-            orientation = exif_orientation(data[at + 8 : at + 8 + length])
+            exif = data[start:end]
+        elif kind == b"iTXt" and data[start : start + 18] == b"XML:com.adobe.xmp\0":
+            xmp = data[start:end]
         elif kind == b"tRNS" and colour_type != 0:
             bands = 4
         elif kind == b"acTL":
             animation = _ANIMATED_PNG_BYTES_PER_PIXEL
-        at += 12 + length
-    dtype = "uint16" if depth == 16 else "uint8"
-    extra = animation * width * height
     return Header(
-        format="png", width=width, height=height, bands=bands, dtype=dtype, orientation=orientation, extra_bytes=extra
+        format="png",
+        width=width,
+        height=height,
+        bands=bands,
+        dtype="uint16" if depth == 16 else "uint8",
+        orientation=orientation_of(exif, xmp),
+        extra_bytes=animation * width * height,
     )
+
+
+def _png_chunks(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
+    """Kind of each chunk before the last, and where its body begins and ends. Raises ItemError."""
+    at = 8
+    while (kind := data[at + 4 : at + 8]) != b"IEND" or at + 12 > len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4])
+        if len(kind) == 4 and not kind.isalpha():
+            raise ItemError("unreadable", "the PNG is damaged: there are bytes between its chunks")
+        if end + 4 >= len(data):
+            raise ItemError("truncated", "the PNG is cut short: its end chunk is missing")
+        yield kind, at + 8, end
+        at = end + 4
 
 
 def webp_header(data: bytes | mmap.mmap) -> Header:
@@ -196,11 +226,9 @@ def webp_header(data: bytes | mmap.mmap) -> Header:
     if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ItemError("truncated", "the WebP file is shorter than it says it is")
     size: tuple[int, int] | None = None
-    bands, orientation, at, held = 3, 1, 12, _WEBP_BYTES_PER_PIXEL
-    while at + 8 <= len(data):
-        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        body = data[at + 8 : at + 8 + length]
-        if kind == b"VP8X" and length >= 10:
+    bands, exif, xmp, held = 3, b"", b"", _WEBP_BYTES_PER_PIXEL
+    for kind, body in _webp_chunks(data):
+        if kind == b"VP8X" and len(body) >= 10:
             size = int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
             bands = 4 if body[0] & 0x10 else 3
             held = _ANIMATED_WEBP_BYTES_PER_PIXEL if body[0] & 0x02 else held
@@ -208,21 +236,32 @@ def webp_header(data: bytes | mmap.mmap) -> Header:
             size, alpha = _webp_frame(kind, body)
             bands = 4 if alpha else 3
         elif kind == b"EXIF":
-            orientation = exif_orientation(body.removeprefix(b"Exif\0\0"))
-        at += 8 + length + length % 2
+            exif = exif or body
+        elif kind == b"XMP ":
+            xmp = xmp or body
     if size is None or 0 in size:
         raise ItemError("unreadable", "the WebP file holds no picture")
     width, height = size
-    extra = held * width * height
     return Header(
         format="webp",
         width=width,
         height=height,
         bands=bands,
         dtype="uint8",
-        orientation=orientation,
-        extra_bytes=extra,
+        orientation=orientation_of(exif, xmp),
+        extra_bytes=held * width * height,
     )
+
+
+def _webp_chunks(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each, up to where the file says that it ends. Raises ItemError."""
+    at, end = 12, int.from_bytes(data[4:8], "little") + 8
+    while at + 8 <= end:
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if at + 8 + length > end:
+            raise ItemError("truncated", "the WebP is cut short: its last chunk is longer than the file")
+        yield data[at : at + 4], data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
 
 
 def _webp_frame(kind: bytes, body: bytes) -> tuple[tuple[int, int], bool]:
@@ -234,15 +273,3 @@ def _webp_frame(kind: bytes, body: bytes) -> tuple[tuple[int, int], bool]:
         bits = int.from_bytes(body[1:5], "little")
         return ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), bool(bits >> 28 & 1)
     raise ItemError("unreadable", "the WebP file's picture is damaged")
-
-
-def exif_orientation(exif: bytes) -> int:
-    """Orientation 1..8 of an EXIF block (a little TIFF); 1 where it is absent or makes no sense."""
-    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
-    directory = int.from_bytes(exif[4:8], order)
-    entries = int.from_bytes(exif[directory : directory + 2], order)
-    for at in range(directory + 2, directory + 2 + 12 * min(entries, 512), 12):
-        if int.from_bytes(exif[at : at + 2], order) == 0x0112:
-            value = int.from_bytes(exif[at + 8 : at + 10], order)
-            return value if 1 <= value <= 8 else 1
-    return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.bmp_images import bmp_header, picture_of_bmp
 from gpuworker.cv2_images import picture_by_cv2
-from gpuworker.decode_memory import bytes_by_blocks, bytes_by_cv2, bytes_of_tiff
-from gpuworker.headers import Header, jpeg_header, png_header, sniff, webp_header
+from gpuworker.decode_memory import bytes_by_blocks, bytes_by_codec, bytes_by_cv2, bytes_of_tiff
+from gpuworker.headers import Format, Header, jpeg_header, png_header, sniff, webp_header
+from gpuworker.heif_images import avif_header, heic_header, picture_by_libheif, picture_of_avif
+from gpuworker.jpeg2000_images import jpeg2000_header, picture_by_openjpeg
 from gpuworker.limits import Limits as Limits
 from gpuworker.limits import require_decodable, require_size, size_of
 from gpuworker.notes import NOTHING, Notes
@@ -23,7 +27,28 @@ from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
 from gpuworker.tiff_blocks import Blocks, assembled, levels_of_blocks, levels_of_raster
 
-_HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """How files of a format are read whole; TIFF, of which parts can be read, is `gpuworker.tiff`'s."""
+
+    header: Callable[[bytes | mmap.mmap], Header]
+    decode: Callable[[bytes | mmap.mmap, Header, int, Rendering], Picture]
+    """Content, header, by how much a JPEG may be reduced, and how samples become bytes -> H×W×3, as it is stored."""
+    most_bytes: Callable[[Header, Rendering, int], int]
+    """Memory that `decode` takes."""
+
+
+CODECS: Mapping[Format, Codec] = {
+    "jpeg": Codec(header=jpeg_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "png": Codec(header=png_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "webp": Codec(header=webp_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "bmp": Codec(header=bmp_header, decode=picture_of_bmp, most_bytes=bytes_by_cv2),
+    "jp2": Codec(header=jpeg2000_header, decode=picture_by_openjpeg, most_bytes=bytes_by_codec),
+    "avif": Codec(header=avif_header, decode=picture_of_avif, most_bytes=bytes_by_codec),
+    "heic": Codec(header=heic_header, decode=picture_by_libheif, most_bytes=bytes_by_codec),
+}
+"""By what `sniff` calls it. A new format is one file and one line here, and its beginning in `headers`."""
 
 AT_ONCE_BYTES_AT_MOST = 256 * 1024**2
 """A TIFF that takes more is decoded a block at a time: slower where blocks are small, and in a third of the memory."""
@@ -113,7 +138,7 @@ class Opened:
         if rendering is not None and rendering.page not in ("first", 1):
             message = f"the option pages asks for page {rendering.page}; a {kind.upper()} is one picture"
             raise ItemError("unsuitable", message)
-        return cls(header=_HEADERS[kind](content), size_bytes=len(content), content=content, tiff=None)
+        return cls(header=CODECS[kind].header(content), size_bytes=len(content), content=content, tiff=None)
 
     def placed(self, geo: tuple[GeoTag, ...]) -> Opened:
         """The same with these tags in place of its own. Like all placed pixels they stay where they are stored."""
@@ -168,7 +193,7 @@ def bytes_to_decode(opened: Opened, limits: Limits, *, enough_px: int | None, re
     header, tiff = opened.header, opened.tiff
     blocks = _blocks_of(opened, rendering)
     if tiff is None:
-        needed = bytes_by_cv2(header, rendering, _reduction(header, enough_px))
+        needed = CODECS[header.format].most_bytes(header, rendering, _reduction(header, enough_px))
     else:
         needed = bytes_of_tiff(tiff, rendering) if blocks is None else bytes_by_blocks(header, blocks)
     block_pixels = tiff.largest_block_pixels if tiff else 0
@@ -220,7 +245,7 @@ def decode_opened(
     factor = _reduction(header, enough_px)
     try:
         if tiff is None:
-            picture = picture_by_cv2(opened.content, header, factor, rendering)
+            picture = CODECS[header.format].decode(opened.content, header, factor, rendering)
         else:
             picture = _picture_of_tiff(tiff, _blocks_of(opened, rendering), rendering)
         pixels = upright(_reduced(picture.rgb, header, factor), header.orientation)

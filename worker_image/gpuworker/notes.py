@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-PAGES_LEFT, PREVIEW = "pages_left", "preview"
-"""Warnings: other pages hold pictures too; the camera's own preview was looked at in place of its raw pixels."""
+PAGES_LEFT, PICTURES_LEFT, PREVIEW = "pages_left", "pictures_left", "preview"
+"""Warnings: other pages hold pictures too; a HEIC holds more than its primary one; the camera's own preview was looked
+at in place of its raw pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

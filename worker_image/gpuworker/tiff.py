@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import tifffile
 
+from gpuworker.exif import as_orientation
 from gpuworker.headers import Header
 from gpuworker.notes import PAGES_LEFT, PREVIEW, Notes
 from gpuworker.rendering import Raster, Rendering
@@ -159,8 +160,7 @@ class Tiff:
     def _orientation(self) -> int:
         """Georeferenced pixels stay where their tags say they are; GDAL ignores the orientation too."""
         holder = self.file.pages.first if self._pages.is_preview else self.page
-        found = 1 if self.geo else int(holder.tags.valueof(274, default=1) or 1)
-        return found if 1 <= found <= 8 else 1
+        return 1 if self.geo else as_orientation(holder.tags.valueof(274, default=1))
 
     def _notes(self) -> Notes:
         left = tuple(self._pages.left[:_PAGES_NAMED])

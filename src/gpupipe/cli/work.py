@@ -166,7 +166,7 @@ def _told(job: SubmittedJob) -> list[str]:
         beside = "it" if job.with_place == 1 else "them"
         lines.append(f"{plural(job.with_place, 'image')} with a world file or .prj beside {beside}")
     if job.skipped:
-        lines.append("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in job.skipped.items()))
+        lines.append("passed over: " + job.passed_over)
     if job.links_left_out:
         first = ", ".join(job.links_left_out[:LINKS_SHOWN])
         more = ", …" if len(job.links_left_out) > LINKS_SHOWN else ""

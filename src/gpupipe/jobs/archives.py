@@ -6,10 +6,10 @@ import os
 import re
 import stat
 import zipfile
-from collections import Counter
 from collections.abc import Callable
 
 from gpupipe.errors import InputError
+from gpupipe.jobs.passed_over import NOT_A_FILE, PassedOver
 from gpupipe.jobs.sources import ZipMember, composed, shown
 
 GIB = 1024**3
@@ -45,16 +45,16 @@ def _refuse_bomb(archive: zipfile.ZipFile) -> None:
         )
 
 
-def members(archive: zipfile.ZipFile, skip: Counter[str], reason: SkipReason) -> list[ZipMember]:
-    """The inputs in an archive. `reason` says why a path is passed over ("" for an input), counted in `skip`."""
+def members(archive: zipfile.ZipFile, passed: PassedOver, reason: SkipReason) -> list[ZipMember]:
+    """The inputs in an archive. `reason` says why a path is passed over ("" for an input), as `passed` keeps it."""
     found = []
     for info in archive.infolist():
         if info.is_dir():
             continue
         path = _path(archive, info)
-        why = reason(path) or ("not a file" if _is_special(info) else "")
+        why = reason(path) or (NOT_A_FILE if _is_special(info) else "")
         if why:
-            skip[why] += 1
+            passed.add(why, f"{shown(str(archive.filename))}:{shown(path)}")
             continue
         _require_readable(archive, info, path)
         found.append(ZipMember(archive, info, path))

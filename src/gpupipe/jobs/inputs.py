@@ -12,7 +12,6 @@ import glob
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,13 +19,10 @@ from gpupipe.errors import InputError
 from gpupipe.jobs.archives import members, open_archive
 from gpupipe.jobs.keys import require_distinct, require_project, require_valid_keys
 from gpupipe.jobs.links import Links, leads_outside, linked
+from gpupipe.jobs.passed_over import ARCHIVE, AUX, BROKEN_LINK, HIDDEN, NOT_A_FILE, OTHER, SIDECAR, TWICE, PassedOver
 from gpupipe.jobs.sidecars import Beside, Paired
-from gpupipe.jobs.sources import Input, LocalFile, require_image, shown
+from gpupipe.jobs.sources import Input, LocalFile, is_image, require_image, shown
 from gpupipe.jobs.world_files import Places, WorldFiles, where
-
-HIDDEN, SIDECAR, OTHER, ARCHIVE = "hidden", "sidecar file", "not an image by its name", "archive inside a folder"
-AUX = "GDAL's .aux.xml, of which no place is read (a world file is)"
-TWICE, BROKEN_LINK, NOT_A_FILE = "named twice", "broken link", "not a file"
 
 _SIDECARS = frozenset(
     {
@@ -46,6 +42,8 @@ class Inputs:
 
     files: Sequence[Input]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The first hundred of those reasons where a person may have meant the file to be taken."""
     links_left_out: Sequence[str] = ()
     """Links among them, as `place -> target`; the first hundred."""
     sidecars: Paired = field(default_factory=lambda: Paired(by_path={}, lost=()))
@@ -81,19 +79,19 @@ def collect(
         search.add(os.path.expanduser(argument))
     files = sorted(search.finished(), key=lambda file: file.path)
     places = worlds.paired((file, where(file)) for file in files)
-    skipped = {**search.skipped, **places.unused}
+    search.passed.counts.update(places.unused)
     if not files:
-        passed = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
         raise InputError(
             f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"
-            + (f" (passed over: {passed})." if passed else "."),
+            + (f" (passed over: {search.passed})." if search.passed.counts else "."),
             hint=_hint(search.links.left_out, suffixes),
         )
     require_valid_keys(files, project)
     require_distinct(files)
     return Inputs(
         files=files,
-        skipped=skipped,
+        skipped=dict(search.passed.counts),
+        skipped_names=dict(search.passed.names),
         places=places,
         links_left_out=search.links.left_out,
         sidecars=search.beside.paired(files),
@@ -116,7 +114,7 @@ class _Search:
         links: Links,
         on_found: Callable[[int], None],
     ) -> None:
-        self.skipped: Counter[str] = Counter()
+        self.passed = PassedOver()
         self.beside, self.worlds, self.links = beside, worlds, links
         self._suffixes = suffixes
         self._on_found = on_found
@@ -141,7 +139,7 @@ class _Search:
         """Everything, each file once: links last, because only now it is known which folders were searched."""
         for file, target in self._linked:
             if target in self._named or self._was_searched(target):
-                self.skipped[TWICE] += 1
+                self.passed.add(TWICE, str(file))
             else:
                 self._named.add(target)
                 self._files.append(file)
@@ -185,7 +183,7 @@ class _Search:
     def _is_new_folder(self, folder: str) -> bool:
         found = os.stat(folder)
         if (found.st_dev, found.st_ino) in self._folders:
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, shown(folder))
             return False
         self._folders.add((found.st_dev, found.st_ino))
         return True
@@ -198,11 +196,11 @@ class _Search:
         found = _stat(entry.path) if entry.is_symlink() else entry.stat()
         if found is not None and stat.S_ISDIR(found.st_mode):
             if why := HIDDEN if is_hidden(entry.name) else self.links.why_no_folder(entry.path) if by_link else "":
-                self.skipped[why] += 1
+                self.passed.add(why, shown(entry.path))
             else:
                 (links if by_link else folders).append(entry.path)
         elif why := self.reason(entry.name) or _unusable(found) or self._why_no_link(entry.path, base, by_link):
-            self.skipped[why] += 1
+            self.passed.add(why, shown(entry.path))
         elif found is not None:
             self._take(entry.path, base, found, is_link=entry.is_symlink(), by_link=by_link)
 
@@ -219,7 +217,7 @@ class _Search:
         if is_link:
             self._linked.append((file, os.path.realpath(place)))
         elif self._named and os.path.realpath(place) in self._named:
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, str(file))
         else:
             self._files.append(file)
 
@@ -260,19 +258,19 @@ class _Search:
         if self.worlds.is_one(argument):
             self._add_world(argument, os.path.dirname(argument) or ".")
             return
-        if suffix not in self._suffixes:
+        if suffix not in self._suffixes and not self._holds_an_image(argument, suffix):
             raise InputError(
                 f"{shown(argument)} is not an image by its name.",
                 hint=f"Known are {', '.join(sorted(self._suffixes))} and .zip; a folder is searched for them.",
             )
         if os.path.islink(argument) and (why := self.links.why_no_folder(argument)):
-            self.skipped[why] += 1
+            self.passed.add(why, shown(argument))
             return
         folder, name = os.path.split(argument)
         file = _file(folder, name, os.stat(argument), by_link=os.path.islink(argument))
         require_image(file)
         if real in self._named or self._was_searched(real):
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, shown(argument))
             return
         self._named.add(real)
         self._files.append(file)
@@ -284,12 +282,16 @@ class _Search:
             file = _file(*os.path.split(place), os.stat(place), by_link=os.path.islink(place))
             self.worlds.add(file, where(file))
 
+    def _holds_an_image(self, place: str, suffix: str) -> bool:
+        """Is it what such a task takes, under a name that says nothing of what it is?"""
+        return ".png" in self._suffixes and suffix not in _SIDECARS and is_image(place)
+
     def _add_archive(self, argument: str, real: str) -> None:
         if real in self._archives:
-            self.skipped[TWICE] += 1
+            self.passed.add(TWICE, shown(argument))
             return
         self._archives.add(real)
-        for member in members(open_archive(argument), self.skipped, self.reason):
+        for member in members(open_archive(argument), self.passed, self.reason):
             if not self._is_beside(member, member.path):
                 self._files.append(member)
         self._on_found(len(self._files))
@@ -316,7 +318,7 @@ class _Search:
         if not why and (real in self._named or self._was_searched(real)):
             why = TWICE
         if why or found is None:
-            self.skipped[why] += 1
+            self.passed.add(why, shown(match))
             return
         self._take(match, base, found, by_link=by_link)
         self._named.add(real)
@@ -333,7 +335,7 @@ class _Search:
         """Count a link that leads outside, or that nobody wants followed."""
         if not os.path.islink(place) or (self.links.follow and not leads_outside(place, root)):
             return False
-        self.skipped[self.links.leave_out(place)] += 1
+        self.passed.add(self.links.leave_out(place), shown(place))
         return True
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gpupipe.errors import InputError
 from gpupipe.jobs import JobsContext
+from gpupipe.jobs.readers import require_readers
 from gpupipe.jobs.sidecars import Beside, read_sidecars, require_aim
-from gpupipe.jobs.sources import LocalFile, content_type, require_image, shown
+from gpupipe.jobs.sources import LocalFile, found_type, is_image, require_image, shown
 from gpupipe.jobs.transfer import open_store
 from gpupipe.jobs.upload import Upload, upload_one
 from gpupipe.tasks import TaskOptions
@@ -50,7 +51,7 @@ class Request:
 
     @property
     def content_type(self) -> str:
-        return content_type(self.file.relative) if self.is_plain else DOCUMENT_TYPE
+        return found_type(self.file) if self.is_plain else DOCUMENT_TYPE
 
     def body(self, ctx: JobsContext) -> bytes:
         """What a realtime endpoint is sent; where that is a document, its image is uploaded first."""
@@ -69,7 +70,7 @@ class Request:
 
     def _upload(self, ctx: JobsContext) -> str:
         key = f"{REQUESTS}{self.identity}/{_plain_name(self.file.relative)}"
-        kind = content_type(self.file.relative)
+        kind = found_type(self.file)
         upload_one(open_store(ctx.aws, ctx.bucket), Upload(key=key, source=self.file, content_type=kind))
         return key
 
@@ -117,13 +118,13 @@ def _different(options: TaskOptions, defaults: TaskOptions) -> Mapping[str, Any]
 
 
 def _usable(ctx: JobsContext, image: str) -> LocalFile:
-    """The file, if this pipeline takes such files and it is what its name says."""
+    """The file, if this pipeline takes such files, or it holds an image whatever its name says."""
     path = Path(image).expanduser()
     run = f"gpupipe run {shown(image)} --project NAME --pipeline {ctx.pipeline}"
     if path.is_dir():
         raise InputError(f"{shown(image)} is a folder.", hint=f"One image at a time, or as a job: `{run}`.")
     suffixes = ctx.settings.task_options.input_suffixes
-    if path.suffix.lower() not in suffixes:
+    if path.suffix.lower() not in suffixes and not (".png" in suffixes and is_image(str(path))):
         takes = ", ".join(sorted(suffixes))
         raise InputError(f"{shown(image)} is no image that pipeline {ctx.pipeline} takes.", hint=f"It takes {takes}.")
     try:
@@ -132,6 +133,7 @@ def _usable(ctx: JobsContext, image: str) -> LocalFile:
         raise InputError(f"cannot read {shown(image)}: {error.strerror}.", hint="Check its name.") from error
     file = LocalFile(*os.path.split(path), found.st_size, found.st_mtime_ns)
     require_image(file)
+    require_readers([file], here=ctx.aws.is_local)
     _require_small_enough(ctx, file, run)
     return file
 

@@ -6,34 +6,41 @@ import errno
 import os
 import unicodedata
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 
 from gpupipe.errors import InputError
 
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".zip": "application/zip",
+_TYPES: Mapping[str, tuple[str, ...]] = {
+    "image/jpeg": (".jpg", ".jpeg"),
+    "image/png": (".png",),
+    "image/webp": (".webp",),
+    "image/tiff": (".tif", ".tiff"),
+    "image/x-adobe-dng": (".dng",),
+    "image/bmp": (".bmp",),
+    "image/jp2": (".jp2", ".j2k", ".jpx"),
+    "image/avif": (".avif",),
+    "image/heic": (".heic", ".heif"),
+    "application/zip": (".zip",),
 }
+CONTENT_TYPES = {suffix: media_type for media_type, suffixes in _TYPES.items() for suffix in suffixes}
+_IMAGE_SUFFIXES = frozenset(CONTENT_TYPES) - {".zip"}
 
-# How a file of each type begins; a type that is not here is taken at its name.
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MAGIC: dict[str, tuple[bytes, ...]] = {
-    ".jpg": (b"\xff\xd8\xff",),
-    ".jpeg": (b"\xff\xd8\xff",),
-    ".png": (b"\x89PNG\r\n\x1a\n",),
-    ".webp": (b"RIFF",),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
+_BEGINNINGS: Mapping[str, tuple[bytes, ...]] = {
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "image/jp2": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
 }
+"""How a file of each type begins, where that is all there is to it."""
+_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+"""Sizes of the header that follows BMP's first; `BM` alone is how many a text begins."""
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"})
 
-
-_START_BYTES = 12
+_START_BYTES = 64
+"""With room for the brands of a HEIC."""
 
 
 class Input(Protocol):
@@ -173,21 +180,47 @@ def is_image(place: str) -> bool:
     """Does the content of a file begin as that of any image that we know? Its name does not matter."""
     try:
         with open(place, "rb", buffering=0) as opened:
-            start = opened.read(_START_BYTES)
+            return bool(image_type(opened.read(_START_BYTES)))
     except OSError:
         return False
-    return any(_begins(start, suffix) for suffix in _MAGIC)
 
 
-def _begins(start: bytes, suffix: str) -> bool:
-    return start.startswith(_MAGIC.get(suffix, (b"",))) and (suffix != ".webp" or start[8:12] == b"WEBP")
+def image_type(start: bytes) -> str:
+    """Content type of an image that begins so; "" for what is none that we know."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "image/webp"
+    if start[:2] == b"BM" and int.from_bytes(start[14:18], "little") in _BMP_HEADERS:
+        return "image/bmp"
+    if start[4:8] == b"ftyp":
+        return _type_by_brands(start)
+    return next((name for name, beginnings in _BEGINNINGS.items() if start.startswith(beginnings)), "")
+
+
+def _type_by_brands(start: bytes) -> str:
+    """Of an ISO base media file, by the brands in its first box."""
+    end = min(int.from_bytes(start[:4], "big"), len(start))
+    brands = {start[8:12], *(start[at : at + 4] for at in range(16, end - 3, 4))}
+    return "image/avif" if brands & _AVIF_BRANDS else "image/heic" if brands & _HEIC_BRANDS else ""
+
+
+def found_type(file: Input) -> str:
+    """Content type by what a file holds, or else by its name. Raises InputError where it cannot be opened."""
+    return image_type(start_of(file)) or content_type(file.path)
+
+
+def start_of(file: Input) -> bytes:
+    """The first bytes of a file. Raises InputError where it cannot be opened."""
+    with file.open() as opened:
+        return opened.read(_START_BYTES)
 
 
 def require_image(file: LocalFile) -> None:
-    """Raise InputError unless the content is what the name says."""
+    """Raise InputError unless the content is that of an image that we know, be it another than its name says.
+
+    A name that no image has is for its task to judge.
+    """
     suffix = os.path.splitext(file.relative)[1].lower()
-    with file.open() as opened:
-        start = opened.read(_START_BYTES)
-    if not _begins(start, suffix):
-        what = "it is empty" if not start else f"its content is not that of a {suffix} file"
+    start = start_of(file)
+    if suffix in _IMAGE_SUFFIXES and not image_type(start):
+        what = "it is empty" if not start else f"its content is not that of a {suffix} file, nor of another image"
         raise InputError(f"{file} is not an image: {what}.", hint="Leave it out, or export it again.")

@@ -22,7 +22,9 @@ from gpupipe.jobs.draft import Draft, fingerprint, forget_draft, open_draft
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
+from gpupipe.jobs.passed_over import told
 from gpupipe.jobs.present import Present
+from gpupipe.jobs.readers import require_readers
 from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim, require_none
 from gpupipe.jobs.sources import Input, content_type
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
@@ -70,6 +72,8 @@ class SubmittedJob:
     """Inputs beside which lies a world file or .prj."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was passed over, by reason."""
+    skipped_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The first hundred of it, of those reasons where a person may have meant the file to be taken."""
     links_left_out: Sequence[str] = ()
     """Links among it, as `place -> target`; the first hundred."""
     is_resumed: bool = False
@@ -77,6 +81,11 @@ class SubmittedJob:
     is_held: bool = False
     notice: str = ""
     """What everybody who sees results of this task should know."""
+
+    @property
+    def passed_over(self) -> str:
+        """What was passed over, in words; "" where nothing was."""
+        return told(self.skipped, self.skipped_names)
 
 
 OnProgress = Callable[[SubmitProgress], None]
@@ -134,6 +143,7 @@ def start(
     on_progress: OnProgress = lambda _: None,
 ) -> SubmittedJob:
     """`submit` with inputs and options in hand."""
+    require_readers(inputs.files, here=ctx.aws.is_local)
     sidecars = _sidecars(ctx, inputs, options)
     store = open_store(ctx.aws, ctx.bucket)
     plain = options.model_dump(mode="json")
@@ -211,6 +221,7 @@ class _Submission:
             with_sidecar=sum(1 for one in self._sidecars.values() if set(one) != {WORLD}),
             with_place=sum(1 for one in self._sidecars.values() if WORLD in one),
             skipped={**self._inputs.skipped, **{why: count for why, count in unused.items() if count}},
+            skipped_names=self._inputs.skipped_names,
             links_left_out=tuple(self._inputs.links_left_out),
             is_resumed=self._draft.is_resumed,
             was_started=self._was_started,

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gpupipe.tasks import TaskOptions
-from gpupipe.tasks.pixels import MAX_PIXELS_ABOUT, UNSET, MaxPixels
+from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, UNSET, MaxPixels
 
 
 class DetectRoomsOptions(TaskOptions):
     """What `detect-rooms` can be told; lengths and areas are in pixels of the pictures as they are sent."""
 
-    input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+    input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     finds: ClassVar[tuple[str, str]] = ("room", "rooms")
 
     min_area: float = Field(1_000.0, ge=1.0, description="Smaller regions are no rooms, in pixels.")

@@ -1,4 +1,4 @@
-"""The option `max_pixels` of tasks that take images: a number that a person has set, or none."""
+"""What tasks that take images share: which files they take, and `max_pixels`, a person's number or none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".dng", ".bmp"),
+        *(".jp2", ".j2k", ".jpx", ".heic", ".heif", ".avif"),
+    }
+)
 UNSET = 0
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
 from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, foretold, made, require_few
-from gpupipe.tasks.pixels import MAX_PIXELS_ABOUT, UNSET, MaxPixels
+from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, UNSET, MaxPixels
 
 AUTO_TILE_PX = 1008
 RASTER_BYTES_PER_PIXEL, PHOTO_BYTES_PER_PIXEL = 2.0, 0.4
@@ -47,7 +47,7 @@ Pages = Annotated[Annotated[int, Field(ge=1)] | Literal["first", "all"], _either
 class SegmentOptions(TaskOptions):
     """What `segment` can be told."""
 
-    input_suffixes: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+    input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     sidecar_suffix: ClassVar[str] = boxes.SUFFIX
     takes_places: ClassVar[bool] = True
 

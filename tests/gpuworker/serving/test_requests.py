@@ -19,7 +19,13 @@ def head(**headers: str) -> Head:
     return Head.of({"method": "POST", "path": "/invocations", "headers": pairs})
 
 
-@pytest.mark.parametrize("given", ["image/png", "IMAGE/JPEG", "image/webp; x=y", "image/tiff", "application/json"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("image/png", "IMAGE/JPEG", "image/webp; x=y", "image/tiff", "application/json", "image/heic", "image/heif"),
+        *("image/avif", "image/bmp", "image/jp2", "image/x-adobe-dng", "image/jpg"),
+    ],
+)
 def test_media_types_of_the_contract_are_taken(given: str) -> None:
     assert head(content_type=given).media_type == given.partition(";")[0].lower()
 

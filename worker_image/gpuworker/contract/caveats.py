@@ -34,6 +34,10 @@ CAVEATS: Mapping[str, Caveat] = {
         meaning="The file holds more pages with pictures than the one that was looked at.",
         advice="Look at each of them with --option pages=all, or at one by its number (pages=2).",
     ),
+    "pictures_left": Caveat(
+        meaning="The HEIC file holds more pictures than its primary one, which was looked at.",
+        advice="Export the others as files of their own where they matter, and submit those.",
+    ),
     "preview": Caveat(
         meaning="It is a raw camera file: the preview that the camera put into it was looked at, not its raw pixels.",
         advice="Where that is too small, develop it to TIFF or JPEG and submit that.",

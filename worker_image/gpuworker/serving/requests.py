@@ -17,6 +17,15 @@ IMAGES: Mapping[str, str] = {
     "image/jpeg": "jpg",
     "image/webp": "webp",
     "image/tiff": "tif",
+    "image/bmp": "bmp",
+    "image/jp2": "jp2",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/x-adobe-dng": "dng",
+    "image/jpg": "jpg",
+    "image/x-ms-bmp": "bmp",
+    "image/jpx": "jpx",
 }
 """Media type -> extension. What the bytes really are is seen by themselves."""
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
