@@ -107,6 +107,15 @@ class TestInfrared:
         assert (image.rgb == RGB).all()
         assert image.notes.warnings == (ALPHA_AS_BAND,)
 
+    @pytest.mark.parametrize("write", [pictures.png, pictures.webp])
+    def test_a_soft_shadow_of_a_format_that_knows_only_opacity_is_one(self, write: Any) -> None:
+        alpha = collared("uint8", 255)
+        alpha[12:24] = 128  # a fourth of it, too much for a mask
+        image = decode(write(np.dstack([RGB, alpha])))
+        assert (image.rgb[:12] == 255).all()
+        assert (image.rgb[12:24] >= 127).all()
+        assert not image.notes.warnings
+
     def test_who_asks_for_opacity_gets_it(self) -> None:
         scene = scene_of(self.NIR, "use")
         assert scene.whole().rgb.mean() > 200

@@ -61,14 +61,26 @@ def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> N
     return pixels
 
 
-def shown(pixels: NDArray[Any], rendering: Rendering, *, has_alpha: bool, is_premultiplied: bool = False) -> Picture:
-    """H×W or H×W×bands, red first and transparency last -> H×W×3; bytes that need nothing stay as they are."""
+def shown(
+    pixels: NDArray[Any],
+    rendering: Rendering,
+    *,
+    has_alpha: bool,
+    is_premultiplied: bool = False,
+    is_opacity: bool = True,
+) -> Picture:
+    """H×W or H×W×bands, red first and transparency last -> H×W×3; bytes that need nothing stay as they are.
+
+    `is_opacity`: whether the format has no other meaning for that band.
+    """
     bands = [pixels[:, :, i] for i in range(pixels.shape[2])] if pixels.ndim == 3 else [pixels]
     if len(bands) == 3 and not rendering.bands and rendering.keeps(pixels.dtype):
         return Picture(rgb=pixels)
     picked = rendering.picked(len(bands), len(bands) - has_alpha)
     alpha = bands[-1] if has_alpha and len(bands) - 1 not in picked else None
-    raster = Raster(colour=tuple(bands[i] for i in picked), alpha=alpha, is_premultiplied=is_premultiplied)
+    raster = Raster(
+        colour=tuple(bands[i] for i in picked), alpha=alpha, is_premultiplied=is_premultiplied, is_opacity=is_opacity
+    )
     picture = picture_of(raster, levels_of_whole(raster, rendering))
     # Only what is georeferenced is looked at by tiles, of which some may be empty.
     return replace(picture, meaning=None)

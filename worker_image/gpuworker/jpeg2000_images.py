@@ -81,6 +81,7 @@ def picture_by_openjpeg(content: bytes | mmap.mmap, header: Header, factor: int,
         _filled(pixels, depths, colours),
         rendering,
         has_alpha=colours.has_alpha,
+        is_opacity=False,  # GDAL hands its mark of infrared on to JPEG 2000
         is_premultiplied=colours.is_premultiplied,
     )
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 ALPHA_AS_BAND = "alpha_as_band"
 """The warning that a band marked as opacity does not look like it and was left out."""
 _FULL = (1.0, 255.0, 4095.0, 32767.0, 65535.0)
-_LEAST_SHARE = 0.95
-"""Of a mask's values are 0 or full; infrared has hardly any of either."""
+_MASK_SHARE, _OPACITY_SHARE = 0.95, 0.5
+"""Of a mask's values are nothing or full; infrared has hardly any of either. Less is asked of formats of which the
+fourth band is opacity by definition: a cut-out with a soft shadow passes, and infrared that was saved as PNG does not."""
 _ROWS_AT_ONCE = 256
 
 
@@ -48,17 +49,22 @@ class Opacity:
 
 
 def opacity_of(
-    samples: Sequence[NDArray[Any]], wanted: Literal["auto", "ignore", "use"], *, is_premultiplied: bool = False
+    samples: Sequence[NDArray[Any]],
+    wanted: Literal["auto", "ignore", "use"],
+    *,
+    is_premultiplied: bool = False,
+    is_by_definition: bool = False,
 ) -> tuple[Opacity | None, bool]:
     """How to read the band of which these are samples, and whether it is taken for a band like others.
 
-    None where there is none, where it is opaque all over, or where it is not to be used.
+    `is_by_definition`: whether its format has no other meaning for it. None where there is none, where it is opaque all over, or where it is not to be used.
     """
     if not samples or wanted == "ignore":
         return None, False
     values = np.nan_to_num(np.concatenate([sample.ravel() for sample in samples]).astype(np.float64))
     full = _full(samples[0].dtype, float(values.max(initial=0)))
-    if wanted == "auto" and not _is_mask(values, full):
+    least_share = _OPACITY_SHARE if is_by_definition else _MASK_SHARE
+    if wanted == "auto" and not _is_mask(values, full, least_share):
         return None, True
     return Opacity(full=full, is_premultiplied=is_premultiplied), False
 
@@ -71,10 +77,10 @@ def _full(dtype: np.dtype[Any], largest: float) -> float:
     return min((full for full in (*_FULL, *own) if largest <= full), default=largest)
 
 
-def _is_mask(values: NDArray[np.float64], full: float) -> bool:
+def _is_mask(values: NDArray[np.float64], full: float, least_share: float) -> bool:
     """Nearly all of it nothing or full; and not nothing everywhere, as programs leave a band that they know not of."""
     extreme = (values <= 0) | (values >= full)
-    return bool(extreme.mean() >= _LEAST_SHARE and (values > 0).any())
+    return bool(extreme.mean() >= least_share and (values > 0).any())
 
 
 def over_white(rgb: NDArray[np.uint8], shares: NDArray[np.uint8], *, is_premultiplied: bool) -> NDArray[np.uint8]:

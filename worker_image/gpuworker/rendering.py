@@ -69,6 +69,8 @@ class Raster:
     alpha: NDArray[Any] | None = None
     is_premultiplied: bool = False
     """Whether colours are stored as multiplied by their opacity."""
+    is_opacity: bool = False
+    """Whether the format has no other meaning for `alpha`."""
     valid: NDArray[np.bool_] | None = None
     """H×W; False at nodata, NaN and infinity. None where every pixel counts."""
     nodata: int | float | None = None
@@ -144,7 +146,12 @@ def levels_of(samples: Iterable[Raster], rendering: Rendering) -> Levels:
         if sample.alpha is None and all(rendering.keeps(band.dtype) for band in sample.colour):
             break
     alphas = [sample.alpha for sample in taken if sample.alpha is not None]
-    opacity, is_band = opacity_of(alphas, rendering.alpha, is_premultiplied=any(s.is_premultiplied for s in taken))
+    opacity, is_band = opacity_of(
+        alphas,
+        rendering.alpha,
+        is_premultiplied=any(sample.is_premultiplied for sample in taken),
+        is_by_definition=any(sample.is_opacity for sample in taken),
+    )
     if opacity is not None and rendering.bands and rendering.alpha == "auto":
         opacity = replace(opacity, blends=False)
     is_told = is_band and not rendering.bands

@@ -17,6 +17,9 @@ WORLD_SUFFIXES: Mapping[str, Sequence[str]] = {
     ".tif": (".tfw", ".tifw", ".tiffw", ".wld"),
     ".tiff": (".tfw", ".tiffw", ".tifw", ".wld"),
     ".webp": (".wpw", ".webpw", ".wld"),
+    ".bmp": (".bpw", ".bmpw", ".wld"),
+    ".jp2": (".j2w", ".jp2w", ".wld"),
+    ".avif": (".afw", ".avifw", ".wld"),
 }
 """Of an image's ending: those that a world file has in its place, in the order in which GDAL looks for them."""
 _ALL = frozenset({PRJ, *(suffix for suffixes in WORLD_SUFFIXES.values() for suffix in suffixes)})
