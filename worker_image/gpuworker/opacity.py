@@ -16,8 +16,8 @@ ALPHA_AS_BAND = "alpha_as_band"
 """The warning that a band marked as opacity does not look like it and was left out."""
 _FULL = (1.0, 255.0, 4095.0, 32767.0, 65535.0)
 _MASK_SHARE, _OPACITY_SHARE = 0.95, 0.5
-"""Of a mask's values are nothing or full; infrared has hardly any of either. Less is asked of formats of which the
-fourth band is opacity by definition: a cut-out with a soft shadow passes, and infrared that was saved as PNG does not."""
+"""Of a mask's values are nothing or full; infrared has hardly any of either. Less is asked of formats whose fourth band
+is opacity by definition: a cut-out with a soft shadow passes, and infrared that was saved as PNG does not."""
 _ROWS_AT_ONCE = 256
 
 
@@ -57,7 +57,8 @@ def opacity_of(
 ) -> tuple[Opacity | None, bool]:
     """How to read the band of which these are samples, and whether it is taken for a band like others.
 
-    `is_by_definition`: whether its format has no other meaning for it. None where there is none, where it is opaque all over, or where it is not to be used.
+    `is_by_definition`: whether its format has no other meaning for it. None where there is none, where it is opaque all
+    over, or where it is not to be used.
     """
     if not samples or wanted == "ignore":
         return None, False
