@@ -175,13 +175,28 @@ def _text(answer: Answer, out: Path | None) -> str:
     by = f" by variant {answer.variant}" if answer.variant else ""
     end = f"{answer.image}: {_found(answer)}, in {answer.seconds:.2f} s{by}"
     if out is not None:
-        return f"{end}\nwritten to {out}"
+        return "\n".join([end, *_why_empty(answer.result), f"written to {out}"])
     if answer.result is None:
         kept = f"{len(answer.body):,} bytes of {answer.content_type or 'an unknown type'}"
         return f"{end}\n{kept}; -o FILE keeps them"
     if _table(answer.result) is not None or _count(answer.result) == 0:
-        return end
-    return f"{json.dumps(answer.result, indent=2, ensure_ascii=False)}\n{end}"
+        return "\n".join([end, *_why_empty(answer.result)])
+    return "\n".join([json.dumps(answer.result, indent=2, ensure_ascii=False), end, *_why_empty(answer.result)])
+
+
+def _why_empty(result: Any) -> list[str]:
+    """Why there are no rooms and what to try, a line each; nothing where there are, or where nobody says so."""
+    about = _about_image(result)
+    return [str(about[word]) for word in ("reason", "hint") if about.get(word)]
+
+
+def _about_image(result: Any) -> Mapping[str, Any]:
+    """The record itself, or COCO's one image."""
+    if not isinstance(result, Mapping):
+        return {}
+    images = result.get("images")
+    first = images[0] if isinstance(images, list) and images else result
+    return first if isinstance(first, Mapping) else {}
 
 
 def _found(answer: Answer) -> str:

@@ -28,6 +28,11 @@ class DetectRoomsOptions(TaskOptions):
         0.01, ge=0.0, le=0.2, description="Outlines are simplified by at most this share of their length."
     )
     max_gap: float = Field(0.0, ge=0.0, description="The widest door or window, in pixels; 0: by the walls' thickness.")
+    polarity: Literal["auto", "dark", "light"] = Field(
+        "auto",
+        description="What the lines are: dark (on light paper), light (on dark: blueprints, negatives, CAD screens), "
+        "or auto: seen by their width.",
+    )
     deskew: bool = Field(True, description="Turn plans that lie askew by up to 6 degrees.")
     labels: Literal["auto", "on", "off"] = Field(
         "auto", description="Read room names by OCR: where the worker has it, always, or never."

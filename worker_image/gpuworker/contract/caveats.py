@@ -46,6 +46,11 @@ CAVEATS: Mapping[str, Caveat] = {
         meaning="A band is marked as opacity and does not look like it (infrared often is); it was left out.",
         advice="If it is opacity, submit it again with --option alpha=use; alpha=ignore leaves it out unasked.",
     ),
+    "no_rooms": Caveat(
+        meaning="No rooms were found in the plan; its record (`reason`, `hint`) says why.",
+        advice="Submit it again with what the hint names: --option min_area=…, max_gap=… or polarity=light (light lines "
+        "on dark paper).",
+    ),
     "no_crs": Caveat(
         meaning="Neither its tags nor a file beside it name a coordinate reference system that PROJ knows, so there is "
         "no instances.geojson of it; instances_native.geojson has its polygons in its own coordinates.",

@@ -1,5 +1,7 @@
 """Rooms of a floor plan, found by their walls: the steps in their order, each in its module.
 
+    surround   what lies round the sheet is none of it
+    polarity   what is ink: dark lines on light paper, or light lines on dark
     binarise   uneven light -> ink
     deskew     turn the plan upright
     walls      ink in broad strokes; thin lines (doors' swings, furniture, text, dimensions) fall out
@@ -7,6 +9,7 @@
     regions    the floors that are left apart, as outlines, or why they are no rooms
     lines      doors' swings and furniture inside them, which are counted
     labels     what is written in them
+    absence    where there are none, why, and what to try
 
 All of it is deterministic and takes a time and memory in proportion to the picture, whatever is in it.
 """
@@ -17,16 +20,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.rooms.binarise import fine_ink_of, flattened, ink_of
+from gpuworker.rooms.binarise import fine_ink_of, flat_of, ink_of
 from gpuworker.rooms.deskew import skew_of, straightening, turned, turned_back
 from gpuworker.rooms.gaps import bridged, gaps_of, max_gap_px
 from gpuworker.rooms.lines import lines_within
 from gpuworker.rooms.options import Options
+from gpuworker.rooms.polarity import Reading, readings_of
 from gpuworker.rooms.regions import LEAST_BREADTH_WALLS, Bounds, regions_of
+from gpuworker.rooms.surround import sheet_of, without_frame
 from gpuworker.rooms.walls import walls_of
 
 VERSION = "1"
@@ -46,6 +50,9 @@ class Room:
 class Rooms:
     """What a plan holds."""
 
+    reading: Reading
+    """What was taken for ink."""
+    has_ink: bool = True
     rooms: list[Room]
     rejected: Mapping[str, int]
     """Regions that are no rooms, counted by reason."""
@@ -56,8 +63,26 @@ class Rooms:
 
 
 def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) -> Rooms:
-    """Find the rooms of an H×W×3 picture, which is `scale` times as large as the one the options speak of."""
-    flat = flattened(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    """Find the rooms of an H×W×3 picture, which is `scale` times as large as the one the options speak of.
+
+    A picture that may be read in several ways is read in all of them, and has the rooms of the one that finds most.
+    """
+    found = _by_most(rgb, options, scale)
+    sheet = sheet_of(rgb)
+    if sheet is None:
+        return found
+    inner = _by_most(sheet.rgb, options, scale)
+    better = bool(inner.rooms) if sheet.is_certain else len(inner.rooms) > len(found.rooms)
+    return inner if better else found
+
+
+def _by_most(rgb: NDArray[np.uint8], options: Options, scale: float) -> Rooms:
+    found = [_rooms_by(reading, rgb, options, scale) for reading in readings_of(rgb, options.polarity)]
+    return max(found, key=lambda one: len(one.rooms))
+
+
+def _rooms_by(reading: Reading, rgb: NDArray[np.uint8], options: Options, scale: float) -> Rooms:
+    flat = flat_of(rgb, reading)
     ink = ink_of(flat)
     height, width = ink.shape
     skew = skew_of(ink) if options.deskew else 0.0
@@ -65,9 +90,12 @@ def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) ->
     if skew:
         flat = turned(flat, matrix, size)
         ink = ink_of(flat)
+    ink = without_frame(ink)
     walls = walls_of(ink)
     if walls is None:
-        return Rooms(rooms=[], rejected=Counter(), skew_deg=skew, wall_px=0.0, gaps=0)
+        return Rooms(
+            reading=reading, has_ink=bool(ink.any()), rooms=[], rejected=Counter(), skew_deg=skew, wall_px=0.0, gaps=0
+        )
     gaps = gaps_of(walls, max_gap_px(walls, options.max_gap * scale))
     page_area = height * width / scale**2
     bounds = Bounds(
@@ -81,4 +109,11 @@ def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) ->
     outlines = [region.corners for region in found.regions]
     drawn = lines_within(outlines, ink | fine_ink_of(flat), closed, gaps, bounds.least_area)
     rooms = [Room(corners=turned_back(region.corners, matrix), enclosed=region.enclosed) for region in found.regions]
-    return Rooms(rooms=rooms, rejected=found.rejected + drawn, skew_deg=skew, wall_px=walls.usual_px, gaps=len(gaps))
+    return Rooms(
+        reading=reading,
+        rooms=rooms,
+        rejected=found.rejected + drawn,
+        skew_deg=skew,
+        wall_px=walls.usual_px,
+        gaps=len(gaps),
+    )

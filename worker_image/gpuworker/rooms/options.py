@@ -14,6 +14,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("min_area_share", "max_area_share"), number(0, 1)),
     "epsilon_factor": number(0, 0.2),
     "max_gap": number(0),
+    "polarity": one_of("auto", "dark", "light"),
     "labels": one_of("auto", "on", "off"),
     **dict.fromkeys(("deskew", "overlays", "thumbnails"), FLAG),
     "max_bytes": whole(1),
@@ -39,6 +40,8 @@ class Options:
     """An outline is simplified by at most this share of its own length."""
     max_gap: float = 0.0
     """Doors and windows are at most this wide; 0: by the thickness of the walls, at least 125 pixels."""
+    polarity: Literal["auto", "dark", "light"] = "auto"
+    """What the lines are: "dark" on light paper, "light" on dark; "auto": the thinner of the two tones."""
     deskew: bool = True
     labels: Literal["auto", "on", "off"] = "auto"
     """Read the text in rooms: where the OCR package is installed, always, or never."""

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 LEAST_BREADTH_WALLS = 2.2
 """A room is broader than this many usual walls; less is the hollow of a double wall or a duct."""
 _LEAST_FILL = 0.05
+_FRAME_OF_PAGE, _FRAME_FILL = 0.85, 0.97
+_BUILDING_OF_FRAME = 0.25
+"""Rooms hold at least this share of the frame that a sheet has; what stands in the middle of a hall holds less."""
 
 
 _LEAST_ENCLOSED = 0.3
@@ -68,7 +71,28 @@ def regions_of(walls: NDArray[np.uint8], closed: NDArray[np.uint8], bounds: Boun
             rejected["too_thin" if len(corners) < 3 else "open"] += 1
         else:
             regions.append(Region(corners=corners, enclosed=enclosed))
-    return Found(regions=regions, rejected=rejected)
+    rooms = [region for region in regions if not _is_margin(region, regions, walls.shape)]
+    if len(rooms) < len(regions):
+        rejected["margin"] += len(regions) - len(rooms)
+    return Found(regions=rooms, rejected=rejected)
+
+
+def _is_margin(region: Region, regions: list[Region], shape: tuple[int, ...]) -> bool:
+    """Whether it is the paper between a drawn frame and the building: a rectangle nearly as large as the page in which
+    all other rooms lie, and they fill enough of it to be no core of one large room."""
+    others = [one for one in regions if one is not region]
+    low, high = region.corners.min(0), region.corners.max(0)
+    if not others or (high - low < _FRAME_OF_PAGE * np.array(shape[1::-1])).any():
+        return False
+    _, sides, _ = cv2.minAreaRect(region.corners.astype(np.float32))
+    if _area(region) < _FRAME_FILL * sides[0] * sides[1]:
+        return False
+    inside = all((one.corners.min(0) > low).all() and (one.corners.max(0) < high).all() for one in others)
+    return inside and sum(_area(one) for one in others) >= _BUILDING_OF_FRAME * _area(region)
+
+
+def _area(region: Region) -> float:
+    return float(cv2.contourArea(region.corners.astype(np.float32)))
 
 
 def _broad(

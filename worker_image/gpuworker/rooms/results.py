@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,13 @@ from numpy.typing import NDArray
 from gpuworker.images import Image
 from gpuworker.masks import polygon_area
 from gpuworker.rooms import Rooms
+from gpuworker.rooms.absence import Absence, why_no_rooms
 from gpuworker.rooms.labels import Text, label_of
+from gpuworker.rooms.polarity import DARK_ON_LIGHT, Reading
 from gpuworker.tasks import Source
+
+NO_ROOMS = "no_rooms"
+"""The word of `contract.CAVEATS`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +40,17 @@ class Plan:
     skew_deg: float
     wall_px: float
     gaps: int
+    reading: Reading = DARK_ON_LIGHT
+    has_ink: bool = True
+
+    @property
+    def absence(self) -> Absence | None:
+        """Why there are no rooms; None where there are."""
+        if self.rooms:
+            return None
+        return why_no_rooms(
+            polarity=self.reading.polarity, has_ink=self.has_ink, wall_px=self.wall_px, rejected=self.rejected
+        )
 
 
 def plan_of(found: Rooms, texts: Sequence[Text]) -> Plan:
@@ -42,7 +59,15 @@ def plan_of(found: Rooms, texts: Sequence[Text]) -> Plan:
         LabelledRoom(corners=room.corners, enclosed=room.enclosed, label=label_of(room.corners, texts))
         for room in found.rooms
     ]
-    return Plan(rooms=rooms, rejected=found.rejected, skew_deg=found.skew_deg, wall_px=found.wall_px, gaps=found.gaps)
+    return Plan(
+        rooms=rooms,
+        rejected=found.rejected,
+        skew_deg=found.skew_deg,
+        wall_px=found.wall_px,
+        gaps=found.gaps,
+        reading=found.reading,
+        has_ink=found.has_ink,
+    )
 
 
 def full_size(plan: Plan, image: Image) -> Plan:
@@ -53,11 +78,14 @@ def full_size(plan: Plan, image: Image) -> Plan:
         for room in plan.rooms
     ]
     kept = [room for room in rooms if _area(room) > 0]
-    return replace(plan, rooms=kept, wall_px=plan.wall_px * float(scale[0]))
+    lost = Counter({"too_small": len(rooms) - len(kept)} if len(kept) < len(rooms) else {})
+    rejected = Counter(plan.rejected) + lost
+    return replace(plan, rooms=kept, rejected=rejected, wall_px=plan.wall_px * float(scale[0]))
 
 
 def fragment_of(plan: Plan, *, file_name: str, height: int, width: int) -> dict[str, Any]:
-    """COCO's `image` and `annotations`; category 1 is the room."""
+    """COCO's `image` and `annotations`; category 1 is the room. An image without rooms has the warning `no_rooms`, and
+    says why (`reason`, `hint`)."""
     annotations = [
         {
             "id": number,
@@ -72,11 +100,17 @@ def fragment_of(plan: Plan, *, file_name: str, height: int, width: int) -> dict[
         }
         for number, room in enumerate(plan.rooms, 1)
     ]
-    return {"image": {"id": 1, "file_name": file_name, "width": width, "height": height}, "annotations": annotations}
+    image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
+    if plan.absence is not None:
+        image |= {"warnings": [NO_ROOMS], "reason": plan.absence.reason, "hint": plan.absence.hint}
+    return {"image": image, "annotations": annotations}
 
 
 def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer for one picture; `polygon` is a list of [x, y], and `metadata` says how it was found."""
+    """The answer for one picture; `polygon` is a list of [x, y], and `metadata` says how it was found.
+
+    Where there are no rooms, `reason_code`, `reason` and `hint` say why and what to try.
+    """
     rooms = [
         {
             "id": number,
@@ -92,17 +126,24 @@ def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, An
         "status": "success",
         "room_count": len(rooms),
         "rooms": rooms,
+        **_why(plan.absence),
         "image_shape": [image.height, image.width, image.bands],
         "metadata": {
             "file_name": source.file_name,
             "skew_deg": plan.skew_deg,
             "wall_px": round(plan.wall_px, 1),
             "gaps_closed": plan.gaps,
+            "polarity": plan.reading.polarity,
+            "read_from": plan.reading.read_from,
             "engine": info["engine"],
             "options": info["options"],
         },
         "rejected": dict(sorted(plan.rejected.items())),
     }
+
+
+def _why(absence: Absence | None) -> dict[str, str]:
+    return {"reason_code": absence.code, "reason": absence.reason, "hint": absence.hint} if absence else {}
 
 
 def _area(room: LabelledRoom) -> float:

@@ -21,8 +21,8 @@ from gpuworker.rooms.options import RULES, Options
 from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of
 from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
-_SCRATCH_BYTES_PER_PIXEL = 24
-"""Grey, flat, turned, ink, runs along rows and columns, and labels of 4 bytes."""
+_SCRATCH_BYTES_PER_PIXEL = 28
+"""A sheet without what lies round it, grey, flat, turned, ink, runs along rows and columns, labels of 4 bytes."""
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
 
 
@@ -113,7 +113,7 @@ class DetectRooms:
             files=_pictures(image, plan, chosen),
             record=record_of(whole, image=image, source=decoded.source, info=head["info"]),
             fragment=fragment,
-            counts={"annotations": len(whole.rooms), "rooms": len(whole.rooms)},
+            counts={**coco.counts(fragment), "rooms": len(whole.rooms)},
         )
 
 

@@ -52,6 +52,8 @@ class Card:
     message: str = ""
     warnings: Sequence[str] = ()
     """Stable words: what has to be known of its result."""
+    reason: str = ""
+    """Why nothing was found, and what to try, where the task says so."""
     area_m2: float | None = None
     """Of all that was found; None where the image is not georeferenced."""
 
@@ -263,5 +265,6 @@ def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: s
         thumb=result.artifacts.get(THUMB),
         overlay="overlay.jpg" in result.artifacts,
         warnings=_warnings(outcome),
+        reason=" ".join(str(image[word]) for word in ("reason", "hint") if image.get(word)),
         area_m2=_area_m2(result),
     )
