@@ -69,16 +69,6 @@ def require_decodable(
         raise ItemError("too_large", _beyond_memory(header, needed_bytes, limits.had_bytes, is_tiled=is_tiled))
 
 
-def require_together(needed_bytes: int, limits: Limits, pages: int) -> None:
-    """Of pages that are in memory at once. Raises ItemError `too_large`."""
-    if needed_bytes > limits.had_bytes:
-        raise ItemError(
-            "too_large",
-            f"its {pages} pages need {needed_bytes / 1e9:.2f} GB of memory together, and this worker had "
-            f"{limits.had_bytes / 1e9:.2f} GB for images. Name one page by its number (pages), or split the file",
-        )
-
-
 def size_of(header: Header) -> str:
     """Width, height and megapixels in words."""
     return f"{header.width}×{header.height} pixels ({header.pixels / 1e6:,.0f} megapixels)"

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
-from gpuworker.segment_pages import PAGES_AT_MOST
+from gpuworker.pages import PAGES_AT_MOST
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
 from gpuworker.tasks.segment import Segment
 

@@ -13,17 +13,16 @@ import cv2
 from gpuworker import coco
 from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
-from gpuworker.limits import require_together
 from gpuworker.models import Models
-from gpuworker.opening import bytes_to_open, open_scene
+from gpuworker.opening import bytes_to_open, open_scene, rendering_of
 from gpuworker.option_rules import mistake_in
 from gpuworker.overlays import OVERLAY_PX
 from gpuworker.packed import Packed, packed
+from gpuworker.pages import as_one, pages_to_look_at, require_together
 from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile, joined
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
-from gpuworker.segment_pages import by_page, joined_pages
 from gpuworker.segment_results import encoded, world_of
 from gpuworker.selection import selected, suppressed, thinned
 from gpuworker.tasks import Decoded, Encoded, ItemError, Source
@@ -142,7 +141,7 @@ class Segment:
         """The most memory that `decode` will take, read from the header, and masks, so that the stream can wait."""
         chosen = Options.of(options)
         try:
-            pages = by_page(data, chosen)
+            pages = _by_page(data, chosen)
         except ItemError:
             return 0
         return sum(self._decoded_bytes(data, source, page) for page in pages)
@@ -164,7 +163,7 @@ class Segment:
         engine = self._engines.of(chosen).engine
         boxes = _for_what_is_wanted(_boxes(source), chosen)
         _require_something_to_look_for(engine, chosen, boxes)
-        pages = by_page(data, chosen)
+        pages = _by_page(data, chosen)
         if len(pages) > 1:
             require_together(self.decoded_bytes(data, source, options), chosen.limits(self._memory_bytes), len(pages))
         opened = tuple(self._opened(data, source, page, boxes) for page in pages)
@@ -240,7 +239,10 @@ class Segment:
             self._encoded(decoded.source, page.scene, its_result, head, chosen)
             for page, its_result in zip(decoded.payload, result, strict=True)
         ]
-        return joined_pages(pages, head)
+        if len(pages) == 1:
+            return pages[0]
+        fragments = [page.fragment for page in pages]
+        return as_one(pages, record=coco.record(head, *fragments), counts=coco.counts(*fragments))
 
     def _encoded(
         self, source: Source, scene: Scene, result: _Whole | _Tiled, head: Mapping[str, Any], chosen: Options
@@ -267,6 +269,11 @@ class Segment:
         searched = options.searched()
         engine = self._engines.of(searched).engine
         return thinned(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
+
+
+def _by_page(data: bytes | Path, options: Options) -> Sequence[Options]:
+    """The options for each page that is to be looked at. Raises ItemError."""
+    return [replace(options, pages=page) for page in pages_to_look_at(data, options.pages, rendering_of(options))]
 
 
 def _of_pages(results: Sequence[_Result]) -> Sequence[_Result] | ItemError:
