@@ -48,8 +48,8 @@ CAVEATS: Mapping[str, Caveat] = {
     ),
     "no_rooms": Caveat(
         meaning="No rooms were found in the plan; its record (`reason`, `hint`) says why.",
-        advice="Submit it again with what the hint names: --option min_area=…, max_gap=… or polarity=light (light lines "
-        "on dark paper).",
+        advice="Submit it again with what the hint names: --option min_area=…, max_gap=… or polarity=light (light "
+        "lines on dark paper).",
     ),
     "no_crs": Caveat(
         meaning="Neither its tags nor a file beside it name a coordinate reference system that PROJ knows, so there is "
