@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
 from gpuworker.images import decode
-from gpuworker.opacity import ALPHA_AS_BAND, opacity_of, over_white
+from gpuworker.opacity import ALPHA_AS_BAND, Opacity, laid_over, opacity_of
 from gpuworker.opening import open_scene
 from gpuworker.segment_options import Options
 from gpuworker.window import Window
@@ -149,5 +149,6 @@ class TestInfrared:
 def test_premultiplied_colours_are_not_multiplied_again() -> None:
     rgb = np.full((2, 2, 3), 100, np.uint8)
     shares = np.full((2, 2), 200, np.uint8)
-    assert (over_white(rgb.copy(), shares, is_premultiplied=True) == 155).all()
-    assert (over_white(rgb.copy(), shares, is_premultiplied=False) == 133).all()
+    assert (laid_over(rgb.copy(), shares, Opacity(full=255, is_premultiplied=True)) == 155).all()
+    assert (laid_over(rgb.copy(), shares, Opacity(full=255)) == 133).all()
+    assert (laid_over(rgb.copy(), shares, Opacity(full=255, backdrop=0)) == 78).all()

@@ -30,6 +30,8 @@ class Opacity:
     blends: bool = True
     """Whether colours are laid over white by it; else it only says where the image has pixels."""
     is_premultiplied: bool = False
+    backdrop: int = 255
+    """The grey of what lies behind."""
 
     def seen(self, alpha: NDArray[Any]) -> NDArray[np.bool_] | None:
         """H×W: where anything is to be seen; None where that is so everywhere."""
@@ -84,15 +86,16 @@ def _is_mask(values: NDArray[np.float64], full: float, least_share: float) -> bo
     return bool(extreme.mean() >= least_share and (values > 0).any())
 
 
-def over_white(rgb: NDArray[np.uint8], shares: NDArray[np.uint8], *, is_premultiplied: bool) -> NDArray[np.uint8]:
-    """Lay colours over white, in place; `shares` are H×W, 255 where they are opaque."""
+def laid_over(rgb: NDArray[np.uint8], shares: NDArray[np.uint8], opacity: Opacity) -> NDArray[np.uint8]:
+    """Lay colours over the backdrop, in place; `shares` are H×W, 255 where they are opaque."""
     for top in range(0, rgb.shape[0], _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
         share = shares[rows, :, None].astype(np.uint16)
         if int(share.min(initial=255)) == 255:
             continue
-        if is_premultiplied:
-            rgb[rows] = np.minimum(rgb[rows] + (255 - share), 255)
+        behind = opacity.backdrop * (255 - share)
+        if opacity.is_premultiplied:
+            rgb[rows] = np.minimum(rgb[rows] + (behind + 127) // 255, 255)
         else:
-            rgb[rows] = (rgb[rows] * share + 255 * (255 - share) + 127) // 255
+            rgb[rows] = (rgb[rows] * share + behind + 127) // 255
     return rgb

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.backdrop import is_drawn_in_white
 from gpuworker.nodata import has_value
-from gpuworker.opacity import ALPHA_AS_BAND, Opacity, opacity_of, over_white
+from gpuworker.opacity import ALPHA_AS_BAND, Opacity, laid_over, opacity_of
 from gpuworker.tasks import ItemError
 from gpuworker.window import Window
 
@@ -42,6 +43,8 @@ class Rendering:
     """What a band marked as opacity is for: as its values look, nothing, or opacity."""
     page: Page = "first"
     """Of a file with several."""
+    backdrop: Literal["white", "contrast"] = "white"
+    """What lies behind transparent pixels. contrast: black where white would swallow lines drawn in white."""
 
     def picked(self, there_are: int, colours: int | None = None) -> tuple[int, ...]:
         """Indices of one or three bands, from 0; `colours`: how many are there for colours, of which the first are
@@ -156,7 +159,18 @@ def levels_of(samples: Iterable[Raster], rendering: Rendering) -> Levels:
         opacity = replace(opacity, blends=False)
     is_told = is_band and not rendering.bands
     levels = Levels(ranges=(), opacity=opacity, warnings=(ALPHA_AS_BAND,) if is_told else ())
-    return replace(levels, ranges=_ranges(taken, levels, rendering))
+    levels = replace(levels, ranges=_ranges(taken, levels, rendering))
+    return _on_contrast(taken, levels) if rendering.backdrop == "contrast" else levels
+
+
+def _on_contrast(samples: Sequence[Raster], levels: Levels) -> Levels:
+    """The same with black behind what is drawn in white."""
+    opacity = levels.opacity
+    if opacity is None or not opacity.blends:
+        return levels
+    alone = replace(levels, opacity=None)
+    drawn = [(rendered(one, alone), opacity.shares(one.alpha)) for one in samples if one.alpha is not None]
+    return replace(levels, opacity=replace(opacity, backdrop=0)) if is_drawn_in_white(drawn) else levels
 
 
 def _ranges(samples: Sequence[Raster], levels: Levels, rendering: Rendering) -> tuple[Range, ...]:
@@ -202,7 +216,7 @@ def step_for(pixels: int) -> int:
 
 
 def rendered(raster: Raster, levels: Levels) -> NDArray[np.uint8]:
-    """H×W×3 uint8; what is transparent becomes white, what is nodata black where values are stretched."""
+    """H×W×3 uint8; what is transparent becomes the backdrop, what is nodata black where values are stretched."""
     rgb = np.empty((*raster.colour[0].shape, 3), np.uint8)
     for i in range(3):
         if i < len(raster.colour):
@@ -211,7 +225,7 @@ def rendered(raster: Raster, levels: Levels) -> NDArray[np.uint8]:
             rgb[:, :, i] = rgb[:, :, 0]
     if levels.opacity is None or not levels.opacity.blends or raster.alpha is None:
         return rgb
-    return over_white(rgb, levels.opacity.shares(raster.alpha), is_premultiplied=levels.opacity.is_premultiplied)
+    return laid_over(rgb, levels.opacity.shares(raster.alpha), levels.opacity)
 
 
 def rendering_bytes(*, height: int, width: int) -> int:

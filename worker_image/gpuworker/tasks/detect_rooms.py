@@ -15,6 +15,7 @@ from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.masks import Instance
 from gpuworker.option_rules import mistake_in
 from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
+from gpuworker.rendering import Rendering
 from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
 from gpuworker.rooms.labels import Reader, make_reader
 from gpuworker.rooms.options import RULES, Options
@@ -85,7 +86,9 @@ class DetectRooms:
 
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
-        image = decode(data, chosen.limits(self._memory_bytes), enough_px=ENOUGH_PX)
+        image = decode(
+            data, chosen.limits(self._memory_bytes), enough_px=ENOUGH_PX, rendering=Rendering(backdrop="contrast")
+        )
         pixels = image.rgb.shape[0] * image.rgb.shape[1]
         cost = image.rgb.nbytes + pixels * _SCRATCH_BYTES_PER_PIXEL
         return Decoded(
