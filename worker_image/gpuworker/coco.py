@@ -62,9 +62,7 @@ def fragment(
     image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
     if place is not None:
         image |= {"crs": place.crs, "transform": place.transform and list(place.transform)}
-    said = {"warnings": list(notes.warnings), "page": notes.page, "pages_left": list(notes.pages_left)}
-    image |= {name: value for name, value in said.items() if value}
-    return {"image": image, "annotations": annotations}
+    return {"image": image | notes.as_keys, "annotations": annotations}
 
 
 def counts(*parts: Mapping[str, Any]) -> dict[str, int]:
@@ -81,13 +79,19 @@ def _warnings(parts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def record(head: Mapping[str, Any], *parts: Mapping[str, Any]) -> dict[str, Any]:
     """A complete COCO document of a file's pictures; `info` tells what their warnings mean, where they have any."""
+    told = warnings_told(parts)
+    info = {"info": {**head["info"], "warnings": told}} if told else {}
+    images, annotations = numbered(parts)
+    return {**head, **info, "images": images, "annotations": annotations}
+
+
+def warnings_told(parts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the warnings of a file's pictures mean; which pages were left, too."""
     told = caveats_in(_warnings(parts))
     left = [number for part in parts for number in part["image"].get("pages_left", ())]
     if PAGES_LEFT in told and left:
         told[PAGES_LEFT] += f" Left: {', '.join(map(str, left))}."
-    info = {"info": {**head["info"], "warnings": told}} if told else {}
-    images, annotations = numbered(parts)
-    return {**head, **info, "images": images, "annotations": annotations}
+    return told
 
 
 def numbered(parts: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 PAGES_LEFT, PICTURES_LEFT, PREVIEW = "pages_left", "pictures_left", "preview"
 """Warnings: other pages hold pictures too; a HEIC holds more than its primary one; the camera's own preview was looked
@@ -18,6 +19,12 @@ class Notes:
     """Which one was looked at, of a file with several."""
     pages_left: tuple[int, ...] = ()
     """Those with other pictures."""
+
+    @property
+    def as_keys(self) -> dict[str, Any]:
+        """As keys of COCO's image: those of which there is something to say."""
+        said = {"warnings": list(self.warnings), "page": self.page, "pages_left": list(self.pages_left)}
+        return {name: value for name, value in said.items() if value}
 
     def and_warnings(self, words: tuple[str, ...]) -> Notes:
         """The same with more warnings."""

@@ -46,6 +46,13 @@ FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
 TEXT: Rule = ("a text", lambda value: isinstance(value, str))
 
 
+def _is_page(value: Any) -> bool:
+    return value in ("first", "all") if isinstance(value, str) else _is_whole(value) and value >= 1
+
+
+PAGES: Rule = ("a page from 1, first or all", _is_page)
+
+
 def list_of(words: str, holds: Callable[[Any], bool], *, lengths: Sequence[int]) -> Rule:
     return words, lambda value: isinstance(value, list | tuple) and len(value) in lengths and all(map(holds, value))
 

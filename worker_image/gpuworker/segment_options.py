@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from gpuworker.limits import Limits
-from gpuworker.option_rules import FLAG, PROMPTS, SHARES, TEXT, Rule, list_of, number, one_of, whole
+from gpuworker.option_rules import FLAG, PAGES, PROMPTS, SHARES, TEXT, Rule, list_of, number, one_of, whole
 
 TUPLES = ("prompts", "negative_prompts", "bands", "stretch_percent")
 
@@ -17,10 +17,6 @@ _TWO_PERCENTS = list_of("two percentiles", number(0, 100)[1], lengths=[2])
 
 def _is_tile_size(value: Any) -> bool:
     return value in ("auto", "whole") if isinstance(value, str) else whole(64)[1](value)
-
-
-def _is_pages(value: Any) -> bool:
-    return value in ("first", "all") if isinstance(value, str) else whole(1)[1](value)
 
 
 def _is_rising(value: Any) -> bool:
@@ -41,7 +37,7 @@ RULES: Mapping[str, Rule] = {
     "stretch": one_of("auto", "percentile", "minmax", "none"),
     "stretch_percent": ("two percentiles from 0 to 100, rising", _is_rising),
     "alpha": one_of("auto", "ignore", "use"),
-    "pages": ("a page from 1, first or all", _is_pages),
+    "pages": PAGES,
     "segmentation": one_of("rle", "polygons"),
     "masks": one_of("labels", "stack", "none"),
     **dict.fromkeys(("geojson", "overlays", "thumbnails"), FLAG),

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gpupipe.tasks import TaskOptions
-from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, UNSET, MaxPixels
+from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, PAGES_ABOUT, UNSET, MaxPixels, Pages
 
 
 class DetectRoomsOptions(TaskOptions):
@@ -33,6 +33,7 @@ class DetectRoomsOptions(TaskOptions):
         description="What the lines are: dark (on light paper), light (on dark: blueprints, negatives, CAD screens), "
         "or auto: seen by their width.",
     )
+    pages: Pages = Field("first", description=PAGES_ABOUT)
     deskew: bool = Field(True, description="Turn plans that lie askew by up to 6 degrees.")
     labels: Literal["auto", "on", "off"] = Field(
         "auto", description="Read room names by OCR: where the worker has it, always, or never."

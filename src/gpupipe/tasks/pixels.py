@@ -1,10 +1,17 @@
-"""What tasks that take images share: which files they take, and `max_pixels`, a person's number or none."""
+"""What tasks that take images share: which files they take, which of their pages, and up to how many pixels."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -27,3 +34,22 @@ def _stored(value: int) -> int | None:
 # take 0 for a limit that no image keeps.
 MaxPixels = Annotated[int, BeforeValidator(_read), PlainSerializer(_stored, return_type=int | None, when_used="json")]
 MAX_PIXELS_ABOUT = "Larger images fail as too_large; 0: as many as the worker's memory allows."
+
+
+def either(words: str) -> WrapValidator:
+    """One mistake in place of one for each thing that it could have been."""
+
+    def valid(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise ValueError(f"must be {words}") from error
+
+    return WrapValidator(valid)
+
+
+Pages = Annotated[Annotated[int, Field(ge=1)] | Literal["first", "all"], either('a page from 1, "first" or "all"')]
+PAGES_ABOUT = (
+    'Of a TIFF with several pages: "first", the picture it shows first; a number from 1; "all", each as an image of '
+    "its own."
+)

@@ -7,41 +7,24 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
-    ValidationError,
     ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     field_validator,
 )
 
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
 from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, foretold, made, require_few
-from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, UNSET, MaxPixels
+from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, PAGES_ABOUT, UNSET, MaxPixels, Pages, either
 
 AUTO_TILE_PX = 1008
 RASTER_BYTES_PER_PIXEL, PHOTO_BYTES_PER_PIXEL = 2.0, 0.4
 """On disk: maps are compressed without loss and have several bands, photographs are JPEG."""
 
 
-def _either(words: str) -> WrapValidator:
-    """One mistake in place of one for each thing that it could have been."""
-
-    def valid(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            raise ValueError(f"must be {words}") from error
-
-    return WrapValidator(valid)
-
-
 TileSize = Annotated[
     Annotated[int, Field(ge=64)] | Literal["auto", "whole"],
-    _either('a whole number of pixels from 64, "auto" or "whole"'),
+    either('a whole number of pixels from 64, "auto" or "whole"'),
 ]
-
-Pages = Annotated[Annotated[int, Field(ge=1)] | Literal["first", "all"], _either('a page from 1, "first" or "all"')]
 
 
 class SegmentOptions(TaskOptions):
@@ -84,11 +67,7 @@ class SegmentOptions(TaskOptions):
         description="What a band marked as opacity is for; auto: opacity where 95 % of it is 0 or full, else an "
         "ordinary band (infrared is often marked so).",
     )
-    pages: Pages = Field(
-        "first",
-        description='Of a TIFF with several pages: "first", the picture it shows first; a number from 1; "all", each '
-        "as an image of its own.",
-    )
+    pages: Pages = Field("first", description=PAGES_ABOUT)
     segmentation: Literal["rle", "polygons"] = Field("rle", description="How COCO holds a mask.")
     masks: Literal["labels", "stack", "none"] = Field("labels", description="Label image, a page an instance, or none.")
     geojson: bool = Field(

@@ -147,14 +147,14 @@ class TestRefusals:
         with pytest.raises(ItemError, match=r"needs 0\.01 GB of memory") as caught:
             small.decode(data, source, {})
         assert caught.value.code == "too_large"
-        assert small.decode(data, source, {"max_pixels": 400 * 600}).payload.width == 600
+        assert small.decode(data, source, {"max_pixels": 400 * 600}).payload[0].width == 600
 
     def test_a_large_plan_comes_as_a_file(self, tmp_path: Path) -> None:
         data, source = pictures.png(house()), Source(output="a", file_name="a.png")
         (tmp_path / "a").write_bytes(data)
         from_file = task().decode(tmp_path / "a", source, {})
         assert task().decoded_bytes(tmp_path / "a", source, {}) == task().decoded_bytes(data, source, {})
-        assert (from_file.payload.rgb == task().decode(data, source, {}).payload.rgb).all()
+        assert (from_file.payload[0].rgb == task().decode(data, source, {}).payload[0].rgb).all()
 
     @pytest.mark.skipif(importlib.util.find_spec("rapidocr") is not None, reason="the OCR package is installed")
     def test_labels_without_the_package_are_refused_when_loading(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from gpuworker.limits import Limits
-from gpuworker.option_rules import FLAG, Rule, number, one_of, whole
+from gpuworker.option_rules import FLAG, PAGES, Rule, number, one_of, whole
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("min_area", "max_area"), number(1)),
@@ -15,6 +15,7 @@ RULES: Mapping[str, Rule] = {
     "epsilon_factor": number(0, 0.2),
     "max_gap": number(0),
     "polarity": one_of("auto", "dark", "light"),
+    "pages": PAGES,
     "labels": one_of("auto", "on", "off"),
     **dict.fromkeys(("deskew", "overlays", "thumbnails"), FLAG),
     "max_bytes": whole(1),
@@ -42,6 +43,8 @@ class Options:
     """Doors and windows are at most this wide; 0: by the thickness of the walls, at least 125 pixels."""
     polarity: Literal["auto", "dark", "light"] = "auto"
     """What the lines are: "dark" on light paper, "light" on dark; "auto": the thinner of the two tones."""
+    pages: int | Literal["first", "all"] = "first"
+    """Of a TIFF with several: the plan that it shows first, one of them from 1, or each."""
     deskew: bool = True
     labels: Literal["auto", "on", "off"] = "auto"
     """Read the text in rooms: where the OCR package is installed, always, or never."""

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.coco import warnings_told
 from gpuworker.images import Image
 from gpuworker.masks import polygon_area
+from gpuworker.notes import Notes
 from gpuworker.rooms import Rooms
 from gpuworker.rooms.absence import Absence, why_no_rooms
 from gpuworker.rooms.labels import Text, label_of
@@ -83,7 +85,7 @@ def full_size(plan: Plan, image: Image) -> Plan:
     return replace(plan, rooms=kept, rejected=rejected, wall_px=plan.wall_px * float(scale[0]))
 
 
-def fragment_of(plan: Plan, *, file_name: str, height: int, width: int) -> dict[str, Any]:
+def fragment_of(plan: Plan, *, file_name: str, image: Image) -> dict[str, Any]:
     """COCO's `image` and `annotations`; category 1 is the room. An image without rooms has the warning `no_rooms`, and
     says why (`reason`, `hint`)."""
     annotations = [
@@ -100,10 +102,14 @@ def fragment_of(plan: Plan, *, file_name: str, height: int, width: int) -> dict[
         }
         for number, room in enumerate(plan.rooms, 1)
     ]
-    image: dict[str, Any] = {"id": 1, "file_name": file_name, "width": width, "height": height}
-    if plan.absence is not None:
-        image |= {"warnings": [NO_ROOMS], "reason": plan.absence.reason, "hint": plan.absence.hint}
-    return {"image": image, "annotations": annotations}
+    entry = {"id": 1, "file_name": file_name, "width": image.width, "height": image.height}
+    why = {"reason": plan.absence.reason, "hint": plan.absence.hint} if plan.absence else {}
+    return {"image": {**entry, **_notes(plan, image).as_keys, **why}, "annotations": annotations}
+
+
+def _notes(plan: Plan, image: Image) -> Notes:
+    """What has to be known of a plan's result."""
+    return image.notes.and_warnings((NO_ROOMS,) if plan.absence else ())
 
 
 def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +133,7 @@ def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, An
         "room_count": len(rooms),
         "rooms": rooms,
         **_why(plan.absence),
+        **_noted(_notes(plan, image)),
         "image_shape": [image.height, image.width, image.bands],
         "metadata": {
             "file_name": source.file_name,
@@ -140,6 +147,27 @@ def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, An
         },
         "rejected": dict(sorted(plan.rejected.items())),
     }
+
+
+def record_of_pages(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer for a file of several plans: all rooms, each with its `page`, and in `pages` what is said of each."""
+    rooms = [{**room, "page": record["page"]} for record in records for room in record["rooms"]]
+    told = {word: words for record in records for word, words in record.get("warnings", {}).items()}
+    of_first = {name: records[0][name] for name in ("status", "image_shape", "metadata")}
+    return {
+        **of_first,
+        "room_count": len(rooms),
+        "rooms": [{**room, "id": number} for number, room in enumerate(rooms, 1)],
+        **({"warnings": told} if told else {}),
+        "rejected": dict(sum((Counter(record["rejected"]) for record in records), Counter())),
+        "pages": [{name: value for name, value in record.items() if name != "rooms"} for record in records],
+    }
+
+
+def _noted(notes: Notes) -> dict[str, Any]:
+    """The keys of COCO's image, warnings with their meaning."""
+    told = {"warnings": warnings_told([{"image": notes.as_keys}])} if notes.warnings else {}
+    return {**notes.as_keys, **told}
 
 
 def _why(absence: Absence | None) -> dict[str, str]:

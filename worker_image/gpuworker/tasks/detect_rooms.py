@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,13 +16,15 @@ from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.masks import Instance
 from gpuworker.option_rules import mistake_in
 from gpuworker.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
+from gpuworker.pages import as_one, pages_to_look_at, require_together
 from gpuworker.rendering import Rendering
 from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
 from gpuworker.rooms.labels import Reader, make_reader
 from gpuworker.rooms.options import RULES, Options
-from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of
+from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of, record_of_pages
 from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
 
+_RENDERING = Rendering(backdrop="contrast")
 _SCRATCH_BYTES_PER_PIXEL = 28
 """A sheet without what lies round it, grey, flat, turned, ink, runs along rows and columns, labels of 4 bytes."""
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
@@ -81,23 +84,39 @@ class DetectRooms:
 
     def decoded_bytes(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> int:
         """The most memory that an image will take, read from the header, so that the stream can wait for it."""
-        limits = Options.of(options).limits(self._memory_bytes)
-        return decoding_bytes(data, limits, enough_px=ENOUGH_PX, work_bytes_per_pixel=_SCRATCH_BYTES_PER_PIXEL)
+        chosen = Options.of(options)
+        try:
+            pages = pages_to_look_at(data, chosen.pages, _RENDERING)
+        except ItemError:
+            return 0
+        limits = chosen.limits(self._memory_bytes)
+        return sum(
+            decoding_bytes(
+                data,
+                limits,
+                enough_px=ENOUGH_PX,
+                work_bytes_per_pixel=_SCRATCH_BYTES_PER_PIXEL,
+                rendering=replace(_RENDERING, page=page),
+            )
+            for page in pages
+        )
 
     def decode(self, data: bytes | Path, source: Source, options: Mapping[str, Any]) -> Decoded:
         chosen = Options.of(options)
-        image = decode(
-            data, chosen.limits(self._memory_bytes), enough_px=ENOUGH_PX, rendering=Rendering(backdrop="contrast")
+        limits, pages = chosen.limits(self._memory_bytes), pages_to_look_at(data, chosen.pages, _RENDERING)
+        if len(pages) > 1:
+            require_together(self.decoded_bytes(data, source, options), limits, len(pages))
+        images = tuple(
+            decode(data, limits, enough_px=ENOUGH_PX, rendering=replace(_RENDERING, page=page)) for page in pages
         )
-        pixels = image.rgb.shape[0] * image.rgb.shape[1]
-        cost = image.rgb.nbytes + pixels * _SCRATCH_BYTES_PER_PIXEL
-        return Decoded(
-            source=source, payload=image, cost_bytes=cost + (_OVERLAY_SCRATCH_BYTES if chosen.overlays else 0)
-        )
+        pixels = sum(image.rgb.shape[0] * image.rgb.shape[1] for image in images)
+        cost = 3 * pixels + pixels * _SCRATCH_BYTES_PER_PIXEL + (_OVERLAY_SCRATCH_BYTES if chosen.overlays else 0)
+        return Decoded(source=source, payload=images, cost_bytes=cost, units=len(images))
 
-    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Plan | ItemError]:
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Sequence[Plan] | ItemError]:
+        """The plans of each item's pages."""
         chosen = Options.of(options)
-        return [self._plan(item.payload, chosen) for item in batch]
+        return [[self._plan(image, chosen) for image in item.payload] for item in batch]
 
     def _plan(self, image: Image, options: Options) -> Plan:
         scale = image.rgb.shape[1] / image.width
@@ -106,18 +125,34 @@ class DetectRooms:
         return plan_of(found, texts)
 
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
-        chosen = Options.of(options)
-        image: Image = decoded.payload
-        plan: Plan = result
-        whole = full_size(plan, image)
-        head = self.shard_header(options)
-        fragment = fragment_of(whole, file_name=decoded.source.file_name, height=image.height, width=image.width)
-        return Encoded(
-            files=_pictures(image, plan, chosen),
-            record=record_of(whole, image=image, source=decoded.source, info=head["info"]),
-            fragment=fragment,
-            counts={**coco.counts(fragment), "rooms": len(whole.rooms)},
+        info, chosen = self.shard_header(options)["info"], Options.of(options)
+        pages = [
+            _encoded(image, plan, decoded.source, info, chosen)
+            for image, plan in zip(decoded.payload, result, strict=True)
+        ]
+        if len(pages) == 1:
+            return pages[0]
+        return as_one(
+            pages,
+            record=record_of_pages([page.record for page in pages]),
+            counts=_counts([page.fragment for page in pages]),
         )
+
+
+def _encoded(image: Image, plan: Plan, source: Source, info: Mapping[str, Any], options: Options) -> Encoded:
+    """The result of one page."""
+    whole = full_size(plan, image)
+    fragment = fragment_of(whole, file_name=source.file_name, image=image)
+    return Encoded(
+        files=_pictures(image, plan, options),
+        record=record_of(whole, image=image, source=source, info=info),
+        fragment=fragment,
+        counts=_counts([fragment]),
+    )
+
+
+def _counts(fragments: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {**coco.counts(*fragments), "rooms": sum(len(fragment["annotations"]) for fragment in fragments)}
 
 
 def _pictures(image: Image, plan: Plan, options: Options) -> dict[str, File]:
