@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 
+from gpuworker.contract import CAVEATS
 from gpuworker.images import decode, probe
-from gpuworker.notes import PAGES_LEFT, PREVIEW
+from gpuworker.notes import MASK_LEFT, PAGES_LEFT, PREVIEW
 from gpuworker.opening import open_scene
 from gpuworker.rendering import Rendering
 from gpuworker.scene import grid
@@ -184,3 +185,28 @@ class TestRawFiles:
         with pytest.raises(ItemError, match=r"raw camera file.*develop") as caught:
             probe(written(a_page(self.RAW, photometric="cfa", extratags=[DNG])))
         assert caught.value.code == "unsupported"
+
+
+class TestMasks:
+    SIDE = 4_200
+    """More than may be decoded again for every block."""
+
+    @pytest.fixture(scope="class")
+    def masked(self) -> bytes:
+        """Half of it is hidden by a mask in one strip."""
+        mask = np.zeros((self.SIDE, self.SIDE), np.bool_)
+        mask[:, 2_000:] = True
+        grey = np.full((self.SIDE, self.SIDE), 90, np.uint8)
+        options: dict[str, Any] = {"subfiletype": 4, "rowsperstrip": self.SIDE, "compression": "zlib"}
+        return written(a_page(grey, tile=(512, 512), compression="zlib"), a_page(mask, **options))
+
+    def test_a_whole_image_is_masked_by_it(self, masked: bytes) -> None:
+        scene: Any = open_scene(masked, Options(), name="a.tif")
+        assert not scene.meaning[:, :2_000].any()
+        assert scene.meaning[:, 2_000:].all()
+        assert not scene.notes.warnings
+
+    def test_by_windows_it_is_said_that_it_was_left(self, masked: bytes) -> None:
+        scene = open_scene(masked, Options(tile_size=1_000), name="a.tif", windows_from_bytes=0)
+        assert scene.notes.warnings == (MASK_LEFT,)
+        assert MASK_LEFT in CAVEATS

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from gpuworker.notes import MASK_LEFT
 from gpuworker.rendering import Levels, Raster, Rendering, levels_of, rendered, step_for
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff, unreadable_on_error
@@ -126,6 +128,12 @@ class Blocks:
         before = 0 if self._channels else plane * self.rows
         return (before + place[0]) * self.columns + place[1]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of its mask, where that is no use block by block."""
+        is_large = self._mask is not None and self._mask.decoded_bytes > _MASK_BYTES_AT_MOST
+        return (MASK_LEFT,) if is_large else ()
+
     # --- decoding ---
 
     def raster(self, place: Place) -> Raster:
@@ -140,7 +148,9 @@ class Blocks:
                 else:
                     samples = {i: pixels[:, :, i] for i in range(self._together)}
             raster = self._choice.raster(samples)
-        return raster if self._mask is None else raster.only(self._mask.shown(self.window(place)))
+        if self._mask is None or self.warnings:
+            return raster
+        return raster.only(self._mask.shown(self.window(place)))
 
     def masked(self, raster: Raster) -> Raster:
         """The whole page, decoded elsewhere, as its blocks would show it."""
@@ -202,8 +212,7 @@ def _mask_of(tiff: Tiff, first: tifffile.TiffPage) -> Blocks | None:
     """The mask that GDAL keeps in a page of its own, where lossy compression leaves no value for nodata."""
     for page in tiff.later_pages():
         if page.is_mask and not page.is_reduced and page.shape == first.shape[:2] and page.samplesperpixel == 1:
-            mask = Blocks(tiff, Rendering(), page)
-            return mask if mask.decoded_bytes <= _MASK_BYTES_AT_MOST else None
+            return Blocks(tiff, Rendering(), page)
     return None
 
 
@@ -225,4 +234,5 @@ def levels_of_raster(blocks: Blocks, raster: Raster, rendering: Rendering) -> Le
 def levels_of_blocks(blocks: Blocks, rendering: Rendering) -> Levels:
     """By a sample read from the file, a block at a time."""
     places, step = blocks.sample()
-    return levels_of((blocks.raster(place).every(step) for place in places), rendering)
+    levels = levels_of((blocks.raster(place).every(step) for place in places), rendering)
+    return replace(levels, warnings=(*levels.warnings, *blocks.warnings))

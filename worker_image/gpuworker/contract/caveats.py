@@ -42,6 +42,10 @@ CAVEATS: Mapping[str, Caveat] = {
         meaning="It is a raw camera file: the preview that the camera put into it was looked at, not its raw pixels.",
         advice="Where that is too small, develop it to TIFF or JPEG and submit that.",
     ),
+    "mask_left": Caveat(
+        meaning="Its mask is stored in one piece, too large to be read for every part: what it hides was looked at too.",
+        advice="Write it again in tiles (gdal_translate -co TILED=YES), and submit it.",
+    ),
     "alpha_as_band": Caveat(
         meaning="A band is marked as opacity and does not look like it (infrared often is); it was left out.",
         advice="If it is opacity, submit it again with --option alpha=use; alpha=ignore leaves it out unasked.",
