@@ -187,19 +187,21 @@ class TestRawFiles:
         assert caught.value.code == "unsupported"
 
 
+SIDE = 4_200
+"""A mask of that size may not be decoded again for every block."""
+
+
+@pytest.fixture(scope="module")
+def masked() -> bytes:
+    """Half of it is hidden by a mask in one strip."""
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    mask[:, 2_000:] = True
+    grey = np.full((SIDE, SIDE), 90, np.uint8)
+    options: dict[str, Any] = {"subfiletype": 4, "rowsperstrip": SIDE, "compression": "zlib"}
+    return written(a_page(grey, tile=(512, 512), compression="zlib"), a_page(mask, **options))
+
+
 class TestMasks:
-    SIDE = 4_200
-    """More than may be decoded again for every block."""
-
-    @pytest.fixture(scope="class")
-    def masked(self) -> bytes:
-        """Half of it is hidden by a mask in one strip."""
-        mask = np.zeros((self.SIDE, self.SIDE), np.bool_)
-        mask[:, 2_000:] = True
-        grey = np.full((self.SIDE, self.SIDE), 90, np.uint8)
-        options: dict[str, Any] = {"subfiletype": 4, "rowsperstrip": self.SIDE, "compression": "zlib"}
-        return written(a_page(grey, tile=(512, 512), compression="zlib"), a_page(mask, **options))
-
     def test_a_whole_image_is_masked_by_it(self, masked: bytes) -> None:
         scene: Any = open_scene(masked, Options(), name="a.tif")
         assert not scene.meaning[:, :2_000].any()

@@ -43,7 +43,7 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="Where that is too small, develop it to TIFF or JPEG and submit that.",
     ),
     "mask_left": Caveat(
-        meaning="Its mask is stored in one piece, too large to be read for every part: what it hides was looked at too.",
+        meaning="Its mask is stored in one piece, too large to be read for every part: what it hides was looked at.",
         advice="Write it again in tiles (gdal_translate -co TILED=YES), and submit it.",
     ),
     "alpha_as_band": Caveat(
