@@ -49,3 +49,15 @@ def same_corners(found: NDArray[Any], true: NDArray[Any], within_px: float = 2.5
     if len(found) != len(true):
         return False
     return all(np.abs(found - corner).max(1).min() <= within_px for corner in true)
+
+
+def in_tones(page: NDArray[np.uint8], tone: tuple[int, int, int], line: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The page with its paper and its walls in two other colours, and all between them mixed."""
+    ink = 1 - page[:, :, :1] / 255
+    mixed: NDArray[np.uint8] = np.round(np.array(tone) * (1 - ink) + np.array(line) * ink).astype(np.uint8)
+    return mixed
+
+
+def surrounded(page: NDArray[np.uint8], colour: tuple[int, int, int], by_px: int) -> NDArray[np.uint8]:
+    """The page in the middle of a larger one of that colour."""
+    return np.asarray(cv2.copyMakeBorder(page, *[by_px] * 4, cv2.BORDER_CONSTANT, value=colour), np.uint8)

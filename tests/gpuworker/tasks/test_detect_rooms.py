@@ -77,6 +77,24 @@ class TestResult:
         assert record["rejected"] == {"too_small": 2}
         assert record["rooms"] == []
 
+    @pytest.mark.parametrize(("page", "polarity"), [(house(), "dark"), (255 - house(), "light")], ids=["dark", "light"])
+    def test_the_record_says_what_was_taken_for_ink(self, page: np.ndarray, polarity: str) -> None:
+        record = done(pictures.png(page)).record
+        assert (record["room_count"], record["metadata"]["polarity"]) == (2, polarity)
+        assert record["metadata"]["read_from"] == "grey"
+        assert "reason" not in record
+
+    def test_a_result_without_rooms_says_why_wherever_it_is_read(self) -> None:
+        encoded = done(pictures.png(house()), min_area=70_000)
+        assert encoded.record["reason_code"] == "all_refused"
+        assert "(too_small)" in encoded.record["reason"]
+        assert "min_area" in encoded.record["hint"]
+        image = encoded.fragment["image"]
+        assert image["warnings"] == ["no_rooms"]
+        assert (image["reason"], image["hint"]) == (encoded.record["reason"], encoded.record["hint"])
+        assert encoded.counts == {"annotations": 0, "rooms": 0, "no_rooms": 1}
+        assert "no_rooms" in coco.record(task().shard_header({"labels": "off"}), encoded.fragment)["info"]["warnings"]
+
     def test_pictures_have_the_size_of_pictures(self) -> None:
         files = done(pictures.png(house())).files
         assert set(files) == {"overlay.jpg", "thumb.jpg"}
@@ -110,6 +128,19 @@ class TestSizes:
     )
     def test_any_kind_of_pixels(self, pixels: np.ndarray) -> None:
         assert done(pictures.png(pixels)).record["room_count"] == 2
+
+    @pytest.mark.parametrize("value", [0, 255], ids=["black", "white"])
+    def test_lines_on_transparency(self, value: int) -> None:
+        page = house()
+        drawing = np.dstack([np.full_like(page, value), 255 - page[:, :, 0]])
+        assert done(pictures.png(drawing)).record["room_count"] == 2
+
+    @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+    def test_a_negative_of_one_bit(self, photometric: str) -> None:
+        ink = house()[:, :, 0] == 0
+        data = pictures.tiff(ink if photometric == "minisblack" else ~ink, photometric=photometric)
+        record = done(data, "plan.tif").record
+        assert (record["room_count"], record["metadata"]["polarity"]) == (2, "light")
 
     def test_an_orientation_is_applied(self) -> None:
         stored = pictures.stored_as(house(), 6)

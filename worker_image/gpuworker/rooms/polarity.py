@@ -68,6 +68,8 @@ class Leaning:
     @property
     def sides(self) -> tuple[Polarity, ...]:
         """The likelier one first. Dark lines are the usual ones, and what a page is taken for that shows nothing."""
+        if self.is_broad:
+            return ("dark", "light")
         if self.side == 0 or self.side >= _SURE:
             return ("dark",)
         return ("light",) if self.side <= -_SURE else ("dark", "light")
@@ -85,7 +87,8 @@ def readings_of(rgb: NDArray[np.uint8], asked: Asked) -> tuple[Reading, ...]:
         for channels in (_channels(small, side) if has_colour else [()])
     ]
     if leaning.is_broad:
-        readings += [replace(reading, levelled=False) for reading in readings]
+        # To take the light out of such walls leaves their edges alone, which look like walls of the other tone.
+        readings = [*(replace(reading, levelled=False) for reading in readings), *readings]
     return tuple(readings)
 
 

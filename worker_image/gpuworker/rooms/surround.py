@@ -18,8 +18,8 @@ _MIDDLE = 0.2
 """The middle of the page begins so far in, as a share of its sides."""
 _SHARP = 40
 """Of 255: by how much the colour changes within a few pixels where a sheet ends; a shadow has no such edge."""
-_BESIDE_PX = 2, 5
-"""So near to its edge, in a picture of 512 pixels, the colours on both sides of it are compared."""
+_BESIDE_PX = -3, 3
+"""So near to its edge, in a picture of 512 pixels, the colours before and behind it are compared."""
 _SOFT_EDGE_PX = 7
 _EDGE = 0.015
 """Of the page's shorter side: how far a sheet's own edge (its shadow, a frayed or crooked cut) reaches into it."""
@@ -47,49 +47,51 @@ class Sheet:
 def sheet_of(rgb: NDArray[np.uint8]) -> Sheet | None:
     """The sheet that a picture (H×W×3) shows with something round it; None where the page is the sheet."""
     small = reduced(rgb)
-    if not _is_sharp(small, _around(small)):
+    sides = [turns for turns in range(4) if _is_sharp(np.rot90(small, turns))]
+    if not sides:
         return None
-    around = _around(rgb)
-    share = float(around.mean())
+    around = np.bitwise_or.reduce([np.rot90(_below(np.rot90(rgb, turns)), -turns) for turns in sides])
     height, width = around.shape
-    certain = share * height * width > _BROAD * min(height, width) * 2 * (height + width)
+    certain = float(around.sum()) > _BROAD * min(height, width) * 2 * (height + width)
     away = _grown(around, round(_EDGE * min(height, width)) if certain else _SOFT_EDGE_PX // 2)
     return None if away.all() else Sheet(rgb=_continued(rgb, away), is_certain=certain)
 
 
-def _is_sharp(rgb: NDArray[np.uint8], around: NDArray[np.uint8]) -> bool:
-    """Whether the colours on both sides of the edge of `around` differ; a reduced picture."""
-    begin, end = _BESIDE_PX
-    inner = _grown(around, end) > _grown(around, begin)
-    outer = _grown(1 - around, end) > _grown(1 - around, begin)
-    if not inner.any() or not outer.any():
-        return bool(around.any() and inner.any())
-    step = np.median(rgb[inner], axis=0) - np.median(rgb[outer], axis=0)
-    return bool(np.abs(step).max() > _SHARP)
+def _is_sharp(rgb: NDArray[np.uint8]) -> bool:
+    """Whether the top of a picture has a colour of its own that ends at once, and at the paper of the picture's middle:
+    not as light falls off, and not at a wall."""
+    depths = _below(rgb).sum(0, dtype=np.int64)
+    if not depths.any():
+        return False
+    columns = np.flatnonzero((depths > 0) & (depths < len(rgb)))
+    before, behind = (
+        rgb[np.clip(depths[columns] + offset, 0, len(rgb) - 1), columns].astype(np.int64) for offset in _BESIDE_PX
+    )
+    steps = np.abs(behind - before).max(1) > _SHARP
+    at_paper = np.abs(behind - _paper(rgb)).max(1) < np.abs(before - _paper(rgb)).max(1) / 2
+    return bool((steps & at_paper).mean() > 0.5) if len(columns) else False
+
+
+def _below(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """H×W, 1 where a straight way leads up to the top of a picture through the top's own colour, if it has one that is
+    not the colour of the picture's middle."""
+    top, paper = np.median(rgb[0], axis=0), _paper(rgb)
+    is_plain = (np.abs(rgb[0] - top).max(1) < _UNLIKE).mean() > _PLAIN
+    if not is_plain or not np.abs(top - paper).max() > _UNLIKE:
+        return np.zeros(rgb.shape[:2], np.uint8)
+    return np.minimum.accumulate(_nearer(np.ascontiguousarray(rgb), top, paper), axis=0)
+
+
+def _paper(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The colour that most of the middle of a picture has."""
+    down, across = (int(length * _MIDDLE) for length in rgb.shape[:2])
+    middle = rgb[down : rgb.shape[0] - down : 4, across : rgb.shape[1] - across : 4]
+    return np.asarray(np.median(middle.reshape(-1, 3), axis=0), np.float64)
 
 
 def _grown(mask: NDArray[np.uint8], by_px: int) -> NDArray[np.uint8]:
     grown: NDArray[np.uint8] = cv2.dilate(mask, np.ones((2 * by_px + 1, 2 * by_px + 1), np.uint8))
     return grown
-
-
-def _around(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H×W, 1 where a straight way along row or column leads to a side of the page through that side's own colour."""
-    height, width = rgb.shape[:2]
-    down, across = int(height * _MIDDLE), int(width * _MIDDLE)
-    middle = rgb[down : height - down : 4, across : width - across : 4].reshape(-1, 3)
-    around = np.zeros((height, width), np.uint8)
-    if not len(middle):
-        return around
-    paper = np.median(middle, axis=0)
-    for turns in range(4):
-        line = np.rot90(rgb, turns)[0]
-        side = np.median(line, axis=0)
-        is_plain = (np.abs(line - side).max(1) < _UNLIKE).mean() > _PLAIN
-        if is_plain and np.abs(side - paper).max() > _UNLIKE:
-            like = np.rot90(_nearer(rgb, side, paper), turns)
-            np.rot90(around, turns)[...] |= np.minimum.accumulate(like, axis=0)
-    return around
 
 
 def _nearer(rgb: NDArray[np.uint8], to: NDArray[np.float64], than: NDArray[np.float64]) -> NDArray[np.uint8]:
