@@ -33,8 +33,8 @@ def test_paper_that_was_cut_out_is_no_line() -> None:
     # given a house whose paper is opaque within its walls, on a large transparent canvas
     page = np.full((1000, 1200, 4), (0, 0, 0, 0), np.uint8)
     page[100:500, 100:700] = np.dstack([house(), np.full((400, 600), 255, np.uint8)])
-    assert not is_drawn_in_white(page[:, :, :3], page[:, :, 3])
+    assert not is_drawn_in_white([(page[:, :, :3], page[:, :, 3])])
 
 
 def test_nothing_is_drawn_on_an_empty_canvas() -> None:
-    assert not is_drawn_in_white(np.full((5, 5, 3), 255, np.uint8), np.zeros((5, 5), np.uint8))
+    assert not is_drawn_in_white([(np.full((5, 5, 3), 255, np.uint8), np.zeros((5, 5), np.uint8))])
