@@ -117,11 +117,20 @@ class TestAPictureInPart:
         assert code_of(data[: len(data) // 2] + data) == "truncated"
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_without_an_end_marker(self, kind: str) -> None:
-        assert code_of(KINDS[kind][:-2]) == "truncated"
+    @pytest.mark.parametrize("lost", [40, 200])
+    def test_without_an_end_marker(self, kind: str, lost: int) -> None:
+        assert code_of(KINDS[kind][:-lost]) == "truncated"
+
+    def test_a_progression_without_an_end_marker_may_lack_a_scan(self) -> None:
+        assert code_of(KINDS["progressive"][:-2]) == "truncated"
 
 
 class TestAWholePicture:
+    @pytest.mark.parametrize("kind", sorted({*KINDS} - {"progressive"}))
+    @pytest.mark.parametrize("lost", [1, 2])
+    def test_of_which_only_the_end_marker_is_missing(self, kind: str, lost: int) -> None:
+        assert np.array_equal(decode(KINDS[kind][:-lost]).rgb, decode(KINDS[kind]).rgb)
+
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("tail", [b"\0" * 5000, b"tail", KINDS["grey"], KINDS["grey"][:300]], ids=len)
     def test_whatever_follows_it(self, kind: str, tail: bytes) -> None:

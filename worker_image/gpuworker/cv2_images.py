@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.headers import Header
+from gpuworker.headers import Header, jpeg_header
 from gpuworker.jpeg_segments import scans_of
 from gpuworker.rendering import Picture, Raster, Rendering, levels_of_whole, picture_of
 from gpuworker.tasks import ItemError
@@ -26,6 +26,10 @@ _MISSING, _NEARLY = 128, 2
 """What libjpeg makes of blocks that are not there, and how far the next blocks' colour is mixed into its last pixel."""
 _OTHER_BYTES = hashlib.shake_128(b"gpupipe").digest(4096).replace(b"\xff", b"\xaa")
 """No entropy-coded data of any picture; with so many, what is missing is sure to become something else."""
+_END = b"\xff\xd9"
+_EXACT_PIXELS, _ASKED_PIXELS = 16_000_000, 400_000_000
+"""Up to the one a picture without an end marker is looked at in all its pixels, up to the other at an eighth, which
+does not see what its very last block lacks; both take 50 MB."""
 
 
 def is_plain(header: Header) -> bool:
@@ -33,11 +37,33 @@ def is_plain(header: Header) -> bool:
     return header.format == "jpeg" or (header.dtype == "uint8" and header.bands in (1, 3))
 
 
+def whole_jpeg_header(data: bytes | mmap.mmap) -> Header:
+    """What a JPEG says of itself, whose picture is there: its end marker may be missing, which libjpeg does not mind.
+
+    Raises ItemError.
+    """
+    try:
+        return jpeg_header(data)
+    except ItemError as error:
+        if error.code != "truncated":
+            raise
+        ended = bytes(data).rstrip(b"\xff") + _END
+        header = jpeg_header(ended)
+        factor = 1 if header.pixels <= _EXACT_PIXELS else 8
+        if header.extra_bytes or header.pixels > _ASKED_PIXELS:
+            raise
+        if not _ends_by_itself(ended[: -len(_END)], header, factor):
+            raise
+        return header
+
+
 def picture_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rendering: Rendering) -> Picture:
     """JPEG, PNG, WebP or BMP -> H×W×3, not yet upright: the orientation is ours to apply, the same for every format."""
     pixels = decoded_by_cv2(content, header, factor)
-    if pixels is None and header.format == "jpeg" and not scans_of(content).is_covered:
-        raise _cut_inside_a_scan()
+    if pixels is None and header.format == "jpeg":
+        if not scans_of(content).is_covered:
+            raise _cut_inside_a_scan()
+        pixels = decoded_by_cv2(bytes(content) + _END, header, factor)  # cv2 waits for it
     if pixels is None:
         raise ItemError("unreadable", f"the {header.format.upper()} is damaged and cannot be decoded")
     if header.format == "jpeg":
@@ -97,13 +123,13 @@ def _require_whole(content: bytes | mmap.mmap, header: Header, pixels: NDArray[A
     if not is_grey and not header.extra_bytes:
         return
     scans = scans_of(content)
-    if not scans.is_covered or (is_grey and not _ends_by_itself(content[: scans.end], header)):
+    if not scans.is_covered or (is_grey and not _ends_by_itself(content[: scans.end], header, 8)):
         raise _cut_inside_a_scan()
 
 
-def _ends_by_itself(jpeg: bytes, header: Header) -> bool:
-    """Whether all blocks of a JPEG without its end marker are there."""
-    made = [decoded_by_cv2(jpeg + more + b"\xff\xd9", header, 8) for more in (b"", _OTHER_BYTES)]
+def _ends_by_itself(jpeg: bytes, header: Header, factor: int) -> bool:
+    """Whether all blocks of a JPEG without its end marker are there, seen in a picture reduced by `factor`."""
+    made = [decoded_by_cv2(jpeg + more + _END, header, factor) for more in (b"", _OTHER_BYTES)]
     return made[0] is not None and made[1] is not None and np.array_equal(made[0], made[1])
 
 

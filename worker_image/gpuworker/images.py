@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.bmp_images import bmp_header, picture_of_bmp
-from gpuworker.cv2_images import picture_by_cv2
+from gpuworker.cv2_images import picture_by_cv2, whole_jpeg_header
 from gpuworker.decode_memory import bytes_by_blocks, bytes_by_codec, bytes_by_cv2, bytes_of_tiff
-from gpuworker.headers import Format, Header, jpeg_header, png_header, sniff, webp_header
+from gpuworker.headers import Format, Header, png_header, sniff, webp_header
 from gpuworker.heif_images import avif_header, heic_header, picture_by_libheif, picture_of_avif
 from gpuworker.jpeg2000_images import jpeg2000_header, picture_by_openjpeg
 from gpuworker.limits import Limits as Limits
@@ -40,7 +40,7 @@ class Codec:
 
 
 CODECS: Mapping[Format, Codec] = {
-    "jpeg": Codec(header=jpeg_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
+    "jpeg": Codec(header=whole_jpeg_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
     "png": Codec(header=png_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
     "webp": Codec(header=webp_header, decode=picture_by_cv2, most_bytes=bytes_by_cv2),
     "bmp": Codec(header=bmp_header, decode=picture_of_bmp, most_bytes=bytes_by_cv2),
