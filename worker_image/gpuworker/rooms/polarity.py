@@ -23,6 +23,8 @@ _WIDTHS_PX = (3, 7, 15, 31, 63)
 """Strokes narrower than each of these are weighed in turn, until there are enough of them. Walls of all packaged and
 synthetic plans are narrower than the third, at that size; the last are for pages that are half wall."""
 _WALLS_PX = 15
+_OUTERMOST = 0.05
+"""Of each side of a page: where frames and margins lie."""
 _GRAIN = 20
 """Less contrast than this of 255 is grain or what JPEG leaves beside a line."""
 _LITTLE = 0.002
@@ -79,8 +81,9 @@ def readings_of(rgb: NDArray[np.uint8], asked: Asked) -> tuple[Reading, ...]:
     """How an H×W×3 picture may be read, the likeliest first; one where that is certain, as it nearly always is."""
     small = reduced(rgb)
     has_colour = _has_colour(small)
-    leaning = leaning_of(small if has_colour else np.ascontiguousarray(small[:, :, 1]))
-    sides = leaning.sides if asked == "auto" else (asked,)
+    page = small if has_colour else np.ascontiguousarray(small[:, :, 1])
+    leaning = leaning_of(page)
+    sides = _sides(leaning, leaning_of(_inner(page))) if asked == "auto" else (asked,)
     readings = [
         Reading(polarity=side, channels=channels)
         for side in sides
@@ -99,6 +102,17 @@ def _channels(small: NDArray[np.uint8], side: Polarity) -> list[tuple[int, ...]]
     sign = 1 if side == "dark" else -1
     agree = tuple(i for i in range(3) if sign * leaning_of(small[:, :, i]).side > -_SURE)
     return [agree, ()] if side == "dark" else [agree]
+
+
+def _sides(of_all: Leaning, of_inner: Leaning) -> tuple[Polarity, ...]:
+    """Both where a page leans to another side without its outermost part: a frame leaves strips of paper there that are
+    strokes of their own, and a plan that was cut out closely has its outer walls there."""
+    return of_all.sides if of_all.sides == of_inner.sides or of_inner.side == 0 else ("dark", "light")
+
+
+def _inner(page: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    down, across = (round(length * _OUTERMOST) for length in page.shape[:2])
+    return np.ascontiguousarray(page[down : len(page) - down, across : page.shape[1] - across])
 
 
 def leaning_of(small: NDArray[np.uint8]) -> Leaning:
