@@ -65,6 +65,26 @@ def test_no_room_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, an_answer({"rooms": []}, variant="")) == "plan.png: 0 rooms, in 0.46 s\n"
 
 
+NONE: dict[str, Any] = {
+    "rooms": [],
+    "reason_code": "no_ink",
+    "reason": "There is no ink.",
+    "hint": "Set polarity=light.",
+}
+
+
+def test_why_there_is_no_room_is_said_with_what_to_try(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = shown(capsys, an_answer(NONE))
+    assert told.splitlines()[-2:] == ["There is no ink.", "Set polarity=light."]
+    assert "There is no ink.\nSet polarity=light.\n" in shown(capsys, an_answer(NONE), tmp_path / "answer.json")
+
+
+def test_coco_without_rooms_says_why_too(capsys: pytest.CaptureFixture[str]) -> None:
+    image = {"id": 1, "reason": NONE["reason"], "hint": NONE["hint"]}
+    told = shown(capsys, an_answer({"images": [image], "annotations": []}))
+    assert told.splitlines()[-2:] == ["There is no ink.", "Set polarity=light."]
+
+
 def test_anything_else_is_shown_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     told = shown(capsys, an_answer({"annotations": [1, 2]}))
     assert json.loads(told[: told.rindex("}") + 1]) == {"annotations": [1, 2]}

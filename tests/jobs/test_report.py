@@ -334,6 +334,19 @@ def test_warnings_are_told_in_words_with_what_to_do(tmp_path: Path) -> None:
     assert "a_word_of_the_future" in page.text
 
 
+def test_an_image_without_finds_says_why(tmp_path: Path) -> None:
+    image = {
+        "width": 600,
+        "height": 400,
+        "warnings": ["no_rooms"],
+        "reason": "There is no ink.",
+        "hint": "Set polarity.",
+    }
+    _, page = written(tmp_path, [a_result("plan.png", fragment={"image": image, "annotations": []})])
+    for told in ("There is no ink. Set polarity.", "no_rooms", CAVEATS["no_rooms"].meaning):
+        assert told in page.text
+
+
 @pytest.mark.parametrize(
     ("square_metres", "told"),
     [(0.00381, "38.1 cm²"), (4.2, "4.2 m²"), (1204.4, "1,204 m²"), (31_000, "3.10 ha"), (12_345_678, "1,234.57 ha")],

@@ -25,7 +25,15 @@ def test_it_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"min_area": 0}, {"labels": "maybe"}, {"max_area_share": 1.5}, {"prompts": ["x"]}, {"min_area": 2e6}]
+    "wrong",
+    [
+        {"min_area": 0},
+        {"labels": "maybe"},
+        {"polarity": "blue"},
+        {"max_area_share": 1.5},
+        {"prompts": ["x"]},
+        {"min_area": 2e6},
+    ],
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
