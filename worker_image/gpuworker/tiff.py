@@ -21,6 +21,7 @@ from gpuworker.notes import PAGES_LEFT, PREVIEW, Notes
 from gpuworker.rendering import Raster, Rendering
 from gpuworker.tasks import ItemError
 from gpuworker.tiff_choice import Choice, by_sample
+from gpuworker.tiff_codecs import prepare
 from gpuworker.tiff_colour import colours_of
 from gpuworker.tiff_pages import pages_of
 
@@ -29,7 +30,6 @@ _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 # What is wrong with a file is said once, by ItemError.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-_JPEG = 7
 _READ_AT_ONCE_BYTES = 256 * 1024**2
 """Of a file's compressed strips and tiles, by tifffile."""
 _CODEC_BYTES_PER_SAMPLE = {33003: 4, 33004: 4, 33005: 4, 34712: 4, 50001: 2}
@@ -69,15 +69,13 @@ class Tiff:
             self.file = tifffile.TiffFile(file)
             wish = rendering or Rendering()
             self._pages, self._is_asked_for = pages_of(self.file, wish.page, wish.bands), wish.page != "first"
-            page = self._pages.page
-            if page.photometric == tifffile.PHOTOMETRIC.RGB and page.planarconfig == 2 and page.compression == _JPEG:
-                # Each plane is a grey JPEG, which tifffile's decoder would take for one in colours, and fail.
-                page.photometric = tifffile.PHOTOMETRIC.MINISBLACK
-            self.page = page
+            page = self.page = self._pages.page
             colours_of(page)  # known, or refused before anything else is said of it
             self.geo = _geo_tags(page)
             self.header = self._read_header()
             self._require_whole_data()
+            for one in self.channels or (page,):
+                prepare(one)
             self.largest_block_pixels = math.prod(int(side) for side in page.chunks[:2])
 
     @property
@@ -177,6 +175,10 @@ class Tiff:
         for page in self.channels or (self.page,):
             if not page.dataoffsets:
                 raise ItemError("unreadable", "the TIFF does not say where its pixels are")
+            blocks = math.prod(page.chunked)
+            if len(page.dataoffsets) < blocks and not page.is_contiguous:
+                listed = f"it lists {len(page.dataoffsets)} of {blocks} strips or tiles"
+                raise ItemError("truncated", f"the TIFF was not written in full: {listed}")
             ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
             if max(ends, default=0) > self.size_bytes:
                 raise ItemError("truncated", "the TIFF is cut short: some of its strips or tiles lie past its end")

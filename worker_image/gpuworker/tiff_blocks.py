@@ -16,6 +16,7 @@ from gpuworker.rendering import Levels, Raster, Rendering, levels_of, rendered, 
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff, unreadable_on_error
 from gpuworker.tiff_choice import Choice
+from gpuworker.tiff_codecs import prepare
 from gpuworker.window import Window
 
 BLOCK_BYTES_AT_MOST = 128 * 1024**2
@@ -42,8 +43,8 @@ class Blocks:
         self._choice = Choice.of(page, rendering) if page else tiff.choice(rendering)
         with unreadable_on_error():
             self._measure(self._page)
-            for one in self._channels or (self._page,):
-                one.init_decode()  # not to be done by many threads at once
+            if page is not None:
+                prepare(page)
         self._mask = _mask_of(tiff, self._page) if page is None else None
 
     def _measure(self, page: tifffile.TiffPage) -> None:
@@ -184,8 +185,10 @@ class Blocks:
         pixels, _, _ = page.decode(stored, self._index(place, plane), **tables)
         if pixels is None:
             return np.full((window.height, window.width, self._together), page.nodata, self._stored_dtype)
-        part: NDArray[Any] = pixels[0, : window.height, : window.width]
-        return part
+        part = pixels[0, : window.height, : window.width]
+        # A decoder's own type may be another: fax gives bytes of 0 and 1 where bits are meant.
+        decoded: NDArray[Any] = part.astype(self._stored_dtype.newbyteorder("="), copy=False)
+        return decoded
 
     # --- what the brightness is told from ---
 

@@ -134,7 +134,7 @@ def _rgb_of_cmyk(most: float, bands: Sequence[Band]) -> Sequence[Band]:
 
 
 def _ycbcr(page: tifffile.TiffPage) -> Colours:
-    if int(page.compression) in _DECODED_AS_RGB:
+    if int(page.compression) in _DECODED_AS_RGB and int(page.planarconfig) == 1:
         return _PLAIN
     if int(page.compression) not in _LOSSLESS or page.dtype != np.uint8 or int(page.samplesperpixel) < 3:
         raise _unsupported(page, "in a compression or depth that is not known with it")
@@ -177,7 +177,8 @@ def _between(band: Band, black_white: Band) -> NDArray[np.float32]:
 def _lab(page: tifffile.TiffPage, *, is_signed: bool) -> Colours:
     if page.dtype is None or page.dtype.itemsize > 2 or page.dtype.kind not in "ui" or _bits(page) not in (8, 16):
         raise _unsupported(page, f"with samples of the type {page.dtype}")
-    if int(page.compression) not in (*_LOSSLESS, 7) or int(page.samplesperpixel) < 3:
+    # Of JPEG it is nowhere said whether a* and b* are signed in it.
+    if int(page.compression) not in _LOSSLESS or int(page.samplesperpixel) < 3:
         raise _unsupported(page, "in a compression or with samples that are not known with it")
     return Colours(convert=partial(_rgb_of_lab, is_signed), made_of=(0, 1, 2), bytes_per_pixel=3)
 

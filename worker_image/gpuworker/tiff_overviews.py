@@ -9,6 +9,7 @@ import tifffile
 from gpuworker.rendering import Raster, Rendering
 from gpuworker.tiff import Tiff, unreadable_on_error
 from gpuworker.tiff_choice import Choice, by_sample
+from gpuworker.tiff_codecs import prepare
 
 _BYTES_AT_MOST = 64 * 1024**2
 
@@ -20,6 +21,7 @@ def overview(tiff: Tiff, rendering: Rendering, *, enough_px: int) -> Raster | No
         smallest = min(fitting, key=lambda page: page.nbytes, default=None)
         if smallest is None or smallest.nbytes > _BYTES_AT_MOST:
             return None
+        prepare(smallest)
         return Choice.of(smallest, rendering).raster(by_sample(smallest.asarray(maxworkers=1), smallest))
 
 
