@@ -97,9 +97,10 @@ def test_it_is_cut_inside_its_header() -> None:
         bmp(24, SIZE, b"\xff\xd8\xff", compression=4),
         bmp(16, SIZE, rows(16), compression=3, masks=(0xF00, 0xF0, 0xF)),
         bmp(32, SIZE, rows(32), compression=3, masks=(0x3FF00000, 0xFFC00, 0x3FF)),
+        bmp(32, SIZE, rows(32), compression=3, masks=(0xFF, 0xFF00, 0xFF0000)),
         b"BMW builds cars, and this is a text of some length",
     ],
-    ids=["2 bits", "a JPEG inside", "444", "10 bits", "a text"],
+    ids=["2 bits", "a JPEG inside", "444", "10 bits", "red first in an old header", "a text"],
 )
 def test_what_would_come_out_wrong_is_unsupported(data: bytes) -> None:
     with pytest.raises(ItemError) as caught:

@@ -23,11 +23,14 @@ TYPES = {
     "SBYTE": (6, "b"),
     "SSHORT": (8, "h"),
     "SLONG": (9, "i"),
+    "UNDEFINED": (7, "B"),
+    "FLOAT": (11, "f"),
+    "DOUBLE": (12, "d"),
 }
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
 
 
-def block(value: int, kind: str = "SHORT", *, order: str = "<", count: int = 1) -> bytes:
+def block(value: float, kind: str = "SHORT", *, order: str = "<", count: int = 1) -> bytes:
     """A little TIFF whose only tag is an orientation; values that do not fit into it come after it."""
     code, form = TYPES[kind]
     values = struct.pack(order + form, value) * count
@@ -40,7 +43,7 @@ def block(value: int, kind: str = "SHORT", *, order: str = "<", count: int = 1) 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
-def test_an_orientation_of_any_whole_number_type_and_count(kind: str, order: str, count: int) -> None:
+def test_an_orientation_of_any_type_and_count(kind: str, order: str, count: int) -> None:
     assert orientation_of(block(6, kind, order=order, count=count)) == 6
 
 
@@ -49,9 +52,19 @@ def test_one_that_makes_no_sense_is_none_and_xmp_does_not_mend_it(value: int) ->
     assert orientation_of(block(value, "LONG"), XMP) == 1
 
 
-def test_types_that_are_no_whole_number_and_counts_of_nothing_are_none() -> None:
-    for kind in (2, 5, 7, 11, 99):
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_fractions_are_numbers_too(order: str) -> None:
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    for kind in (5, 10):
+        head = struct.pack(order + "IHHHIII", 8, 1, 0x0112, kind, 1, 26, 0)
+        assert orientation_of(start + head + struct.pack(order + "II", 12, 2)) == 6
+        assert orientation_of(start + head + struct.pack(order + "II", 12, 0)) == 1
+
+
+def test_types_that_there_are_not_and_counts_of_nothing_are_none() -> None:
+    for kind in (0, 2, 14, 99):
         assert orientation_of(b"MM\0*" + struct.pack(">IHHHII", 8, 1, 0x0112, kind, 1, 6)) == 1
+    assert orientation_of(block(6.5, "FLOAT")) == 1
     assert orientation_of(block(6, count=1).replace(struct.pack("<HI", 3, 1), struct.pack("<HI", 3, 0))) == 1
 
 

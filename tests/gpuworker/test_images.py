@@ -75,6 +75,17 @@ class TestCommonFormats:
         data = header + palette + pixels
         assert decode(data).rgb.tolist() == [[[200, 10, 20], [255, 255, 255]]]
 
+    @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+    def test_a_grey_png_that_names_a_grey_for_what_is_transparent(self, depth: int) -> None:
+        header = pictures.png_chunk(b"IHDR", bytes([0, 0, 0, 16, 0, 0, 0, 2, depth, 0, 0, 0, 0]))
+        named = pictures.png_chunk(b"tRNS", (1).to_bytes(2))
+        one = (1).to_bytes(2) if depth == 16 else bytes([sum(1 << i for i in range(0, 8, depth))])
+        rows = b"\0" + bytes(2 * depth) + b"\0" + one * (2 * depth // len(one))
+        pixels = pictures.png_chunk(b"IDAT", zlib.compress(rows)) + pictures.png_chunk(b"IEND", b"")
+        image = decode(b"\x89PNG\r\n\x1a\n" + header + named + pixels)
+        assert (image.rgb[0] == 0).all()
+        assert (image.rgb[1] == 255).all()
+
 
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))

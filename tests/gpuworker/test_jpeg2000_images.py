@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+import rasterio.shutil
 from PIL import Image
+from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 from tests.gpuworker.formats import box, by_pillow, seen_by_pillow, with_jp2_boxes
 
@@ -104,6 +107,19 @@ def test_bands_are_chosen() -> None:
 def test_what_would_come_out_in_other_colours_is_unsupported(data: bytes) -> None:
     with pytest.raises(ItemError) as caught:
         decode(data)
+    assert caught.value.code == "unsupported"
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_opacity_in_a_single_bit_is_unsupported(tmp_path: Path) -> None:
+    path = tmp_path / "a.jp2"
+    with MemoryFile() as memory:
+        with memory.open(driver="GTiff", width=64, height=48, count=4, dtype="uint8", alpha="yes") as out:
+            out.write(np.moveaxis(np.dstack([RGB, ALPHA]), -1, 0))
+        with memory.open() as source:
+            rasterio.shutil.copy(source, path, driver="JP2OpenJPEG", **{"1BIT_ALPHA": "YES"})
+    with pytest.raises(ItemError, match="differ in depth") as caught:
+        decode(path)
     assert caught.value.code == "unsupported"
 
 

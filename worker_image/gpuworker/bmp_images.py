@@ -15,6 +15,9 @@ _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 _BITS = {_RGB: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _BITFIELDS: (16, 32), _ALPHA_BITFIELDS: (16, 32)}
 """Compression -> bits of a pixel that there are."""
 _MASKS_OF_16 = {(0x7C00, 0x03E0, 0x1F), (0xF800, 0x07E0, 0x1F)}
+_USUAL_MASKS_OF_32 = (0xFF0000, 0xFF00, 0xFF)
+_MASKS_READ_FROM = 56
+"""Headers of fewer bytes have their masks behind them, where OpenCV 5.0 does not look with 32 bits a pixel."""
 _WHOLE_BYTES = {0, 0xFF, 0xFF00, 0xFF0000, 0xFF000000}
 
 
@@ -24,6 +27,8 @@ class _Info:
     height: int
     bits: int
     compression: int
+    length: int
+    """Of its second header."""
     starts: int
     """Where the pixels begin."""
     size: int
@@ -63,6 +68,7 @@ def _info(data: bytes | mmap.mmap) -> _Info:
         height=abs(height),
         bits=bits,
         compression=compression,
+        length=length,
         starts=starts,
         size=size,
         masks=_masks(data, length, compression),
@@ -94,6 +100,13 @@ def picture_of_bmp(content: bytes | mmap.mmap, header: Header, factor: int, rend
 
 def _require_usual_masks(info: _Info) -> None:
     """Raises ItemError `unsupported` for bands that OpenCV does not tell apart."""
-    usual = info.masks[:3] in _MASKS_OF_16 if info.bits == 16 else all(mask in _WHOLE_BYTES for mask in info.masks)
+    if info.bits == 16:
+        usual = info.masks[:3] in _MASKS_OF_16
+    elif info.length < _MASKS_READ_FROM:
+        usual = info.masks[:3] == _USUAL_MASKS_OF_32
+    else:
+        usual = all(mask in _WHOLE_BYTES for mask in info.masks)
     if info.masks and not usual:
-        raise ItemError("unsupported", "a BMP whose bands are not of 5, 6 or 8 bits. Convert it to PNG")
+        raise ItemError(
+            "unsupported", "a BMP whose bands are in an unusual order or not of 5, 6 or 8 bits. Convert it to PNG"
+        )

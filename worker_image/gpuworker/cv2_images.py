@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.headers import Header, jpeg_header
+from gpuworker.headers import Header, jpeg_header, transparent_grey
 from gpuworker.jpeg_segments import scans_of
 from gpuworker.rendering import Picture, Raster, Rendering, levels_of_whole, picture_of
 from gpuworker.tasks import ItemError
@@ -70,7 +70,16 @@ def picture_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int, rend
         _require_whole(content, header, pixels)
     if pixels.ndim == 3 and not is_plain(header):  # else cv2 has put them in order
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
-    return shown(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] == 4)
+    if header.format == "png" and pixels.ndim == 2:
+        pixels = _with_transparency(pixels, transparent_grey(content))
+    return shown(pixels, rendering, has_alpha=pixels.ndim == 3 and pixels.shape[2] in (2, 4))
+
+
+def _with_transparency(grey: NDArray[Any], transparent: int | None) -> NDArray[Any]:
+    """H×W×2 of a PNG that names a grey for what is not there, which cv2 asks of colours only."""
+    if transparent is None:
+        return grey
+    return np.dstack([grey, np.where(grey == transparent, 0, np.iinfo(grey.dtype).max).astype(grey.dtype)])
 
 
 def decoded_by_cv2(content: bytes | mmap.mmap, header: Header, factor: int) -> NDArray[Any] | None:

@@ -10,8 +10,9 @@ HEAD = b"Exif\0\0"
 """What JPEG writes before the block; other formats need none, and have it all the same where a program copied it."""
 
 _ENTRIES_AT_MOST = 512
-_FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
-"""Types of whole numbers (TIFF 6.0, page 15, and BigTIFF's). It should be SHORT, and is not always."""
+_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
+_FORMS = _WHOLE | {5: "II", 10: "ii", 11: "f", 12: "d"}
+"""Types of numbers (TIFF 6.0, page 15, and BigTIFF's). It should be SHORT, and is not always."""
 _IN_XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([0-9]+)")
 
 
@@ -29,10 +30,10 @@ def orientation_of(exif: bytes, xmp: bytes = b"") -> int:
 def as_orientation(value: object) -> int:
     """1..8 of what a reader of tags gives for one, whatever its type and count; 1 of what makes no sense."""
     first = value[0] if isinstance(value, tuple | bytes) and value else value
-    return first if isinstance(first, int) and 1 <= first <= 8 else 1
+    return int(first) if isinstance(first, int | float) and first in range(1, 9) else 1
 
 
-def _in_exif(exif: bytes) -> int | None:
+def _in_exif(exif: bytes) -> object:
     """What the first directory of the block (a little TIFF) says; None where the tag is not there."""
     while exif.startswith(HEAD):
         exif = exif[len(HEAD) :]
@@ -47,7 +48,7 @@ def _in_exif(exif: bytes) -> int | None:
     return None
 
 
-def _first_value(exif: bytes, order: str, at: int) -> int:
+def _first_value(exif: bytes, order: str, at: int) -> object:
     """Of the entry at this place, whatever its type and count; 0 where there is none."""
     kind, count, place = struct.unpack_from(f"{order}HII", exif, at + 2)
     form = _FORMS.get(kind)
@@ -55,4 +56,7 @@ def _first_value(exif: bytes, order: str, at: int) -> int:
         return 0
     size = struct.calcsize(form)
     start = at + 8 if size * count <= 4 else place
-    return int(struct.unpack_from(order + form, exif, start)[0]) if start + size <= len(exif) else 0
+    if start + size > len(exif):
+        return 0
+    value, *divisor = struct.unpack_from(order + form, exif, start)
+    return value / divisor[0] if any(divisor) else value

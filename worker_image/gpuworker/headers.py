@@ -193,8 +193,8 @@ def png_header(data: bytes | mmap.mmap) -> Header:
             exif = data[start:end]
         elif kind == b"iTXt" and data[start : start + 18] == b"XML:com.adobe.xmp\0":
             xmp = data[start:end]
-        elif kind == b"tRNS" and colour_type != 0:
-            bands = 4
+        elif kind == b"tRNS":
+            bands = 2 if colour_type == 0 else 4
         elif kind == b"acTL":
             animation = _ANIMATED_PNG_BYTES_PER_PIXEL
     return Header(
@@ -206,6 +206,15 @@ def png_header(data: bytes | mmap.mmap) -> Header:
         orientation=orientation_of(exif, xmp),
         extra_bytes=animation * width * height,
     )
+
+
+def transparent_grey(png: bytes | mmap.mmap) -> int | None:
+    """The grey that a PNG without a band for transparency calls transparent, in the samples it is decoded into."""
+    depth, most = png[24], 255 if png[24] <= 8 else 65535
+    for kind, start, end in _png_chunks(png):
+        if kind == b"tRNS" and png[25] == 0 and end - start >= 2:
+            return int.from_bytes(png[start : start + 2]) % (1 << depth) * most // ((1 << depth) - 1)
+    return None
 
 
 def _png_chunks(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int]]:

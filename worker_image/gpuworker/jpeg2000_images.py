@@ -72,6 +72,9 @@ def picture_by_openjpeg(content: bytes | mmap.mmap, header: Header, factor: int,
         pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(content)
     except imagecodecs.Jpeg2kError as error:
         raise ItemError("unreadable", f"the JPEG 2000 file is damaged: {error}") from error
+    except NotImplementedError as error:
+        message = f"a kind of JPEG 2000 file that cannot be read: {error}. Convert it to PNG or TIFF"
+        raise ItemError("unsupported", message) from error
     expected = (header.height, header.width) + ((header.bands,) if header.bands > 1 else ())
     if pixels.shape != expected:
         raise ItemError("unreadable", f"the JPEG 2000 file says that its shape is {expected}, and it is {pixels.shape}")
@@ -186,5 +189,5 @@ def _require_known(stream: Codestream, colours: Colours, depths: tuple[int, ...]
         raise ItemError("unsupported", "a JPEG 2000 file whose bands differ in size. Convert it to PNG or TIFF")
     if max(depths) > 16:
         raise ItemError("unsupported", f"a JPEG 2000 file of {max(depths)} bits a sample; up to 16 can be read")
-    if len({depth > 8 for depth in depths}) > 1:
+    if len({depth > 8 for depth in depths}) > 1 or (1 in depths and not colours.palette and max(depths) > 1):
         raise ItemError("unsupported", "a JPEG 2000 file whose bands differ in depth. Convert it to PNG or TIFF")
