@@ -9,6 +9,7 @@ import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 from rasterio.warp import transform as reproject
 from tests.gpuworker.geotiffs import (
@@ -42,6 +43,14 @@ ANYTHING = st.one_of(
     ENTRIES.map(lambda entries: [1, 1, 0, len(entries), *(number for entry in entries for number in entry)]),
 )
 """What a tag may hold by accident; directories that point at doubles are among it."""
+STRETCHED = {
+    "World Mercator": ("EPSG:3395", Affine(0.5, 0, 1_113_000, 0, -0.5, 6_413_000)),
+    "World Mercator over the antimeridian": ("EPSG:3395", Affine(0.5, 0, 20_037_505, 0, -0.5, 6_413_000)),
+    "in the middle of a polar map": ("EPSG:3031", Affine(1, 0, -9, 0, -1, 9)),
+    "at the rim of a polar map": ("EPSG:3413", Affine(1, 0, 3_000_000, 0, -1, -3_000_000)),
+    "a cylinder": ("ESRI:54002", Affine(1, 0, 900_000, 0, -1, 6_000_000)),
+    "Robinson's": ("ESRI:54030", Affine(1, 0, 900_000, 0, -1, 6_000_000)),
+}
 
 
 def directory(*keys: tuple[int, int]) -> tuple[int, str, tuple[int, ...]]:
@@ -155,6 +164,21 @@ class TestArea:
         found = placed(geotiff("EPSG:4326", Affine(0.1, 0, 0, 0, -0.1, 90)))
         octant = instance(np.ones((900, 900), np.bool_), x=0, y=0)
         assert found.area_m2(octant) == pytest.approx(510_065_621_724_089 / 8, rel=1e-6)
+
+    @pytest.mark.parametrize("name", STRETCHED)
+    def test_of_a_system_that_stretches_the_earth_it_is_the_grounds(self, name: str) -> None:
+        crs, transform = STRETCHED[name]
+        square = instance(np.ones((10, 10), np.bool_), x=4, y=5)
+        lies = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        corners = [lies.transform(*(transform @ at)) for at in ((4, 5), (4, 15), (14, 15), (14, 5))]
+        ground, _ = Geod(ellps="WGS84").polygon_area_perimeter(*zip(*corners, strict=True))
+        counted = 100 * abs(transform.a * transform.e)
+        assert abs(counted / ground - 1) > 0.02
+        assert placed(geotiff(crs, transform)).area_m2(square) == pytest.approx(ground, rel=1e-3)
+
+    def test_of_another_body_it_is_that_of_its_unit(self) -> None:
+        moon = geotiff("+proj=eqc +R=1737400 +units=m", Affine(2, 0, 100, 0, -2, 100))
+        assert placed(moon).area_m2(instance(np.ones((10, 10), np.bool_))) == 400
 
     def test_of_a_system_of_its_own_it_is_that_of_its_unit(self) -> None:
         found = placed(geotiff(*PLACES["in a system of its own"]))

@@ -26,6 +26,7 @@ OWN = [
     f"+proj=stere +lat_0=52 +k_0=0.99 +lon_0=5 {AT} +ellps=bessel",
     f"+proj=omerc +lat_0=4 +lonc=115 +alpha=53 +k=0.99984 +gamma=53.1 {AT} +ellps=evrstSS",
     f"+proj=omerc +no_uoff +lat_0=4 +lonc=115 +alpha=53 +k=0.99984 +gamma=53.1 {AT} +ellps=evrstSS",
+    f"+proj=somerc +lat_0=47 +lon_0=8 {AT} +datum=WGS84",  # GDAL writes it as an oblique one of azimuth 90
     "+proj=sinu +lon_0=3 +R=6371007",
     "+proj=eqc +lat_ts=30 +lon_0=4 +datum=WGS84",
     "+proj=poly +lat_0=4 +lon_0=5 +datum=WGS84",

@@ -194,6 +194,7 @@ class TestOnTheMap:
             ("EPSG:4326", Affine(1, 0, 8, 0, -1, 5000)),  # metres that are called degrees
             ("EPSG:27572", Affine(1, 0, 1e9, 0, -1, 1e9)),
             ("EPSG:3035", Affine(1e4, 0, 5e7, 0, -1e4, 5e7)),
+            ("+proj=longlat +R=1737400", Affine(0.01, 0, 8, 0, -0.01, 50)),  # the Moon
         ],
     )
     def test_a_place_that_is_nowhere_on_earth_is_told_and_no_file_holds_infinity(

@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.geo_ellipsoid import WGS84_M
+from gpuworker.geo_ellipsoid import WGS84_M, Ellipsoid
 from gpuworker.geo_keys import Affine, GeoKeys
 from gpuworker.geo_system import System, system_of
+from gpuworker.geo_wgs84 import OffTheMapError, to_wgs84
 from gpuworker.masks import Instance
 from gpuworker.tiff import GeoTag
 
 _SLACK = 1e-6
+_TRUE_TO = 0.01
+"""UTM and national grids are true to 0.3 % where they are used, and their square metres are those that GIS programs
+count; systems of whole continents and of the sea (World Mercator: 2.4 times at 50 degrees) are not."""
+_SHORT_WAY_M = 10.0
+"""Places on earth have 15 digits, so that an area by so short a way is true to nine."""
 NO_CRS, NOT_PLACED = "no_crs", "not_placed"
 
 
@@ -60,10 +66,47 @@ class Georeference(System):
         a, b, _, d, e, _ = self.transform
         pixel = abs(a * e - b * d)
         if self.metres is not None and not self.is_web_mercator:
-            return one.area * pixel * self.metres**2
+            counted = one.area * pixel * self.metres**2
+            stretch = self._stretch(one)
+            return counted if stretch is None else counted / stretch
         in_row = np.count_nonzero(one.mask, axis=1)
         unit_m2 = self._unit_m2(self._middles(one))
         return None if unit_m2 is None else float(pixel * np.sum(in_row * unit_m2))
+
+    def _stretch(self, one: Instance) -> float | None:
+        """By how much the system's square metres are more than the ground's, as a mean over an instance's rows; None
+        where that is less than `_TRUE_TO`, or nobody can say."""
+        if self.definition is None or self.metres is None:
+            return None
+        middle = np.array([[one.x + one.mask.shape[1] / 2, one.y + one.mask.shape[0] / 2]])
+        if not self._is_stretched(self._ground_m2(self.at(middle))):
+            return None
+        in_row = np.count_nonzero(one.mask, axis=1)
+        rows = one.y + 0.5 + np.arange(len(in_row))
+        ground = self._ground_m2(self.at(np.stack([np.full(len(rows), middle[0, 0]), rows], axis=1)))
+        return float(in_row.sum() / np.sum(in_row * ground)) if np.isfinite(ground).all() else None
+
+    @staticmethod
+    def _is_stretched(ground: NDArray[np.float64]) -> bool:
+        return bool(np.isfinite(ground).all() and (np.abs(ground - 1) > _TRUE_TO).any())
+
+    def _ground_m2(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Square metres on the ground that a square metre of the system covers at N places; NaN where nobody can say.
+
+        By the parallelogram of short ways east and north, seen from the middle of the earth.
+        """
+        short = _SHORT_WAY_M / (self.metres or 1.0)
+        ways = short * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
+        ends = (at[None] + ways[:, None]).reshape(-1, 2)
+        try:
+            longitude, latitude = to_wgs84(str(self.definition)).transform(ends[:, 0], ends[:, 1])
+        except OffTheMapError:
+            return np.full(len(at), np.nan)
+        with np.errstate(invalid="ignore"):  # of places that are nowhere on earth
+            found = Ellipsoid().places(np.radians(longitude), np.radians(latitude)).reshape(4, -1, 3)
+            sides = np.cross(found[0] - found[1], found[2] - found[3])
+        area: NDArray[np.float64] = np.sqrt((sides**2).sum(axis=1)) / (2 * _SHORT_WAY_M) ** 2
+        return area
 
     def _middles(self, one: Instance) -> NDArray[np.float64]:
         """y at the middle of each row of an instance's crop."""

@@ -19,9 +19,21 @@ class Ellipsoid:
 
     def square_radian_m2(self, latitude: NDArray[np.float64]) -> NDArray[np.float64]:
         """Square metres of a square radian of longitude by latitude: the radii of curvature M · N · cos(latitude)."""
-        flattening = 1 / self.inverse_flattening if self.inverse_flattening else 0.0
-        e2 = flattening * (2 - flattening)
+        e2 = self._e2
         area: NDArray[np.float64] = (
             self.semi_major_m**2 * (1 - e2) * np.abs(np.cos(latitude)) / (1 - e2 * np.sin(latitude) ** 2) ** 2
         )
         return area
+
+    def places(self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+        """N×3 metres from the middle of the earth (EPSG method 9602, on the figure itself), of radians."""
+        across = self.semi_major_m / np.sqrt(1 - self._e2 * np.sin(latitude) ** 2)
+        x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
+        found: NDArray[np.float64] = across[:, None] * np.stack([x, y, (1 - self._e2) * np.sin(latitude)], axis=1)
+        return found
+
+    @property
+    def _e2(self) -> float:
+        """The square of the eccentricity."""
+        flattening = 1 / self.inverse_flattening if self.inverse_flattening else 0.0
+        return flattening * (2 - flattening)

@@ -6,20 +6,17 @@ of a pixel. Shifts between datums are those of PROJ's database; nothing is asked
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj._network import set_network_enabled  # which pyproj.network hands on without saying so
 from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
 
 from gpuworker.antimeridian import Ring, polygons_of
 from gpuworker.geo import Georeference
 from gpuworker.geo_ellipsoid import WGS84_M
+from gpuworker.geo_wgs84 import OffTheMapError, to_wgs84
 from gpuworker.rings import Part
 
 Points = NDArray[np.float64]
@@ -34,14 +31,6 @@ _SPLITS_AT_MOST = 12
 _BENT_FROM_PX = 2
 """Shorter edges are off by less than that in all systems, unless a pixel is a good part of the earth."""
 _POLE = 90.0
-_KEPT = 16
-"""Transformers of one thread: a shard rarely has images of more systems."""
-
-_kept = threading.local()
-
-
-class OffTheMapError(Exception):
-    """A place that the image's system gives coordinates, but that lies nowhere on earth."""
 
 
 class OnMap:
@@ -74,7 +63,7 @@ class OnMap:
         if self._place.radians is not None or not finite.any():
             return finite
         found = degrees[finite]
-        transformer = _transformer(str(self._place.definition))
+        transformer = to_wgs84(str(self._place.definition))
         _, y = transformer.transform(found[:, 0], found[:, 1], direction=TransformDirection.INVERSE)
         off = np.abs(np.asarray(y) - self._place.at(pixels[finite])[:, 1])
         finite[finite] = off <= self._place.pixel
@@ -89,7 +78,7 @@ class OnMap:
         figure = self._place.ellipsoid
         if abs(figure.semi_major_m - WGS84_M) < 1 and abs(figure.inverse_flattening - 298.2572) < 0.001:
             return False
-        transformer = _transformer(str(self._place.definition))
+        transformer = to_wgs84(str(self._place.definition))
         middle = self._place.at(np.array([[0.0, 0.0]]))[0]
         transformer.transform(*middle)
         try:
@@ -172,7 +161,7 @@ class OnMap:
         at = self._place.at(pixels)
         if (radians := self._place.radians) is not None:
             at[:, 1] = _onto_the_poles(at[:, 1], np.pi / 2 / radians, self._place.pixel)
-        x, y = _transformer(str(self._place.definition)).transform(at[:, 0], at[:, 1])
+        x, y = to_wgs84(str(self._place.definition)).transform(at[:, 0], at[:, 1])
         degrees = np.stack([np.asarray(x), np.asarray(y)], axis=1)
         degrees[np.abs(degrees[:, 1]) > _POLE + 1e-9] = np.inf
         return degrees
@@ -200,17 +189,3 @@ def _turn(ways: Points) -> Points:
 def _twice_area(corners: Points) -> float:
     x, y = (corners - corners[0]).T
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-
-
-def _transformer(definition: str) -> Transformer:
-    """This thread's own: PROJ's must not be used by two at once."""
-    kept: OrderedDict[str, Transformer] | None = getattr(_kept, "transformers", None)
-    if kept is None:
-        set_network_enabled(active=False)
-        kept = _kept.transformers = OrderedDict()
-    if definition not in kept:
-        kept[definition] = Transformer.from_crs(CRS.from_user_input(definition), "EPSG:4326", always_xy=True)
-    kept.move_to_end(definition)
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)
-    return kept[definition]

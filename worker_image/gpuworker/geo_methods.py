@@ -22,6 +22,9 @@ class Parameter:
     """GeoKeys, of which the first that is there has it."""
     kind: Kind
     default: float = 0.0
+    epsg: int | None = None
+    """EPSG's number of it, where EPSG has renamed it: PROJ takes the Swiss projection of an azimuth only of 90 degrees
+    that it knows for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ _POLE = (_angle(_LATITUDE, 3081, 3085, 3089, default=90.0), _angle(_LONGITUDE, 3
 _OBLIQUE = (
     _angle("Latitude of projection centre", 3089, 3081, 3085),
     _angle("Longitude of projection centre", 3088, 3080, 3084),
-    _angle("Azimuth of initial line", 3094),
+    Parameter(name="Azimuth of initial line", keys=(3094,), kind="angle", epsg=8813),
     _angle("Angle from Rectified to Skew Grid", 3096, default=90.0),
     _scale("Scale factor at projection centre", 3093, 3092),
 )

@@ -264,7 +264,8 @@ def _parameter(one: Parameter, keys: GeoKeys) -> Mapping[str, Any]:
     system's unit."""
     number = keys.number(*one.keys)
     unit = {"angle": "degree", "scale": "unity", "length": _length_unit(keys)}[one.kind]
-    return {"name": one.name, "value": one.default if number is None else number, "unit": unit}
+    named = {} if one.epsg is None else {"id": {"authority": "EPSG", "code": one.epsg}}
+    return {"name": one.name, "value": one.default if number is None else number, "unit": unit, **named}
 
 
 # --- units and axes ---

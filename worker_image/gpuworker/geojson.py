@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from gpuworker.antimeridian import DECIMALS
 from gpuworker.geo import NOT_PLACED, Georeference
-from gpuworker.geo_map import OffTheMapError, OnMap
+from gpuworker.geo_map import OnMap
+from gpuworker.geo_wgs84 import OffTheMapError
 from gpuworker.masks import Instance
 from gpuworker.rings import Part, parts
 from gpuworker.tasks import File
