@@ -88,6 +88,13 @@ class TestAPlainImage:
         assert (plain["width"], plain["height"]) == (64, 48)
         assert (lying["width"], lying["height"]) == (48, 64)
 
+    def test_metres_that_are_called_degrees_are_nowhere(self) -> None:
+        """Of a globe that is turned PROJ makes a place of any number of degrees."""
+        turned = CRS("+proj=ob_tran +o_proj=longlat +o_lat_p=39.25 +o_lon_p=-162 +lon_0=0 +datum=WGS84")
+        encoded = done(png(), {"transform": TRANSFORM, "system": turned.to_wkt()})
+        assert warnings(encoded) == ["not_placed"]
+        assert "instances.geojson" not in encoded.files
+
     def test_without_a_system_it_is_in_its_own_coordinates_only(self) -> None:
         encoded = done(png(), {"transform": TRANSFORM})
         assert warnings(encoded) == ["no_crs"]

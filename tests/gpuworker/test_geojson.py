@@ -192,6 +192,7 @@ class TestOnTheMap:
         ("crs", "transform"),
         [
             ("EPSG:4326", Affine(1, 0, 8, 0, -1, 5000)),  # metres that are called degrees
+            ("EPSG:4326", Affine(0.001, 0, 5000, 0, -0.001, 50)),  # northings that are small
             ("EPSG:27572", Affine(1, 0, 1e9, 0, -1, 1e9)),
             ("EPSG:3035", Affine(1e4, 0, 5e7, 0, -1e4, 5e7)),
             ("+proj=longlat +R=1737400", Affine(0.01, 0, 8, 0, -0.01, 50)),  # the Moon

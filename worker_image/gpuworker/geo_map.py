@@ -31,6 +31,8 @@ _SPLITS_AT_MOST = 12
 _BENT_FROM_PX = 2
 """Shorter edges are off by less than that in all systems, unless a pixel is a good part of the earth."""
 _POLE = 90.0
+_TURNS_AT_MOST = 1.5
+"""Longitudes are written from -180 or from 0 on, and an image may go on to the east of either by half a turn."""
 
 
 class OnMap:
@@ -160,17 +162,22 @@ class OnMap:
         """Longitude and latitude; infinite where that is nowhere."""
         at = self._place.at(pixels)
         if (radians := self._place.radians) is not None:
-            at[:, 1] = _onto_the_poles(at[:, 1], np.pi / 2 / radians, self._place.pixel)
+            at = _of_a_globe(at, np.pi / 2 / radians, self._place.pixel)
         x, y = to_wgs84(str(self._place.definition)).transform(at[:, 0], at[:, 1])
         degrees = np.stack([np.asarray(x), np.asarray(y)], axis=1)
         degrees[np.abs(degrees[:, 1]) > _POLE + 1e-9] = np.inf
         return degrees
 
 
-def _onto_the_poles(y: NDArray[np.float64], pole: float, pixel: float) -> NDArray[np.float64]:
-    """Grids of the whole earth begin with a pixel whose middle is the pole; half of it lies beyond."""
-    beyond = (np.abs(y) > pole) & (np.abs(y) <= pole + pixel)
-    return np.where(beyond, np.sign(y) * pole, y)
+def _of_a_globe(at: Points, pole: float, pixel: float) -> Points:
+    """Longitudes and latitudes as they are; infinite where they are none, but metres, of which PROJ makes some.
+
+    Grids of the whole earth begin with a pixel whose middle is the pole; half of it lies beyond.
+    """
+    x, y = at.T
+    on_it = np.where((np.abs(y) > pole) & (np.abs(y) <= pole + pixel), np.sign(y) * pole, y)
+    is_one = (np.abs(on_it) <= pole) & (np.abs(x) <= _TURNS_AT_MOST * 4 * pole)
+    return np.where(is_one[:, None], np.stack([x, on_it], axis=1), np.inf)
 
 
 def _halves(corners: int, split: NDArray[np.intp]) -> NDArray[np.bool_]:
