@@ -181,6 +181,14 @@ class TestRawFiles:
         ]
         assert (decode(written(*pages)).rgb == RGB).all()
 
+    def test_a_small_picture_with_raw_pixels_below_it_is_no_picture_without_a_word(self) -> None:
+        begin, below = a_page(RGB[::4, ::4], subfiletype=1, subifds=1), a_page(self.RAW, photometric="cfa")
+        assert decode(written(begin, below)).notes.warnings == (PREVIEW,)
+        begin = a_page(RGB[::4, ::4], subfiletype=1, subifds=2)  # as NEF has it
+        image = decode(written(begin, a_page(RGB, subfiletype=1), below))
+        assert (image.rgb == RGB).all()
+        assert image.notes.warnings == (PREVIEW,)
+
     def test_without_a_preview_it_is_refused(self) -> None:
         with pytest.raises(ItemError, match=r"raw camera file.*develop") as caught:
             probe(written(a_page(self.RAW, photometric="cfa", extratags=[DNG])))

@@ -13,6 +13,7 @@ from gpuworker.limits import Limits
 from gpuworker.rendering import Page, Rendering
 from gpuworker.tasks import Encoded, ItemError
 from gpuworker.tiff_pages import pictures_in
+from gpuworker.tiff_stacks import page_count
 
 Wanted = Page | Literal["all"]
 PAGES_AT_MOST = 200
@@ -32,8 +33,8 @@ def pages_to_look_at(data: bytes | Path, wanted: Wanted, rendering: Rendering) -
     numbers = pictures_in(tiff.file)
     if len(numbers) < 2:
         return ("first",)
-    if len(tiff.file.pages) > PAGES_AT_MOST:
-        message = f"the TIFF has {len(tiff.file.pages):,} pages; at most {PAGES_AT_MOST} are looked at with pages = all"
+    if (pages := page_count(tiff.file)) > PAGES_AT_MOST:
+        message = f"the TIFF has {pages:,} pages; at most {PAGES_AT_MOST} are looked at with pages = all"
         raise ItemError("too_large", f"{message}. Split it (tiffsplit), or name one page by its number")
     return numbers
 

@@ -24,6 +24,7 @@ from gpuworker.tiff_choice import Choice, by_sample
 from gpuworker.tiff_codecs import prepare
 from gpuworker.tiff_colour import colours_of
 from gpuworker.tiff_pages import pages_of
+from gpuworker.tiff_stacks import page_count
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""
@@ -164,7 +165,7 @@ class Tiff:
         left = tuple(self._pages.left[:_PAGES_NAMED])
         warned = {PAGES_LEFT: bool(left), PREVIEW: self._pages.is_preview}
         number = self._pages.number
-        is_one_of_several = bool(left) or number > 1 or (self._is_asked_for and len(self.file.pages) > 1)
+        is_one_of_several = bool(left) or number > 1 or (self._is_asked_for and page_count(self.file) > 1)
         return Notes(
             warnings=tuple(word for word, is_so in warned.items() if is_so),
             page=number if number and is_one_of_several else None,

@@ -11,6 +11,7 @@ import tifffile
 
 from gpuworker.rendering import Page
 from gpuworker.tasks import ItemError
+from gpuworker.tiff_stacks import DESCRIPTION_AT_MOST, page_count, pages_in
 
 _LOOKED_AT = 256
 """Of more pages the first so many are told apart; those that follow count as pictures."""
@@ -24,7 +25,6 @@ _CHANNELS = (
     (re.compile(r"^channels=(\d+)", re.M), re.compile(r"^(?:slices|frames)=(?!1$)\d+", re.M)),  # ImageJ
 )
 """How a file says that its pages are channels of one picture, and that they are not only that."""
-_DESCRIPTION_AT_MOST = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +53,7 @@ def pages_of(file: tifffile.TiffFile, wanted: Page = "first", bands: Sequence[in
     elif wanted in every:
         found = Pages(page=every[wanted], number=wanted)
     else:
-        there_are = "1 page" if len(file.pages) == 1 else f"{len(file.pages)} pages"
+        there_are = "1 page" if page_count(file) == 1 else f"{page_count(file)} pages"
         raise ItemError("unsuitable", f"the option pages asks for page {wanted}; the TIFF has {there_are} of pixels")
     if found.number and wanted == "first" and (channels := _channels(file, every, found, bands)):
         numbers = {number for number, page in every.items() if page in channels}
@@ -70,8 +70,7 @@ def pictures_in(file: tifffile.TiffFile) -> Sequence[int]:
 
 def _numbered(file: tifffile.TiffFile) -> dict[int, tifffile.TiffPage]:
     """Pages with pixels by their number."""
-    pages = islice(file.pages, _LOOKED_AT)
-    found = {number: page for number, page in enumerate(pages, 1) if isinstance(page, tifffile.TiffPage)}
+    found = dict(enumerate(islice(pages_in(file), _LOOKED_AT), 1))
     sized = {number: page for number, page in found.items() if page.imagewidth > 0 and page.imagelength > 0}
     if not sized:
         raise ItemError("unreadable", "the TIFF has no page with pixels")
@@ -84,8 +83,8 @@ def _is_picture(page: tifffile.TiffPage) -> bool:
 
 def _first(file: tifffile.TiffFile, every: dict[int, tifffile.TiffPage]) -> Pages:
     first = min(every)
-    if _DNG_VERSION in every[first].tags or int(every[first].photometric) in _RAW_KINDS:
-        return _preview(every[first])
+    if _is_raw(every[first]):
+        return _preview([*every.values()])
     pictures = [number for number, page in every.items() if _is_picture(page)] or [
         number for number, page in every.items() if not page.is_mask
     ]
@@ -110,13 +109,23 @@ def _is_thumbnail(page: tifffile.TiffPage, pictures: Sequence[tifffile.TiffPage]
 
 def _others(file: tifffile.TiffFile, every: dict[int, tifffile.TiffPage], number: int) -> Sequence[int]:
     looked_at = [other for other, page in every.items() if other != number and _is_picture(page)]
-    return [*looked_at, *range(_LOOKED_AT + 1, len(file.pages) + 1)]
+    return [*looked_at, *range(_LOOKED_AT + 1, page_count(file) + 1)]
 
 
-def _preview(raw: tifffile.TiffPage) -> Pages:
+def _is_raw(first: tifffile.TiffPage) -> bool:
+    """Whether a camera wrote it: DNG says so; NEF begins with a small picture and has the raw pixels below it."""
+    kinds = (int(page.photometric) for page in (first, *_below(first)))
+    return _DNG_VERSION in first.tags or any(kind in _RAW_KINDS for kind in kinds)
+
+
+def _below(page: tifffile.TiffPage) -> Sequence[tifffile.TiffPage]:
+    return [one for one in page.pages or () if isinstance(one, tifffile.TiffPage)]
+
+
+def _preview(every: Sequence[tifffile.TiffPage]) -> Pages:
     """The largest picture that a raw camera file holds beside its raw pixels."""
-    below = [page for page in raw.pages or () if isinstance(page, tifffile.TiffPage)]
-    found = [page for page in (raw, *below) if page.photometric in _PREVIEW_KINDS and page.dtype == "uint8"]
+    there_are = [one for page in every for one in (page, *_below(page))]
+    found = [page for page in there_are if page.photometric in _PREVIEW_KINDS and page.dtype == "uint8"]
     if not found:
         raise ItemError(
             "unsupported", "this is a raw camera file (DNG) without a preview in colours; develop it to TIFF or JPEG"
@@ -142,7 +151,7 @@ def _layout(page: tifffile.TiffPage) -> tuple[object, ...]:
 
 
 def _says_channels(file: tifffile.TiffFile, pages: int) -> bool:
-    text = str(file.pages.first.tags.valueof(270, default=""))[:_DESCRIPTION_AT_MOST]
+    text = str(file.pages.first.tags.valueof(270, default=""))[:DESCRIPTION_AT_MOST]
     for counted, others in _CHANNELS:
         if (count := counted.search(text)) and int(count[1]) == pages and not others.search(text):
             return True

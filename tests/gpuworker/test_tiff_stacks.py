@@ -1,0 +1,88 @@
+"""Stacks of which only the first page has a directory: each page is one all the same, or is said to be left."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from tests.gpuworker import pictures
+
+from gpuworker.images import decode, probe
+from gpuworker.notes import PAGES_LEFT
+from gpuworker.opening import open_scene
+from gpuworker.rendering import Rendering
+from gpuworker.scene import Window
+from gpuworker.segment_options import Options
+from gpuworker.segment_pages import by_page
+from gpuworker.tasks import ItemError
+from gpuworker.windowed import WindowedScene
+
+RGB = pictures.scene(80, 96)
+PLANES = np.ascontiguousarray(np.moveaxis(RGB, -1, 0))
+METAMORPH = (33629, "2I", 3, (1, 0) * 3, False)
+
+
+def stack(planes: NDArray[Any], description: str, **options: Any) -> bytes:
+    """One directory for the first plane, the others behind its pixels."""
+    first = pictures.tiff(planes[0], photometric="minisblack", description=description, **options)
+    with tifffile.TiffFile(io.BytesIO(first)) as file:
+        assert file.pages.first.dataoffsets[0] + planes[0].nbytes == len(first)
+    return first + planes[1:].tobytes()
+
+
+IMAGEJ = "ImageJ=1.54f\nimages=3\nslices=3\nloop=false\n"
+WAYS = {
+    "ImageJ": stack(PLANES, IMAGEJ),
+    "ImageJ in strips": stack(PLANES, IMAGEJ, rowsperstrip=16),
+    "ImageJ in 16 bits": stack(PLANES.astype(np.uint16), IMAGEJ),
+    "tifffile": stack(PLANES, '{"shape": [3, 80, 96], "truncated": true}'),
+    "tifffile, two axes": stack(PLANES, '{"axes": "TZYX", "shape": [1, 3, 80, 96]}'),
+    "MetaMorph": stack(PLANES, "", extratags=[METAMORPH]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_those_that_were_not_looked_at_are_named(way: str) -> None:
+    notes = probe(WAYS[way]).notes
+    assert (notes.warnings, notes.page, notes.pages_left) == ((PAGES_LEFT,), 1, (2, 3))
+    assert [one.pages for one in by_page(WAYS[way], Options(pages="all"))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_each_is_had_by_its_number_whole_and_by_windows(way: str, number: int) -> None:
+    image = decode(WAYS[way], rendering=Rendering(page=number, stretch="none"))
+    assert np.array_equal(image.rgb[:, :, 0], PLANES[number - 1])
+    options = Options(pages=number, stretch="none", tile_size=64)
+    scene = open_scene(WAYS[way], options, name="a.tif", windows_from_bytes=0)
+    assert isinstance(scene, WindowedScene)
+    part = scene.read(Window(top=10, left=20, height=50, width=60))
+    assert part is not None
+    assert np.array_equal(part.rgb[:, :, 0], PLANES[number - 1][10:60, 20:80])
+
+
+def test_channels_are_bands_of_one_picture() -> None:
+    image = decode(stack(PLANES, "ImageJ=1.54f\nimages=3\nchannels=3\nmode=composite\n"))
+    assert np.array_equal(image.rgb, RGB)
+    assert image.notes.warnings == ()
+
+
+def test_a_page_beyond_the_last() -> None:
+    with pytest.raises(ItemError, match="page 4; the TIFF has 3 pages"):
+        decode(WAYS["ImageJ"], rendering=Rendering(page=4))
+
+
+def test_what_the_file_has_no_room_for_is_not_there() -> None:
+    assert probe(stack(PLANES, IMAGEJ.replace("3", "50000"))).notes.pages_left == (2, 3)
+    assert probe(stack(PLANES[:1], IMAGEJ)).notes.warnings == ()
+
+
+def test_fifty_thousand_planes_are_counted_and_not_looked_at() -> None:
+    tiny = np.zeros((50_000, 4, 4), np.uint8)
+    notes = probe(stack(tiny, IMAGEJ.replace("3", "50000"))).notes
+    assert notes.warnings == (PAGES_LEFT,)
+    assert notes.pages_left == tuple(range(2, 102))
