@@ -219,3 +219,39 @@ def test_whatever_stands_in_it_there_are_figures_or_an_error_of_ours(
 def test_our_own_results_are_read(tmp_path: Path) -> None:
     _, results = scattered(5)
     assert len(read_labelled(written(tmp_path / "r.json", results)).things) == len(results["annotations"])
+
+
+class TestPagesOfOneFile:
+    """A job with `pages = "all"` has an image of each page under the file's name."""
+
+    def paged(self, *pages: int) -> dict[str, Any]:
+        made = document([(f"{page}.tif", "tree", (10.0 * page, 30.0, 40.0, 50.0)) for page in pages])
+        made["images"] = [
+            one | {"file_name": "plan.tif", "page": page} for one, page in zip(made["images"], pages, strict=True)
+        ]
+        return made
+
+    def test_are_held_against_the_same_pages(self, tmp_path: Path) -> None:
+        results = written(tmp_path / "results.json", self.paged(1, 2))
+        truth = written(tmp_path / "truth.json", self.paged(2, 1))
+        evaluation = evaluate(results, truth)
+        assert [one.file_name for one in evaluation.pairing.pictures] == ["plan.tif (page 2)", "plan.tif (page 1)"]
+        assert evaluation.total.mean_iou == 1
+
+    def test_one_page_alone_keeps_the_files_name(self, tmp_path: Path) -> None:
+        truth = document([("plan.tif", "tree", (20.0, 30.0, 40.0, 50.0))])
+        results = written(tmp_path / "results.json", self.paged(2))
+        assert evaluate(results, written(tmp_path / "truth.json", truth)).total.mean_iou == 1
+
+    def test_of_an_unknown_page_are_named(self, tmp_path: Path) -> None:
+        truth = document([("plan.tif", "tree", (20.0, 30.0, 40.0, 50.0))])
+        results = written(tmp_path / "results.json", self.paged(1, 2))
+        with pytest.raises(InputError, match=r"no image in common: plan\.tif on one side, plan\.tif \(page 1\)"):
+            evaluate(results, written(tmp_path / "truth.json", truth))
+
+    def test_the_same_page_twice_is_told(self, tmp_path: Path) -> None:
+        results = written(tmp_path / "results.json", self.paged(1, 2))
+        made = self.paged(1, 2)
+        made["images"][1]["page"] = 1
+        with pytest.raises(InputError, match=r"'plan\.tif \(page 1\)' is listed twice"):
+            evaluate(results, written(tmp_path / "truth.json", made))

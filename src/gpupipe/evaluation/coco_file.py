@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,7 @@ Flag = Annotated[int, BeforeValidator(lambda value: int(value or 0) if isinstanc
 class _Image(BaseModel):
     id: Id
     file_name: str
+    page: Any = None
     width: Side = 0
     height: Side = 0
 
@@ -64,15 +66,16 @@ class _Document(BaseModel):
 def read_coco(path: Path, content: bytes) -> Labelled:
     """Read the content of a COCO file; `path` is for what is said of it. Raises InputError."""
     document = _document(path, content)
+    images = _told_apart(document.images)
     try:
-        pictures = _by_id("image", document.images, "file_name")
+        pictures = _by_id("image", images, "file_name")
         names = _by_id("category", document.categories, "name")
-        _require_once("image", [one.file_name for one in document.images])
+        _require_once("image", [one.file_name for one in images])
         _require_no_copies(document.annotations)
         things = [_thing(one, pictures, names) for one in document.annotations]
     except ValueError as error:
         raise InputError(f"{path}: {error}.") from error
-    return Labelled(path=path, pictures={one.file_name: _picture(one) for one in document.images}, things=things)
+    return Labelled(path=path, pictures={one.file_name: _picture(one) for one in images}, things=things)
 
 
 def _document(path: Path, content: bytes) -> _Document:
@@ -86,6 +89,17 @@ def _document(path: Path, content: bytes) -> _Document:
         raise InputError(
             f"{path} is no COCO file: {f'{where}: ' if where else ''}{first['msg']}.", hint=FORM
         ) from error
+
+
+def _told_apart(images: Sequence[_Image]) -> Sequence[_Image]:
+    """Pages of one file by their numbers too: a job with pages = "all" has an image of each, under the file's name."""
+    counts = Counter(one.file_name for one in images)
+    return [
+        one.model_copy(update={"file_name": f"{one.file_name} (page {one.page})"})
+        if counts[one.file_name] > 1 and one.page is not None
+        else one
+        for one in images
+    ]
 
 
 def _by_id(what: str, entries: Iterable[_Image | _Category], name: str) -> dict[int | str, str]:
