@@ -13,6 +13,7 @@ from tests.jobs.desk import Desk, a_photo
 
 from gpupipe.errors import InputError
 from gpupipe.jobs.inputs import Inputs, collect
+from gpupipe.jobs.passed_over import ALONE
 from gpupipe.jobs.submit import submit
 from gpupipe.jobs.world_files import BYTES_MAX, Read, read_places, read_prj, read_world
 from gpupipe.tasks.detect_rooms import DetectRoomsOptions
@@ -72,6 +73,38 @@ def test_under_every_name_of_gdals(tmp_path: Path, image: str, world: str, capit
     (tmp_path / f"a{world.upper() if capitals else world}").write_text(WORLD)
     assert set(said(found(tmp_path))) == {f"a{image}"}
     assert set(said(found(f"{tmp_path}/*{image}"))) == {f"a{image}"}
+
+
+class TestCapitals:
+    """On a disk of Windows or macOS `Field.JPG` and `field.jgw` belong together, and people bring such folders."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "from windows"
+        a_photo(folder / "Field.JPG")
+        (folder / "field.jGw").write_text(WORLD)
+        (folder / "FIELD.Prj").write_text(PRJ)
+        return folder
+
+    def test_of_one_name_make_no_difference(self, folder: Path) -> None:
+        (folder / "FIELD.Prj").rename(folder / "field.Prj")
+        for arguments in ([folder], [folder / "Field.JPG"], [f"{folder}/*.JPG"], sorted(folder.iterdir())):
+            inputs = found(*arguments)
+            assert set(said(inputs)["Field.JPG"]) == {"transform", "system"}
+            assert inputs.skipped == {}
+
+    def test_of_two_names_decide(self, folder: Path) -> None:
+        a_photo(folder / "field.jpg")
+        for arguments in ([folder], [folder / "Field.JPG", folder / "field.jpg"]):
+            assert set(said(found(*arguments))) == {"field.jpg"}
+        assert said(found(folder / "Field.JPG")) == {}
+
+    def test_that_fit_two_are_told(self, folder: Path) -> None:
+        a_photo(folder / "FIeld.jpg")
+        inputs = found(folder)
+        assert said(inputs) == {}
+        assert inputs.skipped == {"world file or .prj that places no image": 2}
+        assert [Path(one).name for one in inputs.skipped_names[ALONE]] == ["FIELD.Prj", "field.jGw"]
 
 
 def test_by_name_by_the_shells_own_star_and_in_an_archive(images: Path, tmp_path: Path) -> None:

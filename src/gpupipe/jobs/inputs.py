@@ -79,7 +79,8 @@ def collect(
         search.add(os.path.expanduser(argument))
     files = sorted(search.finished(), key=lambda file: file.path)
     places = worlds.paired((file, where(file)) for file in files)
-    search.passed.counts.update(places.unused)
+    for reason, unused in places.unused:
+        search.passed.add(reason, shown(str(unused)))
     if not files:
         raise InputError(
             f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"

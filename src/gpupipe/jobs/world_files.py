@@ -11,16 +11,15 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpupipe.jobs.passed_over import ALONE, SECOND
 from gpupipe.jobs.sources import Input, LocalFile
 from gpuworker.contract import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
-ALONE = "world file or .prj that places no image"
-SECOND = "second world file of an image"
 BYTES_MAX = 16 * 1024
 """WKT with all that EPSG says of a system has 10 KiB; 256 items' go into one document."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -49,8 +48,8 @@ class Places:
 
     by_path: Mapping[str, Place] = field(default_factory=dict)
     """Path of an input below the project -> what lies beside it."""
-    unused: Mapping[str, int] = field(default_factory=dict)
-    """How many are of no use, by reason."""
+    unused: Sequence[tuple[str, Input]] = ()
+    """Those that are of no use, each with the reason."""
 
 
 class WorldFiles:
@@ -60,6 +59,7 @@ class WorldFiles:
         """Without `wanted`, as of a task that places nothing, none is one."""
         self._wanted = wanted
         self._found: defaultdict[str, dict[str, Input]] = defaultdict(dict)
+        self._listed: dict[str, Mapping[str, Sequence[str]]] = {}
 
     def is_one(self, name: str) -> bool:
         return self._wanted and is_world_file(name)
@@ -70,31 +70,66 @@ class WorldFiles:
         self._found[stem][suffix.lower()] = file
 
     def beside(self, place: str) -> Iterator[str]:
-        """Where those of a file that was named by itself may be, of which some are there."""
+        """Where those of a file that was named by itself are."""
         stem, suffix = os.path.splitext(place)
-        for name in (*WORLD_SUFFIXES.get(suffix.lower(), ()), PRJ) if self._wanted else ():
-            for written in (name, name.upper()):
-                if _is_plain(stem + written):
-                    yield stem + written
+        folder, name = os.path.split(stem)
+        for ending in (*WORLD_SUFFIXES.get(suffix.lower(), ()), PRJ) if self._wanted else ():
+            for one in self._names_in(folder).get((name + ending).lower(), ()):
+                found = os.path.join(folder, one)
+                if _is_plain(found) and not _is_anothers(found, stem):
+                    yield found
+
+    def _names_in(self, folder: str) -> Mapping[str, Sequence[str]]:
+        """World files of a folder in all their spellings, by their names in small letters."""
+        if folder not in self._listed:
+            names: defaultdict[str, list[str]] = defaultdict(list)
+            with suppress(OSError):  # a folder may let its files be read and not be listed
+                for name in filter(is_world_file, os.listdir(folder or ".")):
+                    names[name.lower()].append(name)
+            self._listed[folder] = names
+        return self._listed[folder]
 
     def paired(self, files: Iterable[tuple[Input, str]]) -> Places:
         """Each with its input, which is given with where it is."""
+        if not self._found:
+            return Places()
         by_path: dict[str, Place] = {}
         used: set[tuple[str, str]] = set()
-        for file, where in files:
-            stem, suffix = os.path.splitext(where)
-            found = self._found.get(stem)
-            place, taken = _chosen(found, suffix.lower()) if found else (None, ())
+        stems = [(file, *os.path.splitext(where)) for file, where in files]
+        spelled = self._spelled({stem for _, stem, _ in stems})
+        for file, stem, suffix in stems:
+            own = stem if stem in self._found else spelled.get(_in_small_letters(stem), stem)
+            place, taken = _chosen(self._found.get(own, {}), suffix.lower())
             if place is not None:
                 by_path[file.path] = place
-                used.update((stem, one) for one in taken)
-        return Places(by_path=by_path, unused=self._unused(used))
+                used.update((own, one) for one in taken)
+        return Places(by_path=by_path, unused=list(self._unused(used)))
 
-    def _unused(self, used: set[tuple[str, str]]) -> Mapping[str, int]:
+    def _spelled(self, stems: Set[str]) -> Mapping[str, str]:
+        """Place in small letters -> the one spelling of it among world files: where letters are alike on a disk, as on
+        Windows and macOS, `Field.JPG` and `field.jgw` belong together."""
+        loose = [stem for stem in self._found if stem not in stems]
+        counts = Counter(_in_small_letters(stem) for stem in stems | self._found.keys()) if loose else {}
+        return {small: stem for stem in loose if counts[small := _in_small_letters(stem)] == 2}
+
+    def _unused(self, used: Set[tuple[str, str]]) -> Iterator[tuple[str, Input]]:
         placed = {stem for stem, suffix in used if suffix != PRJ}
-        every = [(stem, suffix) for stem, found in self._found.items() for suffix in found]
-        left = [one for one in every if one not in used]
-        return Counter(SECOND if stem in placed and suffix != PRJ else ALONE for stem, suffix in left)
+        for stem, found in self._found.items():
+            for suffix, file in found.items():
+                if (stem, suffix) not in used:
+                    yield SECOND if stem in placed and suffix != PRJ else ALONE, file
+
+
+def _is_anothers(place: str, stem: str) -> bool:
+    """Does a world file with other capitals lie beside an image that has those too?"""
+    own = os.path.splitext(place)[0]
+    return own != stem and any(os.path.exists(own + suffix) for suffix in WORLD_SUFFIXES)
+
+
+def _in_small_letters(stem: str) -> str:
+    """Of the name; the folders are the same folders or others."""
+    folder, name = os.path.split(stem)
+    return os.path.join(folder, name.casefold())
 
 
 def _chosen(found: Mapping[str, Input], suffix: str) -> tuple[Place | None, Sequence[str]]:
