@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyproj import CRS
 from tests.jobs.desk import Desk, a_photo
 
 from gpupipe.errors import InputError
@@ -209,8 +210,29 @@ def test_a_system_is_wkt_of_any_kind_or_a_code(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("epsg:25832\n", "EPSG:25832"),
+        ("EPSG::25832", "EPSG:25832"),
+        ("EPSG: 25832", "EPSG:25832"),
+        ("urn:ogc:def:crs:EPSG:9.8:25832", "EPSG:25832"),
+        ("ESRI:102003", "ESRI:102003"),
+    ],
+)
+def test_a_code_may_be_written_in_many_ways(text: str, code: str) -> None:
+    assert read_prj(text.encode()) == code
+
+
+def test_a_system_may_be_projjson() -> None:
+    text = CRS.from_epsg(32617).to_json(pretty=True)
+    assert CRS.from_user_input(read_prj(text.encode())) == CRS.from_epsg(32617)
+
+
+@pytest.mark.parametrize(
     ("text", "line", "remedy"),
     [
+        (b'{"type":\n"ProjectedCRS"', "line 2", "begins as JSON and is none"),
+        (b'{"type": "FeatureCollection"}', "line 1", "no PROJJSON"),
         (b"", "line 1", "it is empty"),
         (b"Projection UTM\nZone 17\n", "line 1", "EPSG:CODE"),
         (b'PROJCS["a",\nGEOGCS["b"]', "line 2", "do not close"),

@@ -6,6 +6,7 @@ Names are GDAL's (`contract.WORLD_SUFFIXES`), in capitals too.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -29,7 +30,7 @@ _WKT = re.compile(
     r"\s*(PROJCS|GEOGCS|COMPD_CS|(PROJ|GEOG|GEOD|COMPOUND|BOUND)CRS|(PROJECTED|GEOGRAPHIC|GEODETIC)CRS)\s*[\[(]",
     re.IGNORECASE,
 )
-_EPSG = re.compile(r"\s*EPSG:\d{4,6}\s*", re.IGNORECASE)
+_CODE = re.compile(r"(?:urn:ogc:def:crs:)?(EPSG|ESRI)\s*:(?:[\d.]*:)?\s*(\d{4,6})", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _PER_LINE = ("x of a pixel's side", "y of its turn", "x of its turn", "y of its side", "x of the first middle", "its y")
 
@@ -225,18 +226,32 @@ def _number(number: int, line: str, what: str) -> float:
 
 
 def read_prj(data: bytes) -> str:
-    """A reference system as WKT or `EPSG:CODE`; whether PROJ knows it shows when the image is placed.
+    """A reference system as WKT, PROJJSON or `EPSG:CODE`; whether PROJ knows it shows when the image is placed.
 
     Raises ValueError, which names the line.
     """
     text = _text(data).strip()
-    if _EPSG.fullmatch(text):
-        return text.upper()
+    if code := _CODE.fullmatch(text):
+        return f"{code[1].upper()}:{code[2]}"
+    if text.startswith("{"):
+        return _as_json(text)
     if not _WKT.match(text):
         said = f"line 1: {text[:40]!r} begins no reference system" if text else "line 1: it is empty"
         raise ValueError(f"{said}; write it as WKT (PROJCS[…]), as GIS programs export it, or as EPSG:CODE")
     if (line := _unbalanced(text)) is not None:
         raise ValueError(f"line {line}: its brackets do not close; export it again, or write EPSG:CODE in its place")
+    return text
+
+
+def _as_json(text: str) -> str:
+    """Raises ValueError for what is no PROJJSON of a reference system."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        raise ValueError(f"line {line}: it begins as JSON and is none; write WKT or EPSG:CODE in its place") from error
+    if not str(said.get("type")).endswith("CRS"):
+        raise ValueError("line 1: it is JSON, but no PROJJSON of a reference system; write WKT or EPSG:CODE")
     return text
 
 
