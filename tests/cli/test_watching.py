@@ -210,6 +210,14 @@ def test_how_much_of_the_map_was_found_is_told() -> None:
     assert "m²" not in drawn(view())
 
 
+def test_that_nothing_was_found_is_told_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    for state, is_told in (("running", False), ("finished", True)):
+        seen = view(state=state, failed=0)
+        with watching(Screen(), is_local=True) as show:
+            show(replace(seen, totals=replace(seen.totals, counts={"annotations": 0})))
+        assert ("nothing found" in capsys.readouterr().err) is is_told
+
+
 def test_without_warnings_nothing_is_said_of_them() -> None:
     assert "warning" not in drawn(view())
     assert document(view())["warnings"] == {}

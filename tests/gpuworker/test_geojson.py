@@ -20,6 +20,7 @@ from gpuworker import coco
 from gpuworker.geo import NOT_PLACED
 from gpuworker.geojson import NAME, NATIVE_NAME, ROUGH_PLACE, Drawn, drawn, geojson_files
 from gpuworker.masks import Instance
+from gpuworker.notes import Notes
 
 SIZE = 60
 SCALE = (33550, "d", (0.5, 0.5, 0.0))
@@ -141,6 +142,17 @@ def test_an_image_in_which_nothing_was_found_has_an_empty_layer(tmp_path: Path) 
     path.write_bytes(written(geotiff(*PLACES["in US feet"]), found=[]))
     assert json.loads(path.read_text())["features"] == []
     assert pyogrio.read_info(path)["features"] == 0
+
+
+def test_features_tell_the_page_that_they_are_on() -> None:
+    """Pages of one file share its name, in the merged layer too."""
+    place = placed(geotiff(*PLACES["in US feet"]))
+    part = coco.fragment(
+        FOUND, file_name="a.tif", height=SIZE, width=SIZE, segmentation="rle", place=place, notes=Notes(page=2)
+    )
+    for file in geojson_files(drawn(FOUND, place, height=SIZE, width=SIZE), part, NAMES, place).values():
+        properties = [one["properties"] for one in json.loads(file.data)["features"]]
+        assert [(one["file_name"], one["page"]) for one in properties] == [("a.tif", 2)] * 2
 
 
 def test_an_image_without_a_place_has_no_layer() -> None:

@@ -97,6 +97,8 @@ def _file(head: bytes, geometries: Sequence[str], fragment: Mapping[str, Any], n
 
 
 def _features(geometries: Sequence[str], fragment: Mapping[str, Any], names: Sequence[str]) -> Iterator[bytes]:
+    image = fragment["image"]
+    source = {"file_name": image["file_name"], **({"page": image["page"]} if "page" in image else {})}
     for geometry, annotation in zip(geometries, fragment["annotations"], strict=True):
         area = {"area_m2": annotation["area_m2"]} if "area_m2" in annotation else {}
         # `gpupipe fetch` makes the merged file of these very lines, and puts another id in.
@@ -105,7 +107,7 @@ def _features(geometries: Sequence[str], fragment: Mapping[str, Any], names: Seq
             "category": names[annotation["category_id"] - 1],
             "score": annotation["score"],
             **area,
-            "file_name": fragment["image"]["file_name"],
+            **source,
         }
         start = json.dumps({"type": "Feature", "properties": properties}, ensure_ascii=False, separators=(",", ":"))
         yield f'{start[:-1]},"geometry":{geometry}}}'.encode()

@@ -180,6 +180,8 @@ def _counts(view: JobView) -> str:
         text += f", {_tiles(totals)}"
     if found := _found(view):
         text += f", {found} found"
+    elif view.is_over and totals.counts.get("annotations") == 0:
+        text += ", nothing found"
     if view.failed:
         text += f", {view.failed:,} FAILED"
     if warned := sum(totals.counts.get(word, 0) for word in CAVEATS):
