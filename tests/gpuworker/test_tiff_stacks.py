@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from gpuworker.segment_pages import by_page
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
@@ -17,7 +18,6 @@ from gpuworker.opening import open_scene
 from gpuworker.rendering import Rendering
 from gpuworker.scene import Window
 from gpuworker.segment_options import Options
-from gpuworker.segment_pages import by_page
 from gpuworker.tasks import ItemError
 from gpuworker.windowed import WindowedScene
 

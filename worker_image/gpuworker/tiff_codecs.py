@@ -15,7 +15,7 @@ _JPEG, _LERC = 7, 34887
 _RGB, _YCBCR = tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR
 _BESIDE_LERC = 50674
 """LercParameters: its version, and what its blocks are compressed with besides."""
-_OPENED: Mapping[int, Callable[[bytes], bytes]] = {0: bytes, 1: zlib.decompress, 2: imagecodecs.zstd_decode}
+_OPENED: Mapping[int, Callable[[bytes], Any]] = {0: bytes, 1: zlib.decompress, 2: imagecodecs.zstd_decode}
 Decoded = tuple[NDArray[Any] | None, Any, Any]
 
 
@@ -43,7 +43,8 @@ def _prepare_jpeg(page: tifffile.TiffPage) -> None:
 
 def _lerc_decoder(page: tifffile.TiffPage) -> Callable[..., Decoded]:
     """LERC knows which pixels are valid; GDAL keeps NaN of floating point in that, and opacity of bytes."""
-    plain, opened = page.decode, _OPENED.get(int(page.tags.valueof(_BESIDE_LERC, default=(0, 0))[1]))
+    plain: Callable[..., Decoded] = page.decode
+    opened = _OPENED.get(int(page.tags.valueof(_BESIDE_LERC, default=(0, 0))[1]))
 
     def decode(data: bytes | None, index: int, **options: Any) -> Decoded:
         _, where, shape = plain(None, index, **options)

@@ -43,17 +43,17 @@ def _planes(file: tifffile.TiffFile) -> int:
     first = file.pages.first
     if not first.nbytes or not first.is_contiguous or len(list(islice(file.pages, 2))) > 1:
         return 1
-    room = (file.filehandle.size - first.dataoffsets[0]) // first.nbytes
+    room = int(file.filehandle.size - first.dataoffsets[0]) // int(first.nbytes)
     return max(1, min(_said(first), room))
 
 
 def _said(page: tifffile.TiffPage) -> int:
     if _METAMORPH_PLANES in page.tags:
-        return page.tags[_METAMORPH_PLANES].count
+        return int(page.tags[_METAMORPH_PLANES].count)
     text = str(page.tags.valueof(270, default=""))[:DESCRIPTION_AT_MOST]
     if found := _IMAGEJ.search(text):
         return int(found[1])
     if found := _TIFFFILE.match(text):
         shape = [int(length) for length in found[1].split(",")]
-        return math.prod(shape) // max(1, math.prod(page.shape))
+        return math.prod(shape) // max(1, math.prod(int(length) for length in page.shape))
     return 1
