@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from gpuworker.segment_pages import by_page
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
 from gpuworker.images import decode, probe
 from gpuworker.notes import PAGES_LEFT
 from gpuworker.opening import open_scene
+from gpuworker.pages import pages_to_look_at
 from gpuworker.rendering import Rendering
 from gpuworker.scene import Window
 from gpuworker.segment_options import Options
@@ -49,7 +49,7 @@ WAYS = {
 def test_those_that_were_not_looked_at_are_named(way: str) -> None:
     notes = probe(WAYS[way]).notes
     assert (notes.warnings, notes.page, notes.pages_left) == ((PAGES_LEFT,), 1, (2, 3))
-    assert [one.pages for one in by_page(WAYS[way], Options(pages="all"))] == [1, 2, 3]
+    assert pages_to_look_at(WAYS[way], "all", Rendering()) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -47,7 +47,7 @@ def test_record_is_the_answer_with_metadata_beside_the_tasks_own() -> None:
 def test_coco_has_what_all_documents_share() -> None:
     coco = body(header={"info": {"version": "1"}, "categories": []}, variant="b", metadata={"plan": 1})
     assert coco["info"] == {"version": "1", "variant": "b"}
-    assert (coco["images"], coco["annotations"]) == ([{"id": 1}], [{"id": 1}])
+    assert (coco["images"], coco["annotations"]) == ([{"id": 1}], [{"id": 1, "image_id": 1}])
     assert coco["metadata"] == {"plan": 1}
 
 
