@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,6 +67,15 @@ class TestTwoTones:
         found = found_in(in_tones(house(door=(295, 150, 305, 210)), tone, line))
         assert len(found.rooms) == 2
         assert found.reading.polarity == ("light" if is_negative else "dark")
+
+    @given(st.integers(0, 50), st.sampled_from([(BLACK, WHITE), (BLUE, PALE), (WHITE, BLACK)]))
+    @examples(60)
+    def test_however_little_paper_there_is_round_the_walls(self, margin: int, tones: tuple[Any, Any]) -> None:
+        page = np.ascontiguousarray(house()[50 - margin : 350 + margin, 50 - margin : 550 + margin])
+        found = found_in(in_tones(page, *tones))
+        assert sorted(cv2.contourArea(room.corners.astype(np.float32)) for room in found.rooms) == pytest.approx(
+            [235 * 280] * 2, rel=0.02
+        )
 
     @pytest.mark.parametrize("name", ["cottage.png", "house.png", "offices.png"])
     @pytest.mark.parametrize("tones", [(BLACK, WHITE), (BLUE, PALE)], ids=["negative", "cyanotype"])

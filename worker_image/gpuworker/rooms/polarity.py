@@ -69,12 +69,15 @@ class Leaning:
 
     @property
     def sides(self) -> tuple[Polarity, ...]:
-        """The likelier one first. Dark lines are the usual ones, and what a page is taken for that shows nothing."""
-        if self.is_broad:
-            return ("dark", "light")
-        if self.side == 0 or self.side >= _SURE:
+        """The likelier one first, alone where that is sure; a page that shows no strokes is taken for a usual one."""
+        if self.side == 0:
             return ("dark",)
-        return ("light",) if self.side <= -_SURE else ("dark", "light")
+        return self.both[:1] if abs(self.side) >= _SURE and not self.is_broad else self.both
+
+    @property
+    def both(self) -> tuple[Polarity, Polarity]:
+        """The likelier one first."""
+        return ("light", "dark") if self.side < 0 else ("dark", "light")
 
 
 def readings_of(rgb: NDArray[np.uint8], asked: Asked) -> tuple[Reading, ...]:
@@ -107,7 +110,7 @@ def _channels(small: NDArray[np.uint8], side: Polarity) -> list[tuple[int, ...]]
 def _sides(of_all: Leaning, of_inner: Leaning) -> tuple[Polarity, ...]:
     """Both where a page leans to another side without its outermost part: a frame leaves strips of paper there that are
     strokes of their own, and a plan that was cut out closely has its outer walls there."""
-    return of_all.sides if of_all.sides == of_inner.sides or of_inner.side == 0 else ("dark", "light")
+    return of_all.sides if of_all.sides == of_inner.sides or of_inner.side == 0 else of_all.both
 
 
 def _inner(page: NDArray[np.uint8]) -> NDArray[np.uint8]:
