@@ -218,6 +218,27 @@ def test_every_picture_has_words_and_links_lead_to_its_files(tmp_path: Path) -> 
     assert "items/deep/a%20b.jpg/overlay.jpg" in [link["href"] for link in page.all("a")]
 
 
+def test_of_a_file_of_several_pages_it_says_so_and_links_to_each(tmp_path: Path) -> None:
+    """What was found is counted on all pages, and only the first has its picture here."""
+    overlay = Artifact(key="k", size=7, sha256="abc")
+    first, second, third = (
+        {"image": {"width": 64, "height": 48, "page": page}, "annotations": [{"category_id": 1, "score": 0.9}]}
+        for page in (1, 3, 4)
+    )
+    shown = a_result(
+        "stack.tif",
+        fragment={**first, "more": [second, third]},
+        artifacts={"overlay.jpg": overlay, "pages/2/overlay.jpg": overlay, "pages/3/overlay.jpg": overlay},
+    )
+    _, page = written(tmp_path, [shown])
+    assert "on 3 pages; the first is shown" in page.text
+    links = [link["href"] for link in page.all("a") if "overlay" in link["href"]]
+    assert links == [f"items/stack.tif/{place}overlay.jpg" for place in ("", "pages/2/", "pages/3/")]
+    assert "Page 3" in page.text
+    _, page = written(tmp_path, [a_result("a.jpg", 0.9)])
+    assert "pages; the first" not in page.text
+
+
 def test_a_lost_picture_leaves_a_sign(tmp_path: Path) -> None:
     thumb = Artifact(key="k", size=7, sha256="abc")
     _, page = written(tmp_path, [a_result("a.jpg", 0.9, artifacts={"thumb.jpg": thumb})])

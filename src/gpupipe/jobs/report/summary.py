@@ -15,7 +15,7 @@ from typing import Any
 
 from gpupipe.jobs.folder import THUMB
 from gpupipe.jobs.results import Commit, Outcome
-from gpuworker.contract import Artifact, ItemResult, fragments_in
+from gpuworker.contract import Artifact, ItemResult, folder_of_picture, fragments_in
 
 GALLERY_IMAGES = 300
 GALLERY_FAILURES = 24
@@ -25,6 +25,7 @@ FAILURE_ROWS = 500
 WARNING_ROWS = 50
 """Of each warning; all of them are in the merged file's images."""
 FINDS_SHOWN = 40
+OVERLAY = "overlay.jpg"
 SCORE_BINS = 20
 MACHINES_SHOWN = 50
 
@@ -48,6 +49,10 @@ class Card:
     height: int = 0
     thumb: Artifact | None = None
     overlay: bool = False
+    pages: int = 1
+    """Of its file that were looked at; the picture is of the first, what was found of all of them."""
+    more_overlays: Sequence[tuple[int, str]] = ()
+    """(page, place below the folder) of those of later pages."""
     code: str = ""
     message: str = ""
     warnings: Sequence[str] = ()
@@ -244,6 +249,12 @@ def _annotations(result: ItemResult) -> Iterator[Mapping[str, Any]]:
         yield from part.get("annotations", ())
 
 
+def _more_overlays(result: ItemResult) -> Sequence[tuple[int, str]]:
+    parts = list(enumerate(fragments_in(result.fragment)))
+    places = [(part.get("image", {}).get("page", at + 1), folder_of_picture(at) + OVERLAY) for at, part in parts[1:]]
+    return [(page, place) for page, place in places if place in result.artifacts]
+
+
 def _area_m2(result: ItemResult) -> float | None:
     areas = [one["area_m2"] for one in _annotations(result) if "area_m2" in one]
     return sum(areas) if areas else None
@@ -263,7 +274,9 @@ def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: s
         width=int(image.get("width", 0)),
         height=int(image.get("height", 0)),
         thumb=result.artifacts.get(THUMB),
-        overlay="overlay.jpg" in result.artifacts,
+        overlay=OVERLAY in result.artifacts,
+        pages=len(fragments_in(result.fragment)),
+        more_overlays=_more_overlays(result),
         warnings=_warnings(outcome),
         reason=" ".join(str(image[word]) for word in ("reason", "hint") if image.get(word)),
         area_m2=_area_m2(result),
