@@ -137,6 +137,17 @@ class TestATiff:
         encoded = done(own, other)
         assert (encoded.fragment["image"]["crs"], warnings(encoded)) == ("EPSG:32617", ["other_place"])
 
+    @pytest.mark.parametrize(
+        ("code", "x", "y"), [(31467, 3_500_000, 5_500_000), (3035, 4_300_000, 3_000_000), (2193, 1_750_000, 5_430_000)]
+    )
+    def test_its_own_system_in_another_spelling_is_no_contradiction(self, code: int, x: int, y: int) -> None:
+        """GDAL's older WKT has the axes and names of datums that PROJ does not know for EPSG's."""
+        crs = CRS.from_epsg(code)
+        beside = {"system": crs.to_wkt("WKT1_GDAL")}
+        own = geotiff(f"EPSG:{code}", Affine(0.1, 0, x, 0, -0.1, y))
+        assert warnings(done(own, beside)) == []
+        assert warnings(done(own, {"system": CRS.from_epsg(3857).to_wkt()})) == ["other_place"]
+
     def test_a_rounded_world_file_is_no_contradiction(self) -> None:
         own = geotiff("EPSG:32617", Affine(*TRANSFORM))
         assert warnings(done(own, {**WORLD, "transform": [*TRANSFORM[:5], TRANSFORM[5] + 0.004]})) == []

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.enums import WktVersion
 from pyproj.exceptions import CRSError
@@ -19,6 +20,7 @@ from gpuworker.contract import SYSTEM, TRANSFORM
 from gpuworker.geo import Georeference
 from gpuworker.geo_keys import Affine, GeoKeys, is_sound
 from gpuworker.geo_system import System, described_as, system_by
+from gpuworker.geo_wgs84 import OffTheMapError, to_wgs84
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag
 
@@ -57,12 +59,14 @@ def contradicts(world: Mapping[str, Any], place: Georeference | None, *, height:
     transform, system = _transform(world), _system(world)
     if place is None:
         return False
+    corners = np.array([(0, 0), (width, 0), (0, height), (width, height)], np.float64)
     if transform is not None and place.transform is not None:
-        corners = np.array([(0, 0), (width, 0), (0, height), (width, height)])
         off = place.at(corners) - Georeference(transform=transform).at(corners)
         if float(np.hypot(*off.T).max()) > _OFF_BY_PIXELS * place.pixel:
             return True
-    return system is not None and place.definition is not None and not _are_same(system, place)
+    if system is None or place.definition is None:
+        return False
+    return not (_are_same(system, place) or _are_together(system, place, corners))
 
 
 def _are_same(one: System, other: System) -> bool:
@@ -70,6 +74,22 @@ def _are_same(one: System, other: System) -> bool:
         return True
     first, second = CRS.from_user_input(one.definition), CRS.from_user_input(other.definition)
     return bool(first.equals(second, ignore_axis_order=True))
+
+
+def _are_together(system: System, place: Georeference, corners: NDArray[np.float64]) -> bool:
+    """Whether an image's corners lie on the same spots of the earth by both: one system has names in many spellings,
+    and PROJ does not know all of them for one."""
+    if place.transform is None:
+        return False
+    at = place.at(np.concatenate([corners, [(1, 0), (0, 1)]]))
+    try:
+        ours, theirs = (
+            np.stack(to_wgs84(str(one.definition)).transform(at[:, 0], at[:, 1]), axis=1) for one in (place, system)
+        )
+    except OffTheMapError:
+        return False
+    pixel = np.abs(ours[-2:] - ours[0]).max()  # in degrees
+    return bool(np.isfinite(ours).all() and (np.abs(ours - theirs) <= _OFF_BY_PIXELS * pixel).all())
 
 
 # --- what came ---
