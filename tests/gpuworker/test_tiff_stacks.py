@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpuworker.rendering import Rendering
 from gpuworker.scene import Window
 from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
+from gpuworker.tiff_stacks import require_end
 from gpuworker.windowed import WindowedScene
 
 RGB = pictures.scene(80, 96)
@@ -86,3 +88,46 @@ def test_fifty_thousand_planes_are_counted_and_not_looked_at() -> None:
     notes = probe(stack(tiny, IMAGEJ.replace("3", "50000"))).notes
     assert notes.warnings == (PAGES_LEFT,)
     assert notes.pages_left == tuple(range(2, 102))
+
+
+def test_a_page_far_behind_is_had_by_its_number() -> None:
+    tiny = (np.arange(300)[:, None, None] % 200).astype(np.uint8).repeat(4, 1).repeat(4, 2)
+    for data in (stack(tiny, IMAGEJ.replace("3", "300")), chain(300)):
+        image = decode(data, rendering=Rendering(page=290))
+        assert (image.rgb == 89).all()
+        assert image.notes.page == 290
+
+
+@pytest.mark.parametrize("text", ["ImageJ=\n" * 500_000, '{"shape": [1, ' * 300_000, "ImageJ=" + "\n" * 4_000_000])
+def test_a_long_description_takes_no_long_time(text: str) -> None:
+    assert probe(stack(PLANES, text)).notes.warnings == ()
+
+
+class TestChains:
+    @pytest.mark.parametrize("pages", [1, 2, 3, 7, 150])
+    @pytest.mark.parametrize("to", [0, 1, 6])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    def test_one_that_leads_back_is_damaged_and_ends(self, pages: int, to: int, order: str) -> None:
+        with pytest.raises(ItemError, match="leads back to an earlier page") as caught:
+            probe(chain(pages, back_to=min(to, pages - 1), order=order))
+        assert caught.value.code == "unreadable"
+
+    def test_one_of_very_many_pages_is_not_followed(self) -> None:
+        with tifffile.TiffFile(io.BytesIO(chain(41))) as file:
+            require_end(file, pages_at_most=41)
+            with pytest.raises(ItemError, match="more than 40 pages") as caught:
+                require_end(file, pages_at_most=40)
+        assert caught.value.code == "too_large"
+
+
+def chain(pages: int, *, back_to: int | None = None, order: str = "<") -> bytes:
+    """Tiny pages, each with a directory; the last one's leads to that of `back_to`, counted from 0."""
+    start, length = b"II*\0" if order == "<" else b"MM\0*", 16 + 2 + 12 * 8 + 4
+    out = bytearray(start + struct.pack(order + "I", 8 + 16))
+    for page in range(pages):
+        at, next_page = 8 + page * length, page + 1 if page + 1 < pages else back_to
+        tags = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, at), (278, 4), (279, 16)]
+        out += bytes([page % 200]) * 16 + struct.pack(order + "H", len(tags))
+        out += b"".join(struct.pack(order + "HHII", code, 4, 1, value) for code, value in tags)
+        out += struct.pack(order + "I", 0 if next_page is None else 8 + 16 + next_page * length)
+    return bytes(out)

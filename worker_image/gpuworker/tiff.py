@@ -24,7 +24,7 @@ from gpuworker.tiff_choice import Choice, by_sample
 from gpuworker.tiff_codecs import prepare
 from gpuworker.tiff_colour import colours_of
 from gpuworker.tiff_pages import pages_of
-from gpuworker.tiff_stacks import page_count
+from gpuworker.tiff_stacks import page_count, require_end
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""
@@ -68,6 +68,7 @@ class Tiff:
         self._require_whole_directory()
         with unreadable_on_error():
             self.file = tifffile.TiffFile(file)
+            require_end(self.file)
             wish = rendering or Rendering()
             self._pages, self._is_asked_for = pages_of(self.file, wish.page, wish.bands), wish.page != "first"
             page = self.page = self._pages.page

@@ -11,7 +11,7 @@ import tifffile
 
 from gpuworker.rendering import Page
 from gpuworker.tasks import ItemError
-from gpuworker.tiff_stacks import DESCRIPTION_AT_MOST, page_count, pages_in
+from gpuworker.tiff_stacks import DESCRIPTION_AT_MOST, page_at, page_count, pages_in
 
 _LOOKED_AT = 256
 """Of more pages the first so many are told apart; those that follow count as pictures."""
@@ -50,8 +50,8 @@ def pages_of(file: tifffile.TiffFile, wanted: Page = "first", bands: Sequence[in
     every = _numbered(file)
     if wanted == "first":
         found = _first(file, every)
-    elif wanted in every:
-        found = Pages(page=every[wanted], number=wanted)
+    elif page := every.get(wanted) or (page_at(file, wanted) if wanted > _LOOKED_AT else None):
+        found = Pages(page=page, number=wanted)
     else:
         there_are = "1 page" if page_count(file) == 1 else f"{page_count(file)} pages"
         raise ItemError("unsuitable", f"the option pages asks for page {wanted}; the TIFF has {there_are} of pixels")
