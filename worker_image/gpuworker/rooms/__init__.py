@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -33,9 +33,9 @@ from gpuworker.rooms.options import Options
 from gpuworker.rooms.polarity import Reading, readings_of
 from gpuworker.rooms.regions import LEAST_BREADTH_WALLS, Bounds, regions_of
 from gpuworker.rooms.surround import sheet_of, without_frame
-from gpuworker.rooms.walls import walls_of
+from gpuworker.rooms.walls import Walls, walls_of
 
-VERSION = "1"
+VERSION = "2"
 _MORE = 1.03
 """Rooms of the right reading are larger by more than this: of two plans in three pairs of tones, with from none to 50
 pixels of paper round them."""
@@ -101,39 +101,58 @@ def _better(first: Rooms, second: Rooms) -> Rooms:
     return second if second.area > _MORE * first.area else first
 
 
-def _rooms_by(reading: Reading, rgb: NDArray[np.uint8], options: Options, scale: float) -> Rooms:
-    flat = flat_of(rgb, reading)
-    ink = ink_of(flat)
-    height, width = ink.shape
-    skew = skew_of(ink) if options.deskew else 0.0
-    matrix, size = straightening(height, width, skew)
-    if skew:
-        flat = turned(flat, matrix, size)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Upright:
+    """A plan turned upright: H×W grey on paper of 255, its ink, and the 2×3 matrix that turned it."""
+
+    flat: NDArray[np.uint8]
+    ink: NDArray[np.uint8]
+    matrix: NDArray[np.float64]
+    skew_deg: float
+
+    @classmethod
+    def of(cls, rgb: NDArray[np.uint8], reading: Reading, *, deskew: bool) -> _Upright:
+        flat = flat_of(rgb, reading)
         ink = ink_of(flat)
-    ink = without_frame(ink)
-    walls = walls_of(ink)
+        skew = skew_of(ink) if deskew else 0.0
+        height, width = ink.shape
+        matrix, size = straightening(height, width, skew)
+        if skew:
+            flat = turned(flat, matrix, size)
+            ink = ink_of(flat)
+        return cls(flat=flat, ink=without_frame(ink), matrix=matrix, skew_deg=skew)
+
+
+def _rooms_by(reading: Reading, rgb: NDArray[np.uint8], options: Options, scale: float) -> Rooms:
+    plan = _Upright.of(rgb, reading, deskew=options.deskew)
+    nothing = Rooms(
+        reading=reading,
+        has_ink=bool(plan.ink.any()),
+        rooms=[],
+        rejected=Counter(),
+        skew_deg=plan.skew_deg,
+        wall_px=0.0,
+        gaps=0,
+    )
+    walls = walls_of(plan.ink)
     if walls is None:
-        return Rooms(
-            reading=reading, has_ink=bool(ink.any()), rooms=[], rejected=Counter(), skew_deg=skew, wall_px=0.0, gaps=0
-        )
+        return nothing
     gaps = gaps_of(walls, max_gap_px(walls, options.max_gap * scale))
-    page_area = height * width / scale**2
-    bounds = Bounds(
+    bounds = _bounds(options, walls, page_px=rgb.shape[0] * rgb.shape[1], scale=scale)
+    closed = bridged(walls.mask, gaps)
+    found = regions_of(walls.mask, closed, bounds)
+    outlines = [region.corners for region in found.regions]
+    drawn = lines_within(outlines, plan.ink | fine_ink_of(plan.flat), closed, gaps, bounds.least_area)
+    rooms = [Room(corners=turned_back(one.corners, plan.matrix), enclosed=one.enclosed) for one in found.regions]
+    return replace(nothing, rooms=rooms, rejected=found.rejected + drawn, wall_px=walls.usual_px, gaps=len(gaps))
+
+
+def _bounds(options: Options, walls: Walls, *, page_px: int, scale: float) -> Bounds:
+    """In pixels of the picture, which is `scale` times as large as the one that the options speak of."""
+    page_area = page_px / scale**2
+    return Bounds(
         least_area=options.least_area(page_area) * scale**2,
         most_area=options.most_area(page_area) * scale**2,
         least_breadth_px=LEAST_BREADTH_WALLS * walls.usual_px,
         epsilon_factor=options.epsilon_factor,
-    )
-    closed = bridged(walls.mask, gaps)
-    found = regions_of(walls.mask, closed, bounds)
-    outlines = [region.corners for region in found.regions]
-    drawn = lines_within(outlines, ink | fine_ink_of(flat), closed, gaps, bounds.least_area)
-    rooms = [Room(corners=turned_back(region.corners, matrix), enclosed=region.enclosed) for region in found.regions]
-    return Rooms(
-        reading=reading,
-        rooms=rooms,
-        rejected=found.rejected + drawn,
-        skew_deg=skew,
-        wall_px=walls.usual_px,
-        gaps=len(gaps),
     )
