@@ -16,12 +16,13 @@ from tests.gpuworker import pictures
 from tests.gpuworker.formats import by_pillow, heic
 from tests.gpuworker.huge_png import png_of, write_png
 
-from gpuworker.decode_memory import bytes_by_cv2, bytes_of_tiff
+from gpuworker.decode_memory import bytes_by_blocks, bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import jpeg_header, png_header, webp_header
 from gpuworker.images import Limits, Opened, bytes_to_decode, decode
 from gpuworker.rendering import Rendering
 from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
+from gpuworker.tiff_blocks import Blocks
 
 RGB = pictures.scene(400, 400)
 PIXELS = 400 * 400
@@ -140,6 +141,23 @@ def test_of_tiffs_it_is_what_was_measured(pixels: Any, options: Any, measured: f
     layout = {"tile": (400, 400)} if options.get("compression") == "jpeg2000" else {"rowsperstrip": 400}
     tiff = Tiff(pictures.tiff(pixels, **options, **layout))
     assert 0.98 * measured <= bytes_of_tiff(tiff, Rendering()) / PIXELS < 1.6 * measured + ROWS_AT_WORK
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "float16", "int32", "uint64", "int64", "float64", "complex64"])
+def test_a_sample_counts_with_all_its_bytes(dtype: str) -> None:
+    tiff = Tiff(pictures.tiff(np.zeros((16, 16), dtype), photometric="minisblack"))
+    assert tiff.header.decoded_bytes == 16 * 16 * np.dtype(dtype).itemsize
+
+
+@pytest.mark.parametrize(("rows", "bands", "measured"), [(1, 3, 105), (64, 4, 33)], ids=["thin strips", "opacity"])
+def test_the_sample_that_tells_the_brightness_counts(rows: int, bands: int, measured: int) -> None:
+    """Measured as VmHWM with 4,000x4,000 floats, in megabytes beside the picture."""
+    page = np.broadcast_to(np.float32(0), (4000, 4000, bands))
+    options = {"extrasamples": ["unassalpha"]} if bands == 4 else {}
+    data = pictures.tiff(page, photometric="rgb", compression="zlib", rowsperstrip=rows, **options)
+    blocks = Blocks(Tiff(data), Rendering())
+    assert 0.98 * measured <= blocks.sampled_bytes / 1e6 < 1.8 * measured
+    assert bytes_by_blocks(Tiff(data).header, blocks) > 48_000_000 + blocks.sampled_bytes
 
 
 def test_a_tile_larger_than_its_image_counts_with_all_its_samples() -> None:

@@ -156,7 +156,7 @@ class TestWholeByBlocks:
         path = tmp_path / "s.tif"
         write_stripped(path, side=5_000)
         image = decode(path)
-        assert decoding_bytes(path) < 3 * 5_000**2 + 10_000_000
+        assert decoding_bytes(path) < 3 * 5_000**2 + 20_000_000  # the picture, a block, and what tells its brightness
         assert (image.rgb[100:140, 200:240, 0] == 255).all()
         assert image.rgb[0, :16, 0].tolist() == image.rgb[4_999, 160:176, 0].tolist()
         assert (np.diff(image.rgb[0, :12, 0].astype(int)) > 0).all()

@@ -56,4 +56,4 @@ def bytes_of_tiff(tiff: Tiff, rendering: Rendering) -> int:
 def bytes_by_blocks(header: Header, blocks: Blocks) -> int:
     """Of a TIFF whose picture is put together a block at a time; turning makes a second copy of it."""
     copies = 1 if header.orientation == 1 else 2
-    return copies * 3 * header.pixels + blocks.working_bytes
+    return copies * 3 * header.pixels + blocks.working_bytes + blocks.sampled_bytes

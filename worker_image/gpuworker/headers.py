@@ -25,6 +25,9 @@ _BYTES_BY_DTYPE = {
     "int16": 2,
     "float16": 2,
     "float64": 8,
+    "int64": 8,
+    "uint64": 8,
+    "complex64": 8,
     "complex128": 16,
 }
 

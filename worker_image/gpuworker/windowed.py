@@ -172,4 +172,4 @@ def blocks_at_work(blocks: Blocks) -> int:
 def opening_bytes(tiff: Tiff, blocks: Blocks, cached: int) -> int:
     """What a windowed scene holds at most, besides the windows that are being looked at."""
     at_work = blocks_at_work(blocks) * blocks.working_bytes
-    return cached + at_work + PREVIEW_PX * PREVIEW_PX * 3 + tiff.held_bytes
+    return cached + at_work + blocks.sampled_bytes + PREVIEW_PX * PREVIEW_PX * 3 + tiff.held_bytes
