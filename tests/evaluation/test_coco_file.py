@@ -137,6 +137,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a category's id twice": (of("categories", 1, id="1"), "id 1 stands for both 'tree' and 'shrub'"),
     "a name twice": (of("images", 1, file_name="a.png"), r"'a\.png' is listed twice"),
     "an object twice": (lambda made: made["annotations"].append(made["annotations"][0]), "annotation 1 is in the file"),
+    "shares beside pixels": (
+        each("annotations", lambda _: {"segmentation": [[0.1, 0.1, 0.3, 0.1, 0.3, 0.4]]}),
+        "shares of an image",
+    ),
     "shares": (each("annotations", lambda _: {"bbox": [0.1, 0.2, 0.3, 0.1], "segmentation": []}), "shares of an image"),
     "in other pixels": (of("annotations", 0, bbox=[900, 20, 50, 50]), r"middle at 925, 45.*200×200 pixels"),
     "nothing drawn": (lambda made: made["annotations"].clear(), "holds no object at all"),

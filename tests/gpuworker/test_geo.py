@@ -104,6 +104,11 @@ class TestPlace:
     def test_a_picture_without_tags_has_none(self) -> None:
         assert read(geotiff(None, None)) is None
 
+    def test_a_place_by_polynomials_alone_says_so(self) -> None:
+        """RPC, as satellite scenes have it before they are rectified."""
+        found = placed(tagged(rpc=(50844, "d", (1.0,) * 92)))
+        assert (found.crs, found.transform, found.warnings) == (None, None, (NOT_PLACED,))
+
     def test_a_system_of_its_own_has_no_code_and_is_known(self) -> None:
         found = placed(geotiff(*PLACES["in a system of its own"]))
         assert (found.crs, found.warnings) == (None, ())

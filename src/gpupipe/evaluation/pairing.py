@@ -99,11 +99,18 @@ def _why_resized(true: Picture, found: Picture, match: Match) -> str:
 
 def _require_pixels(truth: Labelled) -> None:
     """Raises InputError for boxes that are shares of their image, as YOLO has them: none would match."""
-    if truth.things and all(max(thing.box) <= 1 for thing in truth.things):
+    if truth.things and all(_are_shares(thing) for thing in truth.things):
         raise InputError(
-            f"{truth.path} has no box of more than one pixel: its numbers are shares of an image's sides.",
+            f"{truth.path} has no object of more than one pixel: its numbers are shares of an image's sides.",
             hint="Multiply them by the width and height: boxes and polygons are in pixels.",
         )
+
+
+def _are_shares(thing: Thing) -> bool:
+    """Polygons count before the box, which some programs write in pixels beside polygons that are not."""
+    if isinstance(thing.segmentation, Sequence):
+        return all(number <= 1 for outline in thing.segmentation for number in outline)
+    return max(thing.box) <= 1
 
 
 def _require_inside(true: Iterable[Thing], pictures: Mapping[str, Picture]) -> None:

@@ -61,8 +61,8 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="Submit it again with its system: in its tags (gdal_edit -a_srs EPSG:CODE), or as IMAGE.prj beside it.",
     ),
     "not_placed": Caveat(
-        meaning="Its place is missing, damaged, given by control points only, or lies nowhere on earth in its "
-        "coordinate reference system, so there is no instances.geojson of it.",
+        meaning="Its place is missing, damaged, given by control points or RPC only, or lies nowhere on earth in "
+        "its coordinate reference system, so there is no instances.geojson of it.",
         advice="Write it again with a transform and its true system (gdalwarp -t_srs EPSG:CODE), and submit it.",
     ),
     "other_place": Caveat(
