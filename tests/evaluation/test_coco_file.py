@@ -225,6 +225,16 @@ def test_our_own_results_are_read(tmp_path: Path) -> None:
     assert len(read_labelled(written(tmp_path / "r.json", results)).things) == len(results["annotations"])
 
 
+def test_a_box_that_cvat_has_turned_covers_what_was_drawn(tmp_path: Path) -> None:
+    """20 by 60 pixels at 40, 70, turned by a quarter: 60 by 20 about the same middle."""
+    truth = document([("a.png", "tree", (40.0, 70.0, 20.0, 60.0))])
+    truth["annotations"][0] |= {"segmentation": [], "attributes": {"occluded": False, "rotation": 90.0}}
+    results = document([("a.png", "tree", (20.0, 90.0, 60.0, 20.0))])
+    paths = written(tmp_path / "results.json", results), written(tmp_path / "truth.json", truth)
+    for iou_type in ("bbox", "segm"):
+        assert evaluate(*paths, iou_type=iou_type).total.mean_iou == pytest.approx(1)
+
+
 class TestPagesOfOneFile:
     """A job with `pages = "all"` has an image of each page under the file's name."""
 

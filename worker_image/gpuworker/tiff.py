@@ -27,8 +27,8 @@ from gpuworker.tiff_pages import pages_of
 from gpuworker.tiff_stacks import page_count, require_end
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
-"""ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams; RPCCoefficient,
-the polynomials of satellite scenes: a place by more than a transform, which is to be said."""
+"""ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams; and
+RPCCoefficient, the polynomials of satellite scenes: a place by more than a transform, which is to be said."""
 # What is wrong with a file is said once, by ItemError.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 

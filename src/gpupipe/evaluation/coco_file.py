@@ -55,6 +55,7 @@ class _Annotation(BaseModel):
     segmentation: Any = None
     score: float = 1.0
     iscrowd: Flag = 0
+    attributes: Any = None
 
 
 class _Document(BaseModel):
@@ -140,8 +141,7 @@ def _thing(one: _Annotation, pictures: Mapping[int | str, str], names: Mapping[i
         raise ValueError(f"{called} names the image or category {missing!r}, which is not in it")
     file_name = pictures[one.image_id]
     try:
-        segmentation = _segmentation(one.segmentation)
-        box = _box(one.bbox) or _box_around(segmentation)
+        box, segmentation = _covered(_box(one.bbox), _segmentation(one.segmentation), one.attributes)
     except ValueError as error:
         raise ValueError(f"{called} of {file_name} {error}") from error
     return Thing(
@@ -155,6 +155,24 @@ def _thing(one: _Annotation, pictures: Mapping[int | str, str], names: Mapping[i
 
 
 # --- what an object covers ---
+
+
+def _covered(box: Box | None, segmentation: Segmentation | None, attributes: Any) -> tuple[Box, Segmentation | None]:
+    degrees = attributes.get("rotation") if isinstance(attributes, Mapping) else None
+    if box is not None and segmentation is None and isinstance(degrees, int | float) and degrees % 360:
+        turned = [_turned(box, degrees)]
+        return _box_around(turned), turned
+    return box or _box_around(segmentation), segmentation
+
+
+def _turned(box: Box, degrees: float) -> Sequence[float]:
+    """The outline of a box that was drawn and then turned about its middle, clockwise: CVAT writes it as it was before,
+    and the angle beside it."""
+    x, y, width, height = box
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    halves = [(sx * width / 2, sy * height / 2) for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    corners = [(dx * cos - dy * sin, dx * sin + dy * cos) for dx, dy in halves]
+    return [place for dx, dy in corners for place in (x + width / 2 + dx, y + height / 2 + dy)]
 
 
 def _box(told: Sequence[float] | None) -> Box | None:
