@@ -66,8 +66,9 @@ def test_a_folder_becomes_a_job_with_everything_a_worker_needs(desk: Desk, image
         assert desk.get(item.key, item.version_id) == content
         assert (item.size, '"' in item.etag) == (len(content), False)
     assert desk.manifest(job.job).shards == {"0": 6}
-    # nothing of the draft is left
-    assert desk.keys("jobs/drafts/") == []
+    # its marker stays, and the claim on its content
+    assert desk.keys("jobs/drafts/")[0] == f"jobs/drafts/{spec.fingerprint}.json"
+    assert len(desk.keys("jobs/drafts/started/")) == 1
 
 
 def test_large_jobs_are_cut_into_shards_by_the_time_an_item_takes(desk: Desk, tmp_path: Path) -> None:
@@ -116,10 +117,10 @@ def test_measured_times_of_an_earlier_job_size_the_shards(desk: Desk, tmp_path: 
     assert desk.manifest(sent(desk, tmp_path).job).shards == {"0": 3, "1": 3, "2": 2}
 
 
-def test_a_second_submission_uploads_nothing_and_is_another_job(desk: Desk, images: Path) -> None:
+def test_a_second_job_of_the_same_uploads_nothing(desk: Desk, images: Path) -> None:
     first = sent(desk, images)
-    second = sent(desk, images)
-    assert (second.uploaded, second.unchanged, second.uploaded_bytes) == (0, 6, 0)
+    second = sent(desk, images, again=True)
+    assert (second.uploaded, second.unchanged, second.uploaded_bytes, second.attached) == (0, 6, 0, False)
     assert second.job != first.job
     assert set(desk.versions("inputs/").values()) == {1}
     assert desk.shards(second.job)[0].items == desk.shards(first.job)[0].items
@@ -149,7 +150,7 @@ def test_an_archive_and_a_folder_in_one_job(desk: Desk, images: Path, tmp_path: 
     assert job.items == 8
     assert desk.get("inputs/field7/from zip/1.jpg") == b"\xff\xd8\xff 1"
     assert len(desk.get("inputs/field7/from zip/2.jpg")) == PART_BYTES + 3
-    assert sent(desk, images, tmp_path / "more.zip").unchanged == 8
+    assert sent(desk, images, tmp_path / "more.zip", again=True).unchanged == 8
 
 
 def test_hold_is_written_down(desk: Desk, images: Path) -> None:
@@ -232,7 +233,10 @@ def test_a_damaged_member_of_an_archive_is_named_and_leaves_no_job_behind(desk: 
     # and what was begun is over: nobody waits for it, and nothing goes on with it
     [job] = undispatched(desk.ctx)
     assert job.state == JobState.CANCELLED
-    assert desk.keys("jobs/drafts/") == []
+    with pytest.raises(UploadError):
+        sent(desk, place)
+    assert {one.state for one in undispatched(desk.ctx)} == {JobState.CANCELLED}
+    assert len(undispatched(desk.ctx)) == 2
 
 
 @pytest.mark.parametrize(("step", "files"), [("compare", 0), ("upload", 1), ("upload", 3), ("upload", 6), ("start", 6)])
@@ -248,24 +252,11 @@ def test_stopped_anywhere_the_same_command_goes_on_with_the_same_job(
     assert caught.value.exit_code == 130
     job = sent(desk, images)
     assert job.job in str(caught.value)
-    assert (job.is_resumed, job.was_started, job.items) == (True, False, 6)
+    assert (job.is_resumed, job.attached, job.items) == (True, False, 6)
     assert job.unchanged >= files
     assert set(desk.versions("inputs/").values()) == {1}
     assert len([key for key in desk.keys("jobs/") if key.endswith("manifest.json")]) == 1
     assert len(desk.shards(job.job)[0].items) == 6
-
-
-def test_killed_after_the_start_signal_the_same_command_finds_that_job(desk: Desk, images: Path) -> None:
-    first = sent(desk, images)
-    # as if the marker had not been removed any more
-    mark = desk.spec(first.job).fingerprint
-    drafts.open_draft(desk.ctx, mark, project="field7", shard_items=5, now=time.time())
-    desk.put(f"jobs/drafts/{mark}.json", f'{{"job":"{first.job}","created_at":{time.time()},"shard_items":5}}'.encode())
-    again = sent(desk, images)
-    assert (again.job, again.was_started, again.is_resumed) == (first.job, True, True)
-    assert desk.versions("jobs/")[manifest_key(first.job)] == 1
-    # and then it is a new submission
-    assert sent(desk, images).job != first.job
 
 
 def test_two_machines_that_submit_the_same_start_one_job(desk: Desk, images: Path) -> None:
@@ -276,8 +267,8 @@ def test_two_machines_that_submit_the_same_start_one_job(desk: Desk, images: Pat
             rivals.append(sent(desk, images))
 
     job = sent(desk, images, on_progress=rival)
-    assert (rivals[0].job, rivals[0].was_started, rivals[0].is_resumed) == (job.job, False, True)
-    assert job.was_started
+    assert (rivals[0].job, rivals[0].attached, rivals[0].is_resumed) == (job.job, False, True)
+    assert job.attached
     assert desk.versions("jobs/")[manifest_key(job.job)] == 1
 
 

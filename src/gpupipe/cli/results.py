@@ -95,9 +95,11 @@ def _cost_usd(opened: Opened, job: str, pipeline: str | None) -> float | None:
     return observe(ctx, job, with_log=False).cost_usd
 
 
-def finish(report: FetchReport, screen: Screen, *, open_: bool) -> None:
-    """Tell what was fetched, open the report, and exit with 3 where items failed."""
-    screen.answer(_document(report), text=_text(report))
+def finish(report: FetchReport, screen: Screen, *, open_: bool, attached: bool | None = None) -> None:
+    """Tell what was fetched, open the report, and exit with 3 where items failed; `attached` is part of the document
+    where a command has submitted too."""
+    more = {} if attached is None else {"attached": attached}
+    screen.answer({**_document(report), **more}, text=_text(report))
     if open_:
         typer.launch(report.report.absolute().as_uri())
     if report.failed:

@@ -35,6 +35,7 @@ Options = Annotated[
 ]
 NoLinks = Annotated[bool, typer.Option("--no-links", help="Follow no link; else links out lead to images only.")]
 Hold = Annotated[bool, typer.Option("--hold", help="Start no machine for it before `gpupipe start`.")]
+Again = Annotated[bool, typer.Option("--again", help="A new job, though the same images' job is open.")]
 
 LOOK_EVERY_S = {True: 1.0, False: 2.0}
 """Seconds between two looks at a job, on the local target and on AWS."""
@@ -58,12 +59,14 @@ def submit(
     negative_prompts: NegativePrompts = None,
     options: Options = None,
     hold: Hold = False,
+    again: Again = False,
     no_links: NoLinks = False,
     as_json: Json = False,
 ) -> None:
     """Upload images and start a job with them; prints the job's id.
 
     Interrupted, the same command goes on where it was; what is there already is not uploaded again.
+    While its job is open, the same command attaches to that job; with --again it makes another.
     With s3://BUCKET/incoming/PROJECT/ it takes up what was dropped there and got lost.
     Boxes that show what to find (engine sam3) are read from IMAGE.prompts.json beside each image:
     {"boxes": [{"box": [x, y, width, height], "positive": true}]}, in pixels.
@@ -76,7 +79,13 @@ def submit(
 
     screen = Screen(as_json=as_json)
     if any(map(is_rescan, paths)):
-        _rescan(context, screen, paths, pipeline, extras=[project, prompts, negative_prompts, options, hold, no_links])
+        _rescan(
+            context,
+            screen,
+            paths,
+            pipeline,
+            extras=[project, prompts, negative_prompts, options, hold, again, no_links],
+        )
         return
     if not project:
         raise UsageError("the images need a project.", hint="Add --project NAME, your name for this set of images.")
@@ -90,6 +99,7 @@ def submit(
         negative_prompts=negative_prompts,
         options=options,
         hold=hold,
+        again=again,
         follow_links=not no_links,
     )
     screen.answer({**vars(job), "next": f"gpupipe watch {job.job}"}, text=job.job)
@@ -124,6 +134,7 @@ def send(
     negative_prompts: list[str] | None = None,
     options: list[str] | None = None,
     hold: bool = False,
+    again: bool = False,
     follow_links: bool = True,
 ) -> SubmittedJob:
     """Submit with progress, and tell on stderr what was done."""
@@ -144,15 +155,16 @@ def send(
             negative_prompts=negative_prompts or (),
             assignments=options or (),
             hold=hold,
+            again=again,
             follow_links=follow_links,
             on_progress=on_progress,
         )
-    for line in _told(job):
+    for line in _told(job, hold=hold):
         screen.say(line)
     return job
 
 
-def _told(job: SubmittedJob) -> list[str]:
+def _told(job: SubmittedJob, *, hold: bool = False) -> list[str]:
     how = "resumed: " if job.is_resumed else ""
     lines = [
         f"{how}{plural(job.items, 'image')} in {plural(job.shards, 'shard')}: {job.uploaded:,} uploaded "
@@ -171,11 +183,30 @@ def _told(job: SubmittedJob) -> list[str]:
         first = ", ".join(job.links_left_out[:LINKS_SHOWN])
         more = ", …" if len(job.links_left_out) > LINKS_SHOWN else ""
         lines.append(f"links passed over: {first}{more}")
-    if job.was_started:
-        lines.append("this very job had been started already; nothing was started twice")
+    lines += _standing(job, hold=hold)
+    return [*lines, *([f"note: {job.notice}"] if job.notice else [])]
+
+
+def _standing(job: SubmittedJob, *, hold: bool) -> list[str]:
+    """Whether it is a new job, and what it waits for."""
+    lines = []
+    if job.attached:
+        lines.append(
+            f"attached to job {job.job} of the same images, which is {job.state}: nothing is started or paid "
+            "twice; --again makes another job"
+        )
+    if job.replaces:
+        lines.append(
+            f"a new job: {job.replaces} of the same images is over; `gpupipe fetch {job.replaces}` brings "
+            "what came of it"
+        )
     if job.is_held:
         lines.append("held: no machine starts for it before `gpupipe start`")
-    return [*lines, *([f"note: {job.notice}"] if job.notice else [])]
+    elif hold:
+        lines.append(f"--hold changes nothing: job {job.job} was started without it; `gpupipe stop` stops its machines")
+    if job.state == "stalled":
+        lines.append(f"it is stalled: `gpupipe watch {job.job}` says why, `gpupipe start` goes on with it")
+    return lines
 
 
 def watch(
@@ -233,12 +264,15 @@ def run(
     prompts: Prompts = None,
     negative_prompts: NegativePrompts = None,
     options: Options = None,
+    again: Again = False,
     no_links: NoLinks = False,
     out: OutFolder = None,
     open_: Open = False,
     as_json: Json = False,
 ) -> None:
     """Submit, watch and fetch in one.
+
+    Stopped while its job is open, the same command attaches to that job; with --again it makes another.
 
     Example: gpupipe run ./images --project field7 --prompt car -o field7-results
     """
@@ -256,11 +290,13 @@ def run(
         prompts=prompts,
         negative_prompts=negative_prompts,
         options=options,
+        again=again,
         follow_links=not no_links,
     )
     screen.say(f"job {job.job}")
     see_through(opened.context(job.pipeline), screen, job.job, final=False)
-    finish(bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out), screen, open_=open_)
+    report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
+    finish(report, screen, open_=open_, attached=job.attached)
 
 
 def jobs(

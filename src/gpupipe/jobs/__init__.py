@@ -16,6 +16,8 @@ from gpuworker.ledger import Ledger
 
 REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 """S3's answers to a conditional write that somebody else was faster with."""
+REFUSED_OVER = REFUSED | {"NoSuchKey", "404"}
+"""Its answers where a certain version is to be replaced: it may also be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,12 @@ class JobsContext:
             answer = absent_ok(self.aws.client("s3").get_object, **self.in_bucket, Key=key)
             return None if answer is None else bytes(answer["Body"].read())
 
+    def read_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """The object's content and ETag, for `write_over`; None where it is not there."""
+        with explained(f"read {key}"):
+            answer = absent_ok(self.aws.client("s3").get_object, **self.in_bucket, Key=key)
+            return None if answer is None else (bytes(answer["Body"].read()), str(answer["ETag"]))
+
     def exists(self, key: str) -> bool:
         with explained(f"look for {key}"):
             return absent_ok(self.aws.client("s3").head_object, **self.in_bucket, Key=key) is not None
@@ -116,13 +124,20 @@ class JobsContext:
 
     def write_new(self, key: str, text: str) -> bool:
         """Write a JSON document if there is none of that key; False where there was."""
+        return self._put_if(key, text, REFUSED, IfNoneMatch="*")
+
+    def write_over(self, key: str, text: str, etag: str) -> bool:
+        """Write a JSON document in the place of the one with this ETag; False where that one is not there any more."""
+        return self._put_if(key, text, REFUSED_OVER, IfMatch=etag)
+
+    def _put_if(self, key: str, text: str, refusals: frozenset[str], **condition: str) -> bool:
         from botocore.exceptions import ClientError
 
         with explained(f"write {key}"):
             try:
-                self._put(key, text, IfNoneMatch="*")
+                self._put(key, text, **condition)
             except ClientError as error:
-                if error_code(error) in REFUSED:
+                if error_code(error) in refusals:
                     return False
                 raise
         return True

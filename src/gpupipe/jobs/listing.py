@@ -14,11 +14,12 @@ from gpupipe.config import Config
 from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.draft import DRAFT_LIVES_S
+from gpupipe.jobs.still_open import SUBMITTED
 from gpuworker.contract import JOBS, ContractError, cancelled_key, job_key, manifest_key, read_manifest, read_spec
 from gpuworker.ledger import JobRecord, JobState
 
-UPLOADING, SUBMITTED = "uploading", "submitted"
-"""States of jobs without a row in the ledger: a draft, and one whose manifest waits for dispatch."""
+UPLOADING = "uploading"
+"""State of a draft, which has no row in the ledger; nor has a job that is SUBMITTED."""
 NEAR_SHOWN = 5
 
 

@@ -1,8 +1,9 @@
 """submit: from what a person names to a started job, resumable at any moment, started exactly once.
 
 Nothing is uploaded before everything named was found usable. Then a draft is opened (or found again), inputs and
-shards are written concurrently, and last the manifest, if there is none: it is the start signal. Killed or stopped
-anywhere before, the same command goes on with the same job and uploads only what is missing.
+shards are written concurrently, the content is claimed, and last the manifest is written, if there is none: it is the
+start signal. Killed or stopped anywhere before, the same command goes on with the same job and uploads only what is
+missing. After it, the same command attaches to that job for as long as it is open.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from gpupipe.errors import InputError, StoppedError, UploadError, UsageError
+from gpupipe.errors import InputError, JobError, StoppedError, UploadError, UsageError
 from gpupipe.jobs import JobsContext
-from gpupipe.jobs.assembly import Assembly
-from gpupipe.jobs.draft import Draft, fingerprint, forget_draft, open_draft
+from gpupipe.jobs.assembly import Assembly, shards_of
+from gpupipe.jobs.claim import Claim, claim_content
+from gpupipe.jobs.draft import Draft, fingerprint, open_draft
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
@@ -27,13 +29,25 @@ from gpupipe.jobs.present import Present
 from gpupipe.jobs.readers import require_readers
 from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim, require_none
 from gpupipe.jobs.sources import Input, content_type
+from gpupipe.jobs.still_open import SUBMITTED
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
 from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
 from gpupipe.jobs.world_files import read_places
 from gpupipe.pipelines import provisioned
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.job_options import job_options
-from gpuworker.contract import WORLD, JobSpec, Manifest, cancelled_key, input_key, job_key, manifest_key, shard_key
+from gpuworker.contract import (
+    WORLD,
+    JobSpec,
+    Manifest,
+    cancelled_key,
+    input_key,
+    job_key,
+    manifest_key,
+    read_spec,
+    shard_key,
+)
+from gpuworker.ledger import JobState
 
 MISTAKES_SHOWN = 5
 UNUSED = "file of boxes, which this engine does not look at"
@@ -54,7 +68,7 @@ class SubmitProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmittedJob:
-    """A job that was started, now or (`was_started`) by an earlier call that could not say so any more."""
+    """A job that was started now, or (`attached`) that another call has started and that is open."""
 
     job: str
     project: str
@@ -77,7 +91,13 @@ class SubmittedJob:
     links_left_out: Sequence[str] = ()
     """Links among it, as `place -> target`; the first hundred."""
     is_resumed: bool = False
-    was_started: bool = False
+    """The upload of an earlier call was gone on with."""
+    attached: bool = False
+    """The same submission had been started before and is open: this is its job, and none was made."""
+    state: str = ""
+    """Of a job that was attached to, as `open_state` says."""
+    replaces: str = ""
+    """The job of the same submission that is over; its results can be fetched still."""
     is_held: bool = False
     notice: str = ""
     """What everybody who sees results of this task should know."""
@@ -100,11 +120,13 @@ def submit(
     negative_prompts: Sequence[str] = (),
     assignments: Sequence[str] = (),
     hold: bool = False,
+    again: bool = False,
     follow_links: bool = True,
     on_progress: OnProgress = lambda _: None,
 ) -> SubmittedJob:
     """Upload what `arguments` name and start a job with it. `assignments` are `key=value` options of the task.
 
+    Where the same was submitted before and its job is open, that is the job, except with `again`.
     Raises InputError and UsageError before anything is uploaded, UploadError where files turn out to be damaged, change
     or vanish during the upload (the job is then cancelled), AwsError, and StoppedError on Ctrl-C, whose hint says how
     to go on.
@@ -130,7 +152,7 @@ def submit(
         follow_links=follow_links,
         on_found=lambda files: on_progress(SubmitProgress(step="find", files=files)),
     )
-    return start(ctx, inputs, project=project, options=options, hold=hold, on_progress=on_progress)
+    return start(ctx, inputs, project=project, options=options, hold=hold, again=again, on_progress=on_progress)
 
 
 def start(
@@ -140,6 +162,7 @@ def start(
     project: str,
     options: TaskOptions,
     hold: bool = False,
+    again: bool = False,
     on_progress: OnProgress = lambda _: None,
 ) -> SubmittedJob:
     """`submit` with inputs and options in hand."""
@@ -154,6 +177,7 @@ def start(
         project=project,
         shard_items=_shard_items(ctx, inputs, options),
         now=time.time(),
+        again=again,
     )
     spec = JobSpec(
         job=draft.job,
@@ -168,9 +192,10 @@ def start(
     )
     run = _Submission(ctx, store, spec, inputs, sidecars, draft, on_progress)
     try:
-        run.finish()
+        run.finish(again=again)
     except KeyboardInterrupt as error:
-        raise StoppedError(run.told(), hint=f"The same command goes on with job {spec.job}.") from error
+        which = "Without --again the" if again else "The"
+        raise StoppedError(run.told(), hint=f"{which} same command goes on with job {spec.job}.") from error
     return run.outcome(options)
 
 
@@ -193,28 +218,50 @@ class _Submission:
         self._on_progress = on_progress
         self._bytes_total = inputs.bytes
         self._files_done = self._bytes_done = self._unchanged = self._unchanged_bytes = 0
-        self._was_started = draft.is_started
+        self._claim = Claim(job=draft.job, shard_items=draft.shard_items, state=draft.state)
+        self._is_starting = False
 
-    def finish(self) -> None:
+    def finish(self, *, again: bool) -> None:
         """Do what is left to do."""
-        if not self._was_started:
-            self._ctx.write(job_key(self._spec.job), self._spec.to_json())
-            self._progress("compare")
-            present = Present(self._ctx, self._spec.project, self._files)
-            self._upload(present)
-            self._progress("start")
-            self._was_started = not self._ctx.write_new(manifest_key(self._spec.job), self._manifest().to_json())
-        forget_draft(self._ctx, self._draft.fingerprint)
+        if self._draft.is_started:
+            self._unchanged = self._files_done = len(self._files)
+            self._bytes_done = self._unchanged_bytes = self._bytes_total
+            return
+        self._ctx.write(job_key(self._spec.job), self._spec.to_json())
+        self._progress("compare")
+        present = Present(self._ctx, self._spec.project, self._files)
+        self._upload(present)
+        self._progress("start")
+        self._is_starting = True
+        self._begin(again=again)
+
+    def _begin(self, *, again: bool) -> None:
+        """Give the start signal, or give way to the open job that has the same content."""
+        self._claim = claim_content(self._ctx, self._spec, self._assembly.content, self._draft.shard_items, again=again)
+        if self._claim.job != self._spec.job:
+            self._leave()
+        elif not self._ctx.write_new(manifest_key(self._spec.job), self._manifest().to_json()):
+            self._claim = replace(self._claim, state=SUBMITTED)
+        if self._ctx.exists(cancelled_key(self._claim.job)):
+            raise JobError(
+                f"job {self._claim.job} was cancelled while it was submitted, so nothing of it begins.",
+                hint="The same command makes a new one; what is uploaded is not uploaded again.",
+            )
+
+    def _leave(self) -> None:
+        """Nobody goes on with this draft: first the mark, for whoever is about to start it, then out of the lists."""
+        self._cancel_draft()
+        self._ctx.remove(job_key(self._spec.job))
 
     def outcome(self, options: TaskOptions) -> SubmittedJob:
         unused = {} if options.reads_sidecars(self._ctx.place) else {UNUSED: len(self._inputs.sidecars.by_path)}
         return SubmittedJob(
-            job=self._spec.job,
+            job=self._claim.job,
             project=self._spec.project,
             pipeline=self._spec.pipeline,
             items=len(self._files),
             bytes=self._bytes_total,
-            shards=len(self._assembly.shards()),
+            shards=len(shards_of(len(self._files), self._claim.shard_items)),
             uploaded=self._files_done - self._unchanged,
             uploaded_bytes=self._bytes_done - self._unchanged_bytes,
             unchanged=self._unchanged,
@@ -224,14 +271,27 @@ class _Submission:
             skipped_names=self._inputs.skipped_names,
             links_left_out=tuple(self._inputs.links_left_out),
             is_resumed=self._draft.is_resumed,
-            was_started=self._was_started,
-            is_held=self._spec.hold,
+            attached=bool(self._claim.state),
+            state=self._claim.state,
+            replaces=self._draft.replaces,
+            is_held=self._is_held(),
             notice=options.notice(self._ctx.place),
         )
 
+    def _is_held(self) -> bool:
+        """What somebody else submitted is held or not as they wanted it."""
+        if not self._claim.state:
+            return self._spec.hold
+        return self._claim.state == JobState.HELD or (self._claim.state == SUBMITTED and self._was_to_be_held())
+
+    def _was_to_be_held(self) -> bool:
+        text = self._ctx.read(job_key(self._claim.job))
+        return text is not None and read_spec(text, job=self._claim.job, pipeline=self._ctx.pipeline).hold
+
     def told(self) -> str:
         """Where it stopped."""
-        return f"stopped: {self._files_done:,} of {len(self._files):,} files are uploaded, nothing has started."
+        started = f"and job {self._spec.job} may have started" if self._is_starting else "nothing has started"
+        return f"stopped: {self._files_done:,} of {len(self._files):,} files are uploaded, {started}."
 
     def _manifest(self) -> Manifest:
         spec = self._spec
@@ -264,7 +324,6 @@ class _Submission:
     def _cancel_draft(self) -> None:
         """What is mended is another submission, so nothing would ever go on with this one's job."""
         self._ctx.write(cancelled_key(self._spec.job), "{}")
-        forget_draft(self._ctx, self._draft.fingerprint)
 
     def _place(self, present: Present, index: int, file: Input) -> bool:
         """Bring one input to where it belongs, and its shard if that is complete; was it there already?"""

@@ -11,9 +11,10 @@ from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.advice import warnings_told
 from gpupipe.jobs.events import announce_manifest
-from gpupipe.jobs.listing import SUBMITTED, UPLOADING, JobSummary, summary_in_bucket, summary_of
+from gpupipe.jobs.listing import UPLOADING, JobSummary, summary_in_bucket, summary_of
 from gpupipe.jobs.logs import LogLine, read_logs
 from gpupipe.jobs.pulse import Pulse, cost_usd, seconds_left
+from gpupipe.jobs.still_open import SUBMITTED
 from gpuworker.contract import manifest_key
 from gpuworker.ledger import Ignored, Intake, JobState, MachineRecord, Totals
 
