@@ -183,6 +183,43 @@ def test_watch_ends_and_the_job_does_not(typist: Typist, desk: Desk) -> None:
     assert (listed[job]["is_over"], listed[job]["items"]) == (False, 1)
 
 
+def test_run_again_attaches_and_ends_as_it_would_have(typist: Typist, desk: Desk) -> None:
+    # given a `run` that was interrupted while it watched
+    for name in ("a.jpg", "b.jpg"):
+        a_photo(typist.folder / "images" / name)
+    command = ("run", "images", "--project", "one", "-o", "out")
+    done = interrupted(when(typist.start(*command), "submitted"))
+    assert done.code == 130
+    (first,) = typist.document("jobs")
+    # when the same is typed again, and a worker comes, one of whose images fails
+    crew = Crew(desk=desk)
+    announce_manifest(desk.ctx, first["job"])
+    crew.dispatch()
+    worker = threading.Timer(1.0, crew.commit, (first["job"], 0), {"failing": [1]})
+    worker.start()
+    again = typist.types(*command, "--json")
+    worker.join()
+    # then it was the same job, and it ends as the first would have
+    assert (again.code, again.document["attached"], again.document["jobs"]) == (3, True, [first["job"]])
+    assert f"attached to job {first['job']} of the same images, which is pending" in again.err
+    assert "2 images in 1 shard: 0 uploaded (0.0 MB), 2 were there already" in again.err
+    assert [one["job"] for one in typist.document("jobs")] == [first["job"]]
+
+
+def test_submit_again_prints_the_open_job_and_again_makes_another(typist: Typist, desk: Desk) -> None:
+    a_photo(typist.folder / "images" / "a.jpg")
+    command = ("submit", "images", "--project", "one")
+    first = typist.types(*command).out.strip()
+    attached = typist.types(*command)
+    assert (attached.code, attached.out.strip()) == (0, first)
+    assert "nothing is started or paid twice; --again makes another job" in attached.err
+    document = typist.document(*command)
+    assert (document["job"], document["attached"], document["state"]) == (first, True, "submitted")
+    assert "--hold changes nothing" in typist.types(*command, "--hold").err
+    another = typist.document(*command, "--again")
+    assert (another["job"] != first, another["attached"]) == (True, False)
+
+
 FILES_AN_ITEM = 25
 ITEMS = 6
 

@@ -47,3 +47,28 @@ def test_what_is_no_image_is_named() -> None:
         "passed over: 2 hidden, 5 not an image by its name (album/0.mov, album/1.mov, album/2.mov and 2 more)"
     ]
     assert list(asdict(job)["skipped_names"]["not an image by its name"])[-1] == "album/4.mov"
+
+
+def test_an_attached_job_is_told_with_its_state_and_what_to_do() -> None:
+    job = replace(a_job(0), attached=True, state="held", is_held=True)
+    attached, held = _told(job)[1:]
+    assert attached.startswith(f"attached to job {job.job} of the same images, which is held: ")
+    assert held == "held: no machine starts for it before `gpupipe start`"
+    stalled = replace(job, state="stalled", is_held=False)
+    assert _told(stalled)[-1] == f"it is stalled: `gpupipe watch {job.job}` says why, `gpupipe start` goes on with it"
+
+
+def test_hold_on_a_job_that_goes_on_is_told() -> None:
+    job = replace(a_job(0), attached=True, state="running")
+    assert _told(job, hold=True)[-1].startswith(f"--hold changes nothing: job {job.job} was started without it")
+
+
+def test_a_job_that_replaces_one_that_is_over_names_it() -> None:
+    [line] = _told(replace(a_job(0), replaces="20261120-000000-field7-0001"))[1:]
+    assert "`gpupipe fetch 20261120-000000-field7-0001` brings what came of it" in line
+
+
+def test_results_that_were_taken_by_name_are_told() -> None:
+    [line] = _told(replace(a_job(0), results_named=[f"out/items/{number}" for number in range(7)]))[1:]
+    assert line.startswith("taken though they are results that gpupipe fetched, because they were named: out/items/0")
+    assert line.endswith("out/items/4, …")

@@ -183,6 +183,10 @@ def _told(job: SubmittedJob, *, hold: bool = False) -> list[str]:
         first = ", ".join(job.links_left_out[:LINKS_SHOWN])
         more = ", …" if len(job.links_left_out) > LINKS_SHOWN else ""
         lines.append(f"links passed over: {first}{more}")
+    if job.results_named:
+        first = ", ".join(job.results_named[:LINKS_SHOWN])
+        more = ", …" if len(job.results_named) > LINKS_SHOWN else ""
+        lines.append(f"taken though they are results that gpupipe fetched, because they were named: {first}{more}")
     lines += _standing(job, hold=hold)
     return [*lines, *([f"note: {job.notice}"] if job.notice else [])]
 

@@ -45,6 +45,11 @@ def _refuse_bomb(archive: zipfile.ZipFile) -> None:
         )
 
 
+def paths_in(archive: zipfile.ZipFile) -> list[str]:
+    """Of everything in an archive but folders. Raises InputError where one leads out of it."""
+    return [_path(archive, info) for info in archive.infolist() if not info.is_dir()]
+
+
 def members(archive: zipfile.ZipFile, passed: PassedOver, reason: SkipReason) -> list[ZipMember]:
     """The inputs in an archive. `reason` says why a path is passed over ("" for an input), as `passed` keeps it."""
     found = []

@@ -41,10 +41,12 @@ from gpupipe.jobs.sources import shown
 from gpupipe.plain_files import read_plain
 from gpuworker.contract import Artifact
 
-ITEMS, HIDDEN = "items", ".gpupipe"
+ITEMS, HIDDEN, NOTE = "items", ".gpupipe", "holds.json"
 ANNOTATIONS, LINES, FAILURES, REPORT = "annotations.json", "results.jsonl", "failures.json", "report.html"
 LAYER, NATIVE_LAYER = "instances.geojson", "instances_native.geojson"
 """Of an image and of all: the same names in an item's folder and at the top."""
+FETCHED = (ANNOTATIONS, LINES, LAYER, NATIVE_LAYER, FAILURES, REPORT, ITEMS)
+"""All that is put beside what a person keeps in the folder."""
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
@@ -91,7 +93,7 @@ class ResultFolder:
             require_no_links(self.hidden)
             self.path.mkdir(parents=True, exist_ok=True)
             self.hidden.mkdir(exist_ok=True, mode=0o700)
-            note = self.hidden / "holds.json"
+            note = self.hidden / NOTE
             try:
                 found = json.loads(read_plain(note, limit_bytes=NOTE_BYTES))
             except FileNotFoundError:
@@ -109,8 +111,7 @@ class ResultFolder:
             _sweep([*self.scratch.iterdir(), *self.path.glob(f".*{PART_SUFFIX}")])
 
     def _unclaimed(self, holds: Mapping[str, str]) -> Mapping[str, str]:
-        ours = (ANNOTATIONS, LINES, LAYER, NATIVE_LAYER, FAILURES, REPORT, ITEMS)
-        taken = [name for name in ours if (self.path / name).exists()]
+        taken = [name for name in FETCHED if (self.path / name).exists()]
         if taken:
             raise UsageError(
                 f"{self.path} has {taken[0]} in it, which gpupipe did not put there.",

@@ -16,10 +16,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpupipe.errors import InputError
-from gpupipe.jobs.archives import members, open_archive
+from gpupipe.jobs.archives import members, open_archive, paths_in
+from gpupipe.jobs.fetched import FetchedResults, reason_inside
 from gpupipe.jobs.keys import require_distinct, require_project, require_valid_keys
 from gpupipe.jobs.links import Links, leads_outside, linked
-from gpupipe.jobs.passed_over import ARCHIVE, AUX, BROKEN_LINK, HIDDEN, NOT_A_FILE, OTHER, SIDECAR, TWICE, PassedOver
+from gpupipe.jobs.passed_over import (
+    ARCHIVE,
+    AUX,
+    BROKEN_LINK,
+    HIDDEN,
+    NOT_A_FILE,
+    OTHER,
+    RESULT,
+    SIDECAR,
+    TWICE,
+    PassedOver,
+)
 from gpupipe.jobs.sidecars import Beside, Paired
 from gpupipe.jobs.sources import Input, LocalFile, is_image, require_image, shown
 from gpupipe.jobs.world_files import Places, WorldFiles, where
@@ -46,6 +58,8 @@ class Inputs:
     """The first hundred of those reasons where a person may have meant the file to be taken."""
     links_left_out: Sequence[str] = ()
     """Links among them, as `place -> target`; the first hundred."""
+    results_named: Sequence[str] = ()
+    """Arguments inside of results that were fetched before, which are taken because they were named."""
     sidecars: Paired = field(default_factory=lambda: Paired(by_path={}, lost=()))
     places: Places = field(default_factory=Places)
 
@@ -75,8 +89,8 @@ def collect(
     require_project(project)
     worlds = WorldFiles(wanted=takes_places)
     search = _Search(suffixes, Beside(sidecar_suffix), worlds, Links(follow=follow_links), on_found)
-    for argument in arguments:
-        search.add(os.path.expanduser(argument))
+    for argument in search.results.meant([os.path.expanduser(one) for one in arguments], search.passed):
+        search.add(argument)
     files = sorted(search.finished(), key=lambda file: file.path)
     places = worlds.paired((file, where(file)) for file in files)
     for reason, unused in places.unused:
@@ -85,7 +99,7 @@ def collect(
         raise InputError(
             f"nothing to submit in {', '.join(map(shown, arguments)) or 'no path'}"
             + (f" (passed over: {search.passed})." if search.passed.counts else "."),
-            hint=_hint(search.links.left_out, suffixes),
+            hint=_hint(search, suffixes),
         )
     require_valid_keys(files, project)
     require_distinct(files)
@@ -95,13 +109,16 @@ def collect(
         skipped_names=dict(search.passed.names),
         places=places,
         links_left_out=search.links.left_out,
+        results_named=search.results.named,
         sidecars=search.beside.paired(files),
     )
 
 
-def _hint(left_out: Sequence[str], suffixes: frozenset[str]) -> str:
+def _hint(search: _Search, suffixes: frozenset[str]) -> str:
     named = f"Name files or folders with {', '.join(sorted(suffixes))}."
-    return f"{named} The first link: {left_out[0]}." if left_out else named
+    if search.passed.counts[RESULT]:
+        return f"{named} Results themselves are taken where a place inside items/ is named."
+    return f"{named} The first link: {search.links.left_out[0]}." if search.links.left_out else named
 
 
 class _Search:
@@ -116,6 +133,7 @@ class _Search:
         on_found: Callable[[int], None],
     ) -> None:
         self.passed = PassedOver()
+        self.results = FetchedResults()
         self.beside, self.worlds, self.links = beside, worlds, links
         self._suffixes = suffixes
         self._on_found = on_found
@@ -193,6 +211,9 @@ class _Search:
         self, entry: os.DirEntry[str], base: str, folders: list[str], links: list[str], *, by_link: bool
     ) -> None:
         """Take a file, or note a folder that is to be searched; `by_link`: a link leads to where the entry is."""
+        if self.results.holds(entry):
+            self.passed.add(RESULT, shown(entry.path))
+            return
         by_link = by_link or entry.is_symlink()
         found = _stat(entry.path) if entry.is_symlink() else entry.stat()
         if found is not None and stat.S_ISDIR(found.st_mode):
@@ -292,7 +313,8 @@ class _Search:
             self.passed.add(TWICE, shown(argument))
             return
         self._archives.add(real)
-        for member in members(open_archive(argument), self.passed, self.reason):
+        archive = open_archive(argument)
+        for member in members(archive, self.passed, reason_inside(paths_in(archive), self.reason)):
             if not self._is_beside(member, member.path):
                 self._files.append(member)
         self._on_found(len(self._files))
@@ -305,7 +327,9 @@ class _Search:
         if not matches:
             raise InputError(f"nothing matches {shown(pattern)}.", hint="Check the pattern and the folder.")
         for match in matches:
-            if os.path.isdir(match):
+            if self.results.is_between(base or ".", _below(match, base or ".")):
+                self.passed.add(RESULT, shown(match))
+            elif os.path.isdir(match):
                 self._add_folder(match, base or ".")
             elif match.lower().endswith(".zip") and ".zip" not in self._suffixes:
                 self._add_archive(match, os.path.realpath(match))

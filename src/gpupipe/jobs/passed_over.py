@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 HIDDEN, SIDECAR, OTHER, ARCHIVE = "hidden", "sidecar file", "not an image by its name", "archive inside a folder"
 AUX = "GDAL's .aux.xml, of which no place is read (a world file is)"
 ALONE, SECOND = "world file or .prj that places no image", "second world file of an image"
+RESULT = "of results that gpupipe fetched"
 TWICE, BROKEN_LINK, NOT_A_FILE = "named twice", "broken link", "not a file"
 
-NAMED_REASONS = frozenset({OTHER, ARCHIVE, BROKEN_LINK, NOT_A_FILE, ALONE, SECOND, AUX})
+NAMED_REASONS = frozenset({OTHER, ARCHIVE, BROKEN_LINK, NOT_A_FILE, ALONE, SECOND, AUX, RESULT})
 NAMED_MAX = 100
 """Names kept of each reason; the count says how many there were."""
 _SHOWN = 3

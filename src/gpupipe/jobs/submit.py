@@ -90,6 +90,8 @@ class SubmittedJob:
     """The first hundred of it, of those reasons where a person may have meant the file to be taken."""
     links_left_out: Sequence[str] = ()
     """Links among it, as `place -> target`; the first hundred."""
+    results_named: Sequence[str] = ()
+    """What was taken though it was fetched before, because it was named; the first hundred."""
     is_resumed: bool = False
     """The upload of an earlier call was gone on with."""
     attached: bool = False
@@ -270,6 +272,7 @@ class _Submission:
             skipped={**self._inputs.skipped, **{why: count for why, count in unused.items() if count}},
             skipped_names=self._inputs.skipped_names,
             links_left_out=tuple(self._inputs.links_left_out),
+            results_named=tuple(self._inputs.results_named),
             is_resumed=self._draft.is_resumed,
             attached=bool(self._claim.state),
             state=self._claim.state,
