@@ -85,6 +85,26 @@ def test_settings_that_cannot_work_together_are_refused(tmp_path: Path, addition
 
 
 @pytest.mark.parametrize(
+    ("kind", "written", "told"),
+    [
+        ("queue", "ml.g5.xlarge", "the machines of a queue are EC2's, whose types are written as in"),
+        ("endpoint", "g5.xlarge", "the instances of an endpoint are SageMaker's, whose types begin with ml."),
+    ],
+)
+def test_types_of_the_other_service_are_told_as_that(tmp_path: Path, kind: str, written: str, told: str) -> None:
+    text = MINIMAL.replace('"queue"', f'"{kind}"')
+    message = mistakes(tmp_path, text + f'[pipelines.segment.compute]\ninstance_types = ["{written}"]')
+    assert f"pipelines.segment.compute.instance_types.0: {told}" in message
+    assert f"(got '{written}')" in message
+
+
+@pytest.mark.parametrize("region", ["us-east1", "US-EAST-1", "frankfurt", "us-east-1a"])
+def test_what_is_not_written_as_a_region_says_how_one_is(tmp_path: Path, region: str) -> None:
+    text = MINIMAL.replace('"demo"', f'"demo"\nregion = "{region}"')
+    assert f"stack.region: AWS writes regions as in \"us-east-1\" (got '{region}')" in mistakes(tmp_path, text)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("[stack]\nname = demo", "not valid TOML"),

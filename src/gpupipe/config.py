@@ -43,6 +43,9 @@ STACK_NAME = r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$"
 ENVIRONMENT_NAME = r"^[a-z][a-z0-9]{0,9}$"
 PIPELINE_NAME = r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$"
 VARIANT_NAME = r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$"
+REGION = r"^[a-z]{2,4}(-[a-z]+)+-\d$"
+EC2_TYPE = r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$"
+SAGEMAKER_TYPE = r"^ml\.[a-z0-9-]+\.[a-z0-9]+$"
 
 
 class Frozen(BaseModel):
@@ -64,7 +67,7 @@ class StackSettings(Frozen):
 
     name: str = Field(pattern=STACK_NAME, description="Name of the stack; part of every AWS name.")
     environment: str = Field("dev", pattern=ENVIRONMENT_NAME, description="dev, prod, …; part of every AWS name.")
-    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region.")
+    region: str = Field("us-east-1", pattern=REGION, description="AWS region.")
     target: Literal["aws", "local"] = Field("local", description='"local": emulated on this machine; "aws": real.')
     tags: Mapping[str, str] = Field(default_factory=dict, description="Extra tags for everything that is made.")
 
@@ -313,6 +316,9 @@ _RULES = {
     STACK_NAME: STACK_NAME_RULE,
     ENVIRONMENT_NAME: "must be 1 to 10 lower-case letters and digits, starting with a letter",
     PIPELINE_NAME: "a pipeline's name is 2 to 16 lower-case letters, digits and hyphens, starting with a letter",
+    REGION: 'AWS writes regions as in "us-east-1"',
+    EC2_TYPE: 'the machines of a queue are EC2\'s, whose types are written as in "g4dn.xlarge"',
+    SAGEMAKER_TYPE: 'the instances of an endpoint are SageMaker\'s, whose types begin with ml., as in "ml.g4dn.xlarge"',
     VARIANT_NAME: "a variant's name is 1 to 16 lower-case letters, digits and hyphens, starting with a letter",
 }
 

@@ -9,9 +9,10 @@ from typing import Any
 from gpupipe import aws as aws_access
 from gpupipe.aws import Aws, explained
 from gpupipe.config import Config
-from gpupipe.errors import UsageError
+from gpupipe.errors import ConfigError, UsageError
 from gpupipe.lock import Holder
-from gpupipe.pipelines import cost_notes, desired
+from gpupipe.offers import region_mistake
+from gpupipe.pipelines import cost_notes, desired, provisioned
 from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
 
 STATES = {Action.KEEP: "present", Action.CREATE: "missing", Action.UPDATE: "changed", Action.REPLACE: "changed"}
@@ -32,6 +33,19 @@ def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = ()) -> P
     """
     planned = plan(aws, desired(config, aws), delete_data=delete_data)
     return replace(planned, notes=_notes(config))
+
+
+def check_offers(config: Config) -> None:
+    """Before an `up`: AWS has the region, and all that the pipelines name of it. Raises ConfigError with every mistake.
+
+    The local target is held to it too, since it rehearses what AWS would do.
+    """
+    region = config.stack.region
+    found = [f"stack.region: {why}"] if (why := region_mistake(region)) else []
+    for name, settings in config.pipelines.items():
+        found += [f"pipelines.{name}.{mistake}" for mistake in provisioned(settings).not_offered(region)]
+    if found:
+        raise ConfigError("\n  ".join(["AWS does not have what the configuration names:", *found]))
 
 
 def _notes(config: Config) -> tuple[str, ...]:

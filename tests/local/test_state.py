@@ -63,6 +63,24 @@ def test_account_is_made_once(folder: Folder) -> None:
     assert mode(folder.path / "account.json") == 0o600
 
 
+def test_the_account_of_a_folder_has_the_same_number_when_it_is_made_again(folder: Folder) -> None:
+    # given a plan before the first `up`, which leaves nothing behind
+    planned = folder.account("us-east-1")
+    folder.remove()
+    folder.create()
+    # when
+    again = folder.account("us-east-1")
+    # then
+    assert again.account_id == planned.account_id
+    assert again.secret_key != planned.secret_key
+
+
+def test_accounts_of_two_folders_differ(folder: Folder) -> None:
+    other = Folder(folder.path.with_name("other-dev"))
+    other.create()
+    assert other.account("us-east-1").account_id != folder.account("us-east-1").account_id
+
+
 def test_notice_is_handed_out_once(folder: Folder) -> None:
     folder.add_notice("first")
     folder.add_notice("second")

@@ -86,9 +86,16 @@ def open_stack(file: str | None, screen: Screen, *, start: bool = False) -> Open
     return Opened(path=path, config=config, aws=connect(config))
 
 
-def check_weights(file: str | None) -> None:
-    """Before anything is started for an `up`: weights in folders of this machine are there. Raises ConfigError."""
-    load(find_file(file)).check_folders()
+def check_before_up(file: str | None) -> None:
+    """Before anything is started: weights in folders of this machine are there, and AWS has what is named of it.
+
+    Raises ConfigError.
+    """
+    from gpupipe.provision import check_offers
+
+    config = load(find_file(file))
+    config.check_folders()
+    check_offers(config)
 
 
 def open_local(file: str | None, screen: Screen, *, start: bool = False) -> OpenedLocal:

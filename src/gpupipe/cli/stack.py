@@ -28,12 +28,12 @@ def plan(context: typer.Context, delete_data: DeleteData = None, as_json: Json =
 
     Example: gpupipe plan
     """
-    from gpupipe.cli.opened import check_weights, rehearsed
+    from gpupipe.cli.opened import check_before_up, rehearsed
     from gpupipe.cli.plans import show_plan
     from gpupipe.provision import plan_up
 
     screen = Screen(as_json=as_json)
-    check_weights(context.obj)
+    check_before_up(context.obj)
     with rehearsed(context.obj, screen) as opened:
         show_plan(screen, plan_up(opened.config, opened.aws, delete_data=tuple(delete_data or ())))
 
@@ -51,10 +51,10 @@ def up(
 
     Example: gpupipe up --yes
     """
-    from gpupipe.cli.opened import adopt_local, check_weights, open_stack
+    from gpupipe.cli.opened import adopt_local, check_before_up, open_stack
 
     screen = Screen(as_json=as_json)
-    check_weights(context.obj)
+    check_before_up(context.obj)
     with going_on("What was made is kept. Go on with `gpupipe up`."):
         adopted = adopt and adopt_local(context.obj, screen)
         opened = open_stack(context.obj, screen, start=True)

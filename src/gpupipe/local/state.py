@@ -17,6 +17,7 @@ ministack/ moto/   what the emulators keep
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import time
@@ -137,7 +138,7 @@ class Folder:
         """The emulated account, made at the first call."""
         document = read_json(self._account_file)
         if document is None:
-            account = Account.new(region)
+            account = Account.new(region).with_number(_account_number(self.path))
             write_json(self._account_file, asdict(account))
             return account
         return Account(**{**document, "region": region})
@@ -200,6 +201,15 @@ class Folder:
     def supervisor_lock(self) -> IO[str] | None:
         """The lock of the one supervisor; None if another holds it. It is free when the file is closed."""
         return _locked(self.path / "supervisor.lock", patience_s=0.0)
+
+
+def _account_number(folder: Path) -> str:
+    """Twelve digits by where the folder is: `plan` before the first `up` names the buckets that `up` will make.
+
+    The number is in every bucket's name and no secret; the key that signs requests is random.
+    """
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).digest()
+    return str(10**11 + int.from_bytes(digest) % (9 * 10**11))
 
 
 def remove(path: Path) -> None:

@@ -5,7 +5,7 @@ Beside them, `intake` is what all those kinds share that take their jobs from a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, cast
 
@@ -25,6 +25,10 @@ class Provisioned(Protocol):
         self, stack: Stack, pipeline: str, *, table: Table, endpoints: Mapping[str, str]
     ) -> tuple[Resource, ...]:
         """Everything of the pipeline called `pipeline`; pure."""
+        ...
+
+    def not_offered(self, region: str) -> Iterator[str]:
+        """What AWS does not have, each with its key below the pipeline; reads botocore's lists."""
         ...
 
     def cost_note(self, pipeline: str, region: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gpupipe.config import VARIANT_NAME, DisagreementError, Frozen, PipelineSettings
-from gpupipe.pipelines.endpoint.agreement import MAIN, mistakes, mistakes_on_aws, realtime_defaults
+from gpupipe.config import SAGEMAKER_TYPE, VARIANT_NAME, DisagreementError, Frozen, PipelineSettings
+from gpupipe.pipelines.endpoint.agreement import MAIN, mistakes, mistakes_on_aws, not_offered, realtime_defaults
 from gpuworker.contract import MAX_SHARD_ITEMS, shard_size
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpupipe.resources import Resource
     from gpupipe.resources.table import Table
 
-InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+InstanceType = Annotated[str, Field(pattern=SAGEMAKER_TYPE)]
 AWS_SCALES_IN_MINUTES = 15
 """Target tracking takes instances off after so long with little to do; none can be told to wait longer."""
 SHARES_MAX = 64
@@ -104,6 +104,10 @@ class EndpointPipeline(PipelineSettings):
 
     def mistakes_on(self, target: str, region: str) -> Iterator[str]:
         return mistakes_on_aws(self, region) if target == "aws" else iter(())
+
+    def not_offered(self, region: str) -> Iterator[str]:
+        """That SageMaker is not in the region, and instance types that it does not have."""
+        return not_offered(self, region)
 
     @property
     def deployed(self) -> tuple[Variant, ...]:

@@ -60,6 +60,20 @@ def mistakes_on_aws(settings: EndpointPipeline, region: str) -> Iterator[str]:
             yield f"{key}: is in {found['region']}; SageMaker wants it in the stack's region, {region}"
 
 
+def not_offered(settings: EndpointPipeline, region: str) -> Iterator[str]:
+    """What AWS does not have, by lists that are too long to be read by every command."""
+    from gpupipe.costs import INSTANCE_USD_PER_HOUR
+    from gpupipe.offers import service_mistake, type_mistakes
+
+    if why := service_mistake("sagemaker", region):
+        yield f"kind: {why}"
+    written = {"compute.instance_types": settings.compute.instance_types}
+    written |= {f"variants.{one.name}.instance_types": one.instance_types for one in settings.variants}
+    for key, types in written.items():
+        for mistake in type_mistakes(types, service="sagemaker", priced=INSTANCE_USD_PER_HOUR):
+            yield f"{key}: {mistake}"
+
+
 def _of_realtime(settings: EndpointPipeline) -> Iterator[str]:
     compute = settings.compute
     if compute.min_instances < 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gpupipe.config import DisagreementError, Frozen, Network, PipelineSettings
+from gpupipe.config import EC2_TYPE, DisagreementError, Frozen, Network, PipelineSettings
 from gpuworker.contract import shard_size
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gpupipe.resources import Resource
     from gpupipe.resources.table import Table
 
-InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+InstanceType = Annotated[str, Field(pattern=EC2_TYPE)]
 
 
 class Compute(Frozen):
@@ -72,6 +72,15 @@ class QueuePipeline(PipelineSettings):
             yield "ssh: key_name and allowed_cidrs go together; leave both out to keep SSH off"
         if bool(self.network.vpc_id) != bool(self.network.subnet_ids):
             yield "network: vpc_id and subnet_ids go together; leave both out for the default VPC"
+
+    def not_offered(self, region: str) -> Iterator[str]:
+        """Instance types that EC2 does not have."""
+        from gpupipe.costs import INSTANCE_USD_PER_HOUR
+        from gpupipe.offers import type_mistakes
+
+        types = self.compute.instance_types
+        for mistake in type_mistakes(types, service="ec2", priced=INSTANCE_USD_PER_HOUR):
+            yield f"compute.instance_types: {mistake}"
 
     def resources(
         self, stack: Stack, pipeline: str, *, table: Table, endpoints: Mapping[str, str]
