@@ -57,7 +57,7 @@ def test_typos_in_what_aws_has_are_told_before_anything_starts(
     told = " ".join(typed.err.split())
     assert typed.code == 2
     assert "stack.region: AWS has no region 'us-est-1'; did you mean 'us-" in told
-    assert "'us-east-1'?" in told
+    assert "'us-east-1'" in told
     assert "pipelines.segment.compute.instance_types: EC2 has no instance type 'g9.large'; did you mean" in told
     assert "Traceback" not in typed.err
     assert not (folder / ".gpupipe").exists()
