@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place
+from gpupipe.tasks.coco_names import match_category
 from gpupipe.tasks.engines import ENGINES, PROMPT_CHARACTERS_MAX, EngineName, fallback
 from gpupipe.tasks.segment import SegmentOptions
 from gpuworker.contract import ModelSource
@@ -70,6 +71,25 @@ def test_vegetation_takes_one_name_and_nothing_to_avoid() -> None:
     assert "takes no negative prompts" in refused(engine="vegetation", negative_prompts=["crop"])
 
 
+@pytest.mark.parametrize("prompt", ["car", "People", "traffic lights", "dog"])
+def test_vegetation_that_is_asked_for_what_is_no_plant_says_what_it_finds_and_who_finds_that(prompt: str) -> None:
+    told = SegmentOptions(engine="vegetation", prompts=(prompt,)).notice(BARE)
+    category = match_category(prompt)
+    assert f'What it finds is called {category!r} here, and is plants; engine "nanodet" knows {category!r}' in told
+
+
+def test_vegetation_that_is_asked_for_rooms_says_which_task_finds_them() -> None:
+    told = SegmentOptions(engine="vegetation", prompts=("rooms",)).notice(BARE)
+    assert "is called 'rooms' here, and is plants; task \"detect-rooms\" finds the rooms of floor plans" in told
+
+
+@pytest.mark.parametrize("prompt", ["maize", "Vitis vinifera", "carrots", "potted plant", "apple tree", "7"])
+def test_vegetation_takes_any_name_that_plants_may_have(prompt: str) -> None:
+    options = SegmentOptions(engine="vegetation", prompts=(prompt,))
+    assert options.prompts == (prompt,)
+    assert options.notice(BARE) == SegmentOptions(engine="vegetation").notice(BARE)
+
+
 def test_a_prompt_cannot_be_wanted_and_unwanted() -> None:
     assert "'tree' is a prompt and a negative prompt" in refused(
         engine="sam3", prompts=["Tree"], negative_prompts=["tree"]
@@ -103,7 +123,17 @@ def test_sam3_needs_weights_where_the_job_is_for() -> None:
     with pytest.raises(UsageError, match="engine sam3 needs weights, and pipeline trees names none") as caught:
         options.settled(BARE)
     assert "[pipelines.trees.model]" in caught.value.hint
+    assert 'or choose another engine: engine "vegetation" finds green plants by their colour.' in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+def test_without_weights_the_engine_that_knows_a_prompt_too_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        SegmentOptions(engine="sam3", prompts=("Cars",)).settled(BARE)
+    assert "or choose another engine: engine \"nanodet\" knows 'car'." in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        SegmentOptions(engine="sam3", prompts=("solar panel",)).settled(BARE)
+    assert caught.value.hint.endswith("or choose another engine.")
 
 
 def test_what_is_unwanted_needs_something_wanted() -> None:

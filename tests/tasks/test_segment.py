@@ -41,11 +41,35 @@ def test_the_singular_of_a_plural_name_is_known() -> None:
     assert match_category("Scissor") == "scissors"
 
 
-@pytest.mark.parametrize(("word", "near"), [("tree", "near:"), ("Sofas", "couch"), ("phone", "cell phone")])
+@pytest.mark.parametrize(("word", "near"), [("hors", "near: horse"), ("Sofas", "couch"), ("phone", "cell phone")])
 def test_an_unknown_prompt_names_near_ones(word: str, near: str) -> None:
     with pytest.raises(ValueError, match="does not know") as caught:
         match_category(word)
     assert near in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["tree", "Trees", "oak crown", "tree_crowns", "weeds", "vineyard", "grass"])
+def test_a_prompt_for_plants_is_told_that_two_engines_find_them(word: str) -> None:
+    with pytest.raises(ValueError, match="does not know") as caught:
+        match_category(word)
+    assert 'engine "vegetation" finds green plants' in str(caught.value)
+    assert 'engine "sam3" finds whatever a prompt names' in str(caught.value)
+    assert "near:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["solar panel", "roof", "lamp", "fence", "wheel", "pool"])
+def test_any_other_prompt_is_told_that_sam3_finds_it(word: str) -> None:
+    with pytest.raises(ValueError, match="does not know") as caught:
+        match_category(word)
+    told = str(caught.value)
+    assert 'engine "sam3" finds whatever a prompt names (with weights under [pipelines.<name>.model])' in told
+    assert "vegetation" not in told
+    assert "near:" not in told
+
+
+def test_a_prompt_for_rooms_is_told_of_the_task_for_them() -> None:
+    with pytest.raises(ValueError, match='task "detect-rooms" finds the rooms of floor plans'):
+        match_category("Bedrooms")
 
 
 def test_an_unknown_prompt_without_near_ones_gives_examples() -> None:

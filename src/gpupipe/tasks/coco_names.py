@@ -6,6 +6,12 @@ import difflib
 from functools import cache
 from importlib import resources
 
+from gpupipe.tasks.finding import finders
+
+NEAR = 0.75
+"""How alike a misspelling is: "hors" and horse are by 0.89, "brd" and bird by 0.86; tree and remote by 0.6, as lamp and
+laptop, which are no misspellings."""
+
 IRREGULAR = {"people": "person", "mice": "mouse"}
 # Words that a person may try and no spelling leads to: shown as near names, never taken for them.
 RELATED = {
@@ -43,7 +49,10 @@ def coco_names() -> tuple[str, ...]:
 
 
 def match_category(prompt: str) -> str:
-    """The COCO name that `prompt` means: case, spaces and plural forgiven. Raises ValueError with near names."""
+    """The COCO name that `prompt` means: case, spaces and plural forgiven.
+
+    Raises ValueError with near names, and with what finds it instead.
+    """
     word = " ".join(prompt.casefold().replace("_", " ").replace("-", " ").split())
     names = coco_names()
     for guess in _spellings(word):
@@ -53,6 +62,7 @@ def match_category(prompt: str) -> str:
     raise ValueError(
         f"engine nanodet does not know {prompt!r}; it knows the 80 everyday things of COCO"
         + (f"; near: {', '.join(near)}" if near else f", such as {', '.join(names[:6])}")
+        + f"; {finders(word, everyday=names)}"
     )
 
 
@@ -66,4 +76,4 @@ def _spellings(word: str) -> list[str]:
 def _near(word: str, names: tuple[str, ...]) -> list[str]:
     related = [RELATED[guess] for guess in _spellings(word) if guess in RELATED]
     within = [name for name in names if word and word in name.split()]
-    return list(dict.fromkeys([*related, *within, *difflib.get_close_matches(word, names, n=4, cutoff=0.6)]))[:4]
+    return list(dict.fromkeys([*related, *within, *difflib.get_close_matches(word, names, n=4, cutoff=NEAR)]))[:4]

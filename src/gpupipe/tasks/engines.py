@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpupipe.tasks import Place
-from gpupipe.tasks.coco_names import match_category
+from gpupipe.tasks.coco_names import coco_names, match_category
+from gpupipe.tasks.finding import finders, is_no_plant, others_find
 
 EngineName = Literal["auto", "nanodet", "sam3", "vegetation"]
 PROMPT_CHARACTERS_MAX = 120
@@ -81,6 +82,22 @@ def canonical(engine: str, prompts: Sequence[str]) -> tuple[str, ...]:
         text = ENGINES[engine].canonical(prompt)
         distinct.setdefault(text.casefold(), text)
     return tuple(distinct.values())
+
+
+def instead_of_sam3(prompts: Sequence[str]) -> str:
+    """Which engine that carries its model finds these prompts; "" where none does."""
+    named = [_category_or_phrase(prompt) for prompt in prompts]
+    return others_find(named, everyday=coco_names(), without="sam3")
+
+
+def notice(engine: str, prompts: Sequence[str]) -> str:
+    """What everybody who sees results of this engine should know; also that the name they get fits no plants."""
+    about = ENGINES[engine].notice
+    for named in map(_category_or_phrase, prompts if engine == "vegetation" else ()):
+        if is_no_plant(named, everyday=coco_names()):
+            other = finders(named, everyday=coco_names(), without=engine)
+            return f"{about} What it finds is called {named!r} here, and is plants; {other}."
+    return about
 
 
 def require_few(engine: str, prompts: Sequence[str]) -> None:

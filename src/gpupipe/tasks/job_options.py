@@ -84,7 +84,10 @@ def _mapped(key: str, text: str) -> dict[str, str]:
 
 def _require_takes(key: str, fields: Mapping[str, FieldInfo]) -> None:
     if key not in fields:
-        raise UsageError(f"this pipeline's task takes no {key.replace('_', ' ')}.", hint=f"Leave {FLAGS[key]} out.")
+        raise UsageError(
+            f"this pipeline's task takes no {key.replace('_', ' ')}.",
+            hint=f"Leave {FLAGS[key]} out, or name a pipeline of task segment with --pipeline.",
+        )
 
 
 def _explained(error: ValidationError, fields: Mapping[str, FieldInfo], changes: Mapping[str, Any]) -> UsageError:

@@ -13,7 +13,17 @@ from pydantic import (
 
 from gpupipe.errors import InputError, UsageError
 from gpupipe.tasks import Place, TaskOptions, boxes
-from gpupipe.tasks.engines import ENGINES, EngineName, canonical, fallback, foretold, made, require_few
+from gpupipe.tasks.engines import (
+    ENGINES,
+    EngineName,
+    canonical,
+    fallback,
+    foretold,
+    instead_of_sam3,
+    made,
+    notice,
+    require_few,
+)
 from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, PAGES_ABOUT, UNSET, MaxPixels, Pages, either
 
 AUTO_TILE_PX = 1008
@@ -154,7 +164,7 @@ class SegmentOptions(TaskOptions):
             raise UsageError(
                 f"engine sam3 needs weights, and pipeline {place.pipeline} names none.",
                 hint=f"Name them in [pipelines.{place.pipeline}.model] of gpupipe.toml and run `gpupipe up`, "
-                "or choose another engine.",
+                f"or choose another engine{f': {other}' if (other := instead_of_sam3(self.prompts)) else ''}.",
             )
         if self.negative_prompts and not self.prompts:
             raise UsageError(
@@ -206,5 +216,5 @@ class SegmentOptions(TaskOptions):
 
     def notice(self, place: Place | None = None, *, made_by: Sequence[str] = ()) -> str:
         if self.engine != "auto":
-            return ENGINES[self.engine].notice
+            return notice(self.engine, self.prompts)
         return made(made_by) if place is None else foretold(place, has_prompts=bool(self.prompts))

@@ -154,3 +154,9 @@ class TestTable:
         assert info["name"] == "nanodet"
         assert "f806c3229628" in info["version"]
         assert "80 everyday things" in info["notes"]
+
+
+def test_a_prompt_that_it_does_not_know_is_told_with_the_engines_that_find_it() -> None:
+    with pytest.raises(ValueError, match="'tree' is not among them") as caught:
+        NanoDet().categories(Options(prompts=("tree",)))
+    assert 'engine "sam3" finds whatever a prompt names, and engine "vegetation" green plants' in str(caught.value)

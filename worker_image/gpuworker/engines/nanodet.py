@@ -75,7 +75,10 @@ class NanoDet(Engine):
     def categories(self, options: Options) -> Sequence[str]:
         unknown = [name for name in options.prompts if name not in coco_names()]
         if unknown:
-            raise ValueError(f"nanodet knows 80 everyday things, and {', '.join(map(repr, unknown))} is not among them")
+            raise ValueError(
+                f"nanodet knows 80 everyday things, and {', '.join(map(repr, unknown))} is not among them; "
+                'engine "sam3" finds whatever a prompt names, and engine "vegetation" green plants'
+            )
         return options.prompts or coco_names()
 
     def detect(self, prepared: Sequence[Image], options: Options) -> Sequence[list[Instance]]:
