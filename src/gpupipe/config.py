@@ -129,6 +129,9 @@ class PipelineSettings(Frozen):
     kind: str = Field(description=f"Shape of the pipeline: {', '.join(sorted(KINDS))}.")
     task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
     task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
+    item_timeout_s: float = Field(
+        300.0, ge=1, description="Seconds that an image may take; one that is cut into tiles has them for each tile."
+    )
     model: ModelSettings = ModelSettings()
     retention: Retention = Retention()
     budget: Budget = Budget()

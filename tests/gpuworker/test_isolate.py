@@ -28,6 +28,7 @@ class Bench:
         *,
         item_timeout_s: float = 20.0,
         longest_item_s: float = math.inf,
+        item_limit: str = "item_timeout_s",
         memory_limit_bytes: int = 1 << 30,
         weights: str = "",
         fetch: Callable[[], object] = lambda: None,
@@ -40,6 +41,7 @@ class Bench:
             memory_limit_bytes=memory_limit_bytes,
             item_timeout_s=item_timeout_s,
             longest_item_s=longest_item_s,
+            item_limit=item_limit,
             model=ModelSource(weights=weights),
         )
         self.made.append(Isolator(settings, Log([self.lines]), fetch=fetch))
@@ -110,6 +112,21 @@ def test_however_much_an_item_is_worth_it_ends_before_a_caller_gives_up(bench: B
     isolator = bench.isolator(item_timeout_s=0.6, longest_item_s=0.9)
     isolator.run(b"first", SOURCE, {})
     assert code_of(isolator, "worth 1000", sleep_s=60) == "timeout"
+
+
+@pytest.mark.parametrize("setting", ["item_timeout_s", "invocation_timeout_s"])
+def test_an_item_that_is_ended_names_the_setting_that_its_time_came_from(bench: Bench, setting: str) -> None:
+    isolator = bench.isolator(item_timeout_s=0.3, item_limit=setting)
+    with pytest.raises(ItemError, match=rf"took longer than 0\.3 s; {setting} raises the limit"):
+        isolator.run(b"hang", SOURCE, {})
+
+
+def test_a_large_item_is_ended_by_what_its_invocation_leaves() -> None:
+    child = ChildSettings(
+        task="", device="cpu", options={}, memory_limit_bytes=0, item_timeout_s=100.0, longest_item_s=540.0
+    )
+    assert child.limit(2) == (200.0, "item_timeout_s")
+    assert child.limit(6) == (540.0, "invocation_timeout_s")
 
 
 def test_item_that_takes_too_much_memory_is_ended(bench: Bench) -> None:

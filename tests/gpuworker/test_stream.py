@@ -28,6 +28,12 @@ def codes(feed: Feed) -> list[str]:
     return [outcome.code if isinstance(outcome, Failure) else "" for outcome in feed.outcomes()]
 
 
+def messages(feed: Feed) -> list[str]:
+    """What is said of each item that failed."""
+    assert feed.wait(20)
+    return [outcome.message for outcome in feed.outcomes() if isinstance(outcome, Failure)]
+
+
 def test_items_come_out_in_order_with_artefacts_and_seconds(station: Station) -> None:
     # given and when
     [shard] = station.job([f"word{i}" for i in range(40)], send=False)
@@ -136,6 +142,20 @@ def test_step_that_never_ends_fails_its_item_and_no_other(station: Station) -> N
     assert codes(fed(stream, shard)) == ["", "timeout", ""]
     assert stream.stuck == ""
     assert codes(fed(stream, station.job(["more"] * 10, send=False)[0])) == [""] * 10
+
+
+@pytest.mark.parametrize("setting", ["item_timeout_s", "invocation_timeout_s"])
+def test_a_step_that_never_ends_names_the_setting_that_its_time_came_from(station: Station, setting: str) -> None:
+    stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3, item_limit=setting)
+    feed = fed(stream, station.job(["hang"], send=False)[0])
+    assert feed.wait(20)
+    assert f"; {setting} raises the limit" in messages(feed)[0]
+
+
+def test_a_model_that_never_returns_names_it_too(station: Station) -> None:
+    stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3, item_limit="invocation_timeout_s")
+    fed(stream, station.job(["hang-in-model"], send=False)[0])
+    assert "did not end within 0.3 s an item; invocation_timeout_s raises the limit" in until(lambda: stream.stuck)
 
 
 def test_model_that_never_returns_makes_the_process_end(station: Station) -> None:

@@ -28,8 +28,8 @@ def a_result(path: str, fragment: dict[str, Any] | None = None, commit: Commit |
     return Outcome(commit=commit or a_commit(), result=result)
 
 
-def a_failure(path: str, code: str, commit: Commit | None = None) -> Outcome:
-    failure = Failure(output=path, key=f"inputs/field7/{path}", etag="e", code=code, message="why")
+def a_failure(path: str, code: str, commit: Commit | None = None, message: str = "why") -> Outcome:
+    failure = Failure(output=path, key=f"inputs/field7/{path}", etag="e", code=code, message=message)
     return Outcome(commit=commit or a_commit(), failure=failure)
 
 
@@ -154,6 +154,13 @@ def test_failures_are_an_array_with_advice(tmp_path: Path) -> None:
     ]
     assert "tiled TIFF" in found[0]["advice"]
     assert "retry" in found[1]["advice"]
+
+
+def test_advice_after_a_timeout_names_the_setting_that_applied(tmp_path: Path) -> None:
+    with listing_failures(tmp_path) as failures:
+        failures.add(a_failure("a.jpg", "timeout", message="took longer than 300 s; item_timeout_s raises the limit"))
+    (found,) = json.loads((tmp_path / "failures.json").read_text())
+    assert found["advice"].startswith("item_timeout_s of the pipeline, its seconds for an image, was over: raise it")
 
 
 @pytest.mark.parametrize("images", [4_000, pytest.param(20_000, marks=pytest.mark.exhaustive)])

@@ -293,6 +293,12 @@ def test_a_small_job_is_shown_whole() -> None:
     assert {card.file_name for card in summary_of(outcomes).gallery()} == {"a.jpg", "b.jpg", "c.jpg"}
 
 
+def test_failures_by_time_name_the_setting_that_applied_on_the_card_and_in_the_list(tmp_path: Path) -> None:
+    message = "took longer than 450 s; invocation_timeout_s raises the limit"
+    text, _ = written(tmp_path, [a_failure("slow.jpg", "timeout", message), a_failure("cut.jpg")])
+    assert text.count("invocation_timeout_s of the endpoint, its seconds for a request, was over") == 2
+
+
 def test_many_failures_leave_room_for_images_and_are_counted(tmp_path: Path) -> None:
     outcomes = [*(a_failure(f"{n}.jpg") for n in range(1000)), *(a_result(f"ok{n}.jpg", 0.9) for n in range(400))]
     _, page = written(tmp_path, outcomes)

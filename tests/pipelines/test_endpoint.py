@@ -157,8 +157,19 @@ def test_a_container_is_told_what_it_needs_in_pieces_that_sagemaker_takes(timeou
     assert (settings.variant, settings.max_concurrency, settings.max_receives) == ("main", 3, 2)
     assert (settings.invocation_timeout_s, settings.item_timeout_s) == (timeout_s, item_s)
     assert (settings.queue_url, settings.table) == ("", STACK.table)
+    assert settings.item_limit_setting == ("item_timeout_s" if timeout_s == 900 else "invocation_timeout_s")
     assert settings.log_group == "/aws/sagemaker/Endpoints/demo-dev-rooms-endpoint"
     assert settings.bucket == STACK.data_bucket("rooms")
+
+
+@pytest.mark.parametrize(
+    ("item_s", "applied_s", "setting"),
+    [(120, 120, "item_timeout_s"), (450, 450, "invocation_timeout_s"), (2000, 450, "invocation_timeout_s")],
+)
+def test_an_items_time_is_the_pipelines_within_the_invocations(item_s: float, applied_s: float, setting: str) -> None:
+    resources = rooms(invocation_timeout_s=900, item_timeout_s=item_s)
+    settings = WorkerSettings.from_environment(only(resources, Model).environment)
+    assert (settings.item_timeout_s, settings.item_limit_setting) == (applied_s, setting)
 
 
 def test_weights_are_no_new_configuration_and_images_are() -> None:

@@ -227,7 +227,7 @@ def test_powering_off_does_what_idleness_should(on_idle: str) -> None:
 
 
 def test_a_machine_is_told_its_work_and_no_secret() -> None:
-    resources = wanted(compute={"idle_minutes": 5}, task_options={"prompts": ["cat"]})
+    resources = wanted(compute={"idle_minutes": 5}, item_timeout_s=900, task_options={"prompts": ["cat"]})
     template = only(resources, LaunchTemplate)
     first, _, rest = template.user_data.partition("\n")
     (file,) = json.loads(rest)["write_files"]
@@ -239,6 +239,7 @@ def test_a_machine_is_told_its_work_and_no_secret() -> None:
     assert settings.log_group == "/gpupipe/demo-dev/segment/worker"
     assert settings.task_options["prompts"] == ["cat"]
     assert settings.idle_minutes == 5
+    assert (settings.item_timeout_s, settings.item_limit_setting) == (900, "item_timeout_s")
     assert len(template.user_data) < 16_384  # EC2's limit
 
 

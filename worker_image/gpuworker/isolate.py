@@ -48,9 +48,17 @@ class ChildSettings:
     memory_limit_bytes: int
     item_timeout_s: float
     longest_item_s: float = math.inf
-    """The most that an item may take, whatever it is worth."""
+    """The most that an item may take, whatever it is worth: what an endpoint's invocation leaves for it."""
+    item_limit: str = "item_timeout_s"
+    """The setting that `item_timeout_s` comes from, for people."""
     model: ModelSource = field(default_factory=ModelSource)
     """Weights that lie on this machine already."""
+
+    def limit(self, units: int) -> tuple[float, str]:
+        """Seconds for an item worth so many ordinary ones, and the setting that they come from."""
+        if self.longest_item_s < self.item_timeout_s * units:
+            return self.longest_item_s, "invocation_timeout_s"
+        return self.item_timeout_s * units, self.item_limit
 
     @classmethod
     def reference(cls, task: Task) -> str:
@@ -190,12 +198,12 @@ class _Child:
         """Send one item and wait for its answer; what it is worth, and so its time, is told before. Raises _Gone."""
         with contextlib.suppress(OSError):
             self._pipe.send(question)
-        limit_bytes = settings.memory_limit_bytes
-        answer = self.receive(settings.item_timeout_s, memory_limit_bytes=limit_bytes, is_wanted=is_wanted)
+        watched: dict[str, Any] = {"memory_limit_bytes": settings.memory_limit_bytes, "is_wanted": is_wanted}
+        answer = self.receive(settings.item_timeout_s, setting=settings.item_limit, **watched)
         decoded_at = time.monotonic()
         while isinstance(answer, Units):
-            timeout_s = min(settings.longest_item_s, settings.item_timeout_s * answer.units)
-            answer = self.receive(timeout_s, memory_limit_bytes=limit_bytes, is_wanted=is_wanted, since=decoded_at)
+            timeout_s, setting = settings.limit(answer.units)
+            answer = self.receive(timeout_s, setting=setting, since=decoded_at, **watched)
         return answer
 
     def receive(
@@ -205,6 +213,7 @@ class _Child:
         memory_limit_bytes: int,
         is_wanted: Callable[[], bool] = lambda: True,
         since: float | None = None,
+        setting: str = "",
     ) -> Any:
         """The child's next message, while watching its time (`since` when; default: now) and its memory."""
         deadline = (time.monotonic() if since is None else since) + timeout_s
@@ -213,7 +222,8 @@ class _Child:
                 if not is_wanted():
                     raise _Gone("timeout", "nobody waits for it any more")
                 if time.monotonic() > deadline:
-                    raise _Gone("timeout", f"took longer than {timeout_s:g} s; item_timeout_s raises the limit")
+                    raises = f"; {setting} raises the limit" if setting else ""
+                    raise _Gone("timeout", f"took longer than {timeout_s:g} s{raises}")
                 if memory_limit_bytes and resident_bytes(self.pid) > memory_limit_bytes:
                     raise _Gone("out_of_memory", f"took more than the {memory_limit_bytes / 1e9:.1f} GB it may")
             return self._pipe.recv()

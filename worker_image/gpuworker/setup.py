@@ -95,6 +95,7 @@ def open_workshop(
         memory_limit_bytes=int(memory_limit_bytes() * SHARE_FOR_CHILD),
         item_timeout_s=settings.item_timeout_s,
         longest_item_s=longest_item_s,
+        item_limit=settings.item_limit_setting,
         model=models.on_this_machine,
     )
     stream = Stream(
@@ -104,6 +105,7 @@ def open_workshop(
         isolator=Isolator(child, log, fetch=models.folder),
         log=log,
         item_timeout_s=settings.item_timeout_s,
+        item_limit=settings.item_limit_setting,
         spool=Spool(journal.folder / "spool"),
     )
     return Workshop(

@@ -55,13 +55,17 @@ class Stream:
         isolator: Isolator,
         log: Log,
         item_timeout_s: float,
+        item_limit: str = "item_timeout_s",
         budget: ByteBudget | None = None,
         spool: Spool | None = None,
         cores: int | None = None,
     ) -> None:
-        """`spool`: where inputs go that are too large for memory, if the task takes files."""
+        """`item_limit`: the setting that people know an item's time by.
+
+        `spool`: where inputs go that are too large for memory, if the task takes files.
+        """
         self._task, self._storage, self._isolator, self._log = task, storage, isolator, log
-        self._item_timeout_s = item_timeout_s
+        self._item_timeout_s, self._item_limit = item_timeout_s, item_limit
         self._watch = Watch(journal, item_timeout_s=item_timeout_s)
         self._cores = cores or os.cpu_count() or 1
         self._frame = Frame(self._watch, log, cores=self._cores)
@@ -255,10 +259,13 @@ class Stream:
         if gate := self._frame.gates.get(step.stage):
             gate.release()
         if step.stage == "infer" or self._hung > HUNG_THREADS_AT_MOST:
-            self.stuck = f"{step.stage} of {', '.join(items)} did not end within {self._item_timeout_s:g} s an item"
+            self.stuck = (
+                f"{step.stage} of {', '.join(items)} did not end within {self._item_timeout_s:g} s an item; "
+                f"{self._item_limit} raises the limit"
+            )
             return
         for passage in step.passages:
-            self._frame.fail(passage, _timed_out(step.stage, self._item_timeout_s))
+            self._frame.fail(passage, _timed_out(step.stage, self._item_timeout_s * step.units, self._item_limit))
         self._spawn(step.stage)
 
 
@@ -266,5 +273,5 @@ def _size(data: bytes | Path) -> int:
     return data.stat().st_size if isinstance(data, Path) else len(data)
 
 
-def _timed_out(stage: str, limit_s: float) -> ItemError:
-    return ItemError("timeout", f"{stage} took longer than {limit_s:g} s; item_timeout_s raises the limit")
+def _timed_out(stage: str, limit_s: float, setting: str) -> ItemError:
+    return ItemError("timeout", f"{stage} took longer than {limit_s:g} s; {setting} raises the limit")

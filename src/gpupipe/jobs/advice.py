@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gpupipe.jobs.time_limits import time_advice
 from gpuworker.contract import CAVEATS
 
 RETRY = "`gpupipe retry JOB --failed` processes it again."
@@ -25,10 +26,14 @@ ADVICE: Mapping[str, str] = {
     "not_processed": f"Its part of the job was given up; `gpupipe logs` says why. {RETRY}",
 }
 
+TIMED = ("timeout", "not_processed")
+"""Codes of what a limit of time may have ended."""
 
-def advice(code: str) -> str:
-    """What to do about an item that failed with `code`."""
-    return ADVICE.get(code, RETRY)
+
+def advice(code: str, message: str = "") -> str:
+    """What to do about an item that failed with `code`; `message` may name the setting that ended it."""
+    told = time_advice(message) if code in TIMED else ""
+    return f"{told} {RETRY}" if told else ADVICE.get(code, RETRY)
 
 
 def warnings_told(counts: Mapping[str, int]) -> list[str]:

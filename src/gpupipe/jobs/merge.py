@@ -162,7 +162,7 @@ class FailureList:
                     "file_name": outcome.file_name,
                     "code": outcome.failure.code,
                     "message": outcome.failure.message,
-                    "advice": advice(outcome.failure.code),
+                    "advice": advice(outcome.failure.code, outcome.failure.message),
                     "key": outcome.key,
                     "job": outcome.commit.job,
                     "shard": outcome.commit.number,

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gpupipe.jobs.time_limits import time_advice
+
 _SENTENCE = re.compile(
     r"Received (?:client|server) error \((\d+)\) from \S+ with message \"(.*)\"\. See https?://", re.DOTALL
 )
@@ -57,7 +59,7 @@ class Refusal:
 
     def hint(self, pipeline: str) -> str:
         """What to do about it."""
-        told = _BY_CODE.get(self.code) or _BY_STATUS.get(self.status)
+        told = time_advice(f"{self.code}: {self.message}") or _BY_CODE.get(self.code) or _BY_STATUS.get(self.status)
         return told or f"`gpupipe logs --pipeline {pipeline} --since 10m` shows what the container said."
 
 

@@ -22,6 +22,7 @@ from gpuworker.contract.decisions import (
     shard_size,
 )
 from gpuworker.contract.documents import (
+    ITEM_SHARE_OF_INVOCATION,
     MAX_SHARD_ITEMS,
     PLACE_MAX,
     VERSION,
@@ -80,6 +81,7 @@ __all__ = [
     "INCOMING",
     "INFERENCE_ID_MAX",
     "INPUTS",
+    "ITEM_SHARE_OF_INVOCATION",
     "JOBS",
     "LOGS",
     "MANIFEST_NAME",

@@ -27,6 +27,8 @@ _GZIP = 16
 ENVIRONMENT_NAME = "GPUPIPE_WORKER"
 ENVIRONMENT_PIECE = 1000
 """Characters; SageMaker lets a variable's value have 1,024."""
+ITEM_SHARE_OF_INVOCATION = 0.5
+"""What an item may take of an endpoint's invocation: one that hangs must not take the whole shard with it."""
 
 JobKind = Literal["submitted", "drop-in"]
 PLACE_MAX = 10**9
@@ -325,6 +327,12 @@ class WorkerSettings(Document):
     max_concurrency: int = 4
     """Shards that one instance of an endpoint works on at a time."""
     model: ModelSource = field(default_factory=ModelSource)
+
+    @property
+    def item_limit_setting(self) -> str:
+        """Which setting an item's time comes from: what a person has to raise for more."""
+        is_share = not self.queue_url and self.item_timeout_s >= ITEM_SHARE_OF_INVOCATION * self.invocation_timeout_s
+        return "invocation_timeout_s" if is_share else "item_timeout_s"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WorkerSettings:

@@ -159,7 +159,8 @@ class App:
         try:
             await _first(answered, receive, timeout_s=SHARE_OF_TIMEOUT * service.settings.invocation_timeout_s)
         finally:  # whoever is told nothing any more, or that it took too long, needs no result
-            feed.give_up(problem(503, "time_is_up", "the invocation's time was over before the image was done"))
+            over = "the invocation's time was over before the image was done; invocation_timeout_s raises it"
+            feed.give_up(problem(503, "time_is_up", over))
         return await answered
 
     # --- a shard ---

@@ -31,7 +31,10 @@ class Stop(StrEnum):
 
 
 _SAID: Mapping[Stop, tuple[int, str]] = {
-    Stop.TIME_IS_UP: (503, "most of the invocation's time was over; what is finished is kept, send it again"),
+    Stop.TIME_IS_UP: (
+        503,
+        "most of invocation_timeout_s was over; what is finished is kept, send it again",
+    ),
     Stop.DRAINING: (503, "this instance ends; what is finished is kept, send it again"),
     Stop.DISCONNECTED: (503, "nobody waited for the answer any more"),
     Stop.STUCK: (500, "the model does not return; this process ends"),

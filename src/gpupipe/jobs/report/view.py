@@ -264,15 +264,12 @@ def _filters(gallery: Sequence[Card]) -> list[tuple[str, int]]:
 
 def _failure_groups(summary: Summary) -> list[dict[str, Any]]:
     """Failures by code, the most frequent first."""
-    return [
-        {
-            "code": code,
-            "number": number,
-            "advice": advice(code),
-            "rows": [row for row in summary.failure_rows if row.code == code],
-        }
-        for code, number in summary.failures.most_common()
-    ]
+    groups = []
+    for code, number in summary.failures.most_common():
+        rows = [row for row in summary.failure_rows if row.code == code]
+        told = dict.fromkeys(advice(code, row.message) for row in rows) or [advice(code)]
+        groups.append({"code": code, "number": number, "advice": " ".join(told), "rows": rows})
+    return groups
 
 
 def _warning_groups(summary: Summary) -> list[dict[str, Any]]:

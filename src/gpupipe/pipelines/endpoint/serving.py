@@ -19,9 +19,6 @@ from gpuworker import contract
 METRICS = "AWS/SageMaker"
 LOCAL_IMAGE = "gpupipe-worker:local"
 """What the emulated endpoint is said to run; the machine room starts the package's own container entry."""
-ITEM_TIMEOUT_S = 300.0
-ITEM_SHARE_OF_TIMEOUT = 0.5
-"""Of an invocation: one item that hangs must not take the whole shard with it."""
 HUB_STARTUP_S = 1800
 """Weights of gigabytes come from a hub before the first answer to /ping."""
 ALARM_MINUTES = 2
@@ -96,7 +93,7 @@ def _worker_settings(parts: Parts, variant: VariantSettings, log: LogGroup) -> c
         task=settings.task,
         task_options=variant.task_options,
         max_receives=settings.max_tries,
-        item_timeout_s=min(ITEM_TIMEOUT_S, ITEM_SHARE_OF_TIMEOUT * settings.invocation_timeout_s),
+        item_timeout_s=min(settings.item_timeout_s, contract.ITEM_SHARE_OF_INVOCATION * settings.invocation_timeout_s),
         variant=variant.name,
         invocation_timeout_s=settings.invocation_timeout_s,
         max_concurrency=settings.compute.max_concurrency,

@@ -82,6 +82,7 @@ def _worker_settings(parts: Parts, log: LogGroup) -> WorkerSettings:
         max_processing_hours=settings.compute.max_processing_hours,
         visibility_timeout_s=settings.visibility_timeout_s,
         max_receives=settings.max_receives,
+        item_timeout_s=settings.item_timeout_s,
         model=parts.model,
     )
 
