@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
-from gpupipe.cli.plans import status_text
+import pytest
+from tests.pipelines.settings import STACK
+from tests.plan.things import Thing
+
+from gpupipe.cli.plans import show_plan, status_text
+from gpupipe.cli.screen import Screen
+from gpupipe.plan import Action, Change, Plan, Step
 
 MACHINE = {"machine": "i-1", "type": "g5.xlarge", "zone": "us-east-1a", "market": "spot", "price_usd_per_hour": 0.5}
 INSTANCE = {"machine": "main/1", "type": "ml.m5.xlarge", "zone": "", "market": "on-demand", "price_usd_per_hour": 0.23}
@@ -46,3 +53,16 @@ def test_the_local_targets_processes_and_containers() -> None:
     assert "  moto        pid 11      http://127.0.0.1:1" in lines
     assert "  container   pid 12      main/i-7, ready" in lines
     assert lines[1].startswith("costs nothing here; on AWS")
+
+
+def test_a_plan_shows_of_a_long_environment_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    # given an environment of which all but the last setting is as it was
+    old, new = ({"GPUPIPE_FUNCTION": json.dumps({"bucket": "b" * 300, "max_receives": most})} for most in (4, 7))
+    function = Thing(stack=STACK, name="demo-dev-segment-dispatch", pipeline="segment")
+    step = Step(action=Action.UPDATE, resource=function, changes=(Change("environment", old, new),))
+    # when
+    show_plan(Screen(), Plan(steps=(step,)))
+    # then
+    told = capsys.readouterr().out
+    assert "environment.GPUPIPE_FUNCTION.max_receives: 4 -> 7" in told
+    assert "bbb" not in told

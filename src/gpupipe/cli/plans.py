@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gpupipe.cli.differences import difference_lines
 from gpupipe.cli.screen import Screen, add_row, duration, new_table
 
 if TYPE_CHECKING:
@@ -31,18 +32,13 @@ def show_plan(screen: Screen, plan: Plan) -> None:
 
 
 def _row(step: Step) -> tuple[str, str, str, str]:
-    lines = [f"{field}: {_short(old)} -> {_short(new)}" for field, old, new in step.changes]
+    lines = [line for field, old, new in step.changes for line in difference_lines(field, old, new)]
     note = [step.note] if step.note else []
     if step.protected:
         note.append(f"holds data and is kept; --delete-data {step.name} deletes it")
     changed = [] if step.action == "create" else lines
     mark = "!" if step.protected else MARKS[step.action]
     return mark, step.what, "\n".join([*changed, *note]), f"{step.usd_per_month:.2f}" if step.usd_per_month else ""
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 48 else text[:45] + "..."
 
 
 def _remarks(plan: Plan) -> Iterator[str]:
