@@ -51,8 +51,13 @@ def _of_lists(name: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[str
 
 def _without(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     """Those of the values that the others have not, as often as they have not."""
-    left = list(others)
-    return [value for value in values if value not in left or left.remove(value)]
+    left, own = list(others), []
+    for value in values:
+        if value in left:
+            left.remove(value)
+        else:
+            own.append(value)
+    return own
 
 
 def _opened(value: Any) -> Any:
