@@ -33,7 +33,7 @@ import cv2
 import numpy as np
 from benchmarks.report import Report, parsed
 
-from gpuworker.contract import Item, Message, Shard, WorkerSettings, shard_key
+from gpuworker.contract import Item, Message, Shard, WorkerSettings, install_command, shard_key
 from gpuworker.delivery import WorkQueue
 from gpuworker.engines import Engine
 from gpuworker.images import Image
@@ -148,7 +148,7 @@ class PlayedAws:
 def played_aws(latency_ms: float) -> Iterator[PlayedAws]:
     """S3 with latency, and moto for the rest. Raises SystemExit where moto is not installed."""
     if importlib.util.find_spec("moto") is None:
-        raise SystemExit("this benchmark needs moto for queue and ledger: pip install 'gpupipe[local]'")
+        raise SystemExit(f"this benchmark needs moto for queue and ledger: {install_command('local')}")
     moto = "from moto.server import ThreadedMotoServer as S;s=S(port=0,verbose=False);s.start();"
     moto += "print(s.get_host_and_port()[1],flush=True);import sys;sys.stdin.read();s.stop()"
     commands = [["-m", "benchmarks.latency_s3", str(latency_ms)], ["-c", moto]]

@@ -18,6 +18,7 @@ from gpupipe import __version__
 from gpupipe.aws import Aws, absent_ok, error_code, explained
 from gpupipe.errors import GpupipeError, IntegrityError, StalePlanError
 from gpupipe.resources import Resource, identity
+from gpuworker.contract import DISTRIBUTION
 
 INVENTORY_KEY = "inventory.json"
 INVENTORY_VERSION = 1
@@ -64,7 +65,7 @@ class Inventory:
         if document["version"] > INVENTORY_VERSION:
             raise GpupipeError(
                 f"stack {aws.stack.id} was last changed by gpupipe {document['gpupipe']}, newer than this one.",
-                hint="Update gpupipe (`pip install -U gpupipe`) and run the command again.",
+                hint=f"Update gpupipe (`pip install -U {DISTRIBUTION}`) and run the command again.",
             )
         entries = [Entry(**entry) for entry in document["entries"]]
         return cls(entries={entry.id: entry for entry in entries}, serial=document["serial"], etag=answer["ETag"])

@@ -160,4 +160,4 @@ def test_a_missing_library_is_named_with_the_way_to_get_it(files: tuple[Path, Pa
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert f"evaluate needs {library}, which this installation lacks." in ended.stderr
-    assert "pip install 'gpupipe[evaluate]'" in ended.stderr
+    assert "pip install 'gpupipe-aws[evaluate]'" in ended.stderr

@@ -101,7 +101,7 @@ def test_heic_for_a_local_worker_without_pillow_heif_is_not_sent(
     picture.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf")
     with pytest.raises(InputError, match=r"IMG_1\.HEIC") as refused:
         invoke(realtime.ctx, str(picture))
-    assert "pip install 'gpupipe[heif]'" in refused.value.hint
+    assert "pip install 'gpupipe-aws[heif]'" in refused.value.hint
     assert runtime.asked == []
 
 

@@ -41,7 +41,7 @@ class TestWithoutPillowHeif:
     def test_files_in_a_folder_are_named_by_content_or_else_by_name(self, album: Path) -> None:
         with pytest.raises(InputError, match=r"a\.heic, .*b\.jpg, .*e\.heif\.") as caught:
             require_readers(inputs(album), here=True)
-        assert "pip install 'gpupipe[heif]'" in str(caught.value.hint)
+        assert "pip install 'gpupipe-aws[heif]'" in str(caught.value.hint)
         assert "c.png" not in caught.value.message
         assert "d.heic" not in caught.value.message
 

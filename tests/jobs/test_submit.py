@@ -189,7 +189,7 @@ def test_heic_for_a_local_worker_without_pillow_heif_uploads_nothing(
     (images / "IMG_1.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf")
     with pytest.raises(InputError, match=r"IMG_1\.heic") as refused:
         sent(desk, images)
-    assert "pip install 'gpupipe[heif]'" in refused.value.hint
+    assert "pip install 'gpupipe-aws[heif]'" in refused.value.hint
     assert desk.keys() == []
 
 

@@ -165,7 +165,7 @@ except TargetError as error:
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert f"needs {missing}" in found.stdout
-    assert "pip install 'gpupipe[local]'" in found.stdout
+    assert "pip install 'gpupipe-aws[local]'" in found.stdout
 
 
 class TestKill:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.contract import install_command
 from gpuworker.cv2_images import decoded_by_cv2, shown
 from gpuworker.headers import Header
 from gpuworker.isobmff import HeifPicture, primary_picture
@@ -21,7 +22,7 @@ from gpuworker.notes import NOTHING, PICTURES_LEFT, Notes
 from gpuworker.rendering import Picture, Rendering
 from gpuworker.tasks import ItemError
 
-INSTALL = "pip install 'gpupipe[heif]'"
+INSTALL = install_command("heif")
 
 _UPRIGHT = {
     (0, None): 1,

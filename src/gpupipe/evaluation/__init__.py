@@ -13,6 +13,7 @@ from gpupipe.errors import GpupipeError, UsageError
 from gpupipe.evaluation.figures import Evaluation, IouType
 from gpupipe.evaluation.labelled import read_labelled
 from gpupipe.evaluation.pairing import Pairing, paired
+from gpuworker.contract import install_command
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 COCO_MAX_DETECTIONS = 100
@@ -63,7 +64,7 @@ def _loaded(module: str) -> Any:
             raise
         raise GpupipeError(
             f"evaluate needs {library}, which this installation lacks.",
-            hint="Install it with: pip install 'gpupipe[evaluate]'",
+            hint=f"Install it with: {install_command('evaluate')}",
         ) from error
 
 

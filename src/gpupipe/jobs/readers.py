@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gpupipe.errors import InputError
 from gpupipe.jobs.sources import CONTENT_TYPES, Input, image_type, start_of
+from gpuworker.contract import install_command
 
 _HEIC = "image/heic"
 _SHOWN = 5
@@ -26,7 +27,7 @@ def require_readers(files: Sequence[Input], *, here: bool) -> None:
         more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         raise InputError(
             f"the local worker cannot read HEIC without pillow-heif: {names}{more}.",
-            hint="Install it with: pip install 'gpupipe[heif]', or leave these files out.",
+            hint=f"Install it with: {install_command('heif')}, or leave these files out.",
         )
 
 

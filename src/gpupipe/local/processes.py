@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 from gpupipe.errors import TargetError
 from gpupipe.local.documents import private
+from gpuworker.contract import install_command
 
-INSTALL = "Install it with: pip install 'gpupipe[local]'"
+INSTALL = f"Install it with: {install_command('local')}"
 try:
     import psutil
 except ImportError as error:

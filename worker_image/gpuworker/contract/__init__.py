@@ -21,6 +21,7 @@ from gpuworker.contract.decisions import (
     output_candidates,
     shard_size,
 )
+from gpuworker.contract.distribution import DISTRIBUTION, install_command
 from gpuworker.contract.documents import (
     ITEM_SHARE_OF_INVOCATION,
     MAX_SHARD_ITEMS,
@@ -77,6 +78,7 @@ from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIX
 
 __all__ = [
     "CAVEATS",
+    "DISTRIBUTION",
     "ERRORS",
     "INCOMING",
     "INFERENCE_ID_MAX",
@@ -126,6 +128,7 @@ __all__ = [
     "incoming_prefix",
     "inference_id",
     "input_key",
+    "install_command",
     "is_job_name",
     "is_project_name",
     "is_world_file",

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpuworker.contract import install_command
 from gpuworker.models import ModelError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ ENGINES: Mapping[str, str] = {
 }
 """Engine name -> "module:Class". A new engine is one file and one line here."""
 
-_INSTALL = "pip install 'gpupipe[worker]' on the machine that runs the worker"
+_INSTALL = f"{install_command('worker')} on the machine that runs the worker"
 
 
 class Engine(ABC):

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.contract import install_command
+
 _LEAST_SCORE = 0.6
 _ENOUGH_PX = 1600
 """Long side at which text is read; names of rooms are written large enough."""
@@ -104,7 +106,7 @@ def _engine() -> Any:
         from rapidocr import RapidOCR
     except ImportError as error:
         raise ValueError(
-            'labels = "on" needs the OCR package: install gpupipe[ocr], or set labels = "auto" or "off"'
+            f'labels = "on" needs the OCR package: {install_command("ocr")}, or set labels = "auto" or "off"'
         ) from error
     return RapidOCR(
         params={
