@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from tests.gpuworker.formats import by_pillow, heic
 from tests.properties import examples
 
 from gpuworker.headers import sniff
-from gpuworker.images import decode
+from gpuworker.images import decode, probe
 from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
@@ -120,3 +121,9 @@ def test_what_is_cut_out_is_white_in_every_format_that_has_transparency() -> Non
         assert image.notes.warnings == ()
         assert (image.rgb[:8] >= 252).all()
         assert np.abs(image.rgb[10:].astype(int) - RGB[10:]).max() <= 3
+
+
+def test_a_jpeg_ls_is_called_by_its_name() -> None:
+    with pytest.raises(ItemError, match="JPEG-LS") as caught:
+        probe(bytes(imagecodecs.jpegls_encode(np.zeros((8, 8), np.uint8))))
+    assert caught.value.code == "unsupported"

@@ -56,6 +56,13 @@ def by_windows(data: bytes) -> NDArray[np.uint8]:
     return rgb
 
 
+def with_tag(data: bytes, code: int, value: int) -> bytes:
+    """The same little-endian file, one short tag of its first directory changed."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        at = file.pages.first.tags[code].valueoffset
+    return data[:at] + value.to_bytes(2, "little") + data[at + 2 :]
+
+
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
 def test_a_fax_is_black_on_white_by_windows_too(compression: str) -> None:
     out = io.BytesIO()
@@ -83,11 +90,26 @@ def test_lab_in_jpeg_is_refused(kind: str) -> None:
 
 def test_planes_of_luminance_in_jpeg_are_refused() -> None:
     data = by_gdal(list(np.moveaxis(RGB, -1, 0)), compress="jpeg", photometric="rgb", interleave="band")
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        at = file.pages.first.tags[262].valueoffset
     with pytest.raises(ItemError, match="YCBCR") as caught:
-        decode(data[:at] + b"\6\0" + data[at + 2 :])
+        decode(with_tag(data, 262, tw.YCBCR))
     assert caught.value.code == "unsupported"
+
+
+@pytest.mark.parametrize("code", [32_766, 32_809, 34_661, 12_345])
+def test_a_compression_that_nobody_knows_is_no_damage(code: int) -> None:
+    page = tw.Page(samples=RGB, photometric=tw.RGB)
+    with pytest.raises(ItemError, match="compression") as caught:
+        decode(with_tag(tw.tiff([page]), 259, code))
+    assert caught.value.code == "unsupported"
+
+
+def test_slides_in_jpeg_2000_are_in_luminance_and_colour_difference() -> None:
+    ycc = np.asarray(Image.fromarray(RGB).convert("YCbCr"))
+    data = pictures.tiff(ycc, photometric="rgb", compression="aperio_jp2000_rgb", compressionargs={"level": 0})
+    assert np.array_equal(decode(data).rgb, ycc)
+    slide = with_tag(data, 259, 33_003)
+    assert np.abs(decode(slide).rgb.astype(int) - RGB).max() <= 3
+    assert np.array_equal(by_windows(slide), decode(slide).rgb)
 
 
 class TestLerc:

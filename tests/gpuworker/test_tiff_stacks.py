@@ -98,6 +98,13 @@ def test_a_page_far_behind_is_had_by_its_number() -> None:
         assert image.notes.page == 290
 
 
+@pytest.mark.parametrize(
+    "text", ['{"shape": [, 3]}', '{"shape": []}', f"ImageJ=1\nimages={'9' * 5000}\n", '{"shape": [3, 80', "ImageJ="]
+)
+def test_a_description_that_makes_no_sense_does_no_harm(text: str) -> None:
+    assert probe(stack(PLANES, text)).notes.warnings == ()
+
+
 @pytest.mark.parametrize("text", ["ImageJ=\n" * 500_000, '{"shape": [1, ' * 300_000, "ImageJ=" + "\n" * 4_000_000])
 def test_a_long_description_takes_no_long_time(text: str) -> None:
     assert probe(stack(PLANES, text)).notes.warnings == ()

@@ -129,6 +129,8 @@ def jpeg_header(data: bytes | mmap.mmap) -> Header:
         if segment.marker == SOS:
             scan, at = segment.body, segment.end
             break
+        if segment.marker == 0xF7:
+            raise ItemError("unsupported", f"this is a JPEG-LS file; {READS} can be read. Convert it first")
         if segment.is_frame and frame is None:
             frame = segment
         elif segment.marker == 0xE1 and segment.body.startswith(b"Exif\0\0"):

@@ -11,16 +11,28 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from gpuworker.tasks import ItemError
+
 _JPEG, _LERC = 7, 34887
 _RGB, _YCBCR = tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR
 _BESIDE_LERC = 50674
 """LercParameters: its version, and what its blocks are compressed with besides."""
-_OPENED: Mapping[int, Callable[[bytes], Any]] = {0: bytes, 1: zlib.decompress, 2: imagecodecs.zstd_decode}
+_OPENED: Mapping[int, Callable[[bytes], bytes]] = {
+    0: bytes,
+    1: zlib.decompress,
+    2: lambda data: bytes(imagecodecs.zstd_decode(data)),
+}
 Decoded = tuple[NDArray[Any] | None, Any, Any]
 
 
 def prepare(page: tifffile.TiffPage) -> None:
-    """Make the page's decoder, before many threads ask for it, and so that it gives the samples that are meant."""
+    """Make the page's decoder, before many threads ask for it, and so that it gives the samples that are meant.
+
+    Raises ItemError `unsupported` for a compression that nobody here knows.
+    """
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(page.compression, "name", str(page.compression))
+        raise ItemError("unsupported", f"a TIFF in the compression {name}. Write it again in another, such as LZW")
     if page.compression == _JPEG:
         _prepare_jpeg(page)
     page.init_decode()
@@ -44,12 +56,12 @@ def _prepare_jpeg(page: tifffile.TiffPage) -> None:
 def _lerc_decoder(page: tifffile.TiffPage) -> Callable[..., Decoded]:
     """LERC knows which pixels are valid; GDAL keeps NaN of floating point in that, and opacity of bytes."""
     plain: Callable[..., Decoded] = page.decode
-    opened = _OPENED.get(int(page.tags.valueof(_BESIDE_LERC, default=(0, 0))[1]))
+    opened = _OPENED[int(page.tags.valueof(_BESIDE_LERC, default=(0, 0))[1])]
 
     def decode(data: bytes | None, index: int, **options: Any) -> Decoded:
-        _, where, shape = plain(None, index, **options)
-        if data is None or opened is None:
-            return plain(data, index, **options)
+        _, where, shape = left_out = plain(None, index, **options)
+        if data is None:
+            return left_out
         pixels, valid = imagecodecs.lerc_decode(opened(data), masks=True)
         return _with_mask(pixels, valid, bands=shape[3]).reshape(shape), where, shape
 

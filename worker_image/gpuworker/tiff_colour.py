@@ -24,6 +24,8 @@ _PHOTOMETRIC, _INK_SET, _COEFFICIENTS, _BLACK_WHITE = 262, 332, 529, 532
 _CMYK_INKS = 1
 _DECODED_AS_RGB = (6, 7, 34892, 50001)
 """Compressions (JPEG, WebP) whose decoder makes RGB of YCbCr itself."""
+_APERIO_YCC = 33003
+"""JPEG 2000 of slide scanners: YCbCr whatever else is said of it, as OpenSlide has it; RGB is 33005."""
 _LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000, 34926)
 _ROWS_AT_ONCE = 256
 _BT601 = (0.299, 0.587, 0.114)
@@ -58,7 +60,8 @@ def colours_of(page: tifffile.TiffPage) -> Colours:
     """Raises ItemError `unsupported` for a photometric interpretation that is not known, which nobody should guess."""
     if _PHOTOMETRIC not in page.tags:
         return _PLAIN  # as GDAL has it
-    make = _KINDS.get(int(page.photometric))
+    is_slide = page.compression == _APERIO_YCC and page.photometric == tifffile.PHOTOMETRIC.RGB
+    make = _ycbcr if is_slide else _KINDS.get(int(page.photometric))
     if make is None:
         raise _unsupported(page, "that is no picture in colours or grey")
     return make(page)
@@ -136,9 +139,10 @@ def _rgb_of_cmyk(most: float, bands: Sequence[Band]) -> Sequence[Band]:
 def _ycbcr(page: tifffile.TiffPage) -> Colours:
     if int(page.compression) in _DECODED_AS_RGB and int(page.planarconfig) == 1:
         return _PLAIN
-    if int(page.compression) not in _LOSSLESS or page.dtype != np.uint8 or int(page.samplesperpixel) < 3:
+    compressions = (*_LOSSLESS, _APERIO_YCC)
+    if int(page.compression) not in compressions or page.dtype != np.uint8 or int(page.samplesperpixel) < 3:
         raise _unsupported(page, "in a compression or depth that is not known with it")
-    if tuple(page.subsampling or (1, 1)) != (1, 1):
+    if page.compression != _APERIO_YCC and tuple(page.subsampling or (1, 1)) != (1, 1):
         raise _unsupported(page, "with fewer samples of colour than of brightness, and no JPEG")
     weights = _numbers(page, _COEFFICIENTS, 3) or _BT601
     black_white = _numbers(page, _BLACK_WHITE, 6) or _FULL_RANGE

@@ -17,8 +17,8 @@ import tifffile
 from gpuworker.tasks import ItemError
 
 DESCRIPTION_AT_MOST = 1 << 20
-_IMAGEJ = re.compile(r"^images=(\d+)", re.M)
-_TIFFFILE = re.compile(r'^\{.*?"shape": \[([\d, ]+)\]')
+_IMAGEJ = re.compile(r"^images=(\d{1,9})\b", re.M)
+_TIFFFILE = re.compile(r'^\{.*?"shape": \[(\d{1,9}(?:, \d{1,9}){0,9})\]')
 PAGES_AT_MOST = 1_000_000
 """Following so many takes some seconds; microscopes write a tenth of it."""
 _METAMORPH_PLANES = 33629
@@ -86,8 +86,8 @@ def _planes(file: tifffile.TiffFile) -> int:
     first = file.pages.first
     if not first.nbytes or not first.is_contiguous or len(list(islice(file.pages, 2))) > 1:
         return 1
-    room = int(file.filehandle.size - first.dataoffsets[0]) // int(first.nbytes)
-    return max(1, min(_said(first), room))
+    room = (file.filehandle.size - first.dataoffsets[0]) // first.nbytes
+    return max(1, min(_said(first), int(room)))
 
 
 def _said(page: tifffile.TiffPage) -> int:
