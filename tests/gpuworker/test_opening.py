@@ -162,7 +162,7 @@ class TestWholeByBlocks:
         assert (np.diff(image.rgb[0, :12, 0].astype(int)) > 0).all()
 
 
-def test_a_file_that_lost_every_block_is_black() -> None:
+def test_a_file_that_lost_every_block_is_black_and_says_so() -> None:
     out = io.BytesIO()
     with tifffile.TiffWriter(out) as writer:
         blocks = iter([np.zeros((64, 64, 1), np.uint16), *[None] * 5])
@@ -173,7 +173,10 @@ def test_a_file_that_lost_every_block_is_black() -> None:
     for tag in (324, 325):  # TileOffsets and TileByteCounts
         at, size = page.tags[tag].valueoffset, 4 if page.tags[tag].dtype == 4 else 2
         data[at : at + size] = bytes(size)
-    assert not open_scene(bytes(data), Options(), name="a").whole().rgb.any()
+    scene = open_scene(bytes(data), Options(), name="a")
+    assert not scene.whole().rgb.any()
+    assert scene.notes.warnings == ("blank",)
+    assert open_scene(out.getvalue(), Options(), name="a").notes.warnings == ()
     assert by_windows(bytes(data), tile_size=64)
 
 

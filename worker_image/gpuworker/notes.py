@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-PAGES_LEFT, PICTURES_LEFT, PREVIEW, MASK_LEFT = "pages_left", "pictures_left", "preview", "mask_left"
-"""Warnings: other pages hold pictures too; a HEIC holds more than its primary one; the camera's own preview was looked
-at in place of its raw pixels; its mask could not be read part by part."""
+PAGES_LEFT, PICTURES_LEFT, PREVIEW, MASK_LEFT, BLANK = "pages_left", "pictures_left", "preview", "mask_left", "blank"
+"""Warnings: other pages hold pictures too; other pictures or frames do; the camera's own preview was looked at in place of
+its raw pixels; its mask could not be read part by part; nothing is in it."""
 
 
 @dataclass(frozen=True, kw_only=True)

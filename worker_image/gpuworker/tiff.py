@@ -17,7 +17,7 @@ import tifffile
 
 from gpuworker.exif import as_orientation
 from gpuworker.headers import Header
-from gpuworker.notes import PAGES_LEFT, PREVIEW, Notes
+from gpuworker.notes import BLANK, PAGES_LEFT, PREVIEW, Notes
 from gpuworker.rendering import Raster, Rendering
 from gpuworker.tasks import ItemError
 from gpuworker.tiff_choice import Choice, by_sample
@@ -165,7 +165,8 @@ class Tiff:
 
     def _notes(self) -> Notes:
         left = tuple(self._pages.left[:_PAGES_NAMED])
-        warned = {PAGES_LEFT: bool(left), PREVIEW: self._pages.is_preview}
+        is_blank = not any(any(page.databytecounts) for page in self.channels or (self.page,))
+        warned = {PAGES_LEFT: bool(left), PREVIEW: self._pages.is_preview, BLANK: is_blank}
         number = self._pages.number
         is_one_of_several = bool(left) or number > 1 or (self._is_asked_for and page_count(self.file) > 1)
         return Notes(

@@ -35,7 +35,7 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="Look at each of them with --option pages=all, or at one by its number (pages=2).",
     ),
     "pictures_left": Caveat(
-        meaning="The HEIC file holds more pictures than its primary one, which was looked at.",
+        meaning="The file holds more pictures or frames than the one that was looked at: its primary one, or the first.",
         advice="Export the others as files of their own where they matter, and submit those.",
     ),
     "preview": Caveat(
@@ -45,6 +45,10 @@ CAVEATS: Mapping[str, Caveat] = {
     "mask_left": Caveat(
         meaning="Its mask is stored in one piece, too large to be read for every part: what it hides was looked at.",
         advice="Write it again in tiles (gdal_translate -co TILED=YES), and submit it.",
+    ),
+    "blank": Caveat(
+        meaning="Nothing is in the image: its strips or tiles were left out, or every pixel is nodata, no number or hidden.",
+        advice="Where it should show something, look at its nodata value, its mask and its opacity, or write it again.",
     ),
     "alpha_as_band": Caveat(
         meaning="A band is marked as opacity and does not look like it (infrared often is); it was left out.",
