@@ -1,4 +1,4 @@
-"""What is installed: its name stands once in code, and wheel and sdist hold both packages and work without the clone."""
+"""What is installed: its name stands once in code; wheel and sdist hold both packages and work without the clone."""
 
 from __future__ import annotations
 

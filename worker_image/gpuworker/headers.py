@@ -10,7 +10,7 @@ from typing import Literal
 
 from gpuworker.exif import orientation_of
 from gpuworker.jpeg_segments import SOS, Segment, segments
-from gpuworker.notes import NOTHING, Notes
+from gpuworker.notes import FRAMES_LEFT, NOTHING, Notes
 from gpuworker.tasks import ItemError
 
 Format = Literal["jpeg", "png", "webp", "tiff", "bmp", "jp2", "avif", "heic"]
@@ -192,7 +192,7 @@ def png_header(data: bytes | mmap.mmap) -> Header:
     width, height, depth, colour_type = struct.unpack(">IIBB", data[16:26])
     if data[12:16] != b"IHDR" or colour_type not in _PNG_BANDS_BY_COLOUR_TYPE or 0 in (width, height):
         raise ItemError("unreadable", "the PNG's header is damaged")
-    bands, exif, xmp, animation = _PNG_BANDS_BY_COLOUR_TYPE[colour_type], b"", b"", 0
+    bands, exif, xmp, frames = _PNG_BANDS_BY_COLOUR_TYPE[colour_type], b"", b"", 0
     for kind, start, end in _png_chunks(data):
         if kind == b"eXIf":
             exif = data[start:end]
@@ -201,7 +201,7 @@ def png_header(data: bytes | mmap.mmap) -> Header:
         elif kind == b"tRNS":
             bands = 2 if colour_type == 0 else 4
         elif kind == b"acTL":
-            animation = _ANIMATED_PNG_BYTES_PER_PIXEL
+            frames = int.from_bytes(data[start : start + 4])
     return Header(
         format="png",
         width=width,
@@ -209,7 +209,8 @@ def png_header(data: bytes | mmap.mmap) -> Header:
         bands=bands,
         dtype="uint16" if depth == 16 else "uint8",
         orientation=orientation_of(exif, xmp),
-        extra_bytes=animation * width * height,
+        extra_bytes=_ANIMATED_PNG_BYTES_PER_PIXEL * width * height if frames else 0,
+        notes=FRAMES_LEFT if frames > 1 else NOTHING,
     )
 
 
@@ -240,8 +241,9 @@ def webp_header(data: bytes | mmap.mmap) -> Header:
     if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ItemError("truncated", "the WebP file is shorter than it says it is")
     size: tuple[int, int] | None = None
-    bands, exif, xmp, held = 3, b"", b"", _WEBP_BYTES_PER_PIXEL
+    bands, exif, xmp, held, frames = 3, b"", b"", _WEBP_BYTES_PER_PIXEL, 0
     for kind, body in _webp_chunks(data):
+        frames += kind == b"ANMF"
         if kind == b"VP8X" and len(body) >= 10:
             size = int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
             bands = 4 if body[0] & 0x10 else 3
@@ -264,6 +266,7 @@ def webp_header(data: bytes | mmap.mmap) -> Header:
         dtype="uint8",
         orientation=orientation_of(exif, xmp),
         extra_bytes=held * width * height,
+        notes=FRAMES_LEFT if frames > 1 else NOTHING,
     )
 
 

@@ -18,7 +18,7 @@ from gpuworker.contract import install_command
 from gpuworker.cv2_images import decoded_by_cv2, shown
 from gpuworker.headers import Header
 from gpuworker.isobmff import HeifPicture, primary_picture
-from gpuworker.notes import NOTHING, PICTURES_LEFT, Notes
+from gpuworker.notes import FRAMES_LEFT, NOTHING, Notes
 from gpuworker.rendering import Picture, Rendering
 from gpuworker.tasks import ItemError
 
@@ -83,7 +83,7 @@ def heic_header(data: bytes | mmap.mmap) -> Header:
         bands=bands,
         orientation=1,
         extra=_HEIC_EXTRA[bits, is_small] + (_HEIC_ALPHA_EXTRA[bits] if bands in (2, 4) else 0),
-        notes=Notes(warnings=(PICTURES_LEFT,)) if pictures > 1 else NOTHING,
+        notes=FRAMES_LEFT if pictures > 1 else NOTHING,
     )
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PAGES_LEFT, PICTURES_LEFT, PREVIEW, MASK_LEFT, BLANK = "pages_left", "pictures_left", "preview", "mask_left", "blank"
-"""Warnings: other pages hold pictures too; other pictures or frames do; the camera's own preview was looked at in place of
-its raw pixels; its mask could not be read part by part; nothing is in it."""
+"""Warnings: other pages hold pictures too; there are other pictures or frames; the camera's own preview was looked at in
+place of its raw pixels; its mask could not be read part by part; nothing is in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,13 @@ class Notes:
         return {name: value for name, value in said.items() if value}
 
     def and_warnings(self, words: tuple[str, ...]) -> Notes:
-        """The same with more warnings."""
-        return replace(self, warnings=(*self.warnings, *words)) if words else self
+        """The same with more warnings, each once."""
+        return replace(self, warnings=tuple(dict.fromkeys((*self.warnings, *words)))) if words else self
+
+    def without(self, word: str) -> Notes:
+        """The same without a warning."""
+        return replace(self, warnings=tuple(one for one in self.warnings if one != word))
 
 
 NOTHING = Notes()
+FRAMES_LEFT = Notes(warnings=(PICTURES_LEFT,))

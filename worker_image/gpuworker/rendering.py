@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpuworker.backdrop import is_drawn_in_white
 from gpuworker.nodata import has_value
+from gpuworker.notes import BLANK
 from gpuworker.opacity import ALPHA_AS_BAND, Opacity, laid_over, opacity_of
 from gpuworker.tasks import ItemError
 from gpuworker.window import Window
@@ -146,7 +147,8 @@ def levels_of(samples: Iterable[Raster], rendering: Rendering) -> Levels:
     taken: list[Raster] = []
     for sample in samples:
         taken.append(sample.copied())
-        if sample.alpha is None and all(rendering.keeps(band.dtype) for band in sample.colour):
+        keeps = all(rendering.keeps(band.dtype) for band in sample.colour)
+        if keeps and sample.alpha is None and (sample.valid is None or bool(sample.valid.any())):
             break
     alphas = [sample.alpha for sample in taken if sample.alpha is not None]
     opacity, is_band = opacity_of(
@@ -160,6 +162,8 @@ def levels_of(samples: Iterable[Raster], rendering: Rendering) -> Levels:
     is_told = is_band and not rendering.bands
     levels = Levels(ranges=(), opacity=opacity, warnings=(ALPHA_AS_BAND,) if is_told else ())
     levels = replace(levels, ranges=_ranges(taken, levels, rendering))
+    if all((seen := levels.meaning(one)) is not None and not seen.any() for one in taken):
+        levels = replace(levels, warnings=(*levels.warnings, BLANK))
     return _on_contrast(taken, levels) if rendering.backdrop == "contrast" else levels
 
 

@@ -11,6 +11,7 @@ from gpuworker.geo import georeference
 from gpuworker.geo_world import OTHER_PLACE, contradicts
 from gpuworker.geojson import Drawn, drawn, geojson_files
 from gpuworker.mask_tiff import label_tiff, stack_tiff
+from gpuworker.notes import BLANK
 from gpuworker.overlays import overlay_jpeg, thumb_jpeg
 from gpuworker.packed import Packed, Unpacked
 from gpuworker.scene import Scene
@@ -38,6 +39,7 @@ def encoded(
     warnings = (*warnings, *(place.warnings if place else ()), *on_map.warnings)
     if contradicts(world_of(source), place, height=scene.height, width=scene.width):
         warnings = (*warnings, OTHER_PLACE)
+    notes = scene.notes.and_warnings(tuple(warnings))
     if options.overlays:
         files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), unpacked, names), content_type="image/jpeg")
     if options.thumbnails:
@@ -49,7 +51,7 @@ def encoded(
         width=scene.width,
         segmentation=options.segmentation,
         hidden_pixels=hidden_pixels,
-        notes=scene.notes.and_warnings(tuple(warnings)),
+        notes=notes.without(BLANK) if instances else notes,
         place=place,
     )
     if options.geojson:

@@ -187,6 +187,10 @@ class Tiff:
             if max(ends, default=0) > self.size_bytes:
                 raise ItemError("truncated", "the TIFF is cut short: some of its strips or tiles lie past its end")
 
+    def is_first(self, page: tifffile.TiffPage) -> bool:
+        """Whether a page is the one that the file begins with."""
+        return bool(page.offset == self.file.pages.first.offset)
+
     def later_pages(self) -> Iterator[tifffile.TiffPage]:
         """The first few pages after the first, as far as they can be read."""
         with suppress(ItemError), unreadable_on_error():

@@ -231,9 +231,12 @@ class Blocks:
 
 def _mask_of(tiff: Tiff, first: tifffile.TiffPage) -> Blocks | None:
     """The mask that GDAL keeps in a page of its own, where lossy compression leaves no value for nodata."""
+    owner = first.offset if tiff.is_first(first) else -1
     for page in tiff.later_pages():
-        if page.is_mask and not page.is_reduced and page.shape == first.shape[:2] and page.samplesperpixel == 1:
-            return Blocks(tiff, Rendering(), page)
+        if not page.is_mask:
+            owner = owner if page.is_reduced else page.offset  # a mask follows its picture
+        elif owner == first.offset and not page.is_reduced and page.shape == first.shape[:2]:
+            return Blocks(tiff, Rendering(), page) if page.samplesperpixel == 1 else None
     return None
 
 

@@ -35,7 +35,7 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="Look at each of them with --option pages=all, or at one by its number (pages=2).",
     ),
     "pictures_left": Caveat(
-        meaning="The file holds more pictures or frames than the one that was looked at: its primary one, or the first.",
+        meaning="The file holds more pictures or frames than the one looked at: its primary one, or the first.",
         advice="Export the others as files of their own where they matter, and submit those.",
     ),
     "preview": Caveat(
@@ -47,7 +47,7 @@ CAVEATS: Mapping[str, Caveat] = {
         advice="Write it again in tiles (gdal_translate -co TILED=YES), and submit it.",
     ),
     "blank": Caveat(
-        meaning="Nothing is in the image: its strips or tiles were left out, or every pixel is nodata, no number or hidden.",
+        meaning="Nothing is in the image: its strips or tiles were left out, or every pixel is nodata, NaN or hidden.",
         advice="Where it should show something, look at its nodata value, its mask and its opacity, or write it again.",
     ),
     "alpha_as_band": Caveat(
