@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -191,18 +192,16 @@ def test_run_again_attaches_and_ends_as_it_would_have(typist: Typist, desk: Desk
     done = interrupted(when(typist.start(*command), "submitted"))
     assert done.code == 130
     (first,) = typist.document("jobs")
-    # when the same is typed again, and a worker comes, one of whose images fails
+    # when the same is typed again, and then a worker comes, one of whose images fails
     crew = Crew(desk=desk)
     announce_manifest(desk.ctx, first["job"])
     crew.dispatch()
-    worker = threading.Timer(1.0, crew.commit, (first["job"], 0), {"failing": [1]})
-    worker.start()
-    again = typist.types(*command, "--json")
-    worker.join()
+    process = when(typist.start(*command, "--json"), f"attached to job {first['job']} of the same images")
+    crew.commit(first["job"], 0, failing=[1])
+    out, _ = process.communicate(timeout=60)
     # then it was the same job, and it ends as the first would have
-    assert (again.code, again.document["attached"], again.document["jobs"]) == (3, True, [first["job"]])
-    assert f"attached to job {first['job']} of the same images, which is pending" in again.err
-    assert "2 images in 1 shard: 0 uploaded (0.0 MB), 2 were there already" in again.err
+    document = json.loads(out)
+    assert (process.returncode, document["attached"], document["jobs"]) == (3, True, [first["job"]])
     assert [one["job"] for one in typist.document("jobs")] == [first["job"]]
 
 
