@@ -100,6 +100,13 @@ def test_a_claim_whose_holder_was_killed_is_started_by_whoever_comes(
     assert sent(desk, images).job == first
 
 
+def test_killed_between_claim_and_start_signal_its_own_command_gives_it(desk: Desk, images: Path) -> None:
+    first = sent(desk, images)
+    desk.ctx.remove(manifest_key(first.job))
+    again = sent(desk, images)
+    assert (again.job, again.is_resumed, again.attached, started(desk)) == (first.job, True, False, [first.job])
+
+
 def cut(desk: Desk, images: Path, shard_items: int) -> str:
     """A started job in shards of so many items."""
 

@@ -5,6 +5,8 @@ inputs are stored, their ETags say what they are. `jobs/drafts/started/<content>
 this content; it is written, conditionally, after the last shard and before the manifest. Who finds another's claim
 whose job is open gives way to it. A claim without a manifest is of one who was killed in between, or is slow: all that
 the job needs is there, so whoever comes next writes that manifest, and nobody has to guess which of the two it was.
+
+In a bucket encrypted with a KMS key ETags do not tell the content: there other times make another job.
 """
 
 from __future__ import annotations
