@@ -74,6 +74,19 @@ class _Plain:
             self._screen.say(f"{view.job.job}: {view.job.state}; {text}")
 
 
+def repeating(screen: Screen) -> Callable[[str], None]:
+    """Says what it is told when that is new, and again every few seconds."""
+    told, told_at = "", 0.0
+
+    def say(text: str) -> None:
+        nonlocal told, told_at
+        if text != told or time.monotonic() - told_at >= EVERY_S:
+            told, told_at = text, time.monotonic()
+            screen.say(text)
+
+    return say
+
+
 # --- the live picture ---
 
 

@@ -234,8 +234,28 @@ def watch(
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
-    ctx, chosen = choose_job(opened.aws, opened.config, job=job, project=project, pipeline=pipeline)
+    if job:
+        ctx, chosen = choose_job(opened.aws, opened.config, job=job, project=project, pipeline=pipeline)
+    else:
+        ctx, chosen = _awaited(opened, screen, project=project, pipeline=pipeline)
     see_through(ctx, screen, chosen, as_jsonl=as_jsonl)
+
+
+def _awaited(opened: Opened, screen: Screen, *, project: str | None, pipeline: str | None) -> tuple[JobsContext, str]:
+    """The newest job; where what was dropped in is none yet, waits for it and says for what."""
+    from gpupipe.cli.watching import repeating
+    from gpupipe.jobs.arriving import newest_job
+
+    again = f"gpupipe watch --project {project}" if project else "gpupipe watch"
+    with going_on(f"What was dropped in becomes a job all the same. Watch it with `{again}`."):
+        return newest_job(
+            opened.aws,
+            opened.config,
+            project=project,
+            pipeline=pipeline,
+            interval_s=LOOK_EVERY_S[opened.is_local],
+            on_wait=repeating(screen),
+        )
 
 
 def see_through(ctx: JobsContext, screen: Screen, job: str, *, as_jsonl: bool = False, final: bool = True) -> None:

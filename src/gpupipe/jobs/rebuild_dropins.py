@@ -50,11 +50,12 @@ def _is_same_version(record: KeyRecord, item: Item) -> bool:
 def announce_unknown(ctx: JobsContext) -> int:
     """Tell dispatch of every object under incoming/ that no shard took; how many those are."""
     projects = [name for name in ctx.folders(INCOMING) if is_project_name(name)]
-    return sum(announce_objects(ctx, _unknown(ctx, project)) for project in projects)
+    return sum(announce_objects(ctx, unknown_objects(ctx, project)) for project in projects)
 
 
-def _unknown(ctx: JobsContext, project: str) -> Iterator[Mapping[str, Any]]:
-    for objects in chunks(newest_objects(ctx, incoming_prefix(project)), LOOKED_UP_AT_ONCE):
+def unknown_objects(ctx: JobsContext, project: str, *, since: float = 0.0) -> Iterator[Mapping[str, Any]]:
+    """Those in the project's incoming/ that dispatch would take and has not, of what was written since (Unix time)."""
+    for objects in chunks(newest_objects(ctx, incoming_prefix(project), since=since), LOOKED_UP_AT_ONCE):
         inputs = {one.key: one for one in _inputs(ctx, objects)}
         with ctx.at_ledger():
             known = ctx.ledger.keys(ctx.pipeline, project, inputs)

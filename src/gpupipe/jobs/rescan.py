@@ -67,12 +67,13 @@ def _place(ctx: JobsContext, url: str) -> tuple[str, str]:
     return project, prefix if slash else f"{prefix}/"
 
 
-def newest_objects(ctx: JobsContext, prefix: str) -> Iterator[dict[str, object]]:
-    """The newest version of every object, as dispatch wants to know it."""
+def newest_objects(ctx: JobsContext, prefix: str, *, since: float = 0.0) -> Iterator[dict[str, object]]:
+    """The newest version of every object that was written at `since` (Unix time) or later, as dispatch wants it."""
     with explained(f"list {prefix}"):
         for page in ctx.aws.client("s3").get_paginator("list_object_versions").paginate(**ctx.in_bucket, Prefix=prefix):
             for one in page.get("Versions", ()):
-                if one["IsLatest"] and not one["Key"].endswith("/"):
+                is_newest = one["IsLatest"] and one["LastModified"].timestamp() >= since
+                if is_newest and not one["Key"].endswith("/"):
                     version = "" if one["VersionId"] == "null" else one["VersionId"]
                     etag = one["ETag"].strip('"')
                     yield {"key": one["Key"], "etag": etag, "size": one["Size"], "version_id": version}
