@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from gpupipe.cli.screen import Screen
-from gpupipe.cli.watching import document, endpoint_text, picture, show_end, watching
+from gpupipe.cli.watching import document, endpoint_text, picture, repeating, show_end, watching
 from gpupipe.jobs.listing import JobSummary
 from gpupipe.jobs.logs import LogLine
 from gpupipe.jobs.watch import JobView
@@ -181,6 +181,13 @@ def test_the_document_is_plain_json() -> None:
     plain = json.loads(json.dumps(document(view())))
     assert (plain["items"], plain["done"], plain["failed"], plain["counts"]) == (200, 99, 1, {"annotations": 300})
     assert plain["machines"][0]["type"] == "g5.xlarge"
+
+
+def test_what_is_waited_for_is_said_once_and_again_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    say = repeating(Screen())
+    for text in ("2 images lie there", "2 images lie there", "3 images lie there"):
+        say(text)
+    assert capsys.readouterr().err.splitlines() == ["2 images lie there", "3 images lie there"]
 
 
 def test_the_end_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:

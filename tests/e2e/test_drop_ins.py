@@ -38,6 +38,14 @@ def test_a_small_batch_is_not_stranded_below_the_threshold(person: Person) -> No
     assert finished(person, "few", 1)["done"] == 1
 
 
+def test_watching_right_after_the_upload_waits_for_the_job_and_says_for_what(person: Person) -> None:
+    folder = speckled(person.folder / "fresh", 3, seed=4)
+    for path in sorted(folder.iterdir()):
+        person.client("s3").upload_file(str(path), person.bucket("segment"), f"incoming/fresh/{path.name}")
+    typed = person.types("watch", "--project", "fresh", "--json")
+    assert (typed.document["project"], typed.document["done"], typed.document["is_over"]) == ("fresh", 3, True)
+
+
 @pytest.mark.skipif(shutil.which("aws") is None, reason="needs the AWS CLI")
 def test_aws_s3_sync_is_processed(person: Person) -> None:
     folder = speckled(person.folder / "synced", 3, seed=3)

@@ -130,10 +130,11 @@ def test_a_pipeline_that_no_up_has_made_yet_is_passed_over(desk: Desk) -> None:
 
 def test_after_a_minute_it_says_what_can_be_done() -> None:
     one = Arriving(pipeline="segment", place="s3://b/incoming/p/", images=1_000, events=2)
-    assert one.words(59).endswith(
-        "1,000 or more images lie in s3://b/incoming/p/, and 2 events are on the way to dispatch"
-    )
+    lie = "1,000 or more images lie in s3://b/incoming/p/"
+    assert one.words(59).endswith(f"{lie}, and 2 events are on the way to dispatch")
     assert one.words(130).endswith(
         "; for 2 minutes now: `gpupipe submit s3://b/incoming/p/ --pipeline segment` tells it again; "
         "`gpupipe logs --pipeline segment` shows what it does"
     )
+    any_project = Arriving(pipeline="segment", place="s3://b/incoming/", images=1, events=0)
+    assert "`gpupipe submit s3://b/incoming/PROJECT/ --pipeline segment` tells it again" in any_project.words(61)
