@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tests.gpuworker import pictures
 from tests.gpuworker.formats import by_pillow, heic
 from tests.properties import examples
@@ -127,3 +129,12 @@ def test_a_jpeg_ls_is_called_by_its_name() -> None:
     with pytest.raises(ItemError, match="JPEG-LS") as caught:
         probe(bytes(imagecodecs.jpegls_encode(np.zeros((8, 8), np.uint8))))
     assert caught.value.code == "unsupported"
+
+
+def test_frames_that_were_left_are_said() -> None:
+    frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (0, 99)]
+    for kind in ("PNG", "WEBP"):
+        for shown in (frames, frames[:1]):
+            out = io.BytesIO()
+            shown[0].save(out, kind, save_all=True, append_images=shown[1:])
+            assert decode(out.getvalue()).notes.warnings == (("pictures_left",) if len(shown) > 1 else ())

@@ -133,7 +133,7 @@ class TestDamaged:
 
 def test_without_pillow_heif_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ItemError, match=r"pip install 'gpupipe\[heif\]'") as caught:
+    with pytest.raises(ItemError, match=r"pip install 'gpupipe-aws\[heif\]'") as caught:
         decode(FILES["heic"])
     assert caught.value.code == "unsupported"
     assert decode(FILES["avif"]).rgb.shape == RGB.shape

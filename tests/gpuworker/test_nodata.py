@@ -112,3 +112,14 @@ def test_an_internal_mask_is_the_same_by_windows(side: int) -> None:
 
 def _blocks(side: int) -> dict[str, int]:
     return {"blockxsize": side, "blockysize": side}
+
+
+@pytest.mark.parametrize("windows_from_bytes", [0, 1 << 40])
+def test_an_image_in_which_nothing_is_says_so(windows_from_bytes: int) -> None:
+    nothing = np.full((64, 64), -9999, np.float32)
+    for data in (tagged(nothing, "-9999", tile=(16, 16)), tagged(nothing * np.nan, "-9999", tile=(16, 16))):
+        scene = open_scene(data, Options(tile_size=64), name="a.tif", windows_from_bytes=windows_from_bytes)
+        assert scene.notes.warnings == ("blank",)
+    nothing[60, 60] = 5
+    scene = open_scene(tagged(nothing, "-9999", tile=(16, 16)), Options(), name="a.tif")
+    assert not scene.notes.warnings

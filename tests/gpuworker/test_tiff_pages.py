@@ -220,3 +220,9 @@ class TestMasks:
         scene = open_scene(masked, Options(tile_size=1_000), name="a.tif", windows_from_bytes=0)
         assert scene.notes.warnings == (MASK_LEFT,)
         assert MASK_LEFT in CAVEATS
+
+    def test_a_mask_belongs_to_the_page_before_it(self) -> None:
+        mask = np.zeros(RGB.shape[:2], np.bool_)
+        data = written(a_page(RGB), a_page(OTHER), a_page(mask, subfiletype=4))
+        scene: Any = open_scene(data, Options(), name="a.tif")
+        assert scene.meaning is None

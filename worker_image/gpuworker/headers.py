@@ -192,7 +192,7 @@ def png_header(data: bytes | mmap.mmap) -> Header:
     width, height, depth, colour_type = struct.unpack(">IIBB", data[16:26])
     if data[12:16] != b"IHDR" or colour_type not in _PNG_BANDS_BY_COLOUR_TYPE or 0 in (width, height):
         raise ItemError("unreadable", "the PNG's header is damaged")
-    bands, exif, xmp, frames = _PNG_BANDS_BY_COLOUR_TYPE[colour_type], b"", b"", 0
+    bands, exif, xmp, frames = _PNG_BANDS_BY_COLOUR_TYPE[colour_type], b"", b"", -1
     for kind, start, end in _png_chunks(data):
         if kind == b"eXIf":
             exif = data[start:end]
@@ -209,7 +209,7 @@ def png_header(data: bytes | mmap.mmap) -> Header:
         bands=bands,
         dtype="uint16" if depth == 16 else "uint8",
         orientation=orientation_of(exif, xmp),
-        extra_bytes=_ANIMATED_PNG_BYTES_PER_PIXEL * width * height if frames else 0,
+        extra_bytes=_ANIMATED_PNG_BYTES_PER_PIXEL * width * height if frames >= 0 else 0,
         notes=FRAMES_LEFT if frames > 1 else NOTHING,
     )
 

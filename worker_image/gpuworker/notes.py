@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PAGES_LEFT, PICTURES_LEFT, PREVIEW, MASK_LEFT, BLANK = "pages_left", "pictures_left", "preview", "mask_left", "blank"
-"""Warnings: other pages hold pictures too; there are other pictures or frames; the camera's own preview was looked at in
-place of its raw pixels; its mask could not be read part by part; nothing is in it."""
+"""Warnings: other pages hold pictures too; there are other pictures or frames; the camera's own preview was looked at
+in place of its raw pixels; its mask could not be read part by part; nothing is in it."""
 
 
 @dataclass(frozen=True, kw_only=True)

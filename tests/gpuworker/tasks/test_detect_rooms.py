@@ -189,5 +189,5 @@ class TestRefusals:
 
     @pytest.mark.skipif(importlib.util.find_spec("rapidocr") is not None, reason="the OCR package is installed")
     def test_labels_without_the_package_are_refused_when_loading(self) -> None:
-        with pytest.raises(ValueError, match=r"gpupipe\[ocr\]"):
+        with pytest.raises(ValueError, match=r"gpupipe-aws\[ocr\]"):
             make_task("detect-rooms").load("cpu", {"labels": "on"})

@@ -139,7 +139,7 @@ class TestRefused:
         for name in [name for name in sys.modules if name.startswith("gpuworker.engines.sam3")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "torch", None)
-        with pytest.raises(ModelError, match=r"sam3 needs torch.*gpupipe\[worker\]"):
+        with pytest.raises(ModelError, match=r"sam3 needs torch.*gpupipe-aws\[worker\]"):
             make_engine("sam3")
 
 
