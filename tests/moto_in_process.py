@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import xmltodict
 from botocore.loaders import Loader
 from moto import mock_aws
 from moto.core import utils
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.ec2.models import amis
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
@@ -29,6 +31,7 @@ def mend() -> None:
     loader = utils.create_loader()  # moto's own, for what it adds to botocore's; it would make one for each service
     utils.create_loader = lambda: loader
     moto_shims.install()
+    _one_at_a_time(BotocoreStubber)
     # It reads no conditions, and would deny everything that a policy denies to those without TLS.
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
     _leave_out_images_of_ecs(amis)
@@ -45,6 +48,18 @@ def with_known_image(params: dict[str, Any], **_: Any) -> None:
     """A hook on ssm GetParameter: of AWS's public images moto knows some."""
     if params["Name"].startswith("/aws/service/"):
         params["Name"] = KNOWN_IMAGE
+
+
+def _one_at_a_time(stubber: Any) -> None:
+    """Its tables are walked by one request and written by another, which a stack's many threads notice once in a while;
+    a handler may ask for something itself."""
+    original, answering = stubber.process_request, threading.RLock()
+
+    def process_request(self: Any, request: Any) -> Any:
+        with answering:
+            return original(self, request)
+
+    stubber.process_request = process_request
 
 
 def _leave_out_images_of_ecs(images: Any) -> None:

@@ -42,8 +42,11 @@ def test_watching_right_after_the_upload_waits_for_the_job_and_says_for_what(per
     folder = speckled(person.folder / "fresh", 3, seed=4)
     for path in sorted(folder.iterdir()):
         person.client("s3").upload_file(str(path), person.bucket("segment"), f"incoming/fresh/{path.name}")
-    typed = person.types("watch", "--project", "fresh", "--json")
-    assert (typed.document["project"], typed.document["done"], typed.document["is_over"]) == ("fresh", 3, True)
+    # then it ends with the first job of them; on a slow machine the last image may open another
+    watched = person.types("watch", "--project", "fresh", "--json").document
+    assert (watched["project"], watched["is_over"]) == ("fresh", True)
+    assert watched["done"] >= 1
+    assert finished(person, "fresh", 3)["is_over"]
 
 
 @pytest.mark.skipif(shutil.which("aws") is None, reason="needs the AWS CLI")
