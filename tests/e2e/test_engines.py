@@ -84,7 +84,7 @@ def test_what_it_found_lies_where_it_is_on_the_map(botanist: Person) -> None:
     [image] = [image for image in coco.imgs.values() if image["file_name"] == "OSBS_029.tif"]
     annotations = coco.imgToAnns[image["id"]]
     # when
-    [layer] = (results / "items").glob("OSBS_029*/instances.geojson")
+    [layer] = (results / "items").glob("OSBS_029*/instances_native.geojson")
     meta, _, shapes, fields = pyogrio.raw.read(layer)
     columns = dict(zip(meta["fields"], fields, strict=True))
     # then: the map's programs read every polygon, in the image's own reference system and inside it
@@ -96,6 +96,11 @@ def test_what_it_found_lies_where_it_is_on_the_map(botanist: Person) -> None:
     millimetre = 0.001
     assert min(west.min() - bounds.left, south.min() - bounds.bottom) > -millimetre
     assert min(bounds.right - east.max(), bounds.top - north.max()) > -millimetre
+    # and the merged layer is in longitude and latitude
+    assert "crs" not in json.loads((results / "instances.geojson").read_text())
+    longitudes, latitudes = pyogrio.read_bounds(results / "instances.geojson")[1][:2]
+    assert np.abs(longitudes + 81.99).max() < 0.001
+    assert np.abs(latitudes - 29.6925).max() < 0.001
     # and areas are those of the pixels
     assert sorted(columns["area_m2"]) == pytest.approx(sorted(one["area"] * metre**2 for one in annotations), rel=0.01)
     # and the label image lies there too
