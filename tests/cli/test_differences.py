@@ -82,6 +82,10 @@ def test_what_differs_in_form_alone_still_has_a_line(old: Any, new: Any) -> None
     assert len(lines(old, new)) == 1
 
 
+def test_a_long_list_that_is_the_same_has_no_line() -> None:
+    assert lines([1, {"a": "b" * 60}], [1, {"a": "b" * 60}]) == []
+
+
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=80),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),

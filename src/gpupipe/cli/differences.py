@@ -22,6 +22,8 @@ _NOTHING = object()
 
 def difference_lines(name: str, old: Any, new: Any) -> Iterator[str]:
     """`environment.GPUPIPE_FUNCTION.task_options.prompts: ['car'] -> ['bus']`: a line for each value that differs."""
+    if old == new and type(old) is type(new):
+        return
     before, after = _opened(old), _opened(new)
     if before == after and old != new:
         yield f"{name}: the same, written in another way"
