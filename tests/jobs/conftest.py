@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
-from tests.jobs.desk import Desk, a_desk
+from tests.jobs.crew import Crew
+from tests.jobs.desk import Desk, a_desk, a_photo
 from tests.jobs.finished_work import Work, clients_of, some_work
 
 from gpupipe.aws import Aws
@@ -18,6 +20,19 @@ _numbers = itertools.count(1)
 def desk(emulated: Emulators) -> Desk:
     """A pipeline of its own, in the emulators."""
     return a_desk(emulated, f"desk{next(_numbers)}")
+
+
+@pytest.fixture
+def crew(desk: Desk) -> Crew:
+    return Crew(desk=desk)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of three photographs."""
+    for name in "abc":
+        a_photo(tmp_path / f"images/{name}.jpg")
+    return tmp_path / "images"
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from gpupipe.functions.guard import guard
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import Failure, ItemResult, Message, Shard, ShardResult, result_key, shard_key
-from gpuworker.ledger import Ledger, Totals
+from gpuworker.ledger import JobState, Ledger, Totals
 
 MACHINE = "i-0123456789abcdef0"
 
@@ -159,3 +159,9 @@ class Crew:
 
     def totals(self, job: str) -> Totals:
         return self.ledger.totals(job)
+
+
+def state_of(crew: Crew, job: str) -> JobState:
+    record = crew.ledger.job(job)
+    assert record is not None
+    return record.state

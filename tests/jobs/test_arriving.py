@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.jobs.crew import Crew
+from tests.jobs.crew import Crew, state_of
 from tests.jobs.desk import Desk
 from tests.jobs.test_listing import record
 
@@ -74,7 +74,7 @@ def test_what_is_dropped_in_after_a_finished_job_is_waited_for_and_not_that_job(
     assert waited(desk)[0] == first
     crew.commit(first, 0)
     crew.guard()
-    assert crew.ledger.job(first).state is JobState.FINISHED  # type: ignore[union-attr]
+    assert state_of(crew, first) is JobState.FINISHED
     assert waited(desk) == (first, [])
     drop(desk, "b.jpg")
     # when its event comes

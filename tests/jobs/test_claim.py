@@ -21,18 +21,6 @@ from gpuworker.contract import manifest_key
 
 
 @pytest.fixture
-def crew(desk: Desk) -> Crew:
-    return Crew(desk=desk)
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    for name in "abc":
-        a_photo(tmp_path / f"images/{name}.jpg")
-    return tmp_path / "images"
-
-
-@pytest.fixture
 def clone(images: Path, tmp_path: Path) -> Path:
     """The same files on another machine, where they have other times."""
     place = Path(shutil.copytree(images, tmp_path / "clone"))

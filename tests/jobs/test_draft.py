@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.jobs.crew import Crew
-from tests.jobs.desk import Desk, a_photo
+from tests.jobs.crew import Crew, state_of
+from tests.jobs.desk import Desk
 from tests.jobs.test_submit import sent
 
 from gpupipe.errors import JobError, StoppedError
@@ -20,18 +20,6 @@ from gpupipe.jobs.retry import retry_failed
 from gpupipe.jobs.submit import SubmitProgress, SubmittedJob
 from gpuworker.contract import cancelled_key, manifest_key
 from gpuworker.ledger import JobState
-
-
-@pytest.fixture
-def crew(desk: Desk) -> Crew:
-    return Crew(desk=desk)
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    for name in "abc":
-        a_photo(tmp_path / f"images/{name}.jpg")
-    return tmp_path / "images"
 
 
 def dispatched(crew: Crew, images: Path, **how: object) -> str:
@@ -139,7 +127,7 @@ def test_cancelled_between_reading_its_row_and_attaching_it_is_not_attached_to(c
     """`cancel` leaves its mark in the bucket before it touches the ledger."""
     job = dispatched(crew, images)
     crew.desk.put(cancelled_key(job), b"{}")
-    assert crew.ledger.job(job).state == JobState.PENDING  # type: ignore[union-attr]
+    assert state_of(crew, job) is JobState.PENDING
     assert sent(crew.desk, images).job != job
 
 

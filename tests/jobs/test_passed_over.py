@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpupipe.jobs.passed_over import ARCHIVE, HIDDEN, NAMED_MAX, OTHER, PassedOver, told
+from gpupipe.jobs.passed_over import ARCHIVE, HIDDEN, NAMED_MAX, OTHER, PassedOver, in_words
 
 
 def test_files_that_are_no_images_are_named_and_hidden_ones_are_not() -> None:
@@ -23,4 +23,4 @@ def test_of_many_the_first_are_named_and_the_rest_is_counted() -> None:
 
 
 def test_nothing_is_nothing() -> None:
-    assert str(PassedOver()) == told({}, {}) == ""
+    assert str(PassedOver()) == in_words({}, {}) == ""

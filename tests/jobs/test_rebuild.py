@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.jobs.crew import MACHINE, Crew
+from tests.jobs.crew import MACHINE, Crew, state_of
 from tests.jobs.desk import PIPELINE, Desk, a_config, a_photo
 
 from gpupipe.jobs import JobsContext
@@ -94,12 +94,6 @@ def whole_ledger(crew: Crew) -> list[str]:
     """Every row of the table."""
     rows = crew.desk.ctx.aws.client("dynamodb").scan(TableName=crew.desk.ctx.aws.stack.table)["Items"]
     return sorted(json.dumps(row, sort_keys=True) for row in rows)
-
-
-def state_of(crew: Crew, job: str) -> JobState:
-    record = crew.ledger.job(job)
-    assert record is not None
-    return record.state
 
 
 # --- a lost table ---

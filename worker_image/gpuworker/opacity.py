@@ -33,7 +33,7 @@ class Opacity:
     backdrop: int = 255
     """The grey of what lies behind."""
 
-    def seen(self, alpha: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def visible_mask(self, alpha: NDArray[Any]) -> NDArray[np.bool_] | None:
         """H×W: where anything is to be seen; None where that is so everywhere."""
         seen: NDArray[np.bool_] = alpha > 0
         return None if bool(seen.all()) else seen

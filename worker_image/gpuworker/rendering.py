@@ -125,7 +125,7 @@ class Levels:
 
     def meaning(self, raster: Raster) -> NDArray[np.bool_] | None:
         """H×W: neither nodata nor fully transparent; None where that is so everywhere."""
-        seen = None if self.opacity is None or raster.alpha is None else self.opacity.seen(raster.alpha)
+        seen = None if self.opacity is None or raster.alpha is None else self.opacity.visible_mask(raster.alpha)
         if seen is None or raster.valid is None:
             return raster.valid if seen is None else seen
         return raster.valid & seen

@@ -159,12 +159,12 @@ def send(
             follow_links=follow_links,
             on_progress=on_progress,
         )
-    for line in _told(job, hold=hold):
+    for line in _lines_of(job, hold=hold):
         screen.say(line)
     return job
 
 
-def _told(job: SubmittedJob, *, hold: bool = False) -> list[str]:
+def _lines_of(job: SubmittedJob, *, hold: bool = False) -> list[str]:
     how = "resumed: " if job.is_resumed else ""
     lines = [
         f"{how}{plural(job.items, 'image')} in {plural(job.shards, 'shard')}: {job.uploaded:,} uploaded "

@@ -33,10 +33,10 @@ class PassedOver:
                 names.append(name)
 
     def __str__(self) -> str:
-        return told(dict(sorted(self.counts.items())), self.names)
+        return in_words(dict(sorted(self.counts.items())), self.names)
 
 
-def told(counts: Mapping[str, int], names: Mapping[str, Sequence[str]]) -> str:
+def in_words(counts: Mapping[str, int], names: Mapping[str, Sequence[str]]) -> str:
     """`3 hidden, 5 not an image by its name (a.mov, b.mov, c.mov and 2 more)`."""
     return ", ".join(f"{count:,} {reason}{_named(count, names.get(reason, ()))}" for reason, count in counts.items())
 

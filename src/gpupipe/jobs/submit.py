@@ -24,7 +24,7 @@ from gpupipe.jobs.draft import Draft, fingerprint, open_draft
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.inputs import Inputs, collect
 from gpupipe.jobs.pace import seconds_per_item
-from gpupipe.jobs.passed_over import told
+from gpupipe.jobs.passed_over import in_words
 from gpupipe.jobs.present import Present
 from gpupipe.jobs.readers import require_readers
 from gpupipe.jobs.sidecars import Sidecars, read_sidecars, require_aim, require_none
@@ -107,7 +107,7 @@ class SubmittedJob:
     @property
     def passed_over(self) -> str:
         """What was passed over, in words; "" where nothing was."""
-        return told(self.skipped, self.skipped_names)
+        return in_words(self.skipped, self.skipped_names)
 
 
 OnProgress = Callable[[SubmitProgress], None]

@@ -20,13 +20,14 @@ from gpuworker.rooms import Rooms, rooms_of
 from gpuworker.rooms.options import Options
 from gpuworker.rooms.polarity import Reading, leaning_of, readings_of
 
+Tone = tuple[int, int, int]
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 BLUE, PALE = (24, 62, 130), (235, 240, 250)
 PLANS = Path(gpupipe.examples.__file__).parent / "plans"
 
 
-def found_in(page: np.ndarray, **options: object) -> Rooms:
-    return rooms_of(page, Options(**options))  # type: ignore[arg-type]
+def found_in(page: np.ndarray, **options: Any) -> Rooms:
+    return rooms_of(page, Options(**options))
 
 
 def has_both_rooms(found: Rooms) -> bool:
@@ -55,8 +56,8 @@ class TestTwoTones:
         ],
         ids=str,
     )
-    def test_the_rooms_are_the_same_in_any(self, tone: tuple[int, ...], line: tuple[int, ...], polarity: str) -> None:
-        found = found_in(in_tones(house(), tone, line))  # type: ignore[arg-type]
+    def test_the_rooms_are_the_same_in_any(self, tone: Tone, line: Tone, polarity: str) -> None:
+        found = found_in(in_tones(house(), tone, line))
         assert has_both_rooms(found)
         assert found.reading.polarity == polarity
 
