@@ -140,7 +140,7 @@ def blobs(kept: int) -> Any:
     return masks
 
 
-class ForcedSam3(Sam3):
+class ForcedSam3(Sam3, own={"kept", "made", "force"}):
     """The engine `sam3` with forced answers; never saturated, or 200 of them would split every image."""
 
     kept: ClassVar[int | None] = None
