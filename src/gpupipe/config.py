@@ -136,7 +136,8 @@ class PipelineSettings(Frozen):
     model: ModelSettings = ModelSettings()
     dropins: OptionsByProject = Field(
         default_factory=dict,
-        description="Over task_options, for what is dropped into projects of that name or pattern (* and ?).",
+        description="Over task_options, for drop-ins of the project called so, or of those that the longest pattern "
+        "matches: * stands for any text, ? for one character.",
     )
     retention: Retention = Retention()
     budget: Budget = Budget()

@@ -113,7 +113,7 @@ def _rescan(
     from gpupipe.jobs.rescan import rescan
 
     if len(paths) > 1 or any(extras):
-        hint = "The address names the project, and gpupipe.toml the options of what is dropped in."
+        hint = "The address names the project, and gpupipe.toml ([pipelines.NAME.dropins]) its options."
         raise UsageError("an s3:// address stands alone.", hint=hint)
     ctx = open_stack(context.obj, screen).context(pipeline)
     with going_on("The same command begins anew."), screen.progress("objects") as bar:
