@@ -46,9 +46,8 @@ def _of_tables(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
 
 def _came_or_went(before: Any, after: Any) -> bool:
     """A whole table, of which each value has a line; an empty one has none."""
-    return (before is _NOTHING or after is _NOTHING) and any(
-        one and isinstance(one, Mapping) for one in (before, after)
-    )
+    there = after if before is _NOTHING else before
+    return (before is _NOTHING or after is _NOTHING) and isinstance(there, Mapping) and bool(there)
 
 
 def _of_lists(name: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[str]:
