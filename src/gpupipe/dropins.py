@@ -59,12 +59,13 @@ def _options(table: Any, pipeline: Mapping[str, Any]) -> TaskOptions:
         return table
     if not isinstance(table, Mapping):
         raise _refusal(f'is no table: options stand below a project, as in [pipelines.NAME.dropins."{EXAMPLE}"]')
-    own, task = pipeline.get("task_options", TaskOptions()), pipeline.get("task")
+    own: TaskOptions = pipeline.get("task_options", TaskOptions())
+    task = str(pipeline.get("task"))
     if task not in TASKS:
         return own  # a mistake that is told elsewhere
     if type(own) is TaskOptions:
         return _by_themselves(options_class(task), table)
-    options: TaskOptions = own.changed(table)
+    options = own.changed(table)
     model = pipeline.get("model")
     if model is not None and (model.weights or not weights.lacking(own)):
         _require_possible(options, Place(pipeline="", weights=model.weights, on_cpu=model.on_cpu))

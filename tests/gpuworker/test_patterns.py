@@ -55,7 +55,15 @@ def test_two_patterns_and_the_shortest_project_of_both(one: str, other: str, pro
     assert common_project(one, other) == common_project(other, one) == project
 
 
-@pytest.mark.parametrize("pattern", ["", "a b", "field/", "ä*", "x" * 65, "x*" * 65, "?" * 65, "..", ".", "field[0-9]"])
+@pytest.mark.parametrize("pattern", ["*" * 100_000, "*x" * 64 + "*", "x" * 64, ".*"])
+def test_however_long_it_is_a_pattern_that_a_project_matches_is_one(pattern: str) -> None:
+    assert common_project(pattern) is not None
+    assert common_project(pattern, pattern) == common_project(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["x*" * 100_000, "", "a b", "field/", "ä*", "x" * 65, "x*" * 65, "?" * 65, "..", ".", "field[0-9]"]
+)
 def test_some_patterns_are_no_projects(pattern: str) -> None:
     assert common_project(pattern) is None
 
