@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpuworker.images import Image
 from gpuworker.masks import Instance
 from gpuworker.overlays import PALETTE, colour_of, overlay_jpeg, thumb_jpeg
-from gpuworker.packed import Packed, Unpacked
+from gpuworker.packed import Packed
 
 
 def image(height: int, width: int, *, reduced: int = 1) -> Image:
@@ -106,7 +106,7 @@ class TestDrawing:
         # when
         tracemalloc.start()
         try:
-            thumb_jpeg(picture, Unpacked([packed] * 20))
+            thumb_jpeg(picture, [packed] * 20)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
