@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "worker_image")]
-NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "cv2", "tifffile")
+NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "cv2", "tifffile", "pyproj")
 STOOD_IN_FOR = {
     "obstore": "S3; inputs and results stay in memory here",
     "imagecodecs": "zlib takes its place: masks are compressed more slowly than in the image",

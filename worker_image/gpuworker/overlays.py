@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from gpuworker.box_grid import Box, BoxGrid
 from gpuworker.images import Image
 from gpuworker.masks import Masked
+from gpuworker.tint import above, tint
 
 OVERLAY_PX, OVERLAY_AT_LEAST_PX = 2048, 800
 """Long side of the overlay; small images are enlarged, or their labels would cover them."""
 THUMB_PX = 480
 _OVERLAY_QUALITY, _THUMB_QUALITY = 88, 82
-_TINT = 0.42
 _LABELS_AT_MOST = 300
 _CROWDED_FROM = 30
 """Instances from which labels would hide what they name."""
@@ -115,21 +115,13 @@ class _Canvas:
             area = self._area_of(one)
             soft = _soft(one.mask, area.right - area.left, area.bottom - area.top)
             colour = colour_of(one.category_id)
-            self._tint(area, soft, colour)
+            tint(self.rgb[area.top : area.bottom, area.left : area.right], soft, colour)
             self._outline(area, soft, colour, thickness)
-
-    def _tint(self, area: _Area, soft: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:
-        """By a table where the mask is full; only the pixels of a soft edge are computed one by one."""
-        region = self.rgb[area.top : area.bottom, area.left : area.right]
-        edge = np.nonzero(soft + np.uint8(1) > 1)  # neither 0 nor 255, which becomes 0
-        blended = _blended(region[edge], soft[edge], colour)
-        cv2.copyTo(cv2.LUT(region, _tinted(colour)), _above(soft, 254), region)
-        region[edge] = blended
 
     def _outline(self, area: _Area, soft: NDArray[np.uint8], colour: tuple[int, int, int], thickness: int) -> None:
         """A coloured line with a dark one beneath, seen on bright and dark ground alike."""
         contours, _ = cv2.findContours(
-            _above(soft, 127), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1, offset=(area.left, area.top)
+            above(soft, 127), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1, offset=(area.left, area.top)
         )
         cv2.drawContours(self.rgb, contours, -1, (20, 20, 20), thickness + 2, cv2.LINE_AA)
         cv2.drawContours(self.rgb, contours, -1, colour, thickness, cv2.LINE_AA)
@@ -183,25 +175,6 @@ class _Canvas:
         if not encoded:
             raise RuntimeError("cv2 could not encode a JPEG")
         return bytes(data)
-
-
-def _above(soft: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
-    """H×W: 255 above a value, else 0."""
-    above: NDArray[np.uint8] = cv2.threshold(soft, value, 255, cv2.THRESH_BINARY)[1]
-    return above
-
-
-def _blended(rgb: NDArray[np.uint8], soft: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """N×3 pixels, each tinted by its share (N, 0..255) of the full tint."""
-    share = soft[:, None].astype(np.float32) * np.float32(_TINT / 255)
-    return (rgb + (np.array(colour, np.float32) - rgb) * share).astype(np.uint8)
-
-
-@lru_cache(maxsize=len(PALETTE))
-def _tinted(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """1×256×3: what becomes of each value of red, green and blue where a mask is full."""
-    values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-    return _blended(values, np.full(256, 255, np.uint8), colour)[None]
 
 
 def _soft(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.uint8]:
