@@ -49,6 +49,24 @@ class TestSize:
         assert pixels(thumb_jpeg(image(height, width), found)).shape[:2] == thumb
 
 
+class TestBackground:
+    @pytest.mark.parametrize(("height", "width"), [(2400, 3200), (2401, 3199), (1500, 6000), (4803, 3201)])
+    def test_a_large_picture_is_reduced_to_about_the_mean_of_its_areas(self, height: int, width: int) -> None:
+        # given a picture with detail as large as a pixel of the thumbnail
+        coarse = np.random.default_rng(0).integers(0, 255, (height // 16, width // 16, 3), np.uint8)
+        rgb = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        picture = Image(rgb=rgb, height=height, width=width, bands=3, dtype="uint8")
+        for jpeg in (overlay_jpeg(picture, [], []), thumb_jpeg(picture, [])):
+            drawn = pixels(jpeg)
+            # when reduced by areas, and through the same JPEG
+            size = drawn.shape[1], drawn.shape[0]
+            plain = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+            expected = pixels(bytes(cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]))
+            # then it differs less than by what a shift of a pixel would do
+            shifted = np.abs(expected[:, 1:].astype(int) - expected[:, :-1]).mean()
+            assert np.abs(drawn.astype(int) - expected).mean() < shifted / 3
+
+
 class TestDrawing:
     def test_the_tint_lies_where_the_mask_is(self) -> None:
         drawn = pixels(overlay_jpeg(image(1000, 1000), [square(400, 600, 200)], ["thing"]))

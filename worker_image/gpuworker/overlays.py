@@ -20,6 +20,13 @@ OVERLAY_PX, OVERLAY_AT_LEAST_PX = 2048, 800
 """Long side of the overlay; small images are enlarged, or their labels would cover them."""
 THUMB_PX = 480
 _OVERLAY_QUALITY, _THUMB_QUALITY = 88, 82
+_HALVED_FROM, _HALF_AT_MOST_BYTES = 8, 24_000_000
+"""Times too large, and what the half may take beside the picture: cv2 takes means of 2×2 pixels ten times as fast as
+those of areas that are no whole number of pixels. 20 in place of 49 ms for the thumbnail of 12 megapixels, at most 3
+grey levels off in a picture full of detail."""
+_LINEAR_UP_TO, _LARGE_BYTES = 2, 12_000_000
+"""Times too large, from so many bytes on: between two pixels each way, which are then all that there are, in place of
+the mean: 14 in place of 95 ms for the overlay of 12 megapixels, 1.2 grey levels off on average (JPEG itself: 3.7)."""
 _LABELS_AT_MOST = 300
 _CROWDED_FROM = 30
 """Instances from which labels would hide what they name."""
@@ -84,8 +91,7 @@ class _Canvas:
     def of(cls, image: Image, long_side_px: int) -> _Canvas:
         scale = long_side_px / max(image.height, image.width)
         width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        shrinks = width < image.rgb.shape[1]
-        rgb = cv2.resize(image.rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        rgb = _resized(image.rgb, width, height)
         # resize gives a picture of equal size back as it is, and nobody may draw on the image itself.
         own = rgb.copy() if np.may_share_memory(rgb, image.rgb) else rgb
         return cls(rgb=own, across=width / image.width, down=height / image.height)
@@ -175,6 +181,24 @@ class _Canvas:
         if not encoded:
             raise RuntimeError("cv2 could not encode a JPEG")
         return bytes(data)
+
+
+def _resized(rgb: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture at another size: enlarged smoothly, reduced by the mean of what becomes one pixel."""
+    if width >= rgb.shape[1]:
+        return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    if rgb.size // 4 <= _HALF_AT_MOST_BYTES and min(rgb.shape[1] / width, rgb.shape[0] / height) >= _HALVED_FROM:
+        rgb = _halved(rgb)
+    is_mean_of_two = max(rgb.shape[1] / width, rgb.shape[0] / height) <= _LINEAR_UP_TO and rgb.size >= _LARGE_BYTES
+    kind = cv2.INTER_LINEAR if is_mean_of_two else cv2.INTER_AREA
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=kind), np.uint8)
+
+
+def _halved(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Half as wide and high, a row or column that is left over dropped."""
+    height, width = rgb.shape[0] // 2, rgb.shape[1] // 2
+    even = rgb[: 2 * height, : 2 * width]
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _soft(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.uint8]:
