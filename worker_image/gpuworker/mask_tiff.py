@@ -174,7 +174,7 @@ def _meets(one: Packed, top: int, rows: int) -> bool:
 
 def _deflated(block: NDArray[Any]) -> bytes:
     """A zlib stream; other threads run meanwhile."""
-    return bytes(imagecodecs.zlibng_encode(np.ascontiguousarray(block).view(np.uint8).ravel(), level=_DEFLATE_LEVEL))
+    return bytes(imagecodecs.zlibng_encode(block.tobytes(), level=_DEFLATE_LEVEL))
 
 
 def _tags(geo: Sequence[GeoTag]) -> list[tuple[Any, ...]]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 _SIMPLIFY_PX = 1.0
 _EXACT_BELOW_PX = 8
+_AT_ONCE_PX = 1 << 20
+"""Of a mask whose runs are sought: what is made of them takes three times as much, which is little beside an image."""
 
 
 class Masked(Protocol):
@@ -107,11 +109,9 @@ def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int)
     Found from the crop's vertical edges alone.
     """
     h, w = mask.shape
-    # Column after column with a 0 behind each, and one before the first: where neighbours differ, a run begins.
-    pixels = np.zeros(1 + w * (h + 1), np.uint8)
-    pixels[1:].reshape(w, h + 1)[:, :h] = cv2.transpose(mask.view(np.uint8))
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1])
-    at = edges + edges // (h + 1) * (height - h - 1) + (x * height + y)
+    across = max(1, _AT_ONCE_PX // (h + 1))
+    parts = [_edges(mask[:, first : first + across], x=x + first, y=y, height=height) for first in range(0, w, across)]
+    at: NDArray[np.int64] = np.concatenate(parts)
     if h == height:
         # A run that reaches the bottom and goes on at the top of the next column is one run.
         ends = np.flatnonzero(at[1:] == at[:-1])
@@ -120,6 +120,16 @@ def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int)
         at = np.append(at, height * width)
     at[1:] -= at[:-1].copy()
     return at
+
+
+def _edges(mask: NDArray[np.bool_], *, x: int, y: int, height: int) -> NDArray[np.int64]:
+    """Where runs begin, counted column by column in an image of this height, as if a 0 were above and below."""
+    h, w = mask.shape
+    # Column after column with a 0 behind each, and one before the first: where neighbours differ, a run begins.
+    pixels = np.zeros(1 + w * (h + 1), np.uint8)
+    pixels[1:].reshape(w, h + 1)[:, :h] = cv2.transpose(mask.view(np.uint8))
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1])
+    return np.asarray(edges + edges // (h + 1) * (height - h - 1) + (x * height + y), np.int64)
 
 
 def rle_texts(runs: Sequence[NDArray[np.int64]]) -> list[str]:

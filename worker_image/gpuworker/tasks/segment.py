@@ -339,6 +339,4 @@ def _cost_bytes(opened: _Opened, engine: Engine, options: Options) -> int:
     scene = opened.scene
     masks = scene.height * scene.width * _MASK_BYTES_PER_PIXEL
     at_work = 0 if opened.is_whole else working_bytes(opened.windows, engine)
-    return (
-        scene.cost_bytes + masks + at_work + (_OVERLAY_SCRATCH_BYTES if options.overlays or options.thumbnails else 0)
-    )
+    return scene.cost_bytes + masks + at_work + (_OVERLAY_SCRATCH_BYTES if options.overlays else 0)
