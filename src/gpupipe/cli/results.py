@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, going_on
 
 if TYPE_CHECKING:
@@ -14,11 +15,27 @@ if TYPE_CHECKING:
     from gpupipe.jobs.fetch import FetchProgress, FetchReport
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Job = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest.")]
-Project = Annotated[str | None, typer.Option("--project", help="The newest result of each of its images.")]
-Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where a project has several.")]
+Job = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", autocompletion=complete.jobs, help="Job id, or its beginning; default: the newest."),
+]
+Project = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        metavar="PROJECT",
+        autocompletion=complete.projects,
+        help="The newest result of each of its images.",
+    ),
+]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", metavar="PIPELINE", autocompletion=complete.pipelines, help="Needed where a project has several."
+    ),
+]
 OutFolder = Annotated[
-    Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: results/<job or project>.")
+    Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Default: results/JOB, or results/PROJECT.")
 ]
 Open = Annotated[bool, typer.Option("--open", help="Show report.html in the browser.")]
 

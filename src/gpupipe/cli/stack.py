@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, going_on
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DeleteData = Annotated[
     list[str] | None,
     typer.Option(
-        "--delete-data", metavar="NAME", help="Allow deleting this bucket, table or secret, and all it holds."
+        "--delete-data",
+        metavar="NAME",
+        autocompletion=complete.data,
+        help="Allow deleting this bucket, table or secret, and all it holds.",
     ),
 ]
 
