@@ -106,6 +106,8 @@ class ResourceStatus:
     state: str
     """present, changed, missing, or foreign where something else has its name."""
     note: str = ""
+    usd_per_month: float = 0.0
+    """Standing cost, were it there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,7 @@ def status(config: Config, aws: Aws) -> StackStatus:
             pipeline=step.resource.pipeline,
             state=STATES[step.action],
             note=step.note or ", ".join(sorted(step.changed_fields)),
+            usd_per_month=step.usd_per_month,
         )
         for step in wanted
     ]

@@ -6,12 +6,16 @@ is here replaces just that; commands get it by being added to `Commands`.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+RANGES = ((r"(\S+)<=x<=([^];]+)", r"\1 to \2"), (r"x>=", "at least "), (r"x<=", "at most "))
+"""How click writes what numbers are taken, and how it is said."""
 
 Function = Callable[..., Any]
 
@@ -77,10 +81,17 @@ def _in_usage(argument: Any) -> str:
     return word if argument.required else f"[{word}]"
 
 
+def _in_words(text: str) -> str:
+    for written, said in RANGES:
+        text = re.sub(written, said, text)
+    return text
+
+
 def _write_parameters(parameters: list[Any], ctx: Any, formatter: Any) -> None:
     arguments = [(_word(one), one.get_help_record(ctx)[1]) for one in _arguments(parameters)]
     options = [one.get_help_record(ctx) for one in parameters if one.param_type_name == "option"]
-    for title, rows in (("Arguments", arguments), ("Options", [row for row in options if row])):
+    said = [(name, _in_words(text)) for name, text in filter(None, options)]
+    for title, rows in (("Arguments", arguments), ("Options", said)):
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
