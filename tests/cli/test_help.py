@@ -170,8 +170,8 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  list     Show dead letters: shards and events that are not
-           tried again by themselves.
+  list     Show dead letters: shards and events that are
+           not tried again by themselves.
   redrive  Send all dead letters again.
   purge    Forget all dead letters; their images stay
            failures of their jobs, and `retry` can still

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 RANGES = ((r"(\S+)<=x<=([^];]+)", r"\1 to \2"), (r"x>=", "at least "), (r"x<=", "at most "))
 """How click writes what numbers are taken, and how it is said."""
 
-Function = Callable[..., Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):

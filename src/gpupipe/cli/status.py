@@ -127,8 +127,8 @@ def _spent(shown: Shown) -> Iterator[str]:
     if not total.month_usd:
         yield "spent: not known" if total.unpriced else "spent: nothing on machines this month (UTC)"
     else:
-        today, month = f"{at_least}{usd(total.today_usd)} today", f"{usd(total.month_usd)} this month (UTC)"
-        both = f"about {today} and {month}"
+        today = f"{at_least}about {usd(total.today_usd)} today"
+        both = f"{today} and about {usd(total.month_usd)} this month (UTC)"
         yield f"spent: nothing here; {both} on AWS, for machines" if shown.local else f"spent: {both}, for machines"
     for name, budget in shown.budgets.items():
         yield f"  budget of {name}: about {usd(shown.spending[name].month_usd)} of {usd(budget)} this month"
