@@ -14,8 +14,13 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-RANGES = ((r"(\S+)<=x<=([^];]+)", r"\1 to \2"), (r"x>=", "at least "), (r"x<=", "at most "))
-"""How click writes what numbers are taken, and how it is said."""
+SAID = (
+    (r"([^[ ]+)<=x<=([^];]+)", r"\1 to \2"),
+    (r"x>=", "at least "),
+    (r"x<=", "at most "),
+    (r"\\\[", "["),  # typer 0.20 escapes it for rich, whether rich writes the help or not
+)
+"""How typer writes which numbers are taken and what is required, and how it is said."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -82,16 +87,16 @@ def _in_usage(argument: Any) -> str:
 
 
 def _in_words(text: str) -> str:
-    for written, said in RANGES:
+    for written, said in SAID:
         text = re.sub(written, said, text)
     return text
 
 
 def _write_parameters(parameters: list[Any], ctx: Any, formatter: Any) -> None:
-    arguments = [(_word(one), one.get_help_record(ctx)[1]) for one in _arguments(parameters)]
-    options = [one.get_help_record(ctx) for one in parameters if one.param_type_name == "option"]
-    said = [(name, _in_words(text)) for name, text in filter(None, options)]
-    for title, rows in (("Arguments", arguments), ("Options", said)):
+    arguments = [(_word(one), _in_words(one.get_help_record(ctx)[1])) for one in _arguments(parameters)]
+    records = filter(None, (one.get_help_record(ctx) for one in parameters if one.param_type_name == "option"))
+    options = [(name, _in_words(text)) for name, text in records]
+    for title, rows in (("Arguments", arguments), ("Options", options)):
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
