@@ -202,7 +202,7 @@ def test_what_is_known_when_the_time_is_up_is_offered() -> None:
     never.set()
 
 
-@pytest.mark.parametrize("seconds", ["", "soon"])
+@pytest.mark.parametrize("seconds", ["", "soon", "nan", "inf", "-1"])
 def test_seconds_that_are_no_number_are_not_heeded(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
     monkeypatch.setenv(WITHIN, seconds)
     assert _in_time(iter([("a", "")])) == [("a", "")]

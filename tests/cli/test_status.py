@@ -151,7 +151,7 @@ def test_a_quiet_stack_with_what_is_wrong_one_a_line() -> None:
         resource(90, "missing"),
         resource(91, "changed", note="visibility_timeout_s"),
         resource(92, "foreign", note="is of stack other-dev"),
-        resource(93, note="Creating"),
+        resource(93, note="Failed: no quota\n of g5"),
     )
     seen = shown(stack(*wrong, well=1, unwanted=("queue old",), locked_by="ada (gpupipe up) since 11:58"))
     assert (
@@ -166,7 +166,7 @@ not as it should be:
   MISSING   queue demo-dev-q90
   differs   queue demo-dev-q91: visibility_timeout_s
   NOT OURS  queue demo-dev-q92: is of stack other-dev
-  ok        queue demo-dev-q93: Creating
+  ok        queue demo-dev-q93: Failed: no quota of g5
 not in gpupipe.toml any more: queue old
 1 resource is as it should be; `gpupipe status --resources` lists them"""
     )

@@ -27,6 +27,7 @@ WITHIN_S = 1.5
 takes 0.25 s of it, boto3 with a client of DynamoDB 0.2 s; the rest is for the network."""
 WITHIN = "GPUPIPE_COMPLETE_WITHIN_S"
 """Environment variable with other seconds, for a slow machine or network."""
+WITHIN_MAX_S = 600.0
 JOBS_OFFERED = 50
 """A screenful; more of the name finds the older ones."""
 JOBS_SEARCHED = 1_000
@@ -47,49 +48,49 @@ def open_jobs(ctx: typer.Context, incomplete: str) -> list[Word]:
 
 
 def projects(ctx: typer.Context, incomplete: str) -> list[Word]:
-    """Those that jobs were submitted for."""
+    """Names of the projects that jobs were submitted for, that of the newest job first."""
     return _in_time(_projects(ctx, incomplete))
 
 
 def pipelines(ctx: typer.Context) -> list[Word]:
-    """Of the configuration."""
+    """Names of the configured pipelines."""
     return _in_time(_pipelines(ctx, kinds=()))
 
 
 def endpoints(ctx: typer.Context) -> list[Word]:
-    """Pipelines of the configuration that have an endpoint."""
+    """Names of the configured pipelines that have an endpoint."""
     return _in_time(_pipelines(ctx, kinds=("endpoint",)))
 
 
 def variants(ctx: typer.Context) -> list[Word]:
-    """Of the endpoints, or of the one that `--pipeline` names."""
+    """Names of the variants of all endpoints, or of the one that `--pipeline` names."""
     return _in_time(_variants(ctx))
 
 
 def secrets(ctx: typer.Context) -> list[Word]:
-    """Those that the configuration names, and those that the account has."""
+    """Names of secrets: those of the configuration, then those of the account."""
     return _in_time(_secrets(ctx))
 
 
 def data(ctx: typer.Context) -> list[Word]:
-    """Buckets, tables and secrets of the stack: what is only deleted by name."""
+    """AWS names of the stack's buckets, tables and secrets, which are only deleted by name."""
     return _in_time(_data(ctx))
 
 
 def machines(ctx: typer.Context) -> list[Word]:
-    """Those of the local target that run."""
+    """Ids of the local target's machines that run."""
     return _in_time(_machines(ctx))
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Of pipelines."""
+    """Kinds of pipelines."""
     from gpupipe.config import KINDS
 
     return sorted(KINDS)
 
 
 def targets(incomplete: str) -> list[str]:
-    """Of stacks."""
+    """Where a stack may be."""
     return ["local", "aws"]
 
 
@@ -110,9 +111,10 @@ def _in_time(words: Iterable[Word]) -> list[Word]:
 
 def _within_s() -> float:
     try:
-        return float(os.environ.get(WITHIN, WITHIN_S))
+        seconds = float(os.environ.get(WITHIN, WITHIN_S))
     except ValueError:
         return WITHIN_S
+    return seconds if 0 <= seconds <= WITHIN_MAX_S else WITHIN_S  # nor for ever, nor "nan"
 
 
 # --- where it is known ---
@@ -134,8 +136,8 @@ def _records(ctx: typer.Context, *, of_any_project: bool = False) -> "Iterator[J
     """Jobs of the ledger, narrowed by the options that are typed already."""
     from gpuworker.ledger import Ledger
 
-    _, config = _configuration(ctx)
-    aws = _account(ctx)
+    path, config = _configuration(ctx)
+    aws = _account(path, config)
     project = None if of_any_project else ctx.params.get("project")
     for record in Ledger(aws.client("dynamodb"), aws.stack.table).jobs(project=project):
         if record.pipeline in config.pipelines and ctx.params.get("pipeline") in (None, record.pipeline):
@@ -156,20 +158,22 @@ def _variants(ctx: typer.Context) -> Iterator[Word]:
 
 
 def _secrets(ctx: typer.Context) -> Iterator[Word]:
-    for settings in _configuration(ctx)[1].pipelines.values():
+    path, config = _configuration(ctx)
+    for settings in config.pipelines.values():
         if settings.model.token_secret:
             yield settings.model.token_secret, "named by the configuration"
     from gpupipe.resources.secret import secrets_of
 
-    yield from ((secret.short_name, "in the account") for secret, _ in secrets_of(_account(ctx)))
+    yield from ((secret.short_name, "in the account") for secret, _ in secrets_of(_account(path, config)))
 
 
 def _data(ctx: typer.Context) -> Iterator[Word]:
     from gpupipe.pipelines import desired
     from gpupipe.plan import search
 
-    aws = _account(ctx, with_number=True)
-    named = [one for one in desired(_configuration(ctx)[1], aws) if one.holds_data]
+    path, config = _configuration(ctx)
+    aws = _account(path, config, with_number=True)
+    named = [one for one in desired(config, aws) if one.holds_data]
     yield from ((one.aws_name, one.kind) for one in named)
     kinds = {one.kind for one in named} | {"secret"}
     yield from ((one.name, one.kind) for one in search(aws, kinds))
@@ -191,18 +195,18 @@ def _configuration(ctx: typer.Context) -> "tuple[Path, Config]":
     return path, load(path)
 
 
-def _account(ctx: typer.Context, *, with_number: bool = False) -> "Aws":
+def _account(path: "Path", config: "Config", *, with_number: bool = False) -> "Aws":
     """The target, as it is: a local one that does not run is not started. Raises NotDeployedError.
 
     Without its number, which buckets' names hold, an account on AWS is not asked who is calling.
     """
     from gpupipe.aws import Aws
-    from gpupipe.local import control
     from gpupipe.names import Stack
 
-    path, config = _configuration(ctx)
     stack = config.stack
     if stack.target == "local":
+        from gpupipe.local import control
+
         return control.connect(control.running(path, stack_id=stack.id), name=stack.name, environment=stack.environment)
     if with_number:
         from gpupipe.provision import connect

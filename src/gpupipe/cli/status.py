@@ -169,7 +169,7 @@ def _listed(resources: Sequence[ResourceStatus]) -> Iterator[str]:
     marks = [STATE_MARKS.get(one.state, one.state) for one in resources]
     width = max(map(len, marks))
     for mark, one in zip(marks, resources, strict=True):
-        yield f"  {mark:<{width}}  {one.kind} {one.name}" + (f": {one.note}" if one.note else "")
+        yield f"  {mark:<{width}}  {one.kind} {one.name}" + (f": {' '.join(one.note.split())}" if one.note else "")
 
 
 def _is_well(resource: ResourceStatus) -> bool:
