@@ -5,71 +5,66 @@ It expires by S3's clock (`Date` against `Last-Modified`), never by this machine
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from types import TracebackType
-from typing import Any
 
-from gpupipe.aws import Aws, error_code, explained
-from gpupipe.errors import LockedError, LockLostError
-from gpupipe.state import object_of, put_if, who
+from gpupipe.aws import Aws, explained
+from gpupipe.clock import looks
+from gpupipe.errors import LockedError, LockLostError, StoppedError
+from gpupipe.holder import LEASE_S, LOCK_KEY, Holder
+from gpupipe.process_identity import Machine, ProcessIdentity, this_machine
+from gpupipe.state import put_if, who
 
-LOCK_KEY = "lock.json"
-LEASE_S = 90.0
+__all__ = ["LEASE_S", "LOCK_KEY", "WAIT_S", "Holder", "Lock", "wait_until_free"]
+
 RENEW_S = 20.0
+WAIT_S = 120.0
+"""Longer than a lease: who waits so long has met somebody who works, not a lock that was left behind."""
+FIRST_PAUSE_S = 1.0
+SAY_EVERY_S = 20.0
 
 Reading = Callable[[], float]
+Say = Callable[[str], None]
 CLOCKS: Sequence[Reading] = (time.monotonic, time.time)
 """The monotonic clock stands still while Linux sleeps, the wall clock can be set back: what counts is the later."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Holder:
-    """Who has the lock, as it stands in the bucket."""
+def _unsaid(text: str) -> None:
+    """For whom nobody listens to."""
 
-    who: str
-    pid: int
-    command: str
-    since: str
-    """By S3's clock, ISO 8601."""
-    token: str
-    lease_s: float = LEASE_S
-    """It is free again after so long without a renewal."""
-    renewals: int = 0
-    released: bool = False
-    age_s: float = 0.0
-    """Seconds since it was last renewed, by S3's clock."""
-    etag: str = ""
 
-    @property
-    def is_held(self) -> bool:
-        return not self.released and self.age_s < self.lease_s
+def wait_until_free(
+    aws: Aws, *, command: str, within_s: float = WAIT_S, say: Say = _unsaid, machine: Machine | None = None
+) -> float:
+    """Return once nobody changes the stack, with the seconds waited by the account's clock; takes nothing.
 
-    def document(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name not in {"age_s", "etag"}}
+    Raises LockedError where somebody still does after `within_s` seconds, StoppedError after Ctrl-C.
+    """
+    next_word_s = 0.0
+    with explained("read the stack's lock"), _stoppable(aws, command):
+        for waited_s in looks(aws.clock, within_s=within_s, pause_s=FIRST_PAUSE_S):
+            holder, _ = Holder.read(aws, machine=machine)
+            if holder is None or not holder.is_held:
+                return waited_s
+            if within_s and waited_s >= next_word_s:
+                say(f"{holder.locked(aws)} Waiting {within_s - waited_s:.0f} s at most; `--no-wait` would not.")
+                next_word_s = waited_s + SAY_EVERY_S
+    raise holder.locked(aws)
 
-    @classmethod
-    def read(cls, aws: Aws) -> tuple[Holder | None, str]:
-        """The last holder, if any, and S3's time now."""
-        from botocore.exceptions import ClientError
 
-        try:
-            answer = aws.client("s3").get_object(**object_of(aws, LOCK_KEY))
-        except ClientError as error:
-            if error_code(error) not in {"NoSuchKey", "404"}:
-                raise
-            return None, _server_time(error.response).isoformat(timespec="seconds")
-        now = _server_time(answer)
-        age_s = (now - answer["LastModified"]).total_seconds()
-        holder = cls(**json.loads(answer["Body"].read()), age_s=age_s, etag=answer["ETag"])
-        return holder, now.isoformat(timespec="seconds")
+@contextlib.contextmanager
+def _stoppable(aws: Aws, command: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"stopped while waiting for the lock of stack {aws.stack.id}.", hint=f"Go on with `{command}`."
+        ) from error
 
 
 class Lock:
@@ -83,6 +78,8 @@ class Lock:
         lease_s: float = LEASE_S,
         renew_s: float = RENEW_S,
         clocks: Sequence[Reading] = CLOCKS,
+        say: Say = _unsaid,
+        machine: Machine | None = None,
     ) -> None:
         self._aws = aws.gated(None)
         self._command = command
@@ -90,6 +87,10 @@ class Lock:
         self._renew_s = renew_s
         self._mutex = threading.RLock()
         self._ended = threading.Event()
+        self._say = say
+        self._machine = machine or this_machine()
+        self.replaced: Holder | None = None
+        """Who had it before, once it is taken."""
         self._holder: Holder | None = None
         self._lost = ""
         self._clocks = clocks
@@ -106,16 +107,25 @@ class Lock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock where it is free, released or expired. Raises LockedError naming who has it."""
+        """Take the lock where it is free, released, expired, or its holder a dead process of this machine.
+
+        Waits for nobody: raises LockedError naming who has it.
+        """
         with explained("take the stack's lock"):
             for _ in range(5):
-                last, now = Holder.read(self._aws)
+                last, now = Holder.read(self._aws, machine=self._machine)
                 if last is not None and last.is_held:
-                    raise _locked(self._aws.stack.id, last)
+                    raise last.locked(self._aws)
                 if self._put(self._me(now), last.etag if last else ""):
-                    self._thread.start()
+                    self._begin(last)
                     return
         raise LockedError(f"stack {self._aws.stack.id} is being locked by several at once.", hint="Try again.")
+
+    def _begin(self, last: Holder | None) -> None:
+        self.replaced = last
+        self._thread.start()
+        if last is not None and not last.released:
+            self._say(last.why_taken_over())
 
     def check(self) -> None:
         """Raise LockLostError unless the lock is certainly still held; called before each change."""
@@ -147,7 +157,7 @@ class Lock:
         self._ended.set()
         with self._mutex:
             if not self._lost:
-                released = Holder(**{**asdict(self._holder), "released": True})
+                released = replace(self._holder, released=True)
                 try:
                     self._put(released, released.etag)
                 except (BotoCoreError, ClientError):
@@ -163,7 +173,7 @@ class Lock:
         from botocore.exceptions import BotoCoreError, ClientError
 
         assert self._holder is not None
-        renewed = Holder(**{**asdict(self._holder), "renewals": self._holder.renewals + 1})
+        renewed = replace(self._holder, renewals=self._holder.renewals + 1)
         try:
             if not self._put(renewed, renewed.etag):
                 self._lost = "another command took it over"
@@ -171,8 +181,15 @@ class Lock:
             return  # tried again in a moment, and in time the lease says whether that was too late
 
     def _me(self, now: str) -> Holder:
-        token = uuid.uuid4().hex
-        return Holder(who=who(), pid=os.getpid(), command=self._command, since=now, token=token, lease_s=self._lease_s)
+        process = ProcessIdentity.of_this_process(self._machine, stack_id=self._aws.stack.id)
+        return Holder(
+            who=who(),
+            command=self._command,
+            since=now,
+            token=uuid.uuid4().hex,
+            lease_s=self._lease_s,
+            **asdict(process),
+        )
 
     def _put(self, holder: Holder, etag: str) -> bool:
         """Write the lock if it still is what `etag` says ("" is none). False where somebody was faster."""
@@ -180,7 +197,7 @@ class Lock:
         new_etag = put_if(self._aws, LOCK_KEY, holder.document(), etag)
         if new_etag is None:
             return False
-        self._holder = Holder(**{**asdict(holder), "etag": new_etag})
+        self._holder = replace(holder, etag=new_etag)
         self._confirmed = sent
         return True
 
@@ -194,16 +211,3 @@ class _Stopwatch:
     @property
     def elapsed_s(self) -> float:
         return max(clock() - begun for clock, begun in self._begun)
-
-
-def _server_time(response: Mapping[str, Any]) -> datetime:
-    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
-
-
-def _locked(stack: str, holder: Holder) -> LockedError:
-    return LockedError(
-        f"stack {stack} is being changed by {holder.who} (`{holder.command}`, process {holder.pid}) since "
-        f"{holder.since}; last sign of life {max(holder.age_s, 0):.0f} s ago.",
-        hint=f"Wait for it to end. If it died, its lock frees itself {holder.lease_s:.0f} s after that sign of life.",
-    )

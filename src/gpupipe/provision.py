@@ -10,7 +10,7 @@ from gpupipe import aws as aws_access
 from gpupipe.aws import Aws, explained
 from gpupipe.config import Config
 from gpupipe.errors import ConfigError, UsageError
-from gpupipe.lock import Holder
+from gpupipe.holder import Holder
 from gpupipe.offers import region_mistake
 from gpupipe.pipelines import cost_notes, desired, dropin_notes, provisioned
 from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
@@ -180,4 +180,6 @@ def status(config: Config, aws: Aws) -> StackStatus:
 def _lock_holder(aws: Aws) -> str:
     with explained("read the stack's lock"):
         holder, _ = Holder.read(aws)
-    return f"{holder.who} ({holder.command}) since {holder.since}" if holder is not None and holder.is_held else ""
+    if holder is None or not holder.is_held:
+        return ""
+    return holder.summary if holder.damage else f"{holder.who} ({holder.command}) since {holder.since}"

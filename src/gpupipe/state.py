@@ -84,11 +84,16 @@ class Inventory:
         with explained("write the stack's inventory"):
             etag = put_if(aws, INVENTORY_KEY, document, self.etag)
         if etag is None:
-            raise StalePlanError(
-                f"stack {aws.stack.id} was changed by somebody else meanwhile.",
-                hint="Run the command again: it plans anew.",
-            )
+            raise stale_plan(aws)
         return Inventory(entries=new, serial=self.serial + 1, etag=etag)
+
+
+def stale_plan(aws: Aws) -> StalePlanError:
+    """For who would do what was decided before another changed the stack."""
+    return StalePlanError(
+        f"stack {aws.stack.id} was changed by somebody else meanwhile.",
+        hint="Run the command again: it plans anew.",
+    )
 
 
 def _read(text: bytes, what: str) -> dict[str, Any]:

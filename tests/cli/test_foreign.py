@@ -13,9 +13,10 @@ import pytest
 from tests.cli.conftest import Types
 from tests.recording import recording
 
-from gpupipe.local import control, ownership, processes
+from gpupipe.local import control, ownership
 from gpupipe.local.emulators import Account
 from gpupipe.local.state import Folder
+from gpupipe.process_identity import boot_id
 
 CONFIG = """
 [stack]
@@ -64,7 +65,7 @@ def cloned(folder: Path, listener: tuple[str, list[str]]) -> Path:
     state = Folder.at(folder / "gpupipe.toml", STACK).path
     victim = {
         "pid": os.getpid(),
-        "boot": processes.boot_id(),
+        "boot": boot_id(),
         "started_at": psutil.Process().create_time(),
         "since_boot_s": psutil.Process().create_time() - psutil.boot_time(),
         "token": "",

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from gpupipe.cli.screen import Screen, going_on
+from gpupipe.cli.turns import NoWait
 
 DEFAULT_FOLDER = Path("gpupipe-demo")
 STACK = "gpupipe-demo"
@@ -21,6 +22,7 @@ def demo(
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where it works.")] = DEFAULT_FOLDER,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up, to try the other commands.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Show report.html in the browser.")] = False,
+    no_wait: NoWait = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Run the main job on this machine: init, up, submit example photographs, watch, fetch, down.
@@ -37,7 +39,7 @@ def demo(
     screen.say(f"1/5 up: an emulated AWS account in {folder}")
     with going_on(f"Stop what runs with `gpupipe --config {config} down`."):
         opened = open_stack(str(config), screen, start=True)
-        bring_up(opened, screen.quiet(), yes=True)
+        bring_up(opened, screen.quiet(), yes=True, wait=not no_wait)
         screen.say("2/5 submit: photographs with their sources named in gpupipe/examples/SOURCES.md")
         job = send(opened, screen, [_examples()], project=PROJECT)
         screen.say("3/5 watch: the guard starts a machine, the worker finds things")
@@ -46,7 +48,7 @@ def demo(
         report = bring(opened, screen, job=job.job, out=_free(folder))
         if not keep:
             screen.say("5/5 down: everything is deleted, and nothing is left running")
-            take_down(opened, screen.quiet(), yes=True)
+            take_down(opened, screen.quiet(), yes=True, wait=not no_wait)
         else:
             screen.say(f"5/5 kept: gpupipe --config {config} status; `down` ends it")
     finish(report, screen, open_=open_)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from gpupipe.cli.differences import difference_lines
-from gpupipe.cli.screen import Screen, add_row, new_table
+from gpupipe.cli.screen import Screen, add_row, new_table, printable
 
 if TYPE_CHECKING:
     from gpupipe.plan import Event, Plan, Receipt, Step
@@ -76,6 +76,8 @@ def applying(screen: Screen) -> Iterator[Callable[[Event], None]]:
             progress.total(event.total)
             if event.kind in {"done", "failed", "skipped"}:
                 progress.line(f"{event.kind}: {event.text}") if event.kind != "done" else progress.now(event.text)
+            elif event.kind == "notice":
+                progress.line(printable(event.text))
             else:
                 progress.now(event.text)
             progress.at(event.done)

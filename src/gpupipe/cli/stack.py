@@ -8,6 +8,7 @@ import typer
 
 from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, going_on
+from gpupipe.cli.turns import NoWait, in_turn
 
 if TYPE_CHECKING:
     from gpupipe.cli.opened import Opened
@@ -48,6 +49,7 @@ def up(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over a local target that came with the folder: objects only, no code.")
     ] = False,
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Create or update everything that gpupipe.toml describes.
@@ -61,20 +63,37 @@ def up(
     with going_on("What was made is kept. Go on with `gpupipe up`."):
         adopted = adopt and adopt_local(context.obj, screen)
         opened = open_stack(context.obj, screen, start=True)
-        receipt = bring_up(opened, screen, yes=yes, delete_data=tuple(delete_data or ()))
+        receipt = bring_up(opened, screen, yes=yes, delete_data=tuple(delete_data or ()), wait=not no_wait)
         if adopted:
             opened.rebuild()
         screen.answer(receipt.document(), text="The stack is up. Next: `gpupipe submit FOLDER --project NAME`")
 
 
-def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[str, ...] = ()) -> Receipt:
-    """Plan, show, ask and apply. Raises typer.Exit where the person says no."""
-    from gpupipe.cli.plans import applying, show_plan
-    from gpupipe.provision import plan_up
-    from gpupipe.provision import up as apply
+def bring_up(
+    opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[str, ...] = (), wait: bool = True
+) -> Receipt:
+    """Wait for the stack to be free, plan, show, ask and apply. Raises where the person says no, and as `in_turn`."""
     from gpupipe.secrets import check_set, unset
 
     check_set(opened.config, opened.aws)
+    receipt = in_turn(
+        opened.aws,
+        screen,
+        lambda: _change(opened, screen, yes=yes, delete_data=delete_data),
+        command="gpupipe up",
+        wait=wait,
+    )
+    opened.remember()
+    for name in unset(opened.config, opened.aws):
+        screen.say(f"note: secret {name} has no value yet: `gpupipe secrets set {name}`.")
+    return receipt
+
+
+def _change(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[str, ...]) -> Receipt:
+    from gpupipe.cli.plans import applying, show_plan
+    from gpupipe.provision import plan_up
+    from gpupipe.provision import up as apply
+
     wanted = plan_up(opened.config, opened.aws, delete_data=delete_data)
     wanted.check_ours()
     if not wanted.is_empty or wanted.kept:
@@ -82,11 +101,7 @@ def bring_up(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[st
     if wanted.changes and not opened.is_local:
         screen.confirm("Do this?", yes=yes)
     with applying(screen) as on_event:
-        receipt = apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
-    opened.remember()
-    for name in unset(opened.config, opened.aws):
-        screen.say(f"note: secret {name} has no value yet: `gpupipe secrets set {name}`.")
-    return receipt
+        return apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
 
 
 def down(
@@ -96,6 +111,7 @@ def down(
     forget: Annotated[
         bool, typer.Option("--forget", help="Only delete the local target's folder, also one that others made.")
     ] = False,
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Delete everything of the stack, and prove that nothing is left.
@@ -114,7 +130,7 @@ def down(
         return
     with going_on("Some of the stack is still there. Go on with `gpupipe down`."):
         opened = open_stack(context.obj, screen, start=True)
-        receipt = take_down(opened, screen, yes=yes, keep_data=keep_data)
+        receipt = take_down(opened, screen, yes=yes, keep_data=keep_data, wait=not no_wait)
         screen.answer(receipt.document(), text=receipt_text(receipt))
     if receipt.leftovers:
         raise typer.Exit(1)
@@ -133,8 +149,23 @@ def _forget(file: str | None, screen: Screen, *, yes: bool, keep_data: bool) -> 
     screen.answer({"forgotten": str(folder) if folder else None}, text=text)
 
 
-def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = False) -> Receipt:
-    """Plan, show, ask and delete; ends the local target. Raises typer.Exit where the person says no."""
+def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = False, wait: bool = True) -> Receipt:
+    """Wait for the stack to be free, plan, show, ask and delete; ends the local target.
+
+    Raises where the person says no, and as `in_turn`.
+    """
+    receipt = in_turn(
+        opened.aws,
+        screen,
+        lambda: _delete(opened, screen, yes=yes, keep_data=keep_data),
+        command="gpupipe down",
+        wait=wait,
+    )
+    opened.close(remove=not keep_data and not receipt.leftovers)
+    return receipt
+
+
+def _delete(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool) -> Receipt:
     from gpupipe.cli.plans import applying, down_question, show_plan
     from gpupipe.provision import down as delete
     from gpupipe.provision import plan_down
@@ -144,9 +175,7 @@ def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = Fa
         show_plan(screen.aside(), wanted)
         screen.confirm(down_question(wanted), yes=yes)
     with applying(screen) as on_event:
-        receipt = delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
-    opened.close(remove=not keep_data and not receipt.leftovers)
-    return receipt
+        return delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
 
 
 def status(

@@ -12,10 +12,11 @@ import psutil
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
+from gpupipe.holder import LOCK_KEY, Holder
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.rebuild import rebuild
 from gpupipe.local.state import Folder
-from gpupipe.lock import LOCK_KEY, Holder
+from gpupipe.process_identity import boot_id
 from gpupipe.provision import up
 from gpupipe.state import put_if
 
@@ -47,11 +48,12 @@ def apply_again(config: Config, aws: Aws) -> None:
 
 
 def _release_lock_of_the_dead(aws: Aws) -> None:
-    """Free the stack's lock if its holder is gone: here, unlike on AWS, every holder is a process of this machine."""
-    client = aws.client("s3")
-    try:
-        holder, _ = Holder.read(aws)
-    except client.exceptions.NoSuchBucket:
+    """Free the stack's lock if its holder is gone, also where it said nothing of its machine or ran before a restart.
+
+    Here, unlike on AWS, every holder is a process of this machine. Those of this boot are the lock's own affair.
+    """
+    holder, _ = Holder.read(aws)
+    if holder is None or holder.damage or not holder.is_held or holder.boot == boot_id() != "":
         return
-    if holder is not None and holder.is_held and not psutil.pid_exists(holder.pid):
+    if not psutil.pid_exists(holder.pid):
         put_if(aws, LOCK_KEY, {**holder.document(), "released": True}, holder.etag)

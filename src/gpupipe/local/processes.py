@@ -1,7 +1,6 @@
 """Processes that outlive the command which started them: named so that no other is taken for one, ended in time."""
 
 import contextlib
-import functools
 import secrets
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 
 from gpupipe.errors import TargetError
 from gpupipe.local.documents import private
+from gpupipe.process_identity import boot_id
 from gpuworker.contract import install_command
 
 INSTALL = f"Install it with: {install_command('local')}"
@@ -34,17 +34,6 @@ _EXEC_S = 5.0
 # What this process has started, kept so that the ended ones are reaped, and how they ended.
 _children: list[subprocess.Popen[bytes]] = []
 _exits: dict[int, int] = {}
-
-
-@functools.cache
-def boot_id() -> str:
-    """What tells this run of the machine from every other: a pid and a port mean nothing after it."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

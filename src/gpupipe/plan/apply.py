@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 from gpupipe.aws import Aws
 from gpupipe.errors import DataProtectedError, GpupipeError, StoppedError
+from gpupipe.holder import unheld_between
 from gpupipe.lock import Lock
 from gpupipe.plan.execute import Gate
 from gpupipe.plan.steps import Action, Event, Kept, Plan, Receipt, Step
 from gpupipe.plan.work import Listener, Worksite, silent, work_of
 from gpupipe.resources import Phase
 from gpupipe.resources.state_bucket import StateBucket
-from gpupipe.state import Entry, Inventory
+from gpupipe.state import Entry, Inventory, stale_plan
 
 
 def apply(plan: Plan, aws: Aws, *, command: str = "gpupipe up", on_event: Listener = silent) -> Receipt:
@@ -32,6 +33,8 @@ def apply(plan: Plan, aws: Aws, *, command: str = "gpupipe up", on_event: Listen
     begun = time.monotonic()
     first = _made_first(plan, aws, on_event)
     with locked(aws, command=command, on_event=on_event) as (lock, gate):
+        if not unheld_between(plan.lock, lock.replaced):
+            raise stale_plan(aws)
         inventory = plan.inventory.written(aws, {**plan.inventory.entries, **_entries(plan)}.values())
         site = Worksite(aws=aws.gated(gate), gate=gate, on_event=on_event, total=len(plan.changes), done=first)
         with stopping(site, command=command):
@@ -87,7 +90,7 @@ def _requires(step: Step, other: Step) -> bool:
 @contextmanager
 def locked(aws: Aws, *, command: str, on_event: Listener) -> Iterator[tuple[Lock, Gate]]:
     """Hold the stack's lock, and have a gate that lets changes through only while it is held."""
-    lock = Lock(aws, command=command)
+    lock = Lock(aws, command=command, say=lambda text: on_event(Event(kind="notice", text=text)))
     with lock:
         on_event(Event(kind="lock", text=f"locked stack {aws.stack.id}"))
         yield lock, Gate(lock.check)

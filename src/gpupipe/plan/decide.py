@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from gpupipe.aws import Aws
 from gpupipe.errors import AwsError, GpupipeError, UsageError
 from gpupipe.explain import explained
+from gpupipe.holder import Holder
 from gpupipe.plan.steps import Action, Change, Conflict, Plan, Step, in_order
 from gpupipe.resources import KINDS, Found, Observed, Resource, kind_class
 from gpupipe.resources.state_bucket import StateBucket
@@ -27,6 +28,8 @@ class World:
     observed: Mapping[str, Observed | None]
     """By id, of every wanted resource."""
     inventory: Inventory = field(default_factory=Inventory)
+    lock: Holder | None = None
+    """Who had the lock last, read before everything else: what is observed after it may be changed by nobody since."""
     found: tuple[Found, ...] = ()
     """What a search met; for `up` only of the kinds that may have to be pruned."""
 
@@ -43,16 +46,18 @@ def plan(aws: Aws, resources: Iterable[Resource], *, delete_data: Collection[str
     world = look(aws, wanted)
     doomed = stale_kinds(world, wanted)
     if doomed:
-        world = World(observed=world.observed, inventory=world.inventory, found=search(aws, doomed))
+        world = replace(world, found=search(aws, doomed))
     return decide(world, wanted, delete_data=delete_data)
 
 
 def look(aws: Aws, wanted: Iterable[Resource]) -> World:
-    """Observe everything wanted and read the inventory, all at once."""
+    """Who had the lock last; then observe everything wanted and read the inventory, all at once."""
+    with explained("read the stack's lock"):
+        lock, _ = Holder.read(aws)
     by_id = {resource.id: resource for resource in wanted}
     inventory = at_once({"": partial(Inventory.read, aws)})
     observed = all_answers({id_: partial(observe, aws, resource) for id_, resource in by_id.items()})
-    return World(observed=observed, inventory=inventory[""].result())
+    return World(observed=observed, inventory=inventory[""].result(), lock=lock)
 
 
 def stale_kinds(world: World, wanted: Iterable[Resource]) -> frozenset[str]:
@@ -86,6 +91,7 @@ def decide(world: World, wanted: Iterable[Resource], *, delete_data: Collection[
         steps=in_order(steps),
         conflicts=tuple(conflicts),
         inventory=world.inventory,
+        lock=world.lock,
         has_state=any(world.observed[one.id] is not None for one in wanted if isinstance(one, StateBucket)),
     )
 
@@ -164,9 +170,7 @@ def plan_deletion(aws: Aws, resources: Iterable[Resource], *, keep_data: bool = 
     """What deletes the whole stack: what the config names, what the inventory knows, and what a search finds."""
     wanted = tuple(resources)
     world = look(aws, wanted)
-    return decide_deletion(
-        World(observed=world.observed, inventory=world.inventory, found=search(aws, KINDS)), wanted, keep_data=keep_data
-    )
+    return decide_deletion(replace(world, found=search(aws, KINDS)), wanted, keep_data=keep_data)
 
 
 def decide_deletion(world: World, wanted: Iterable[Resource], *, keep_data: bool = False) -> Plan:
@@ -187,6 +191,7 @@ def decide_deletion(world: World, wanted: Iterable[Resource], *, keep_data: bool
         steps=in_order(steps),
         conflicts=tuple(conflicts),
         inventory=world.inventory,
+        lock=world.lock,
         unknown=tuple(entry for entry in world.inventory.entries.values() if entry.kind not in KINDS),
         has_state=any(isinstance(resource, StateBucket) for resource in doomed.values()),
     )

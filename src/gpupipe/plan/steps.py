@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gpupipe.costs import FREE, Cost, standing_cost
 from gpupipe.errors import GpupipeError, NotOursError
+from gpupipe.holder import Holder
 from gpupipe.resources import Resource
 from gpupipe.state import Entry, Inventory
 
@@ -127,6 +128,8 @@ class Plan:
     """What a person should know beside the steps: what a running machine costs."""
     has_state: bool = True
     """Is there a state bucket already?"""
+    lock: Holder | None = field(default=None, repr=False)
+    """Who held the stack's lock last when the plan was made; applying refuses to go on where it was held since."""
 
     @property
     def changes(self) -> tuple[Step, ...]:
@@ -218,7 +221,7 @@ class Event:
     """Told while a plan is applied, always from the thread that called."""
 
     kind: str
-    """started, done, failed, skipped, progress, lock or search."""
+    """started, done, failed, skipped, progress, lock, search or notice (to be read and kept)."""
     text: str
     step: Step | None = None
     done: int = 0
