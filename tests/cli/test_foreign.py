@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import Types
 from tests.recording import recording
 
-from gpupipe.local import control, ownership
+from gpupipe.local import control, ownership, processes
 from gpupipe.local.emulators import Account
 from gpupipe.local.state import Folder
 from gpupipe.process_identity import boot_id

@@ -19,10 +19,10 @@ results.
 **Applied.** `apply` creates the state bucket if there is none, takes the lock, writes the inventory of all that was
 and all that will be (one conditional write, which fails if anybody else changed the stack since the plan was made),
 and only then starts. Nor does it start where anybody held the lock since the plan was made: a `down` that was killed
-leaves the inventory as it was. Steps run in threads as far as the graph of requirements allows; a failed step stops only what
-requires it. Deletions come last, and only where the building of that pipeline went well. A gate stands before every
-single call: it refuses changes once the lock is not certainly held, and refuses everything a little after Ctrl-C. At
-the end the inventory is written again without what was deleted. Killed anywhere in between, the inventory lists
+leaves the inventory as it was. Steps run in threads as far as the graph of requirements allows; a failed step stops
+only what requires it. Deletions come last, and only where the building of that pipeline went well. A gate stands before
+every single call: it refuses changes once the lock is not certainly held, and refuses everything a little after Ctrl-C.
+At the end the inventory is written again without what was deleted. Killed anywhere in between, the inventory lists
 everything that may exist, every verb can be repeated, and the next `up` observes what there is and does the rest.
 Applying a plan without changes makes no call at all.
 
