@@ -68,17 +68,18 @@ class Account:
 
     @classmethod
     def in_emulators(cls, emulated: Emulators, name: str) -> Account:
-        return cls._of(emulated.account, name, endpoints=emulated.endpoints)
+        return cls.at(emulated.account, name, endpoints=emulated.endpoints)
 
     @classmethod
     def in_process(cls, name: str) -> Account:
         """For within `moto_in_process.mocked()`, where nothing needs waiting for."""
-        account = cls._of(moto_in_process.ACCOUNT, name, clock=TickingClock())
+        account = cls.at(moto_in_process.ACCOUNT, name, clock=TickingClock())
         account.aws.session.events.register("provide-client-params.ssm.GetParameter", moto_in_process.with_known_image)
         return account
 
     @classmethod
-    def _of(cls, account: emulators.Account, name: str, **settings: Any) -> Account:
+    def at(cls, account: emulators.Account, name: str, **settings: Any) -> Account:
+        """One with these keys; `settings` are further ones of `Aws`."""
         calls, session = Calls(), new_session(account)
         session.events.register("before-call", lambda model, **_: calls(model.service_model.service_name, model.name))
         stack = Stack(name=name, environment="test", account=account.account_id, region=account.region)

@@ -140,10 +140,9 @@ def _parsed(text: bytes) -> Holder:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return replace(_NAMELESS, damage="not JSON")
-    damage = _damage(document)
-    return (
-        replace(_NAMELESS, damage=damage) if damage else Holder(**{name: document[name] for name in _known(document)})
-    )
+    if damage := _damage(document):
+        return replace(_NAMELESS, damage=damage)
+    return Holder(**{name: document[name] for name in _known(document)})
 
 
 def _known(document: Mapping[str, Any]) -> list[str]:

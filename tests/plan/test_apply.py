@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.account import Account, KilledError
@@ -250,6 +252,25 @@ def test_a_lost_inventory_is_made_good_by_searching(scene: Scene) -> None:
     assert names(scene) == {"one"}
 
 
+def test_the_inventory_forgets_what_a_killed_command_deleted_once_lists_have_caught_up(scene: Scene) -> None:
+    one, two = scene.a(Thing, "one"), scene.a(Thing, "two")
+    scene.up(one, two)
+    del scene.store.records[two.id]  # and was killed before it could note that
+
+    scene.up(one, scene.a(Thing, "three"))
+    assert inventory(scene) == {"one", "two", "three"}
+
+    scene.account.aws.client("s3").meta.events.register("after-call.s3.GetObject", older)
+    scene.up(one, scene.a(Thing, "three"), scene.a(Thing, "four"))
+    assert inventory(scene) == {"one", "three", "four"}
+
+
+def older(parsed: dict[str, Any], **_: Any) -> None:
+    """A hook that makes an object a hundred seconds older than it is."""
+    if "LastModified" in parsed:
+        parsed["LastModified"] -= timedelta(seconds=100)
+
+
 # --- replacing ----------------------------------------------------------------------------------------------
 
 
@@ -308,6 +329,35 @@ def test_up_waits_for_nobody_but_says_who_has_the_lock(scene: Scene) -> None:
     assert names(scene) == {"one"}
     scene.up(scene.a(Thing, "one"), scene.a(Thing, "two"))  # released: free at once
     assert names(scene) == {"one", "two"}
+
+
+def test_a_plan_from_before_a_killed_command_is_not_applied(scene: Scene) -> None:
+    """A `down` that was killed has deleted things, and the inventory does not say so."""
+    one, two = scene.a(Thing, "one"), scene.a(Thing, "two")
+    scene.up(one)
+    planned = scene.plan(one, two)
+    killed = Lock(scene.account.aws, command="gpupipe down", lease_s=0)
+    killed.acquire()
+    killed.abandon()
+    del scene.store.records[one.id]
+
+    with pytest.raises(StalePlanError):
+        apply(planned, scene.account.aws)
+
+    scene.up(one, two)
+    assert names(scene) == {"one", "two"}
+
+
+def test_who_was_killed_before_the_plan_was_made_does_not_spoil_it(scene: Scene) -> None:
+    scene.up(scene.a(Thing, "one"))
+    killed = Lock(scene.account.aws, command="gpupipe down", lease_s=0)
+    killed.acquire()
+    killed.abandon()
+
+    scene.up(scene.a(Thing, "one"), scene.a(Thing, "two"))
+
+    assert names(scene) == {"one", "two"}
+    assert [event.kind for event in scene.events if "no sign of life" in event.text] == ["notice"]
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------------------------

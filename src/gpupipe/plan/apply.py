@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from gpupipe.aws import Aws
@@ -42,7 +42,7 @@ def apply(plan: Plan, aws: Aws, *, command: str = "gpupipe up", on_event: Listen
                 build(site, [step for step in plan.changes if step not in first])
                 prune(site, plan.changes)
             finally:
-                record(site, inventory, lock)
+                record(site, inventory, lock, absent=plan.absent)
     receipt = Receipt.of(site.done, kept=kept, seconds=time.monotonic() - begun)
     if site.failures:
         raise site.error(receipt, command=command)
@@ -110,9 +110,12 @@ def stopping(site: Worksite, *, command: str) -> Iterator[None]:
         site.gate.close()
 
 
-def record(site: Worksite, inventory: Inventory, lock: Lock) -> None:
-    """Write the inventory without what was deleted. Where that fails it lists too much, which the next plan mends."""
-    gone = {step.id for step in site.done if step.action is Action.DELETE}
+def record(site: Worksite, inventory: Inventory, lock: Lock, *, absent: Collection[str] = ()) -> None:
+    """Write the inventory without what was deleted now or was `absent` before.
+
+    Where that fails it lists too much, which a later plan with something to do mends.
+    """
+    gone = {*absent, *(step.id for step in site.done if step.action is Action.DELETE)}
     with contextlib.suppress(GpupipeError):
         lock.check()
         inventory.written(site.aws.gated(None), [entry for id_, entry in inventory.entries.items() if id_ not in gone])

@@ -19,6 +19,8 @@ from gpupipe.threads import at_once
 
 T = TypeVar("T")
 LEFT_CONFIG = "left gpupipe.toml"
+LISTS_LAG_S = 90.0
+"""Of SQS's 60 seconds, the longest that any list is documented to lag, with room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +93,18 @@ def decide(world: World, wanted: Iterable[Resource], *, delete_data: Collection[
         steps=in_order(steps),
         conflicts=tuple(conflicts),
         inventory=world.inventory,
+        absent=_absent(world, {step.id for step in steps}),
         lock=world.lock,
         has_state=any(world.observed[one.id] is not None for one in wanted if isinstance(one, StateBucket)),
     )
+
+
+def _absent(world: World, present: Collection[str]) -> frozenset[str]:
+    """What the inventory lists in vain. Nothing while the account's lists may lag behind a command that was killed."""
+    if world.lock is None or world.lock.age_s < LISTS_LAG_S:
+        return frozenset()
+    known = world.inventory.entries
+    return frozenset(id_ for id_ in known if id_ not in present and known[id_].kind in KINDS)
 
 
 def differences(resource: Resource, observed: Observed) -> tuple[Change, ...]:

@@ -128,6 +128,8 @@ class Plan:
     """What a person should know beside the steps: what a running machine costs."""
     has_state: bool = True
     """Is there a state bucket already?"""
+    absent: frozenset[str] = frozenset()
+    """Ids that the inventory lists, nobody wants and a search did not find: whoever deleted them was killed then."""
     lock: Holder | None = field(default=None, repr=False)
     """Who held the stack's lock last when the plan was made; applying refuses to go on where it was held since."""
 
