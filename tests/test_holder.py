@@ -16,7 +16,7 @@ from gpupipe.names import Stack
 from gpupipe.process_identity import Unknown
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-OLD = {
+OLD: dict[str, Any] = {
     "who": "ann@laptop",
     "pid": 12,
     "command": "gpupipe up",
@@ -130,7 +130,7 @@ def test_a_damaged_lock_says_where_it_lies_and_what_to_do(case: str) -> None:
 
 
 def test_nobody_held_it_between_two_readings_of_the_same_free_lock() -> None:
-    held, free, other = read(OLD), read({**OLD, "released": True}), Holder(**{**OLD, "etag": '"f"'})  # type: ignore[arg-type]
+    held, free, other = read(OLD), read({**OLD, "released": True}), Holder(**{**OLD, "etag": '"f"'})
 
     assert unheld_between(None, None)
     assert unheld_between(free, free)

@@ -9,8 +9,10 @@ import pytest
 
 from gpupipe.config import Config
 from gpupipe.errors import ApplyError, ConfigError, NotOursError, UsageError
+from gpupipe.lock import LOCK_KEY, Lock
 from gpupipe.plan import Action
 from gpupipe.provision import connect, down, plan_down, plan_up, status, up
+from gpupipe.resources.state_bucket import StateBucket
 from tests.account import Account, KilledError
 
 held_by_plans = pytest.mark.exhaustive
@@ -200,6 +202,16 @@ def test_status_before_the_first_up(account: Account) -> None:
 
     assert {resource.state for resource in seen.resources} == {"missing"}
     assert (seen.machines, seen.locked_by, seen.usd_per_month) == ((), "", 0)
+
+
+def test_status_names_who_changes_the_stack_and_where_nobody_can_says_so(account: Account) -> None:
+    StateBucket.of(account.aws.stack).create(account.aws)
+    with Lock(account.aws, command="gpupipe up"):
+        assert "(gpupipe up) since 20" in status(config(account), account.aws).locked_by
+    assert status(config(account), account.aws).locked_by == ""
+    where = {"Bucket": account.aws.stack.state_bucket, "Key": LOCK_KEY}
+    account.aws.client("s3").put_object(**where, Body=b'{"who": 1}')
+    assert "the lock is damaged: without pid" in status(config(account), account.aws).locked_by
 
 
 def test_plans_say_what_work_will_cost(account: Account) -> None:

@@ -45,16 +45,18 @@ def wait_until_free(
 
     Raises LockedError where somebody still does after `within_s` seconds, StoppedError after Ctrl-C.
     """
+    refusal: LockedError
     next_word_s = 0.0
     with explained("read the stack's lock"), _stoppable(aws, command):
         for waited_s in looks(aws.clock, within_s=within_s, pause_s=FIRST_PAUSE_S):
             holder, _ = Holder.read(aws, machine=machine)
             if holder is None or not holder.is_held:
                 return waited_s
+            refusal = holder.locked(aws)
             if within_s and waited_s >= next_word_s:
-                say(f"{holder.locked(aws)} Waiting {within_s - waited_s:.0f} s at most; `--no-wait` would not.")
+                say(f"{refusal} Waiting {within_s - waited_s:.0f} s at most; `--no-wait` would not.")
                 next_word_s = waited_s + SAY_EVERY_S
-    raise holder.locked(aws)
+    raise refusal
 
 
 @contextlib.contextmanager

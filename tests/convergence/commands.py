@@ -100,7 +100,8 @@ def mould(emulated: Emulators, folder: Path) -> Iterator[Mould]:
 
 def _do(account: Account, path: Path, command: Command) -> None:
     stack = {"name": command.stack, "environment": "test", "target": "aws", "region": account.aws.stack.region}
-    config = Config(stack=stack, pipelines=command.pipelines)  # type: ignore[arg-type]
+    tables: dict[str, Any] = {"stack": stack, "pipelines": command.pipelines}
+    config = Config(**tables)
     opened, screen = Opened(path=path, config=config, aws=account.aws), Screen()
     if command.verb == "up":
         bring_up(opened, screen, yes=True)

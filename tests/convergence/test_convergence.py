@@ -20,10 +20,11 @@ ROUNDS = 30
 KILLED_AT_LEAST = 15
 """Some end before the call they were to die at, since less was left to do."""
 QUEUE = {"kind": "queue", "task": "segment"}
-ROOMS = {"kind": "endpoint", "task": "segment", "image": "rooms:1"}
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/rooms"
+ROOMS = {"kind": "endpoint", "task": "segment", "image": f"{IMAGE}:1"}
 WANTED = {"segment": QUEUE, "rooms": ROOMS}
 OTHERS: tuple[dict[str, Any], ...] = (
-    {"segment": {**QUEUE, "visibility_timeout_s": 900, "max_receives": 2}, "rooms": {**ROOMS, "image": "rooms:2"}},
+    {"segment": {**QUEUE, "visibility_timeout_s": 900, "max_receives": 2}, "rooms": {**ROOMS, "image": f"{IMAGE}:2"}},
     {"segment": {**QUEUE, "compute": {"instance_types": ["g5.xlarge"]}}, "rooms": {**ROOMS, "mode": "realtime"}},
     {"segment": QUEUE},
     {"rooms": ROOMS},

@@ -74,16 +74,31 @@ def test_command_at_work_is_left_alone(aws: Aws, config: Config) -> None:
     apply.apply_again(config, aws)
 
 
-def test_lock_of_a_dead_command_does_not_hold_it_up(aws: Aws, config: Config) -> None:
+UNNAMED = {"machine": "", "boot": "", "pid_namespace": "", "started": ""}
+
+
+@pytest.mark.parametrize("more", [{}, {"boot": "before"}, UNNAMED], ids=["this boot", "before a restart", "unnamed"])
+def test_lock_of_a_dead_command_does_not_hold_it_up(aws: Aws, config: Config, more: dict[str, str]) -> None:
     # given a lock whose holder was killed a moment ago
     s3 = aws.client("s3")
     with Lock(aws, command="gpupipe up"):
         held = json.loads(s3.get_object(**object_of(aws, LOCK_KEY))["Body"].read())
-    s3.put_object(**object_of(aws, LOCK_KEY), Body=json.dumps({**held, "pid": GONE_PID}).encode())
+    s3.put_object(**object_of(aws, LOCK_KEY), Body=json.dumps({**held, "pid": GONE_PID, **more}).encode())
     name = forget_a_role(aws)
     # when
     apply.apply_again(config, aws)
     # then
+    assert aws.client("iam").get_role(RoleName=name)
+
+
+def test_damaged_lock_is_not_touched(aws: Aws, config: Config) -> None:
+    s3, name = aws.client("s3"), forget_a_role(aws)
+    s3.put_object(**object_of(aws, LOCK_KEY), Body=b"{")
+    with pytest.raises(LockedError, match="damaged"):
+        apply.apply_again(config, aws)
+    assert s3.get_object(**object_of(aws, LOCK_KEY))["Body"].read() == b"{"
+    s3.delete_object(**object_of(aws, LOCK_KEY))
+    apply.apply_again(config, aws)
     assert aws.client("iam").get_role(RoleName=name)
 
 
