@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gpupipe.aws import Aws
-from gpupipe.holder import LEASE_S, LONGEST_BYTES, Holder, unheld_between
+from gpupipe.holder import LEASE_S, LONGEST_BYTES, Holder, nobody_held_between
 from gpupipe.names import Stack
 from gpupipe.process_identity import Unknown
 
@@ -120,7 +120,7 @@ def test_a_damaged_document_counts_as_held_for_a_lease(case: str) -> None:
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_lock_says_where_it_lies_and_what_to_do(case: str) -> None:
     body, why = DAMAGED[case]
-    error = read(body).locked(Aws(stack=STACK))
+    error = read(body).refusal(Aws(stack=STACK))
 
     assert f"s3://{STACK.state_bucket}/lock.json, is damaged ({why})" in error.message
     assert "written 10 s ago" in error.message
@@ -132,9 +132,9 @@ def test_a_damaged_lock_says_where_it_lies_and_what_to_do(case: str) -> None:
 def test_nobody_held_it_between_two_readings_of_the_same_free_lock() -> None:
     held, free, other = read(OLD), read({**OLD, "released": True}), Holder(**{**OLD, "etag": '"f"'})
 
-    assert unheld_between(None, None)
-    assert unheld_between(free, free)
-    assert not unheld_between(None, free)
-    assert not unheld_between(free, None)
-    assert not unheld_between(held, held)
-    assert not unheld_between(free, other)
+    assert nobody_held_between(None, None)
+    assert nobody_held_between(free, free)
+    assert not nobody_held_between(None, free)
+    assert not nobody_held_between(free, None)
+    assert not nobody_held_between(held, held)
+    assert not nobody_held_between(free, other)

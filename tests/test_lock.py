@@ -149,7 +149,7 @@ class Machine:
         return "4712" if self.ended else "4711"
 
 
-def left_behind(account: Account, machine: Machine) -> None:
+def leave_lock(account: Account, machine: Machine) -> None:
     """The lock of a process of `machine` that will not give it back."""
     lock = Lock(account.aws, command="gpupipe up", machine=machine)
     lock.acquire()
@@ -158,21 +158,21 @@ def left_behind(account: Account, machine: Machine) -> None:
 
 def test_the_lock_of_a_dead_process_is_taken_over_at_once_and_that_is_said(account: Account) -> None:
     machine, words = Machine(), list[str]()
-    left_behind(account, machine)
+    leave_lock(account, machine)
     machine.ended = True
 
     with Lock(account.aws, command="gpupipe down", machine=machine, say=words.append) as lock:
         lock.check()
         assert stored(account)["command"] == "gpupipe down"
-        assert lock.replaced is not None
-        assert lock.replaced.is_gone
+        assert lock.predecessor is not None
+        assert lock.predecessor.is_gone
     assert len(words) == 1
     assert re.fullmatch(r".+@.+ \(`gpupipe up`, process \d+\) was killed; its lock is taken over\.", words[0])
 
 
 @pytest.mark.parametrize("other", [Machine(), Machine(name="n", ended=True)], ids=["it runs", "another machine's"])
 def test_the_lock_of_any_other_process_is_not_taken_over(account: Account, other: Machine) -> None:
-    left_behind(account, Machine())
+    leave_lock(account, Machine())
 
     with pytest.raises(LockedError):
         Lock(account.aws, command="gpupipe down", machine=other).acquire()
@@ -207,16 +207,16 @@ def test_a_damaged_lock_is_held_while_it_is_young_and_then_taken_over(account: A
         Lock(account.aws, command="gpupipe up").acquire()
     assert account.aws.client("s3").get_object(**where)["Body"].read() == b"{"
 
-    account.aws.session.events.register("after-call.s3.GetObject", older)
+    account.aws.session.events.register("after-call.s3.GetObject", make_older)
     with Lock(account.aws, command="gpupipe up", say=words.append) as lock:
         lock.check()
-    account.aws.session.events.unregister("after-call.s3.GetObject", older)
+    account.aws.session.events.unregister("after-call.s3.GetObject", make_older)
     assert "damaged (not JSON)" in words[0]
     assert stored(account)["released"] is True
 
 
-def older(parsed: dict[str, Any], **_: Any) -> None:
-    """A hook that makes an object a hundred seconds older than it is."""
+def make_older(parsed: dict[str, Any], **_: Any) -> None:
+    """A hook that makes an object a hundred seconds make_older than it is."""
     if "LastModified" in parsed:
         parsed["LastModified"] -= timedelta(seconds=100)
 
@@ -224,7 +224,7 @@ def older(parsed: dict[str, Any], **_: Any) -> None:
 # --- waiting ----------------------------------------------------------------------------------------------------
 
 
-def waiting(account: Account, clock: TickingClock, *, within_s: float = WAIT_S) -> list[str]:
+def words_while_waiting(account: Account, clock: TickingClock, *, within_s: float = WAIT_S) -> list[str]:
     """What is said while waiting with that clock."""
     words: list[str] = []
     aws = account.again().aws
@@ -234,15 +234,15 @@ def waiting(account: Account, clock: TickingClock, *, within_s: float = WAIT_S) 
 
 
 def test_a_free_stack_is_not_waited_for(account: Account) -> None:
-    assert waiting(account, clock := TickingClock()) == []
+    assert words_while_waiting(account, clock := TickingClock()) == []
     with Lock(account.aws, command="gpupipe up"):
         pass
-    assert waiting(account, clock) == []
+    assert words_while_waiting(account, clock) == []
     assert clock.pauses == []
 
 
 def test_nor_is_one_without_a_state_bucket(new_account: Callable[[], Account]) -> None:
-    assert waiting(new_account(), clock := TickingClock()) == []
+    assert words_while_waiting(new_account(), clock := TickingClock()) == []
     assert clock.pauses == []
 
 
@@ -252,7 +252,7 @@ def test_it_is_waited_until_the_other_has_ended(account: Account) -> None:
     clock = TickingClock()
     clock.meanwhile = lambda: first.release() if clock.now > 30 else None
 
-    words = waiting(account, clock)
+    words = words_while_waiting(account, clock)
 
     assert 30 < clock.now < 40
     assert len(words) == 2
@@ -265,7 +265,7 @@ def test_after_two_minutes_the_error_is_as_it_was(account: Account) -> None:
         Lock(account.aws, command="gpupipe up"),
         pytest.raises(LockedError, match=r"changed by .+@.+ \(`gpupipe up`, process \d+\) since"),
     ):
-        waiting(account, clock)
+        words_while_waiting(account, clock)
     assert WAIT_S - 6 < clock.now <= WAIT_S
 
 
@@ -273,7 +273,7 @@ def test_who_will_not_wait_is_refused_at_once_without_a_word(account: Account) -
     words: list[str] = []
     clock = TickingClock()
     with Lock(account.aws, command="gpupipe up"), pytest.raises(LockedError):
-        words = waiting(account, clock, within_s=0)
+        words = words_while_waiting(account, clock, within_s=0)
     assert (words, clock.pauses) == ([], [])
 
 
@@ -282,6 +282,6 @@ def test_ctrl_c_ends_the_wait(account: Account) -> None:
         raise KeyboardInterrupt
 
     with Lock(account.aws, command="gpupipe up"), pytest.raises(StoppedError, match="stopped while waiting") as caught:
-        waiting(account, TickingClock(meanwhile=interrupt))
+        words_while_waiting(account, TickingClock(meanwhile=interrupt))
     assert caught.value.exit_code == 130
     assert "`gpupipe down`" in caught.value.hint

@@ -18,7 +18,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
 
 
-def sleeping() -> subprocess.Popen[bytes]:
+def start_sleeper() -> subprocess.Popen[bytes]:
     """A process that has begun."""
     process = subprocess.Popen(
         [sys.executable, "-c", "print(flush=True); import time; time.sleep(60)"], stdout=subprocess.PIPE
@@ -31,7 +31,7 @@ def sleeping() -> subprocess.Popen[bytes]:
 @pytest.fixture
 def other() -> Iterator[subprocess.Popen[bytes]]:
     """Another process of this machine."""
-    with sleeping() as process:
+    with start_sleeper() as process:
         yield process
         process.kill()
 
@@ -117,23 +117,23 @@ def stat(command: str, *, state: str = "S", started: int = 4711) -> str:
     return f"7 ({command}) {state} {' '.join('0' for _ in range(18))} {started} 1 2 3"
 
 
-def there(pid: int, signal: int) -> None:
+def find(pid: int, signal: int) -> None:
     """A `kill` that finds the process."""
 
 
-def hidden(pid: int, signal: int) -> None:
+def refuse(pid: int, signal: int) -> None:
     raise PermissionError(pid)
 
 
 def test_the_machines_id_is_not_published(root: Path) -> None:
-    machine = Linux(root=root, signal=there)
-    identities = [ProcessIdentity(pid=1, machine=hashed(machine, stack)) for stack in ("a-dev", "b-dev", "a-dev")]
+    machine = Linux(root=root, signal=find)
+    identities = [ProcessIdentity(pid=1, machine=machine_hash(machine, stack)) for stack in ("a-dev", "b-dev", "a-dev")]
 
     assert identities[0] == identities[2] != identities[1]
     assert MACHINE_ID not in str(identities)
 
 
-def hashed(machine: Linux, stack_id: str) -> str:
+def machine_hash(machine: Linux, stack_id: str) -> str:
     stat_ = machine.root / "proc" / str(os.getpid()) / "stat"
     stat_.write_text(stat("python"))
     return ProcessIdentity.of_this_process(machine, stack_id=stack_id).machine
@@ -142,29 +142,29 @@ def hashed(machine: Linux, stack_id: str) -> str:
 @pytest.mark.parametrize("text", ["", "uninitialized"])
 def test_a_machine_without_an_id_is_known_by_its_boot(root: Path, text: str) -> None:
     (root / "etc/machine-id").write_text(text)
-    assert hashed(Linux(root=root, signal=there), STACK) == ""
+    assert machine_hash(Linux(root=root, signal=find), STACK) == ""
     gone = ProcessIdentity(pid=8, boot="b1", pid_namespace="pid:[1]", started="5")
 
-    assert gone.is_gone(Linux(root=root, signal=no_such), stack_id=STACK)
-    assert not replace(gone, boot="b2").is_gone(Linux(root=root, signal=no_such), stack_id=STACK)
+    assert gone.is_gone(Linux(root=root, signal=miss), stack_id=STACK)
+    assert not replace(gone, boot="b2").is_gone(Linux(root=root, signal=miss), stack_id=STACK)
 
 
-def no_such(pid: int, signal: int) -> None:
+def miss(pid: int, signal: int) -> None:
     raise ProcessLookupError(pid)
 
 
 @pytest.mark.parametrize("command", ["gpupipe", "a (b) c", "x) S 1 2"])
 def test_a_commands_name_may_hold_anything(root: Path, command: str) -> None:
     (root / "proc/7/stat").write_text(stat(command))
-    assert Linux(root=root, signal=there).started(7) == "4711"
+    assert Linux(root=root, signal=find).started(7) == "4711"
 
 
 def test_a_process_that_proc_hides_is_not_gone(root: Path) -> None:
-    machine = Linux(root=root, signal=hidden)
+    machine = Linux(root=root, signal=refuse)
     identity = ProcessIdentity(pid=9, boot="b1", pid_namespace="pid:[1]", started="5")
 
     assert machine.started(9) == ""
-    assert not identity.is_gone(Linux(root=root, signal=hidden), stack_id=STACK)
+    assert not identity.is_gone(Linux(root=root, signal=refuse), stack_id=STACK)
 
 
 def test_where_proc_tells_of_another_namespace_nothing_is_said(root: Path) -> None:
@@ -187,12 +187,12 @@ def mac(command: Sequence[str]) -> str:
 
 
 def test_macos_is_asked_by_its_programs() -> None:
-    machine = MacOS(ask=mac, signal=there)
+    machine = MacOS(ask=mac, signal=find)
     assert (machine.id(), machine.boot(), machine.started(7)) == ("F00D-1", "B007", "Fri Nov 27 19:46:46 2026")
 
     ours = ProcessIdentity.of_this_process(machine, stack_id=STACK)
     assert not ours.is_gone(machine, stack_id=STACK)
-    assert ours.is_gone(MacOS(ask=mac, signal=no_such), stack_id=STACK)
+    assert ours.is_gone(MacOS(ask=mac, signal=miss), stack_id=STACK)
     assert replace(ours, started="Fri Nov 27 10:00:00 2026").is_gone(machine, stack_id=STACK)
 
 
@@ -200,16 +200,16 @@ def test_a_zombie_of_macos_is_gone() -> None:
     def ask(command: Sequence[str]) -> str:
         return "Z+   Fri Nov 27 19:46:46 2026" if command[0].endswith("ps") else mac(command)
 
-    ours = ProcessIdentity.of_this_process(MacOS(ask=mac, signal=there), stack_id=STACK)
-    assert ours.is_gone(MacOS(ask=ask, signal=there), stack_id=STACK)
+    ours = ProcessIdentity.of_this_process(MacOS(ask=mac, signal=find), stack_id=STACK)
+    assert ours.is_gone(MacOS(ask=ask, signal=find), stack_id=STACK)
 
 
 def test_programs_that_say_nothing_leave_it_open() -> None:
     def ask(command: Sequence[str]) -> str:
         return ""
 
-    machine = MacOS(ask=ask, signal=no_such)
-    ours = ProcessIdentity.of_this_process(MacOS(ask=ask, signal=there), stack_id=STACK)
+    machine = MacOS(ask=ask, signal=miss)
+    ours = ProcessIdentity.of_this_process(MacOS(ask=ask, signal=find), stack_id=STACK)
     assert not ours.is_gone(machine, stack_id=STACK)
 
 

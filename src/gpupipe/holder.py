@@ -72,7 +72,7 @@ class Holder:
         return f"{self.who} (`{self.command}`, process {self.pid})"
 
     def document(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name not in READ_BESIDE}
+        return {name: value for name, value in asdict(self).items() if name not in BESIDE_DOCUMENT}
 
     @classmethod
     def read(cls, aws: Aws, *, machine: Machine | None = None) -> tuple[Holder | None, str]:
@@ -90,11 +90,13 @@ class Holder:
             return None, _server_time(error.response).isoformat(timespec="seconds")
         now = _server_time(answer)
         age_s = (now - answer["LastModified"]).total_seconds()
-        holder = replace(_parsed(answer["Body"].read(LONGEST_BYTES + 1)), age_s=age_s, etag=answer["ETag"])
-        is_gone = not holder.damage and holder.process.is_gone(machine or this_machine(), stack_id=aws.stack.id)
-        return replace(holder, is_gone=is_gone), now.isoformat(timespec="seconds")
+        holder = replace(_parse(answer["Body"].read(LONGEST_BYTES + 1)), age_s=age_s, etag=answer["ETag"])
+        if not holder.damage and not holder.released:
+            is_gone = holder.process.is_gone(machine or this_machine(), stack_id=aws.stack.id)
+            holder = replace(holder, is_gone=is_gone)
+        return holder, now.isoformat(timespec="seconds")
 
-    def locked(self, aws: Aws) -> LockedError:
+    def refusal(self, aws: Aws) -> LockedError:
         """The error for who came second."""
         age_s = max(self.age_s, 0)
         if self.damage:
@@ -120,19 +122,19 @@ class Holder:
         return f"{self.summary} has given no sign of life for {self.age_s:.0f} s; its lock is taken over."
 
 
-READ_BESIDE = frozenset({"age_s", "etag", "is_gone", "damage"})
-_FIELDS = {one.name: one for one in fields(Holder) if one.name not in READ_BESIDE}
+BESIDE_DOCUMENT = frozenset({"age_s", "etag", "is_gone", "damage"})
+_FIELDS = {one.name: one for one in fields(Holder) if one.name not in BESIDE_DOCUMENT}
 _NAMELESS = Holder(who="", pid=0, command="", since="", token="")
 
 
-def unheld_between(before: Holder | None, after: Holder | None) -> bool:
+def nobody_held_between(before: Holder | None, after: Holder | None) -> bool:
     """Has nobody held the lock from one reading to a later one? What was observed in between holds still."""
     if before is None or after is None:
         return before is after
     return not before.is_held and before.etag == after.etag
 
 
-def _parsed(text: bytes) -> Holder:
+def _parse(text: bytes) -> Holder:
     """As it says, without what a newer gpupipe may have added."""
     if len(text) > LONGEST_BYTES:
         return replace(_NAMELESS, damage=f"more than {LONGEST_BYTES:,} bytes")

@@ -34,12 +34,12 @@ CLOCKS: Sequence[Reading] = (time.monotonic, time.time)
 """The monotonic clock stands still while Linux sleeps, the wall clock can be set back: what counts is the later."""
 
 
-def _unsaid(text: str) -> None:
+def _ignore(text: str) -> None:
     """For whom nobody listens to."""
 
 
 def wait_until_free(
-    aws: Aws, *, command: str, within_s: float = WAIT_S, say: Say = _unsaid, machine: Machine | None = None
+    aws: Aws, *, command: str, within_s: float = WAIT_S, say: Say = _ignore, machine: Machine | None = None
 ) -> float:
     """Return once nobody changes the stack, with the seconds waited by the account's clock; takes nothing.
 
@@ -47,12 +47,12 @@ def wait_until_free(
     """
     refusal: LockedError
     next_word_s = 0.0
-    with explained("read the stack's lock"), _stoppable(aws, command):
+    with explained("read the stack's lock"), _saying_what_ctrl_c_stopped(aws, command):
         for waited_s in looks(aws.clock, within_s=within_s, pause_s=FIRST_PAUSE_S):
             holder, _ = Holder.read(aws, machine=machine)
             if holder is None or not holder.is_held:
                 return waited_s
-            refusal = holder.locked(aws)
+            refusal = holder.refusal(aws)
             if within_s and waited_s >= next_word_s:
                 say(f"{refusal} Waiting {within_s - waited_s:.0f} s at most; `--no-wait` would not.")
                 next_word_s = waited_s + SAY_EVERY_S
@@ -60,7 +60,7 @@ def wait_until_free(
 
 
 @contextlib.contextmanager
-def _stoppable(aws: Aws, command: str) -> Iterator[None]:
+def _saying_what_ctrl_c_stopped(aws: Aws, command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
@@ -80,7 +80,7 @@ class Lock:
         lease_s: float = LEASE_S,
         renew_s: float = RENEW_S,
         clocks: Sequence[Reading] = CLOCKS,
-        say: Say = _unsaid,
+        say: Say = _ignore,
         machine: Machine | None = None,
     ) -> None:
         self._aws = aws.gated(None)
@@ -91,7 +91,7 @@ class Lock:
         self._ended = threading.Event()
         self._say = say
         self._machine = machine or this_machine()
-        self.replaced: Holder | None = None
+        self.predecessor: Holder | None = None
         """Who had it before, once it is taken."""
         self._holder: Holder | None = None
         self._lost = ""
@@ -117,14 +117,14 @@ class Lock:
             for _ in range(5):
                 last, now = Holder.read(self._aws, machine=self._machine)
                 if last is not None and last.is_held:
-                    raise last.locked(self._aws)
+                    raise last.refusal(self._aws)
                 if self._put(self._me(now), last.etag if last else ""):
                     self._begin(last)
                     return
         raise LockedError(f"stack {self._aws.stack.id} is being locked by several at once.", hint="Try again.")
 
     def _begin(self, last: Holder | None) -> None:
-        self.replaced = last
+        self.predecessor = last
         self._thread.start()
         if last is not None and not last.released:
             self._say(last.why_taken_over())

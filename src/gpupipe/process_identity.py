@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-NEEDED = ("boot", "pid_namespace", "started")
+REQUIRED = ("boot", "pid_namespace", "started")
 """Without one of these nothing can be said. The machine's id may be missing, as it is in many containers: a boot id is
 drawn anew by every kernel that starts, so it names the machine too."""
 ASKING_S = 10.0
@@ -58,7 +58,7 @@ class ProcessIdentity:
         """Ours."""
         return cls(
             pid=os.getpid(),
-            machine=_hashed(machine.id(), stack_id),
+            machine=_machine_hash(machine.id(), stack_id),
             boot=machine.boot(),
             pid_namespace=machine.pid_namespace(),
             started=machine.started(os.getpid()),
@@ -66,8 +66,10 @@ class ProcessIdentity:
 
     def is_gone(self, machine: Machine, *, stack_id: str) -> bool:
         """Is it certain that it ran on `machine`, which is ours, and has ended? False where there is any doubt."""
-        here = (_hashed(machine.id(), stack_id), machine.boot(), machine.pid_namespace())
-        if not all(getattr(self, name) for name in NEEDED) or (self.machine, self.boot, self.pid_namespace) != here:
+        if not all(getattr(self, name) for name in REQUIRED):
+            return False
+        here = (_machine_hash(machine.id(), stack_id), machine.boot(), machine.pid_namespace())
+        if (self.machine, self.boot, self.pid_namespace) != here:
             return False
         try:
             started = machine.started(self.pid)
@@ -76,7 +78,7 @@ class ProcessIdentity:
         return started not in {"", self.started}  # the number was given to another
 
 
-def _hashed(machine_id: str, stack_id: str) -> str:
+def _machine_hash(machine_id: str, stack_id: str) -> str:
     """As `sd_id128_get_machine_app_specific` does: the id is the key, so that nobody can compute it back."""
     text = f"gpupipe lock of {stack_id}".encode()
     return hmac.new(machine_id.encode(), text, hashlib.sha256).hexdigest()[:32] if machine_id else ""

@@ -48,10 +48,10 @@ class Change:
     """What is done in turn: fails as it is told to, then succeeds."""
 
     failures: list[GpupipeError] = field(default_factory=list)
-    tried: int = 0
+    attempts: int = 0
 
     def __call__(self) -> str:
-        self.tried += 1
+        self.attempts += 1
         if self.failures:
             raise self.failures.pop()
         return "done"
@@ -73,7 +73,7 @@ def test_a_change_is_made_once_the_other_command_has_ended(
     assert turn(account, change) == "done"
     # then it was waited for, and that was said beside the answer
     printed = capsys.readouterr()
-    assert (change.tried, printed.out) == (1, "")
+    assert (change.attempts, printed.out) == (1, "")
     assert "is being changed by" in printed.err
     assert "Waiting 120 s at most" in " ".join(printed.err.split())
 
@@ -83,7 +83,7 @@ def test_it_gives_up_after_two_minutes_in_all(account: Account) -> None:
     account.aws.clock = clock
     with Lock(account.aws, command="gpupipe down"), pytest.raises(LockedError):
         turn(account, change)
-    assert change.tried == 0
+    assert change.attempts == 0
     assert clock.now <= 120
 
 
@@ -92,21 +92,21 @@ def test_without_waiting_it_fails_at_once(account: Account, capsys: pytest.Captu
     account.aws.clock = clock
     with Lock(account.aws, command="gpupipe down"), pytest.raises(LockedError):
         turn(account, change, wait=False)
-    assert (change.tried, clock.pauses, capsys.readouterr().err) == (0, [], "")
+    assert (change.attempts, clock.pauses, capsys.readouterr().err) == (0, [], "")
 
 
 @pytest.mark.parametrize("error", [StalePlanError, LockedError])
 def test_where_somebody_came_between_plan_and_lock_it_plans_anew(account: Account, error: type[GpupipeError]) -> None:
     change = Change(failures=[error("changed meanwhile.")])
     assert turn(account, change) == "done"
-    assert change.tried == 2
+    assert change.attempts == 2
 
 
 def test_but_not_for_ever(account: Account) -> None:
     change = Change(failures=[StalePlanError("changed meanwhile.") for _ in range(9)])
     with pytest.raises(StalePlanError):
         turn(account, change)
-    assert change.tried == ATTEMPTS
+    assert change.attempts == ATTEMPTS
 
 
 @pytest.mark.parametrize(("error", "wait"), [(LockLostError, True), (GpupipeError, True), (StalePlanError, False)])
@@ -114,7 +114,7 @@ def test_any_other_failure_is_the_commands(account: Account, error: type[Gpupipe
     change = Change(failures=[error("no")])
     with pytest.raises(error):
         turn(account, change, wait=wait)
-    assert change.tried == 1
+    assert change.attempts == 1
 
 
 # --- typed ------------------------------------------------------------------------------------------------------

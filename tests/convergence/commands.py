@@ -50,12 +50,12 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class Outcome:
     """How a command ended."""
 
     code: int
     """As `subprocess` has it: a negative signal where it was killed."""
-    said: str
+    output: str
     """What it printed, stdout and stderr."""
 
 
@@ -67,14 +67,14 @@ class Mould:
     log: Path
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def run(self, command: Command) -> Ended:
+    def run(self, command: Command) -> Outcome:
         """Do it in a new process, and wait for its end."""
         said = self.log.with_suffix(f".{next(self.numbers)}")
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps({**asdict(command), "said": str(said)}), file=self.process.stdin, flush=True)
         code = int(self.process.stdout.readline())
-        return Ended(code=code, said=said.read_text(errors="replace"))
+        return Outcome(code=code, output=said.read_text(errors="replace"))
 
 
 @contextmanager

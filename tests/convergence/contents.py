@@ -31,7 +31,7 @@ _BUCKET_SETTINGS = ("policy", "tagging", "versioning", "encryption", "lifecycle_
 def contents(aws: Aws) -> Contents:
     """Of every service that a stack uses, everything in the account that names the stack."""
     found: Contents = {}
-    for service, read in _READERS.items():
+    for service, read in READERS.items():
         for what, settings in read(aws, aws.client(service)):
             plain = _plain(settings)
             if aws.stack.id in what or aws.stack.id in json.dumps(plain):
@@ -190,7 +190,7 @@ def _machines(aws: Aws, ec2: Any) -> Iterator[tuple[str, Any]]:
                 yield f"machine {one['InstanceId']}", one
 
 
-_READERS: Mapping[str, Reader] = {
+READERS: Mapping[str, Reader] = {
     "s3": _buckets,
     "sqs": _queues,
     "dynamodb": _tables,

@@ -260,13 +260,13 @@ def test_the_inventory_forgets_what_a_killed_command_deleted_once_lists_have_cau
     scene.up(one, scene.a(Thing, "three"))
     assert inventory(scene) == {"one", "two", "three"}
 
-    scene.account.aws.client("s3").meta.events.register("after-call.s3.GetObject", older)
+    scene.account.aws.client("s3").meta.events.register("after-call.s3.GetObject", make_older)
     scene.up(one, scene.a(Thing, "three"), scene.a(Thing, "four"))
     assert inventory(scene) == {"one", "three", "four"}
 
 
-def older(parsed: dict[str, Any], **_: Any) -> None:
-    """A hook that makes an object a hundred seconds older than it is."""
+def make_older(parsed: dict[str, Any], **_: Any) -> None:
+    """A hook that makes an object a hundred seconds make_older than it is."""
     if "LastModified" in parsed:
         parsed["LastModified"] -= timedelta(seconds=100)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from gpupipe.aws import Aws
 from gpupipe.errors import DataProtectedError, GpupipeError, StoppedError
-from gpupipe.holder import unheld_between
+from gpupipe.holder import nobody_held_between
 from gpupipe.lock import Lock
 from gpupipe.plan.execute import Gate
 from gpupipe.plan.steps import Action, Event, Kept, Plan, Receipt, Step
@@ -33,7 +33,7 @@ def apply(plan: Plan, aws: Aws, *, command: str = "gpupipe up", on_event: Listen
     begun = time.monotonic()
     first = _made_first(plan, aws, on_event)
     with locked(aws, command=command, on_event=on_event) as (lock, gate):
-        if not unheld_between(plan.lock, lock.replaced):
+        if not nobody_held_between(plan.lock, lock.predecessor):
             raise stale_plan(aws)
         inventory = plan.inventory.written(aws, {**plan.inventory.entries, **_entries(plan)}.values())
         site = Worksite(aws=aws.gated(gate), gate=gate, on_event=on_event, total=len(plan.changes), done=first)

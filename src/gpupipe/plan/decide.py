@@ -20,7 +20,7 @@ from gpupipe.threads import at_once
 T = TypeVar("T")
 LEFT_CONFIG = "left gpupipe.toml"
 LISTS_LAG_S = 90.0
-"""Of SQS's 60 seconds, the longest that any list is documented to lag, with room."""
+"""Longer than the minute in which IAM and SQS show everywhere what was made (`aws.PROPAGATION_S`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
