@@ -46,6 +46,16 @@ def apply_again(config: Config, aws: Aws) -> None:
         log.info("ledger of %s: %s", pipeline, rebuild(JobsContext.of(aws, config, pipeline)))
 
 
+def free_leases(config: Config, aws: Aws) -> None:
+    """Free what functions held that were killed together with ministack: the guard's lease above all.
+
+    A lease outlives its function's time limit, so for two minutes no guard would look at anything. To be called before
+    anything calls a function again. Raises what boto3 raises.
+    """
+    for pipeline in config.pipelines:
+        JobsContext.of(aws, config, pipeline).ledger.end_leases(pipeline)
+
+
 def _release_lock_of_the_dead(aws: Aws) -> None:
     """Free the stack's lock if its holder is gone: here, unlike on AWS, every holder is a process of this machine."""
     client = aws.client("s3")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpupipe.aws import Aws
+from gpupipe.aws import Attendant, Aws
 from gpupipe.errors import TargetError
-from gpupipe.local import emulators, processes
+from gpupipe.local import emulators, moto_state, ownership, processes
 from gpupipe.local.container import Container, end_strays, read_all
 from gpupipe.local.host import Host, announce_interruption
 from gpupipe.local.machine_room import running_machines
@@ -43,10 +43,25 @@ def ensure_running(config_path: Path, *, stack_id: str, region: str, timeout_s: 
     return replace(target, notices=folder.notices(take=True))
 
 
-def connect(target: Target, *, name: str, environment: str) -> Aws:
-    """An `Aws` whose clients talk to the local target."""
+def resume(config_path: Path, *, stack_id: str, timeout_s: float = START_TIMEOUT_S) -> Target:
+    """The stack's local target, started again if it ended unexpectedly; one that was stopped or removed stays so.
+
+    Raises TargetError. Notices are handed out as by `ensure_running`.
+    """
+    folder = Folder.of(config_path, stack_id)
+    with folder.starting(patience_s=timeout_s):
+        phase = folder.read_record().phase
+        if phase in ("starting", "ready"):
+            return replace(_started(folder, config_path, timeout_s), notices=folder.notices(take=True))
+        if all(map(ownership.says_nothing, folder.path.iterdir())):
+            folder.remove()  # the lock has made it anew
+    raise TargetError(f"The local target is not there any more: it is {phase}.", hint="`gpupipe up` starts it.")
+
+
+def connect(target: Target, *, name: str, environment: str, attendant: Attendant | None = None) -> Aws:
+    """An `Aws` whose clients talk to the local target, which `attendant` looks after."""
     stack = Stack(name=name, environment=environment, account=target.account_id, region=target.region)
-    return Aws(stack=stack, endpoints=target.endpoints, credentials=target.credentials)
+    return Aws(stack=stack, endpoints=target.endpoints, credentials=target.credentials, attendant=attendant)
 
 
 def shell_environment(target: Target) -> dict[str, str]:
@@ -115,6 +130,7 @@ def stop(config_path: Path, *, stack_id: str, remove: bool) -> None:
         if remove:
             folder.remove()
         else:
+            moto_state.forget(folder.path / "moto")  # the machines are off
             folder.write_record(replace(folder.read_record(), phase="stopped", emulators={}))
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from gpupipe.aws import Aws
 from gpupipe.errors import GpupipeError, LockedError
-from gpupipe.local import apply
+from gpupipe.local import apply, moto_state
 from gpupipe.local.configuration import Configuration
 from gpupipe.local.emulators import RUNTIME, Account, bound_socket, environment
 from gpupipe.local.hosting import HostedEndpoints
@@ -118,6 +118,7 @@ class Supervisor:
             changed=lambda pair: self._note(
                 emulators=dict(pair.processes), ports={**self._record.ports, **pair.ports}, must_apply=True
             ),
+            say=self._folder.add_notice,
         )
         if self._crashed:
             self._folder.add_notice(RESUMED)
@@ -135,9 +136,19 @@ class Supervisor:
 
     def _bring_up(self, pair: EmulatorPair, *, killed: bool) -> None:
         """Emulators running and answering."""
-        pair.bring_up()
+        started = pair.bring_up()
         if killed:
             self._folder.add_notice(LOST)
+        if "ministack" in started:
+            self._free_leases(pair)
+
+    def _free_leases(self, pair: EmulatorPair) -> None:
+        """A failure is told, not fatal: leases end by themselves."""
+        try:
+            if config := apply.applied_config(self._folder):
+                apply.free_leases(config, self._aws(pair))
+        except Exception:
+            log.exception("could not free the leases of functions that were killed")
 
     def _apply_again(self, pair: EmulatorPair) -> None:
         """Make what `gpupipe up` had made, where an emulator forgot it; the rooms work meanwhile, for an endpoint is
@@ -245,6 +256,7 @@ class Supervisor:
             self._runtime.close()
         if self._pair:
             self._pair.end_all()
+            moto_state.forget(self._folder.path / "moto")  # the machines are off
         self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
 
