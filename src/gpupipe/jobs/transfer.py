@@ -207,9 +207,7 @@ def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int,
     return store.aws.answered(lambda: _read(store, key, version_id=version_id, byte_range=byte_range))
 
 
-def _read(
-    store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None
-) -> Bytes | bytes:
+def _read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes | bytes:
     if _UNSPEAKABLE.search(key):
         return _read_by_boto3(store, key, version_id=version_id, byte_range=byte_range)
     with explained(f"download {key}"):

@@ -97,6 +97,7 @@ def _upload_one(store: Store, one: Upload) -> Stored:
 
 def write_document(store: Store, key: str, text: str) -> None:
     """Write a JSON document of ours; what was there is replaced."""
+
     def write() -> None:
         with explained(f"write {key}"):
             attributes = {"Content-Type": "application/json"}

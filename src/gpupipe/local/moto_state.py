@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import logging
 import pickle
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -161,10 +161,6 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, thing: Any) -> Any:
         if type(thing).__name__ != "IAMBackend":
             return NotImplemented
-        theirs = {policy.arn for policy in thing.aws_managed_policies}
-        own = {arn: policy for arn, policy in thing.managed_policies.items() if arn not in theirs or _is_attached(policy)}
+        theirs = {policy.arn for policy in thing.aws_managed_policies if not policy.attachment_count}
+        own = {arn: policy for arn, policy in thing.managed_policies.items() if arn not in theirs}
         return object.__new__, (type(thing),), {**vars(thing), "aws_managed_policies": [], "managed_policies": own}
-
-
-def _is_attached(policy: Any) -> bool:
-    return bool(policy.attachment_count)
