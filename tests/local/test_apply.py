@@ -12,6 +12,7 @@ from gpupipe import provision
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
 from gpupipe.errors import LockedError
+from gpupipe.jobs import JobsContext
 from gpupipe.local import apply, control
 from gpupipe.local.emulators import Emulators
 from gpupipe.local.state import Folder
@@ -85,6 +86,15 @@ def test_lock_of_a_dead_command_does_not_hold_it_up(aws: Aws, config: Config) ->
     apply.apply_again(config, aws)
     # then
     assert aws.client("iam").get_role(RoleName=name)
+
+
+def test_a_killed_guard_does_not_keep_the_next_from_looking(aws: Aws, config: Config) -> None:
+    # given a guard that was killed in the middle of a look
+    ledger = JobsContext.of(aws, config).ledger
+    assert ledger.acquire_lease("segment", "killed", 125.0)
+    # when ministack is there again, then the next guard looks at once
+    apply.free_leases(config, aws)
+    assert ledger.acquire_lease("segment", "next", 125.0)
 
 
 def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Attendant:
         clock: Clock = SYSTEM,
     ) -> None:
         """`say` is told what happens, a line at a time, from whichever thread notices it; `resume` is asked for the
-        target of `config_path` once nobody looks after it."""
+        target of `config_path` where nobody looks after it."""
         self._config_path, self._stack_id, self._target = config_path, stack_id, target
         self._folder = Folder.of(config_path, stack_id)
         self._say, self._resume, self._clock = say, resume, clock
@@ -104,7 +104,6 @@ class Attendant:
             except TargetError as error:
                 self._lost = error
                 raise
-            self._tell_news()
 
     def _settle(self) -> None:
         begun, told_at = self._clock.monotonic(), float("-inf")
@@ -114,13 +113,18 @@ class Attendant:
             if now - told_at >= AGAIN_S:
                 told_at = now
                 self._say(f"note: {self._going_on(condition)}")
-            if condition is Condition.CRASHED:
-                self._take_up(self._resume(self._config_path, stack_id=self._stack_id))
-            else:
-                self._clock.sleep(PAUSE_S)
+            self._help(condition)
+        self._tell_news()
         if told_at > float("-inf"):
-            self._tell_news()
             self._say("note: The local target runs again; the command goes on.")
+
+    def _help(self, condition: Condition) -> None:
+        """Start it again, or wait a moment for its supervisor to."""
+        if condition is Condition.CRASHED:
+            self._take_up(self._resume(self._config_path, stack_id=self._stack_id))
+        else:
+            self._tell_news()
+            self._clock.sleep(PAUSE_S)
 
     def _take_up(self, target: Target) -> None:
         for notice in target.notices:
@@ -154,8 +158,9 @@ class Attendant:
     def _going_on(self, condition: Condition) -> str:
         if condition is Condition.CRASHED:
             return "The local target has ended unexpectedly; it is started again."
-        dead = " and ".join(_dead(self._folder.read_record()))
-        return f"{dead or 'Something'} of the local target has ended; its supervisor starts it again."
+        if dead := " and ".join(_dead(self._folder.read_record())):
+            return f"The local target's {dead} ended unexpectedly; its supervisor starts it again."
+        return "The local target's supervisor is starting it again."
 
     def _require_hope(self, condition: Condition, *, waited_s: float) -> None:
         path = self._folder.path
