@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from gpupipe.aws import (
@@ -327,14 +326,6 @@ def test_what_is_gone_ends_the_call_under_way_and_every_other_before_it_is_made(
         with pytest.raises(TargetError, match="it is gone"):
             client.list_tables()
     assert attendant.asked == 1
-
-
-def test_without_an_attendant_a_dead_emulator_is_not_waited_for(dead_port: int) -> None:
-    # boto3 pauses for up to 1 and 2 s between three attempts; with eight it would be up to 83 s.
-    begun = time.monotonic()
-    with pytest.raises(EndpointConnectionError):
-        local(dead_port).client("dynamodb").list_tables()
-    assert time.monotonic() - begun < 20
 
 
 def test_what_others_than_boto3_ask_is_asked_again_too(dead_port: int) -> None:

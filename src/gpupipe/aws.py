@@ -97,11 +97,9 @@ READS = ("Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "Lookup
 READ_TIMEOUTS_S = {"sagemaker-runtime": 75}
 """Seconds to wait for an answer where a minute is too short: SageMaker gives a container 60 seconds for its own."""
 
-ATTEMPTS, ATTEMPTS_LOCAL = 8, 3
-"""Of a call, in all. An emulator on this machine throttles nobody, and who looks after it knows sooner than any number
-of attempts whether it answers again: eight against a dead port take 37 to 64 s (measured, by boto3's random pauses)."""
 RESTORED_TRIES = 5
-"""So often a call that got no answer is made again after an attendant has seen to it."""
+"""So often a call that got no answer is made again after an attendant has seen to it, and not after boto3's random
+pauses: its eight attempts at a dead port of this machine took 37 and 64 s."""
 
 Gate = Callable[[str, str], None]
 """Called with service and operation before every call; raises to stop it."""
@@ -154,10 +152,7 @@ class Aws:
 
         self._open_session()
         config = Config(
-            retries={
-                "mode": "adaptive" if service == "iam" else "standard",
-                "max_attempts": ATTEMPTS_LOCAL if self.is_local else ATTEMPTS,
-            },
+            retries={"mode": "adaptive" if service == "iam" else "standard", "max_attempts": 8},
             connect_timeout=5,
             read_timeout=READ_TIMEOUTS_S.get(service, 60),
             max_pool_connections=32,

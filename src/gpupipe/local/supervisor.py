@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from gpupipe.aws import Aws
+from gpupipe.clock import SYSTEM, looks
 from gpupipe.errors import GpupipeError, LockedError
 from gpupipe.local import apply, moto_state
 from gpupipe.local.configuration import Configuration
-from gpupipe.local.emulators import RUNTIME, Account, bound_socket, environment
+from gpupipe.local.emulators import NAMES, RUNTIME, START_TIMEOUT_S, Account, bound_socket, environment
 from gpupipe.local.hosting import HostedEndpoints
 from gpupipe.local.machine_room import MachineRoom
 from gpupipe.local.metadata import MetadataService
@@ -199,7 +200,7 @@ class Supervisor:
     def _aws(self, pair: EmulatorPair) -> Aws:
         keys = {"aws_access_key_id": self._account.access_key, "aws_secret_access_key": self._account.secret_key}
         stack = self._configuration.stack(self._account.account_id)
-        return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys)
+        return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys, attendant=AwaitsPair(pair))
 
     def _furnished(self, pair: EmulatorPair, imds: MetadataService, runtime: RuntimeServer) -> tuple[Room, ...]:
         shared: dict[str, Any] = {
@@ -297,6 +298,24 @@ class Supervisor:
         self._record = replace(self._record, **changes)
         if self._folder.path.is_dir():
             self._folder.write_record(self._record)
+
+
+class AwaitsPair:
+    """For what the supervisor itself asks the emulators, in a thread beside the one that starts them again."""
+
+    def __init__(self, pair: EmulatorPair) -> None:
+        self._pair = pair
+
+    def require(self) -> None:
+        """They may always come back."""
+
+    def restore(self) -> None:
+        for _ in looks(SYSTEM, within_s=START_TIMEOUT_S, pause_s=STEP_S):
+            if all(map(self._pair.runs, NAMES)):
+                return
+
+    def end(self) -> None:
+        """It does nothing by itself."""
 
 
 def impatient_client(account: Account, endpoints: Mapping[str, str]) -> Callable[[str], Any]:
