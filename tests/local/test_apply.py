@@ -128,6 +128,23 @@ def test_killed_emulators_come_back_with_all_that_was_applied(stack: Stack) -> N
     assert not provision.plan_up(config, aws).changes
 
 
+@pytest.mark.exhaustive
+def test_an_emulator_that_dies_while_the_stack_is_applied_again_is_started_at_once(stack: Stack) -> None:
+    # given a stack that is up, and a supervisor that applies it again because moto was killed
+    aws, config = applied(stack)
+    until(lambda: is_saved(stack, aws), within_s=150)
+    before = stack.pids()
+    kill(before["moto"])
+    until(lambda: stack.pids()["moto"] != before["moto"] and stack.status()["phase"] == "starting")
+    # when ministack is killed too
+    kill(before["ministack"])
+    # then it is not waited for whatever is asked of it meanwhile, which would take boto3 a minute a call
+    until(lambda: stack.pids()["ministack"] != before["ministack"], within_s=20)
+    until(lambda: stack.status()["ready"])
+    assert stack.pids()["supervisor"] == before["supervisor"]
+    assert not provision.plan_up(config, aws).changes
+
+
 def is_saved(stack: Stack, aws: Aws) -> bool:
     """Whether the emulator, which saves once in seconds, has saved whose the state bucket is, and functions at rest.
 

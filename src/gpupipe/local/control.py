@@ -153,9 +153,9 @@ def _ready(folder: Folder, record: Record) -> Target | None:
 
 
 @contextlib.contextmanager
-def slow(say: Callable[[str], None], text: str) -> Iterator[None]:
+def slow(say: Callable[[str], None], text: str, *, after_s: float = SAID_AFTER_S) -> Iterator[None]:
     """Says `text` if what is inside takes longer than a person waits without a word."""
-    timer = threading.Timer(SAID_AFTER_S, say, args=(text,))
+    timer = threading.Timer(after_s, say, args=(text,))
     timer.daemon = True
     timer.start()
     try:
