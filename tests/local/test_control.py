@@ -224,7 +224,7 @@ def test_everything_killed_comes_back(running: Stack) -> None:
 
 def test_what_was_stopped_or_removed_is_not_resumed(stack: Stack) -> None:
     # given a target that was never up, then one that another command has stopped
-    with pytest.raises(TargetError, match="it is stopped. `gpupipe up` starts it"):
+    with pytest.raises(TargetError, match=r"it is stopped\. `gpupipe up` starts it"):
         control.resume(stack.config_file, stack_id=stack.stack_id)
     assert not (stack.config_file.parent / ".gpupipe").exists()
     folder = folder_of(stack)

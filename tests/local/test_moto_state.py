@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from gpupipe.local.emulators import Account
 from gpupipe.local.gate import Message, Scope
 from gpupipe.local.moto_state import SavesBeforeAnswering
 
+NOTHING = '{"Version": "2012-10-17", "Statement": []}'
+READS = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
+)
+THEIRS = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
 
 
@@ -27,9 +33,8 @@ def client(service: str) -> Any:
 
 
 @pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A moto in this process, with AWS's own policies; `stop` and `start` make it forget everything."""
-    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+def moto() -> Iterator[Any]:
+    """A moto in this process; `stop` and `start` make it forget everything."""
     moto_shims.install()
     mock = mock_aws()
     mock.start()
@@ -40,9 +45,9 @@ def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_all_that_others_have_made_comes_back(moto: Any, tmp_path: Path) -> None:
     # given machines, one of them stopped, and what people and functions have set beside them
     ec2, iam, scaling = client("ec2"), client("iam"), client("application-autoscaling")
-    trust = '{"Version": "2012-10-17", "Statement": []}'
-    iam.create_role(RoleName="worker", AssumeRolePolicyDocument=trust)
-    iam.attach_role_policy(RoleName="worker", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    iam.create_role(RoleName="worker", AssumeRolePolicyDocument=NOTHING)
+    policy = iam.create_policy(PolicyName="own", PolicyDocument=READS)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="worker", PolicyArn=policy)
     iam.create_instance_profile(InstanceProfileName="worker")
     data = worker_template("stop", then="wait") | {"IamInstanceProfile": {"Name": "worker"}}
     spot, stopped = launch(ec2, name="spot", data=data, market="spot"), launch(ec2, name="stopped", data=data)
@@ -81,7 +86,7 @@ def test_all_that_others_have_made_comes_back(moto: Any, tmp_path: Path) -> None
     ec2.terminate_instances(InstanceIds=[spot])
     states = {one["InstanceId"]: one["State"]["Name"] for one in all_of_it()[0]}
     assert states == {spot: "terminated", stopped: "stopped"}
-    iam.detach_role_policy(RoleName="worker", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    iam.detach_role_policy(RoleName="worker", PolicyArn=policy)
 
 
 def test_a_killed_moto_comes_back_with_the_machines_of_its_fleets(tmp_path: Path) -> None:
@@ -90,7 +95,9 @@ def test_a_killed_moto_comes_back_with_the_machines_of_its_fleets(tmp_path: Path
     try:
         # given a machine that somebody was told of a moment ago
         emulators.wait_ready("moto", tmp_path, process=process, port=port)
-        ec2 = client_of(account, dict.fromkeys(("ec2", "default"), f"http://127.0.0.1:{port}"), "ec2")
+        ec2, iam = (client_of(account, {"default": f"http://127.0.0.1:{port}"}, name) for name in ("ec2", "iam"))
+        iam.create_role(RoleName="worker", AssumeRolePolicyDocument=NOTHING)
+        iam.attach_role_policy(RoleName="worker", PolicyArn=THEIRS)
         machine = launch(ec2, name="fleet", data=worker_template("terminate"), market="spot", token="once")
         before = ec2.describe_instances()["Reservations"]
         # when moto is killed at once, and started again
@@ -100,6 +107,9 @@ def test_a_killed_moto_comes_back_with_the_machines_of_its_fleets(tmp_path: Path
         # then the machine is there as it was, and whoever asks for it again gets the same
         assert ec2.describe_instances()["Reservations"] == before
         assert launch(ec2, name="fleet", token="once") == machine
+        # and a role has what AWS itself has written, which is not saved
+        assert iam.list_attached_role_policies(RoleName="worker")["AttachedPolicies"][0]["PolicyArn"] == THEIRS
+        iam.detach_role_policy(RoleName="worker", PolicyArn=THEIRS)
     finally:
         processes.end(process, grace_s=5.0)
 
