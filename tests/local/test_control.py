@@ -54,7 +54,7 @@ def test_life_of_a_target(running: Stack) -> None:
     assert running.up() == target
     # when it is stopped and kept
     running.client("s3").create_bucket(Bucket="kept")
-    running.client("ec2").create_tags(Resources=["i-0"], Tags=[{"Key": "a", "Value": "b"}])
+    running.client("iam").create_user(UserName="somebody")
     pids, held = running.pids(), folder / "moto" / moto_state.FILE
     assert held.exists()
     running.stop(remove=False)
