@@ -55,7 +55,7 @@ class Attendant:
         target of `config_path` where nobody looks after it."""
         self._config_path, self._stack_id, self._target = config_path, stack_id, target
         self._folder = Folder.of(config_path, stack_id)
-        self._say, self._resume, self._clock = say, resume, clock
+        self._tell, self._resume, self._clock = say, resume, clock
         self._heard = self._folder.handed_out()
         self._ended = threading.Event()
         self._looking = threading.Lock()
@@ -67,10 +67,12 @@ class Attendant:
         return self
 
     def end(self) -> None:
-        """Look no more: the command ends, or is about to stop the target itself."""
+        """Look no more: the command ends, or is about to stop the target itself.
+
+        Does not wait for a look under way: one that is just starting the target again holds the lock that stopping it
+        takes, and one that comes to it later finds it stopped.
+        """
         self._ended.set()
-        with self._looking:  # a look that is under way would start again what is stopped next
-            pass
 
     # --- for those who make calls ---
 
@@ -91,7 +93,7 @@ class Attendant:
             try:
                 self._look()
             except TargetError as error:
-                self._say(f"note: {error}")
+                self._say(str(error))
                 return
 
     def _look(self) -> None:
@@ -104,6 +106,8 @@ class Attendant:
             except TargetError as error:
                 self._lost = error
                 raise
+            except FileNotFoundError:
+                pass  # its folder is being removed: the next look sees what is left
 
     def _settle(self) -> None:
         begun, told_at = self._clock.monotonic(), float("-inf")
@@ -112,11 +116,11 @@ class Attendant:
             self._require_hope(condition, waited_s=now - begun)
             if now - told_at >= AGAIN_S:
                 told_at = now
-                self._say(f"note: {self._going_on(condition)}")
+                self._say(self._going_on(condition))
             self._help(condition)
         self._tell_news()
         if told_at > float("-inf"):
-            self._say("note: The local target runs again; the command goes on.")
+            self._say("The local target runs again; the command goes on.")
 
     def _help(self, condition: Condition) -> None:
         """Start it again, or wait a moment for its supervisor to."""
@@ -128,12 +132,12 @@ class Attendant:
 
     def _take_up(self, target: Target) -> None:
         for notice in target.notices:
-            self._say(f"note: {notice}")
+            self._say(notice)
         self._heard |= self._folder.handed_out()
 
     def _tell_news(self) -> None:
         for notice in self._folder.news(self._heard):
-            self._say(f"note: {notice}")
+            self._say(notice)
 
     def _condition(self) -> Condition:
         record = self._folder.read_record()
@@ -154,6 +158,10 @@ class Attendant:
         return Condition.READY
 
     # --- words ---
+
+    def _say(self, text: str) -> None:
+        if not self._ended.is_set():
+            self._tell(f"note: {text}")
 
     def _going_on(self, condition: Condition) -> str:
         if condition is Condition.CRASHED:
