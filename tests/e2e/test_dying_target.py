@@ -20,6 +20,8 @@ import pytest
 from tests.e2e.conftest import Person, eventually, gate_of, poison, settle, speckled, standing
 from tests.e2e.poisoned.poisoned_task import WAITS
 
+from gpuworker.ledger import Ledger
+
 SAID_WITHIN_S = 10.0
 BUSY_S = 30.0
 """On top, for a machine of tests that is late with everything."""
@@ -50,6 +52,11 @@ class Spoken:
         assert self.process.stdout is not None
         out = self.process.stdout.read()
         return self.process.wait(timeout=120), out
+
+
+def is_said(spoken: Spoken, words: str) -> float:
+    """When it was said, which is waited for."""
+    return float(eventually(words, lambda: spoken.said(words)))
 
 
 @contextlib.contextmanager
@@ -108,8 +115,7 @@ def test_watch_says_that_everything_died_resumes_it_and_goes_on(mortal: Person, 
         # When all of the target is killed
         killed_at = kill(mortal, *EVERYTHING)
         # Then it says so within seconds, and what it does
-        eventually("a word", lambda: watch.said("ended unexpectedly; it is started again"))
-        assert (watch.said("ended unexpectedly; it is started again") or 0) - killed_at < SAID_WITHIN_S + BUSY_S
+        assert is_said(watch, "ended unexpectedly; it is started again") - killed_at < SAID_WITHIN_S + BUSY_S
         eventually("it runs again", lambda: watch.said("runs again; the command goes on"))
         # And goes on to the job's end
         open_gate(mortal)
@@ -147,8 +153,7 @@ def test_one_death_is_told_of_and_survived_by_every_waiting_command(mortal: Pers
         time.sleep(1.0)
         killed_at = kill(mortal, victim)
         for spoken in (watch, logs):
-            eventually("a word", lambda spoken=spoken: spoken.said("ended unexpectedly"))  # type: ignore[misc]
-            assert (spoken.said("ended unexpectedly") or 0) - killed_at < SAID_WITHIN_S + BUSY_S
+            assert is_said(spoken, "ended unexpectedly") - killed_at < SAID_WITHIN_S + BUSY_S
         open_gate(mortal)
         assert watch.end()[0] == 0
         assert logs.process.poll() is None
@@ -164,6 +169,44 @@ def test_a_worker_s_death_is_told_of(mortal: Person, job: str) -> None:
         eventually("a word", lambda: watch.said("ended (killed by SIGKILL); its machine starts it again"))
         open_gate(mortal)
         assert watch.end()[0] == 0
+
+
+@pytest.mark.exhaustive
+def test_a_guard_that_died_with_ministack_keeps_the_next_from_nothing(mortal: Person) -> None:
+    # Given a guard in the middle of a look, which is in what ministack has saved
+    table, state = mortal.client("dynamodb").list_tables()["TableNames"][0], ".gpupipe/mortal-dev/ministack/state"
+    ledger = Ledger(mortal.client("dynamodb"), table)
+    eventually("a look begins", lambda: ledger.acquire_lease("segment", "killed", 600.0))
+    eventually("it is saved", lambda: "killed" in (mortal.folder / state / "dynamodb.json").read_text())
+    # When both are killed
+    kill(mortal, "ministack")
+    killed_at = time.time()
+    # Then the next guard looks as soon as ministack is there again, long before the lease would end
+    eventually("it runs again", lambda: local(mortal)["ready"])
+    eventually("a look", lambda: ledger.guard_status("segment")["at"] > killed_at)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("victims", [("moto",), EVERYTHING])
+def test_up_and_down_survive_deaths(tmp_path: Path, victims: tuple[str, ...]) -> None:
+    person = settle(tmp_path / "between", name="between")
+    record = person.folder / ".gpupipe/between-dev/record.json"
+    try:
+        # Given an `up`, and later a `down`, that has begun to change things
+        for command, words in (("up", "to create"), ("down", "to delete")):
+            with at_work(person, command, "--yes", "--json") as changing:
+                eventually("it begins", lambda: record.exists() and changing.said(words))  # noqa: B023
+                time.sleep(1.0)
+                # When emulators die, then it goes on, and does all that it was to do
+                kill(person, *victims)
+                code, out = changing.end()
+                assert code == 0
+                assert json.loads(out)["leftovers"] == []
+        assert not record.parent.exists()
+    finally:
+        person.types("down", "--yes", code=None)
+        for process in person.processes():
+            process.kill()
 
 
 @pytest.mark.exhaustive

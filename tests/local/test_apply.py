@@ -112,6 +112,10 @@ def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: 
     apply.remember(config_file, "demo-dev")
     assert (known := apply.applied_config(folder)) is not None
     assert known.local.guard_interval_s == 7
+    # and what a `down` deletes is not applied again while it does
+    apply.forget(config_file, "demo-dev")
+    assert apply.applied_config(folder) is None
+    apply.forget(config_file, "demo-dev")
 
 
 @pytest.mark.exhaustive

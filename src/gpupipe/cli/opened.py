@@ -45,6 +45,13 @@ class Opened:
 
             remember(self.path, self.config.stack.id)
 
+    def forget(self) -> None:
+        """Before a `down`: the local target shall make nothing again that is being deleted."""
+        if self.is_local:
+            from gpupipe.local.apply import forget
+
+            forget(self.path, self.config.stack.id)
+
     def rebuild(self) -> None:
         """Make the ledger again from what the buckets hold."""
         from gpupipe.jobs.rebuild import rebuild

@@ -140,6 +140,7 @@ def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = Fa
     if wanted.changes:
         show_plan(screen.aside(), wanted)
         screen.confirm(down_question(wanted), yes=yes)
+    opened.forget()
     with applying(screen) as on_event:
         receipt = delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
     opened.close(remove=not keep_data and not receipt.leftovers)

@@ -31,6 +31,12 @@ def remember(config_path: Path, stack_id: str) -> None:
     draft.replace(folder.applied_file)
 
 
+def forget(config_path: Path, stack_id: str) -> None:
+    """Have nothing applied again from now on: a `down` begins, and an emulator that dies meanwhile loses only what is
+    to go anyway."""
+    Folder.of(config_path, stack_id).applied_file.unlink(missing_ok=True)
+
+
 def applied_config(folder: Folder) -> Config | None:
     """The configuration as it was last applied, or None before the first `up`."""
     return load(folder.applied_file) if folder.applied_file.is_file() else None
