@@ -13,18 +13,7 @@ from gpupipe.explain import DENIED, credentials_error, error_code, explain, expl
 from gpupipe.names import Stack
 from gpupipe.threads import at_once
 
-__all__ = [
-    "DENIED",
-    "Attendant",
-    "Aws",
-    "absent_ok",
-    "connect",
-    "error_code",
-    "explain",
-    "explained",
-    "is_absent",
-    "is_mutation",
-]
+__all__ = ["DENIED", "Aws", "absent_ok", "connect", "error_code", "explain", "explained", "is_absent", "is_mutation"]
 __all__ += ["is_propagating", "together"]
 
 T = TypeVar("T")

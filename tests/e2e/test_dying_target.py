@@ -186,23 +186,26 @@ def test_a_guard_that_died_with_ministack_keeps_the_next_from_nothing(mortal: Pe
     eventually("a look", lambda: ledger.guard_status("segment")["at"] > killed_at)
 
 
+def changes_through_deaths(person: Person, command: str, *victims: str) -> Any:
+    """The receipt of an `up` or `down` below which emulators are killed once it has begun."""
+    record = person.folder / ".gpupipe/between-dev/record.json"
+    with at_work(person, command, "--yes", "--json") as changing:
+        eventually("it begins", lambda: record.exists() and changing.said("create." if command == "up" else "delete."))
+        time.sleep(1.0)
+        kill(person, *victims)
+        code, out = changing.end()
+    assert code == 0, (out, changing.lines)
+    return json.loads(out)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("victims", [("moto",), EVERYTHING])
 def test_up_and_down_survive_deaths(tmp_path: Path, victims: tuple[str, ...]) -> None:
     person = settle(tmp_path / "between", name="between")
-    record = person.folder / ".gpupipe/between-dev/record.json"
     try:
-        # Given an `up`, and later a `down`, that has begun to change things
-        for command, words in (("up", "to create"), ("down", "to delete")):
-            with at_work(person, command, "--yes", "--json") as changing:
-                eventually("it begins", lambda: record.exists() and changing.said(words))  # noqa: B023
-                time.sleep(1.0)
-                # When emulators die, then it goes on, and does all that it was to do
-                kill(person, *victims)
-                code, out = changing.end()
-                assert code == 0
-                assert json.loads(out)["leftovers"] == []
-        assert not record.parent.exists()
+        assert len(changes_through_deaths(person, "up", *victims)["created"]) > 10
+        assert changes_through_deaths(person, "down", *victims)["leftovers"] == []
+        assert not (person.folder / ".gpupipe").exists()
     finally:
         person.types("down", "--yes", code=None)
         for process in person.processes():

@@ -25,11 +25,11 @@ READS = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
 )
 THEIRS = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
-KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
 
 
 def client(service: str) -> Any:
-    return boto3.client(service, **KEYS)  # type: ignore[call-overload]
+    session: Any = boto3.Session("testing", "testing", region_name="us-east-1")
+    return session.client(service)
 
 
 @pytest.fixture

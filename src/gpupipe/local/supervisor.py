@@ -277,6 +277,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
+        has_closed = bool(self._rooms)
         self._close_rooms()
         if self._imds:
             self._imds.close()
@@ -284,7 +285,8 @@ class Supervisor:
             self._runtime.close()
         if self._pair:
             self._pair.end_all()
-            moto_state.forget(self._folder.path / "moto")  # the machines are off
+        if has_closed:  # else machines may run that an earlier supervisor has left, and the next takes over
+            moto_state.forget(self._folder.path / "moto")
         self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
 
