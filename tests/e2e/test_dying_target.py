@@ -200,8 +200,9 @@ def change_through_deaths(person: Person, command: str, words: str, *victims: st
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("victims", [("moto",), EVERYTHING])
+@pytest.mark.parametrize("victims", [("moto",), ("supervisor",)])
 def test_up_and_down_survive_deaths(tmp_path: Path, victims: tuple[str, ...]) -> None:
+    # ministack is not among them: it comes back as it was seconds before, so that `up` has to be run again, and says so.
     person = settle(tmp_path / "between", name="between")
     try:
         change_through_deaths(person, "up", "to create.", *victims)
