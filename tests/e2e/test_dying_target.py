@@ -202,11 +202,11 @@ def change_through_deaths(person: Person, command: str, words: str, *victims: st
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("victims", [("moto",), ("supervisor",)])
 def test_up_and_down_survive_deaths(tmp_path: Path, victims: tuple[str, ...]) -> None:
-    # ministack is not among them: it comes back as it was seconds before, so that `up` has to be run again, and says so.
+    # Not ministack's: it comes back as it was seconds before, so that `up` has to be run again, and says so.
     person = settle(tmp_path / "between", name="between")
     try:
         change_through_deaths(person, "up", "to create.", *victims)
-        assert person.types("plan", "--json").document["steps"] == []
+        assert {step["action"] for step in person.types("plan", "--json").document["steps"]} == {"keep"}
         assert "leftovers by tag and by name: none" in change_through_deaths(person, "down", "to delete.", *victims)
         assert not (person.folder / ".gpupipe").exists()
     finally:
