@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import boto3
@@ -17,7 +20,7 @@ from gpupipe.aws import (
     is_propagating,
     together,
 )
-from gpupipe.errors import StoppedError
+from gpupipe.errors import AwsError, StoppedError, TargetError
 from gpupipe.names import Stack
 from tests.ticking import TickingClock
 
@@ -248,3 +251,103 @@ def test_clients_are_made_once() -> None:
 
 def test_behind_a_gate_the_clock_is_the_same(aws: Aws) -> None:
     assert aws.gated(None).clock is aws.clock
+
+
+# --- an attendant ---
+
+
+class Restorer:
+    """Looks after an address of this machine: what answers there is started when a call finds nobody."""
+
+    def __init__(self, port: int, *, is_gone: bool = False) -> None:
+        self.asked = 0
+        self._port, self._is_gone = port, is_gone
+        self._lost: TargetError | None = None
+        self._server: HTTPServer | None = None
+
+    def require(self) -> None:
+        if self._lost:
+            raise self._lost
+
+    def restore(self) -> None:
+        self.asked += 1
+        if self._is_gone:
+            self._lost = TargetError("it is gone.")
+        self.require()
+        if self._server is None:
+            self._server = HTTPServer(("127.0.0.1", self._port), NoTables)
+            threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def end(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class NoTables(BaseHTTPRequestHandler):
+    """DynamoDB's answer to ListTables."""
+
+    def do_POST(self) -> None:
+        content = b'{"TableNames": []}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def dead_port() -> int:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def local(port: int, attendant: Restorer | None = None) -> Aws:
+    return Aws(stack=STACK, credentials=KEYS, endpoints={"default": f"http://127.0.0.1:{port}"}, attendant=attendant)
+
+
+def test_what_got_no_answer_is_asked_again_once_somebody_has_seen_to_it(dead_port: int) -> None:
+    attendant = Restorer(dead_port)
+    try:
+        for aws in (local(dead_port, attendant), local(dead_port, attendant).gated(None)):
+            assert aws.client("dynamodb").list_tables()["TableNames"] == []
+    finally:
+        attendant.end()
+    assert attendant.asked == 1
+
+
+def test_what_is_gone_ends_the_call_under_way_and_every_other_before_it_is_made(dead_port: int) -> None:
+    attendant = Restorer(dead_port, is_gone=True)
+    client = local(dead_port, attendant).client("dynamodb")
+    for _ in range(2):
+        with pytest.raises(TargetError, match="it is gone"):
+            client.list_tables()
+    assert attendant.asked == 1
+
+
+def test_what_others_than_boto3_ask_is_asked_again_too(dead_port: int) -> None:
+    answers: list[AwsError | str] = [AwsError("broken off."), AwsError("broken off."), "content"]
+
+    def call() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, AwsError):
+            raise answer
+        return answer
+
+    attendant = Restorer(dead_port)
+    try:
+        assert local(dead_port, attendant).answered(call) == "content"
+        # but not what was answered, if with a refusal, nor where nobody restores anything
+        for aws, error in (
+            (local(dead_port, attendant), AwsError("no.", code="403")),
+            (local(dead_port), AwsError("no.")),
+        ):
+            answers[:] = [error, "never asked"]
+            with pytest.raises(AwsError, match="no"):
+                aws.answered(call)
+    finally:
+        attendant.end()
+    assert attendant.asked == 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gpupipe.clock import SYSTEM, Clock, looks
-from gpupipe.errors import CredentialsError
+from gpupipe.errors import AwsError, CredentialsError
 from gpupipe.explain import DENIED, credentials_error, error_code, explain, explained, unknown_region
 from gpupipe.names import Stack
 from gpupipe.threads import at_once
@@ -86,8 +86,28 @@ READS = ("Get", "List", "Describe", "Head", "BatchGet", "Query", "Scan", "Lookup
 READ_TIMEOUTS_S = {"sagemaker-runtime": 75}
 """Seconds to wait for an answer where a minute is too short: SageMaker gives a container 60 seconds for its own."""
 
+RESTORED_TRIES = 5
+"""So often a call that got no answer is made again after an attendant has seen to it, and not after boto3's random
+pauses: its eight attempts at a dead port of this machine took 37 and 64 s."""
+
 Gate = Callable[[str, str], None]
 """Called with service and operation before every call; raises to stop it."""
+
+
+class Attendant(Protocol):
+    """Who sees to it that something answers at an account's endpoints, where that is in anybody's hands."""
+
+    def require(self) -> None:
+        """Raise GpupipeError where nothing will answer any more; asked before every call."""
+        ...
+
+    def restore(self) -> None:
+        """Return once a call that got no answer may get one. Raises GpupipeError where none will."""
+        ...
+
+    def end(self) -> None:
+        """See to nothing any more."""
+        ...
 
 
 @dataclass
@@ -104,6 +124,8 @@ class Aws:
     """Set while a plan is applied: it refuses calls once the lock is lost or Ctrl-C was pressed."""
     clock: Clock = field(default=SYSTEM, repr=False)
     """By which is waited for AWS."""
+    attendant: Attendant | None = field(default=None, repr=False)
+    """Of the local target while a command works on it."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -128,9 +150,37 @@ class Aws:
         )
         client = self.session.client(service, endpoint_url=self.endpoint(service), config=config)
         client.meta.events.register("before-call", self._before_call)
+        # As deep in botocore's tree of events as its own handler of retries, and before that.
+        event = f"needs-retry.{client.meta.service_model.service_id.hyphenize()}"
+        client.meta.events.register_first(event, self._seconds_until_restored)
         return client
 
+    def _seconds_until_restored(self, caught_exception: Any = None, attempts: int = 1, **_: Any) -> float | None:
+        """For a call that got no answer: 0 once it may be made again; None leaves it to botocore."""
+        from botocore.exceptions import ConnectionError as NoConnectionError
+        from botocore.exceptions import HTTPClientError
+
+        is_unanswered = isinstance(caught_exception, NoConnectionError | HTTPClientError)
+        if self.attendant is None or not is_unanswered or attempts > RESTORED_TRIES:
+            return None
+        self.attendant.restore()
+        return 0.0
+
+    def answered(self, call: Callable[[], T]) -> T:
+        """The answer of what makes calls by other means than boto3's clients, or reads their streams: made again
+        where an attendant restores what did not answer. Raises what the last one raises."""
+        for _ in range(RESTORED_TRIES if self.attendant else 0):
+            try:
+                return call()
+            except AwsError as error:
+                if error.code or self.attendant is None:
+                    raise
+                self.attendant.restore()
+        return call()
+
     def _before_call(self, model: Any, **_: Any) -> None:
+        if self.attendant is not None:
+            self.attendant.require()
         if self.gate is not None:
             self.gate(model.service_model.service_name, model.name)
 
@@ -145,6 +195,7 @@ class Aws:
             session=self.session,
             gate=gate,
             clock=self.clock,
+            attendant=self.attendant,
         )
 
     def _open_session(self) -> None:

@@ -3,12 +3,12 @@ import json
 import threading
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
 from gpuworker.contract import Message, Shard, shard_key
-from gpuworker.handling import Handling, bury_foreign
+from gpuworker.handling import GIVE_BACK_PAUSES_S, Handling, bury_foreign
 from gpuworker.ledger import JobState, Ledger, ShardState
 from gpuworker.runner import Workshop
 from gpuworker.storage import Storage
@@ -129,6 +129,34 @@ def test_failure_of_the_surroundings_is_tried_again_without_blame(station: Stati
     assert (row.state, row.started) == (ShardState.PENDING, 0)
     assert station.messages() == {"waiting": 0, "held": 1}, "it comes again after a pause"
     assert "shard_failed" in station.lines
+
+
+def test_what_cannot_be_given_back_is_given_back_once_somebody_answers(station: Station) -> None:
+    # given a worker whose bucket, ledger and queue are all away, as its emulator is started again
+    [shard] = station.job(["tree"])
+    delivery, pauses = until(lambda: station.queue().receive(wait_s=1)), list[float]()
+    queue = delivery.queue
+    answering, queue.client = queue.client, Silent()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        queue.client = answering if len(pauses) == 3 else queue.client
+
+    message = Message.from_json(delivery.body)
+    one = Handling(message, delivery, without_bucket(station), task="fake", sleep=sleep)
+    # when its work fails
+    assert one.run() is None
+    # then the message comes again after the pause of any failure, not after a whole timeout
+    assert pauses == list(GIVE_BACK_PAUSES_S[:3])
+    assert (station.row(shard).state, station.row(shard).started) == (ShardState.PENDING, 0)
+    assert list(queue.folder.iterdir()) == []
+
+
+class Silent:
+    """A queue that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
 
 
 def test_failure_on_the_last_receive_ends_the_wait(station: Station) -> None:

@@ -12,6 +12,7 @@ from gpupipe import provision
 from gpupipe.aws import Aws
 from gpupipe.config import Config, load
 from gpupipe.errors import LockedError
+from gpupipe.jobs import JobsContext
 from gpupipe.local import apply, control
 from gpupipe.local.emulators import Emulators
 from gpupipe.local.state import Folder
@@ -102,6 +103,15 @@ def test_damaged_lock_is_not_touched(aws: Aws, config: Config) -> None:
     assert aws.client("iam").get_role(RoleName=name)
 
 
+def test_a_killed_guard_does_not_keep_the_next_from_looking(aws: Aws, config: Config) -> None:
+    # given a guard that was killed in the middle of a look
+    ledger = JobsContext.of(aws, config).ledger
+    assert ledger.acquire_lease("segment", "killed", 125.0)
+    # when ministack is there again, then the next guard looks at once
+    apply.free_leases(config, aws)
+    assert ledger.acquire_lease("segment", "next", 125.0)
+
+
 def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: Path) -> None:
     # given a configuration that was applied
     config_file = write_config(tmp_path)
@@ -117,6 +127,10 @@ def test_what_was_applied_is_remembered_and_not_what_was_edited_since(tmp_path: 
     apply.remember(config_file, "demo-dev")
     assert (known := apply.applied_config(folder)) is not None
     assert known.local.guard_interval_s == 7
+    # and what a `down` deletes is not applied again while it does
+    apply.forget(config_file, "demo-dev")
+    assert apply.applied_config(folder) is None
+    apply.forget(config_file, "demo-dev")
 
 
 @pytest.mark.exhaustive
@@ -130,6 +144,23 @@ def test_killed_emulators_come_back_with_all_that_was_applied(stack: Stack) -> N
         kill(pid)
     # then the next command finds all of it again, and is told what was lost
     assert "seconds before" in stack.up().notices[1]
+    assert not provision.plan_up(config, aws).changes
+
+
+@pytest.mark.exhaustive
+def test_an_emulator_that_dies_while_the_stack_is_applied_again_is_started_at_once(stack: Stack) -> None:
+    # given a stack that is up, and a supervisor that applies it again because moto was killed
+    aws, config = applied(stack)
+    until(lambda: is_saved(stack, aws), within_s=150)
+    before = stack.pids()
+    kill(before["moto"])
+    until(lambda: stack.pids()["moto"] != before["moto"] and stack.status()["phase"] == "starting")
+    # when ministack is killed too
+    kill(before["ministack"])
+    # then it is not waited for whatever is asked of it meanwhile, which would take boto3 a minute a call
+    until(lambda: stack.pids()["ministack"] != before["ministack"], within_s=20)
+    until(lambda: stack.status()["ready"])
+    assert stack.pids()["supervisor"] == before["supervisor"]
     assert not provision.plan_up(config, aws).changes
 
 

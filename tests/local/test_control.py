@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +16,12 @@ from tests.local.stand_in import write_config
 from tests.local.waiting import kill, runs, until
 
 from gpupipe.errors import ForeignFolderError, TargetError
-from gpupipe.local import control, processes
+from gpupipe.local import control, moto_state, processes
 from gpupipe.local.adoption import adopt
 from gpupipe.local.container import Container, Identity
 from gpupipe.local.host import Boot, Host, HostState
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.state import Folder
+from gpupipe.local.state import Folder, Record
 
 
 def alive(pids: dict[str, int]) -> set[str]:
@@ -53,8 +54,11 @@ def test_life_of_a_target(running: Stack) -> None:
     assert running.up() == target
     # when it is stopped and kept
     running.client("s3").create_bucket(Bucket="kept")
-    pids = running.pids()
+    running.client("iam").create_user(UserName="somebody")
+    pids, held = running.pids(), folder / "moto" / moto_state.FILE
+    assert held.exists()
     running.stop(remove=False)
+    assert not held.exists()
     assert not alive(pids)
     assert running.status()["phase"] == "stopped"
     # and five commands want it at once
@@ -216,6 +220,53 @@ def test_everything_killed_comes_back(running: Stack) -> None:
     assert "ended unexpectedly" in running.up().notices[0]
     assert alive(running.pids()) == {"supervisor", "moto", "ministack"}
     assert set(running.pids().values()).isdisjoint(before.values())
+
+
+def test_what_was_stopped_or_removed_is_not_resumed(stack: Stack) -> None:
+    # given a target that was never up, then one that another command has stopped
+    with pytest.raises(TargetError, match=r"it is stopped\. `gpupipe up` starts it"):
+        control.resume(stack.config_file, stack_id=stack.stack_id)
+    assert not (stack.config_file.parent / ".gpupipe").exists()
+    folder = folder_of(stack)
+    folder.create()
+    folder.write_record(Record(phase="stopped", generation=3))
+    with pytest.raises(TargetError, match="it is stopped"):
+        control.resume(stack.config_file, stack_id=stack.stack_id)
+    assert stack.status()["generation"] == 3
+
+
+def test_a_supervisor_that_is_killed_whenever_it_starts_is_given_up_after_a_few_tries(stack: Stack) -> None:
+    # given somebody who kills every supervisor of this folder
+    killed, ended = set[int](), threading.Event()
+
+    def kill_all() -> None:
+        while not ended.wait(0.01):
+            for process in processes.running_modules(control.SUPERVISOR, folder_of(stack).path):
+                killed.add(process.pid)
+                process.find() and os.kill(process.pid, signal.SIGKILL)
+
+    killing, said = threading.Thread(target=kill_all), list[str]()
+    killing.start()
+    try:
+        # when the target is wanted, then that is tried a few times, and said
+        with pytest.raises(TargetError, match="ended while starting"):
+            control.ensure_running(
+                stack.config_file, stack_id=stack.stack_id, region="us-east-1", timeout_s=60, say=said.append
+            )
+    finally:
+        ended.set()
+        killing.join()
+    assert len(killed) == control.START_TRIES
+    assert [one for one in said if "ended while starting; it is started again" in one] == said[-2:]
+
+
+def test_what_takes_long_is_told_and_what_does_not_is_not() -> None:
+    said: list[str] = []
+    with control.slow(said.append, "quick", after_s=60.0):
+        pass
+    with control.slow(said.append, "slow", after_s=0.0):
+        until(lambda: said)
+    assert said == ["slow"]
 
 
 def test_start_that_cannot_be_says_why(stack: Stack) -> None:

@@ -96,6 +96,9 @@ def test_container_that_ends_is_started_again(endpoint_room: Room) -> None:
     # then another takes its place, and the endpoint stays what it was
     endpoint_room.step_until(lambda: endpoint_room.pids(name))
     assert endpoint_room.pids(name) != {before}
+    told = endpoint_room.folder.notices(take=True)
+    assert len(told) == 1
+    assert f"of endpoint {name}: the container ended: killed by SIGKILL; it is started again." in told[0]
     assert endpoint_room.counts(name) == {"main": 1}
     assert endpoint_room.described(name)["EndpointStatus"] == "InService"
     endpoint_room.step_until(lambda: endpoint_room.is_answered(name))

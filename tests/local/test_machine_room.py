@@ -154,8 +154,25 @@ def test_killed_machine_is_booted_again_without_a_stray_worker(room: Room) -> No
     os.kill(machine, signal.SIGKILL)
     # when the room works
     room.step_until(lambda: len(room.starts(instance_id)) == 2)
-    # then the first worker is gone
+    # then the first worker is gone, and word is left
     until(lambda: not psutil.pid_exists(first))
+    assert f"process of machine {instance_id} ended unexpectedly" in room.folder.notices(take=True)[0]
+
+
+def test_killed_worker_is_told_of_once_a_death(room: Room, client: Client) -> None:
+    # given a machine whose worker is killed as soon as it starts, and then again
+    data = worker_template("stop", then=["killed", "killed", "wait"])
+    instance_id = launch(room.ec2, name="room-worker", data=data)
+    # when the room works
+    room.step_until(lambda: len(room.starts(instance_id)) == 3)
+    for _ in range(3):
+        room.room.step()
+    # then each death is told of, once
+    told = room.folder.notices(take=True)
+    assert len(told) == 2
+    assert all(
+        f"worker on machine {instance_id} ended (killed by SIGKILL); its machine starts it" in one for one in told
+    )
 
 
 def test_interruption_takes_the_machine_away(room: Room) -> None:
@@ -264,4 +281,4 @@ def test_crash_loop_of_a_machine_ends(room: Room) -> None:
             psutil.Process(pid).kill() if psutil.pid_exists(pid) else None
     # then the room gives up, and says so
     assert room.state(instance_id) == "stopped"
-    assert "ended 4 times" in room.folder.notices(take=True)[0]
+    assert "ended 4 times" in room.folder.notices(take=True)[-1]

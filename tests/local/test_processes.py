@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.local.waiting import until
+from tests.local.waiting import kill, runs, until
 
 from gpupipe.local import processes
 from gpupipe.local.processes import ProcessName
@@ -116,3 +116,22 @@ def test_own_modules_are_found_by_folder(tmp_path: Path) -> None:
         assert not processes.running_modules("gpupipe.elsewhere.", mine)
     finally:
         processes.end(name, grace_s=5)
+
+
+def test_what_a_killed_process_has_left_behind_is_killed(tmp_path: Path) -> None:
+    # given a process with a child that lives on
+    code = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    name, other = start(tmp_path, code), start(tmp_path, "import time; time.sleep(60)")
+    try:
+        child = int(until(lambda: printed(tmp_path)))
+        # when it is not dead yet, then its child is left alone
+        processes.end_left_behind(name)
+        assert runs(child)
+        # and once it is, the child goes too, and nobody else
+        kill(name.pid)
+        assert runs(child)
+        processes.end_left_behind(name)
+        until(lambda: not runs(child))
+        assert other.alive
+    finally:
+        processes.end(name, other, grace_s=0.0)

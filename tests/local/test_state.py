@@ -89,6 +89,31 @@ def test_notice_is_handed_out_once(folder: Folder) -> None:
     assert folder.notices(take=True) == ()
 
 
+def test_news_reach_all_who_are_at_work_once(folder: Folder) -> None:
+    # given two commands that are at work since something was told
+    folder.add_notice("before")
+    assert folder.notices(take=True) == ("before",)
+    one, other = folder.handed_out(), folder.handed_out()
+    # when something happens, and a third command comes
+    folder.add_notice("first")
+    assert folder.news(one) == ("first",)
+    folder.add_notice("second")
+    assert folder.notices(take=True) == ("second",)
+    # then the two hear all of it, and nobody else anything twice
+    assert folder.news(one) == ("second",)
+    assert folder.news(other) == ("first", "second")
+    assert folder.news(one) == folder.news(other) == folder.notices(take=True) == ()
+
+
+def test_notices_that_everybody_has_heard_are_thrown_away(folder: Folder) -> None:
+    told = folder.path / "notices" / "told"
+    told.mkdir(parents=True)
+    (told / "1.json").write_text('{"at": 1.0, "text": "of 1970"}')
+    folder.add_notice("now")
+    assert folder.notices(take=True) == ("now",)
+    assert len(list(told.iterdir())) == 1
+
+
 def test_damaged_file_says_so(folder: Folder) -> None:
     folder.endpoint_file.write_text("{")
     with pytest.raises(TargetError, match="is damaged"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from gpuworker.contract import (
@@ -27,15 +28,26 @@ LATER_S = 30
 BODY_SHOWN = 1000
 """Characters of a foreign message in the log."""
 LONGEST_RETRY_DELAY_S = 600
+GIVE_BACK_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""An emulator is back within 3 s on idle cores and was within 25 s on two that eight processes shared."""
 
 
 class Handling:
     """A shard this worker holds. `run` in a thread of its own; `keep_alive` and `give_back` from others."""
 
-    def __init__(self, message: Message, delivery: Delivery, workshop: Workshop, *, task: str) -> None:
+    def __init__(
+        self,
+        message: Message,
+        delivery: Delivery,
+        workshop: Workshop,
+        *,
+        task: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.message, self._delivery, self._workshop, self._task = message, delivery, workshop, task
         self._place = (message.job, message.number, message.generation)
         self._log = workshop.log.bind(job=message.job, shard=message.number, generation=message.generation)
+        self._sleep = sleep
         self._feed: Feed | None = None
         self._lost = False
         self._given_back_for = ""
@@ -56,7 +68,7 @@ class Handling:
         except Exception as error:
             self._log.error("shard_failed", error, receives=self._delivery.receives)
             reason = f"{type(error).__name__}: {error}"
-            attempt(self._log, "give_back", lambda: self._failed(reason))
+            attempt(self._log, "give_back", lambda: self._tell_failed(reason))
             return None
 
     def _process(self) -> ShardResult | None:
@@ -138,6 +150,21 @@ class Handling:
             self._delivery.delete()
         else:  # another machine has it, and maybe this very message
             self._delivery.leave()
+
+    def _tell_failed(self, reason: str) -> None:
+        """`_failed`, tried again for a minute while nobody answers: what stopped the work, a network that is away or an
+        emulator that is started again, stops this too, and the message would stay hidden for a whole timeout."""
+        from botocore.exceptions import BotoCoreError
+
+        for pause_s in GIVE_BACK_PAUSES_S:
+            try:
+                return self._failed(reason)
+            except BotoCoreError as error:
+                self._log.warning("give_back_delayed", error=f"{type(error).__name__}: {error}", pause_s=pause_s)
+            if self._given_back_for:  # the machine goes off: no time is left
+                break
+            self._sleep(pause_s)
+        return self._failed(reason)
 
     def _failed(self, reason: str) -> None:
         """No item's fault: try again later, with ever longer pauses; dead if SQS will not hand it out again."""

@@ -36,6 +36,13 @@ def main() -> None:
 
 def run() -> int:
     """The command that `sys.argv` names, once; its exit code."""
+    from gpupipe.cli.ending import AT_END
+
+    with AT_END:
+        return _run()
+
+
+def _run() -> int:
     try:
         for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot write must not end a command
             getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")

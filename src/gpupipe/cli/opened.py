@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpupipe.cli.ending import AT_END
 from gpupipe.cli.screen import Screen
 from gpupipe.config import Config, find_file, load
 from gpupipe.errors import NotDeployedError, UsageError
@@ -44,6 +45,13 @@ class Opened:
 
             remember(self.path, self.config.stack.id)
 
+    def forget(self) -> None:
+        """Before a `down`: the local target shall make nothing again that is being deleted."""
+        if self.is_local:
+            from gpupipe.local.apply import forget
+
+            forget(self.path, self.config.stack.id)
+
     def rebuild(self) -> None:
         """Make the ledger again from what the buckets hold."""
         from gpupipe.jobs.rebuild import rebuild
@@ -57,6 +65,8 @@ class Opened:
 
     def close(self, *, remove: bool) -> None:
         """End the local target, if this is one."""
+        if self.aws.attendant:
+            self.aws.attendant.end()
         if self.is_local:
             from gpupipe.local.control import stop
 
@@ -104,11 +114,14 @@ def open_local(file: str | None, screen: Screen, *, start: bool = False) -> Open
     if not start and not local_is_up(path, config):
         raise NotDeployedError(f"the local target of {config.stack.id} is not up.", hint="Start it with `gpupipe up`.")
     from gpupipe.local import control
+    from gpupipe.local.attendant import Attendant
 
-    target = control.ensure_running(path, stack_id=config.stack.id, region=config.stack.region)
+    target = control.ensure_running(path, stack_id=config.stack.id, region=config.stack.region, say=screen.say)
     for notice in target.notices:
         screen.say(f"note: {notice}")
-    aws = control.connect(target, name=config.stack.name, environment=config.stack.environment)
+    attendant = Attendant(path, stack_id=config.stack.id, target=target, say=screen.say).start()
+    AT_END.callback(attendant.end)
+    aws = control.connect(target, name=config.stack.name, environment=config.stack.environment, attendant=attendant)
     return OpenedLocal(opened=Opened(path=path, config=config, aws=aws), target=target)
 
 

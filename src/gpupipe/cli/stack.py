@@ -174,6 +174,7 @@ def _delete(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool) -> Re
     if wanted.changes:
         show_plan(screen.aside(), wanted)
         screen.confirm(down_question(wanted), yes=yes)
+    opened.forget()
     with applying(screen) as on_event:
         return delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
 

@@ -13,6 +13,7 @@ from typing import Any
 from gpupipe.functions import log
 from gpupipe.functions.look import look
 from gpupipe.functions.surroundings import Surroundings, surroundings
+from gpuworker.ledger.machines import NEXT
 
 PATIENCE_S = 20.0
 """How long a look waits for another to end; what it came for may have come too late for that one."""
@@ -49,7 +50,7 @@ def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
     lease_s = left_s + MARGIN_S
     if ledger.acquire_lease(pipeline, holder, lease_s):
         return True
-    if not ledger.acquire_lease(f"{pipeline}#next", holder, lease_s):
+    if not ledger.acquire_lease(f"{pipeline}{NEXT}", holder, lease_s):
         return False
     deadline = time.monotonic() + min(PATIENCE_S, left_s / 3)
     try:
@@ -59,7 +60,7 @@ def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
                 return True
         return False
     finally:
-        ledger.release_lease(f"{pipeline}#next", holder)
+        ledger.release_lease(f"{pipeline}{NEXT}", holder)
 
 
 def _note(around: Surroundings, action: str) -> None:

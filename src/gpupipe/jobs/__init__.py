@@ -103,12 +103,14 @@ class JobsContext:
 
     def read(self, key: str) -> bytes | None:
         """The object's content, or None where it is not there."""
-        with explained(f"read {key}"):
-            answer = absent_ok(self.aws.client("s3").get_object, **self.in_bucket, Key=key)
-            return None if answer is None else bytes(answer["Body"].read())
+        found = self.read_tagged(key)
+        return None if found is None else found[0]
 
     def read_tagged(self, key: str) -> tuple[bytes, str] | None:
         """The object's content and ETag, for `write_over`; None where it is not there."""
+        return self.aws.answered(lambda: self._read(key))
+
+    def _read(self, key: str) -> tuple[bytes, str] | None:
         with explained(f"read {key}"):
             answer = absent_ok(self.aws.client("s3").get_object, **self.in_bucket, Key=key)
             return None if answer is None else (bytes(answer["Body"].read()), str(answer["ETag"]))

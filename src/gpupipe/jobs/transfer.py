@@ -172,10 +172,14 @@ def download(store: Store, downloads: Iterable[D]) -> Generator[tuple[D, Excepti
 
 def download_one(store: Store, one: Download) -> None:
     """Read one object into its file. Raises IntegrityError where size or checksum differ, AwsError from S3."""
+    store.aws.answered(lambda: _download(store, one))
+
+
+def _download(store: Store, one: Download) -> None:
     part = os.path.join(one.scratch or one.target.parent, f".{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
         if one.size <= PART_BYTES:
-            data = read(store, one.key, version_id=one.version_id)
+            data = _read(store, one.key, version_id=one.version_id)
             _verify(one, len(data), hashlib.sha256(data).hexdigest() if one.sha256 else "")
             _write(part, data)
         else:
@@ -200,6 +204,10 @@ def is_lost(problem: Exception) -> bool:
 
 def read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes | bytes:
     """The content of one object (or its bytes from, to but without the second of `byte_range`)."""
+    return store.aws.answered(lambda: _read(store, key, version_id=version_id, byte_range=byte_range))
+
+
+def _read(store: Store, key: str, *, version_id: str = "", byte_range: tuple[int, int] | None = None) -> Bytes | bytes:
     if _UNSPEAKABLE.search(key):
         return _read_by_boto3(store, key, version_id=version_id, byte_range=byte_range)
     with explained(f"download {key}"):

@@ -73,6 +73,10 @@ def upload(store: Store, uploads: Iterable[Upload]) -> Iterator[tuple[Upload, St
 
 def upload_one(store: Store, one: Upload) -> Stored:
     """Write one object. Raises InputError where the source is not what was listed, AwsError where S3 refuses."""
+    return store.aws.answered(lambda: _upload_one(store, one))
+
+
+def _upload_one(store: Store, one: Upload) -> Stored:
     with one.source.open() as opened:
         if one.source.size <= PART_BYTES:
             data = _read(one.source, opened, one.source.size + 1)
@@ -93,8 +97,13 @@ def upload_one(store: Store, one: Upload) -> Stored:
 
 def write_document(store: Store, key: str, text: str) -> None:
     """Write a JSON document of ours; what was there is replaced."""
-    with explained(f"write {key}"):
-        obstore.put(store.s3, key, text.encode(), attributes={"Content-Type": "application/json"}, use_multipart=False)
+
+    def write() -> None:
+        with explained(f"write {key}"):
+            attributes = {"Content-Type": "application/json"}
+            obstore.put(store.s3, key, text.encode(), attributes=attributes, use_multipart=False)
+
+    store.aws.answered(write)
 
 
 def _put(store: Store, one: Upload, data: bytes | Iterator[bytes], **how: Any) -> Any:

@@ -32,6 +32,12 @@ def remember(config_path: Path, stack_id: str) -> None:
     draft.replace(folder.applied_file)
 
 
+def forget(config_path: Path, stack_id: str) -> None:
+    """Have nothing applied again from now on: a `down` begins, and an emulator that dies meanwhile loses only what is
+    to go anyway."""
+    Folder.of(config_path, stack_id).applied_file.unlink(missing_ok=True)
+
+
 def applied_config(folder: Folder) -> Config | None:
     """The configuration as it was last applied, or None before the first `up`."""
     return load(folder.applied_file) if folder.applied_file.is_file() else None
@@ -45,6 +51,16 @@ def apply_again(config: Config, aws: Aws) -> None:
     log.info("applied again: %s", receipt)
     for pipeline in config.pipelines:
         log.info("ledger of %s: %s", pipeline, rebuild(JobsContext.of(aws, config, pipeline)))
+
+
+def free_leases(config: Config, aws: Aws) -> None:
+    """Free what functions held that were killed together with ministack: the guard's lease above all.
+
+    A lease outlives its function's time limit, so for two minutes no guard would look at anything. To be called before
+    anything calls a function again. Raises what boto3 raises.
+    """
+    for pipeline in config.pipelines:
+        JobsContext.of(aws, config, pipeline).ledger.end_leases(pipeline)
 
 
 def _release_lock_of_the_dead(aws: Aws) -> None:

@@ -74,6 +74,8 @@ class Container:
         self.failures = 0
         """How often it ended without ever having been ready."""
         self.was_ready = False
+        self.ends = 0
+        """How often its process ended though it was wanted."""
         self.instance = Instance(name=self.name, variant=identity.variant, url="")
         self._process: ProcessName | None = None
         self._started_at = 0.0
@@ -140,6 +142,7 @@ class Container:
     def _note_end(self, now: float) -> None:
         self._healthy = False
         self.failures += not self.was_ready
+        self.ends += 1
         self._restart_at = now + self._restart_pause_s
         self._restart_pause_s = min(self._restart_pause_s * 2, self._patience.restart_max_s)
 

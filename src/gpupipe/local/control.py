@@ -1,15 +1,17 @@
 """What the commands do with the local target: have it running, see how it is, interrupt a machine, stop it."""
 
+import contextlib
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpupipe.aws import Aws
+from gpupipe.aws import Attendant, Aws
 from gpupipe.errors import NotDeployedError, TargetError
-from gpupipe.local import emulators, processes
+from gpupipe.local import emulators, moto_state, ownership, processes
 from gpupipe.local.container import Container, end_strays, read_all
 from gpupipe.local.host import Host, announce_interruption
 from gpupipe.local.machine_room import running_machines
@@ -18,23 +20,35 @@ from gpupipe.local.state import Folder, Record, Target
 from gpupipe.names import Stack
 
 START_TIMEOUT_S = 120.0
+START_TRIES = 3
+"""Of a supervisor that is killed while it starts."""
+SAID_AFTER_S = 5.0
+"""A start takes three to four seconds on two idle cores."""
 PACKAGE = "gpupipe.local."
 SUPERVISOR = "gpupipe.local.supervisor"
 STOP_TIMEOUT_S = 75.0  # thirty seconds for a worker to give its work back, twice ten for the emulators, and some air
 
 
-def ensure_running(config_path: Path, *, stack_id: str, region: str, timeout_s: float = START_TIMEOUT_S) -> Target:
+def ensure_running(
+    config_path: Path,
+    *,
+    stack_id: str,
+    region: str,
+    timeout_s: float = START_TIMEOUT_S,
+    say: Callable[[str], None] = lambda _: None,
+) -> Target:
     """The stack's local target, started or resumed if it does not run. Raises TargetError.
 
     Any number of commands may call this at once: one starts it, the others wait. `Target.notices` holds what happened
-    since the last command; each notice is handed out once.
+    since the last command; each notice is handed out once. `say` is told what is waited for, if that takes long.
     """
     folder = Folder.of(config_path, stack_id)
     target = _ready(folder, folder.read_record())
     if target is None:
         emulators.require_installed()
-        with folder.starting(patience_s=timeout_s):
-            target = _started(folder, config_path, timeout_s)
+        told = f"The local target is being started; its log is {folder.supervisor_log}."
+        with slow(say, told), folder.starting(patience_s=timeout_s):
+            target = _started(folder, config_path, timeout_s, say=say)
     if target.region != region:
         raise TargetError(
             f"The local target of {stack_id} runs in {target.region}, gpupipe.toml says {region}.",
@@ -52,10 +66,25 @@ def running(config_path: Path, *, stack_id: str) -> Target:
     return target
 
 
-def connect(target: Target, *, name: str, environment: str) -> Aws:
-    """An `Aws` whose clients talk to the local target."""
+def resume(config_path: Path, *, stack_id: str, timeout_s: float = START_TIMEOUT_S) -> Target:
+    """The stack's local target, started again if it ended unexpectedly; one that was stopped or removed stays so.
+
+    Raises TargetError. Notices are handed out as by `ensure_running`.
+    """
+    folder = Folder.of(config_path, stack_id)
+    with folder.starting(patience_s=timeout_s):
+        phase = folder.read_record().phase
+        if phase in ("starting", "ready"):
+            return replace(_started(folder, config_path, timeout_s), notices=folder.notices(take=True))
+        if all(map(ownership.says_nothing, folder.path.iterdir())):
+            folder.remove()  # the lock has made it anew
+    raise TargetError(f"The local target is not there any more: it is {phase}.", hint="`gpupipe up` starts it.")
+
+
+def connect(target: Target, *, name: str, environment: str, attendant: Attendant | None = None) -> Aws:
+    """An `Aws` whose clients talk to the local target, which `attendant` looks after."""
     stack = Stack(name=name, environment=environment, account=target.account_id, region=target.region)
-    return Aws(stack=stack, endpoints=target.endpoints, credentials=target.credentials)
+    return Aws(stack=stack, endpoints=target.endpoints, credentials=target.credentials, attendant=attendant)
 
 
 def shell_environment(target: Target) -> dict[str, str]:
@@ -124,6 +153,7 @@ def stop(config_path: Path, *, stack_id: str, remove: bool) -> None:
         if remove:
             folder.remove()
         else:
+            moto_state.forget(folder.path / "moto")  # the machines are off
             folder.write_record(replace(folder.read_record(), phase="stopped", emulators={}))
 
 
@@ -131,27 +161,56 @@ def _ready(folder: Folder, record: Record) -> Target | None:
     return folder.read_target() if record.phase == "ready" and record.supervised else None
 
 
-def _started(folder: Folder, config_path: Path, timeout_s: float) -> Target:
-    """Start a supervisor unless one is at work, and wait until it reports ready. The start lock is held."""
-    record = folder.read_record()
-    supervisor = record.supervisor if record.supervised else None
-    if supervisor is None:
-        folder.create()
-        supervisor = processes.spawn(
-            processes.python_module(SUPERVISOR, "--config", str(config_path.absolute()), "--folder", str(folder.path)),
-            environment=emulators.clean_environment(),
-            folder=config_path.absolute().parent,
-            log=folder.supervisor_log,
-        )
+@contextlib.contextmanager
+def slow(say: Callable[[str], None], text: str, *, after_s: float = SAID_AFTER_S) -> Iterator[None]:
+    """Says `text` if what is inside takes longer than a person waits without a word."""
+    timer = threading.Timer(after_s, say, args=(text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _started(
+    folder: Folder, config_path: Path, timeout_s: float, *, say: Callable[[str], None] = lambda _: None
+) -> Target:
+    """Start a supervisor unless one is at work, and wait until it reports ready; one that is killed while it starts is
+    started again. The start lock is held."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
+    for attempt in range(1, START_TRIES + 1):
         record = folder.read_record()
-        if target := _ready(folder, record):
+        supervisor = record.supervisor if record.supervisor and record.supervised else _spawned(folder, config_path)
+        if target := _awaited(folder, supervisor, deadline):
             return target
-        if not supervisor.alive:
+        record = folder.read_record()
+        if supervisor.alive or record.phase == "failed" or attempt == START_TRIES:
+            break
+        say("The local target's supervisor ended while starting; it is started again.")
+    raise _start_error(folder, record, supervisor, timeout_s)
+
+
+def _spawned(folder: Folder, config_path: Path) -> ProcessName:
+    folder.create()
+    return processes.spawn(
+        processes.python_module(SUPERVISOR, "--config", str(config_path.absolute()), "--folder", str(folder.path)),
+        environment=emulators.clean_environment(),
+        folder=config_path.absolute().parent,
+        log=folder.supervisor_log,
+    )
+
+
+def _awaited(folder: Folder, supervisor: ProcessName, deadline: float) -> Target | None:
+    """The target once it is ready; None where its supervisor ends before, or time does."""
+    while time.monotonic() < deadline:
+        is_alive = supervisor.alive  # asked first: it may become ready and another's between two questions
+        if target := _ready(folder, folder.read_record()):
+            return target
+        if not is_alive:
             break
         time.sleep(0.03)
-    raise _start_error(folder, record, supervisor, timeout_s)
+    return None
 
 
 def _start_error(folder: Folder, record: Record, supervisor: ProcessName, timeout_s: float) -> TargetError:

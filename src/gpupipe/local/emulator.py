@@ -9,11 +9,13 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from gpupipe.local import ministack_shims, ministack_state, moto_shims
+from gpupipe.local import ministack_shims, ministack_state, moto_shims, moto_state
 from gpupipe.local.gate import App, Gate
+from gpupipe.local.resumed_delivery import ResumesDelivery
 from gpupipe.local.signatures import Signatures
 from gpupipe.local.snapshots import Snapshots
 
@@ -34,10 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     app = _ministack(port) if given.name == "ministack" else _moto(port)
     account = Signatures(access_key=os.environ["AWS_ACCESS_KEY_ID"], secret_key=os.environ["AWS_SECRET_ACCESS_KEY"])
     gate = Gate(app, port=port, signatures=account, serves_links=given.name == "ministack")
-    save = ministack_state.save if given.name == "ministack" else _no_state
-    snapshots = Snapshots(save=save, changes=lambda: gate.changes)
-    snapshots.start()
-    asyncio.run(_serve(gate, given.fd, with_parent=given.with_parent, before_end=snapshots.end))
+    before_end = _saving(gate) if given.name == "ministack" else _nothing
+    asyncio.run(_serve(gate, given.fd, with_parent=given.with_parent, before_end=before_end))
     # State is saved. To take moto's 200 MB of objects apart one by one would make `gpupipe down` a second slower.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -58,11 +58,18 @@ def _ministack(port: int) -> App:
     hypercorn_compat.install()
     ministack_shims.install()
     owned = ministack_shims.ExpectedBucketOwner(cast("App", app), account_id=os.environ["AWS_ACCESS_KEY_ID"])
-    return ministack_shims.LinksLeadToS3(owned)
+    return ResumesDelivery(ministack_shims.LinksLeadToS3(owned))
 
 
-def _no_state() -> None:
-    """moto keeps nothing: what the configuration describes is applied again after it was restarted."""
+def _saving(gate: Gate) -> Callable[[], None]:
+    """Begin to save ministack's state; what to call before it ends."""
+    snapshots = Snapshots(save=ministack_state.save, changes=lambda: gate.changes)
+    snapshots.start()
+    return snapshots.end
+
+
+def _nothing() -> None:
+    """moto's state is saved with each change."""
 
 
 def ministack_settings(port: int) -> dict[str, str]:
@@ -107,8 +114,11 @@ def _moto(port: int) -> App:
 
     moto_shims.install()
     application: Any = DomainDispatcherApplication(create_backend_app)
+    state = Path(moto_state.FILE).absolute()
+    moto_state.load(state)
     threading.Thread(target=_load_ahead, name="load-ahead", daemon=True).start()
-    return cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
+    served = cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
+    return moto_state.SavesBeforeAnswering(served, partial(moto_state.save, state))
 
 
 def _load_ahead() -> None:

@@ -44,6 +44,16 @@ STOP_GRACE_S = 10.0
 PORT_PATIENCE_S = 2.0
 
 
+class EmulatorEndedError(TargetError):
+    """An emulator ended before it answered, as the last lines of its log may explain."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        super().__init__(
+            f"The local target's {name} ended while starting. Its log {log} ends:\n{processes.last_lines(log)}"
+        )
+        self.name = name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """The emulated account: the access key is the account number (ministack reads the account from it)."""
@@ -240,14 +250,15 @@ def _bind(port: int) -> socket.socket:
 
 
 def wait_ready(name: str, folder: Path, *, process: ProcessName, port: int) -> None:
-    """Return when the emulator answers; raise `TargetError` with the end of its log when it ends or is late."""
-    deadline = time.monotonic() + START_TIMEOUT_S
+    """Return when the emulator answers; raise `TargetError` with the end of its log when it is late, and
+    `EmulatorEndedError` when it ends."""
+    deadline, log = time.monotonic() + START_TIMEOUT_S, log_file(folder, name)
     while not answers(port):
-        ended = not process.alive
-        if ended or time.monotonic() > deadline:
-            log = log_file(folder, name)
-            state = "ended while starting" if ended else f"did not answer within {START_TIMEOUT_S:.0f} s"
-            raise TargetError(f"The local target's {name} {state}. Its log {log} ends:\n{processes.last_lines(log)}")
+        if not process.alive:
+            raise EmulatorEndedError(name, log)
+        if time.monotonic() > deadline:
+            late = f"did not answer within {START_TIMEOUT_S:.0f} s"
+            raise TargetError(f"The local target's {name} {late}. Its log {log} ends:\n{processes.last_lines(log)}")
         time.sleep(0.05)
 
 

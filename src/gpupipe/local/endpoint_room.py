@@ -65,6 +65,7 @@ class EndpointRoom:
         for container in read_all(folder.containers, logs=folder.logs, patience=patience):
             self._adopt(container)
         self._ours: dict[tuple[str, Any], bool] = {}
+        self._told_ends: dict[str, int] = {}
         self._configs: dict[str, dict[str, Any]] = {}
         self._absent_since: dict[str, float] = {}
         self._logs = ContainerLogs(client, clock=clock)
@@ -173,9 +174,20 @@ class EndpointRoom:
         report = deployment.step(
             self._wanted(described), command=[self._settings().worker_python], environment=self._environment
         )
+        self._tell_of_ends(deployment)
         if _differs(report, described):
             self._report(name, report)
         return self._hosted(name, described, deployment, report)
+
+    def _tell_of_ends(self, deployment: Deployment) -> None:
+        """Leave word of containers that ended; the deployment has them started again."""
+        for container in deployment.containers:
+            if container.ends > self._told_ends.get(container.name, 0):
+                self._told_ends[container.name] = container.ends
+                what = f"Instance {container.name} of endpoint {container.identity.endpoint}"
+                self._folder.add_notice(
+                    f"{what}: {container.ended or 'the container ended'}; it is started again. Its log: {container.log}"
+                )
 
     def _report(self, name: str, report: Report) -> None:
         log.info("%s: %s, %s %s", name, report.status, dict(report.counts), report.reason)

@@ -13,7 +13,7 @@ import psutil
 
 from gpupipe.local import processes
 from gpupipe.local.documents import read_json, write_json
-from gpupipe.local.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, write_run
+from gpupipe.local.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, WorkerFailure, write_run
 from gpupipe.local.metadata import Interruption
 from gpupipe.local.processes import ProcessName
 
@@ -73,6 +73,12 @@ class Host:
         """Why the machine went off, once it has."""
         noted = (read_json(self.folder / RUN_FILE) or {}).get("off")
         return PowerOff(**noted) if noted else None
+
+    @property
+    def worker_failure(self) -> WorkerFailure | None:
+        """The last time in this run that the worker ended with an error."""
+        noted = (read_json(self.folder / RUN_FILE) or {}).get("failure")
+        return WorkerFailure(**noted) if noted else None
 
     def boot(self, boot: Boot) -> None:
         """Write the settings to the disk and start the machine's process."""

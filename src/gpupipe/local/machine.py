@@ -57,6 +57,14 @@ class PowerOff:
         return cls(reason=reason, detail=detail, exit_code=exit_code, at=time.time())
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerFailure:
+    """When the worker last ended with an error, and how; the machine starts it again."""
+
+    at: float
+    detail: str
+
+
 class _Told(BaseException):
     """Raised by a signal handler out of whatever the machine is doing; no Exception, so that nothing swallows it."""
 
@@ -89,6 +97,7 @@ class Machine:
         self._patience = patience
         self._worker: subprocess.Popen[bytes] | None = None
         self._failures: collections.deque[float] = collections.deque(maxlen=patience.max_failures)
+        self._failure: WorkerFailure | None = None
         self._told: PowerOff | None = None
         self._may_interrupt = False
 
@@ -124,6 +133,8 @@ class Machine:
             if exit_code == 0:
                 return PowerOff.now("idle", "the worker ended by itself", 0)
             self._say(f"the worker ended: {told(exit_code)}")
+            self._failure = WorkerFailure(at=time.time(), detail=told(exit_code))
+            write_run(self._folder, failure=self._failure)
             if self._failed_too_often():
                 detail = f"the worker failed {self._patience.max_failures} times: {told(exit_code)}"
                 return PowerOff.now("failed", detail, exit_code)
@@ -134,7 +145,7 @@ class Machine:
         self._may_interrupt = False
         # Its own group: the worker's own children (isolated images) are ended with it.
         self._worker = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, process_group=0, cwd=self._folder)
-        write_run(self._folder, worker_pid=self._worker.pid)
+        write_run(self._folder, worker_pid=self._worker.pid, failure=self._failure)
         self._may_interrupt = True
         self._interrupt()
         exit_code = self._worker.wait()
@@ -171,9 +182,19 @@ class Machine:
         print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-def write_run(folder: Path, *, worker_pid: int | None = None, off: PowerOff | None = None) -> None:
+def write_run(
+    folder: Path,
+    *,
+    worker_pid: int | None = None,
+    off: PowerOff | None = None,
+    failure: WorkerFailure | None = None,
+) -> None:
     """Note the state of this run where the machine room reads it."""
-    document: dict[str, Any] = {"worker_pid": worker_pid, "off": asdict(off) if off else None}
+    document: dict[str, Any] = {
+        "worker_pid": worker_pid,
+        "off": asdict(off) if off else None,
+        "failure": asdict(failure) if failure else None,
+    }
     draft = folder / f"{RUN_FILE}.draft"
     draft.write_text(json.dumps(document), encoding="utf-8")
     draft.replace(folder / RUN_FILE)

@@ -25,6 +25,8 @@ from gpupipe.names import TAG_STACK
 
 WORKER_SETTINGS_PATH = "/etc/gpupipe/worker.json"
 MAX_CRASHES = 3
+RECENT_S = 60.0
+"""A worker's end this long before the room was opened is news: its supervisor may have died with it."""
 SCHEDULE_S = 60.0
 """The guard's own schedule, which the emulators keep by themselves."""
 
@@ -55,6 +57,8 @@ class MachineRoom:
         self._metadata = metadata
         self._settings = settings
         self._hosts: dict[str, Host] = {}
+        self._opened_at = time.time()
+        self._told_until: dict[str, float] = {}
         self._next_guard = time.monotonic()
         self._guard_calls: dict[str, threading.Thread] = {}
 
@@ -104,13 +108,25 @@ class MachineRoom:
             log.info("%s: taken away, as was announced", instance["InstanceId"])
             self._client("ec2").terminate_instances(InstanceIds=[instance["InstanceId"]])
             return
+        self._tell_of_worker(host, instance["InstanceId"])
         state = host.state
         if state is HostState.CRASHED and host.crashed() > MAX_CRASHES:
             host.refuse(f"the machine's own process ended {MAX_CRASHES + 1} times; see {host.log}")
         elif state in (HostState.NEW, HostState.CRASHED):
+            if state is HostState.CRASHED:
+                what = f"The process of machine {instance['InstanceId']} ended unexpectedly"
+                self._folder.add_notice(f"{what}; the machine is booted again. Its log: {host.log}")
             self._boot(host, instance)
         if host.state in (HostState.OFF, HostState.NEW) and (off := host.off):
             self._turn_off(host, instance, reason=f"{off.reason}: {off.detail}", bad=off.reason == "failed")
+
+    def _tell_of_worker(self, host: Host, instance_id: str) -> None:
+        """Leave word of a worker that ended with an error, once a failure; the machine has it started again."""
+        failure = host.worker_failure
+        if failure and failure.at > self._told_until.get(instance_id, self._opened_at - RECENT_S):
+            self._told_until[instance_id] = failure.at
+            what = f"The worker on machine {instance_id} ended ({failure.detail})"
+            self._folder.add_notice(f"{what}; its machine starts it again. Its log: {host.log}")
 
     def _boot(self, host: Host, instance: dict[str, Any]) -> None:
         instance_id = instance["InstanceId"]

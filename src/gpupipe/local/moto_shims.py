@@ -46,19 +46,19 @@ def _make_fleets_idempotent(responses: Any) -> None:
     metadata options, nor the instance profile, nor the `aws:…` tags by which AWS marks an instance's origin.
     """
     original = responses.create_fleet
-    answered: dict[tuple[str, str, str], Any] = {}
 
     def create_fleet(self: Any) -> Any:
         token = self._get_param("ClientToken")
-        key = (self.current_account, self.region, token)
-        if token and key in answered:
-            return answered[key]
+        # Kept with the backend, so that a request that is repeated after moto was killed starts nothing more either.
+        answered = vars(self.ec2_backend).setdefault("answered_fleets", {})
+        if token and token in answered:
+            return answered[token]
         known = set(self.ec2_backend.fleets)
         result = original(self)
         for fleet_id in set(self.ec2_backend.fleets) - known:
             _complete(self.ec2_backend.fleets[fleet_id])
         if token:
-            answered[key] = result
+            answered[token] = result
         return result
 
     responses.create_fleet = create_fleet

@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gpupipe.errors import TargetError
 from gpupipe.local import emulators, processes
-from gpupipe.local.emulators import Account
+from gpupipe.local.emulators import Account, EmulatorEndedError
 from gpupipe.local.processes import ProcessName
 
+START_TRIES = 3
+"""Of an emulator that ends while it starts: the system may have been short of memory for a moment."""
 HEALTH_CHECK_S = 10.0
 DEAF_CHECKS = 4  # so many checks in a row without an answer, and an emulator counts as hung …
 BUSY_CHECKS = 60  # … or so many while it computes: putting an upload of gigabytes together takes minutes
@@ -18,7 +21,7 @@ class EmulatorPair:
     """moto and ministack of one stack, as processes that outlive a supervisor.
 
     `changed` is called whenever `processes` or `ports` have changed, before anything else happens: what is not noted
-    cannot be adopted after a crash.
+    cannot be adopted after a crash. `say` is told what people should know.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class EmulatorPair:
         running: Mapping[str, ProcessName],
         ports: Mapping[str, int],
         changed: Callable[["EmulatorPair"], None],
+        say: Callable[[str], None] = lambda _: None,
         check_s: float = HEALTH_CHECK_S,
         busy_from_s: float = BUSY_FROM_S,
     ) -> None:
@@ -37,6 +41,7 @@ class EmulatorPair:
         self._folder = folder
         self._account = account
         self._changed = changed
+        self._say = say
         self._check_s = check_s
         self._busy_from_s = busy_from_s
         self._next_check = time.monotonic() + check_s
@@ -64,6 +69,19 @@ class EmulatorPair:
         """
         self._end_strays()
         started: set[str] = set()
+        for attempt in range(1, START_TRIES + 1):
+            started |= self._start_missing()
+            try:
+                self._await(started)
+                break
+            except EmulatorEndedError as error:
+                if attempt == START_TRIES:
+                    raise TargetError(f"{START_TRIES} times: {error}", hint=error.hint) from error
+                self._say(f"The local target's {error.name} ended while starting; it is started again.")
+        return started
+
+    def _start_missing(self) -> set[str]:
+        started: set[str] = set()
         moved = False
         for name in emulators.NAMES:
             if not self.runs(name) or moved:
@@ -71,9 +89,12 @@ class EmulatorPair:
                 self._start(name)
                 started.add(name)
                 moved = self.ports[name] != before  # ministack's functions know moto by its address
-        for name in started:
-            emulators.wait_ready(name, self._folder, process=self.processes[name], port=self.ports[name])
         return started
+
+    def _await(self, names: set[str]) -> None:
+        for name in emulators.NAMES:
+            if name in names:
+                emulators.wait_ready(name, self._folder, process=self.processes[name], port=self.ports[name])
 
     def _end_strays(self) -> None:
         """End emulators of this folder that a killed supervisor had started and not yet noted."""
@@ -83,6 +104,8 @@ class EmulatorPair:
 
     def _start(self, name: str) -> None:
         self.end(name)
+        if before := self.processes.get(name):
+            processes.end_left_behind(before)  # functions, which would go on beside those that are called from now on
         wanted = self.ports.get(name, 0)
         port, process = emulators.start(name, self._folder, account=self._account, ports=self.ports, wanted_port=wanted)
         self.ports[name], self.processes[name] = port, process

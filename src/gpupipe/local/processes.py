@@ -195,6 +195,18 @@ def end(*names: ProcessName, grace_s: float) -> bool:
     return not late
 
 
+def end_left_behind(name: ProcessName) -> None:
+    """Kill what a process had started that was killed itself: its children have its word in their environment."""
+    if not name.token or name.boot != boot_id() or name.alive:
+        return
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if secrets.compare_digest(process.environ().get(TOKEN, "").encode(), name.token.encode()):
+                left.append(process)
+    _kill(left)
+
+
 def _family(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         return [process, *process.children(recursive=True)]

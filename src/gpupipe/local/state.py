@@ -4,7 +4,7 @@ owner.json         what tells its owner's folder from a copy, and from one that 
 account.json       the emulated account: number, secret, region; made once (mode 0600)
 record.json        phase, processes and ports of the target; written by the supervisor
 endpoint.json      what clients need; there exactly while the target is ready (mode 0600)
-notices/           what people should be told once, one file each
+notices/           what people should be told once, one file each; told/ those handed out a moment ago
 applied.toml       the configuration as it was last applied; applied again after a restart
 start.lock         held by a command that starts or stops the target
 supervisor.lock    held by the supervisor for as long as it lives
@@ -34,6 +34,8 @@ from gpupipe.local.emulators import Account
 from gpupipe.local.processes import ProcessName
 
 FOLDER = ".gpupipe"
+TOLD_KEPT_S = 60.0
+"""So long a notice that was handed out is there for the other commands that are at work, which look every second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +181,42 @@ class Folder:
     def notices(self, *, take: bool) -> tuple[str, ...]:
         """The waiting notices, oldest first; `take` hands each of them to one caller only."""
         texts = []
-        for file in sorted(self._notices.glob("*.json")) if self._notices.is_dir() else ():
+        for file in self._waiting():
             document = read_json(file)
-            if document and (not take or _removed(file)):
+            if document and (not take or self._handed_out(file)):
                 texts.append(str(document["text"]))
         return tuple(texts)
+
+    def news(self, heard: set[str]) -> tuple[str, ...]:
+        """Notices that came since: those not in `heard`, which grows by their names, oldest first. For a command that
+        is at work: others are told them as well, if they are at work too, but none that comes later."""
+        texts = []
+        for file in sorted([*self._waiting(), *self._told()], key=lambda file: file.name):
+            document = read_json(file) if file.name not in heard else None
+            if document:
+                heard.add(file.name)
+                texts.append(str(document["text"]))
+                self._handed_out(file)
+        return tuple(texts)
+
+    def handed_out(self) -> set[str]:
+        """The names of notices that were handed out a moment ago."""
+        return {file.name for file in self._told()}
+
+    def _waiting(self) -> list[Path]:
+        return sorted(self._notices.glob("*.json")) if self._notices.is_dir() else []
+
+    def _told(self) -> list[Path]:
+        return sorted(self._notices.glob("told/*.json")) if self._notices.is_dir() else []
+
+    def _handed_out(self, file: Path) -> bool:
+        """Hand a notice out; False where another command was faster."""
+        told = self._notices / "told"
+        told.mkdir(exist_ok=True, mode=0o700)
+        for old in self._told():
+            if time.time_ns() - int(old.stem) > TOLD_KEPT_S * 1e9:
+                old.unlink(missing_ok=True)
+        return _moved(file, told / file.name)
 
     @contextlib.contextmanager
     def starting(self, *, patience_s: float) -> Iterator[None]:
@@ -245,9 +278,9 @@ def _loopback(target: Target, file: Path) -> Target:
     return target
 
 
-def _removed(file: Path) -> bool:
+def _moved(file: Path, to: Path) -> bool:
     try:
-        file.unlink()
+        file.rename(to)
     except FileNotFoundError:
         return False
     return True

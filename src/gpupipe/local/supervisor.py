@@ -16,15 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gpupipe.aws import Aws
+from gpupipe.clock import SYSTEM, looks
 from gpupipe.errors import GpupipeError, LockedError
-from gpupipe.local import apply
+from gpupipe.local import apply, moto_state
 from gpupipe.local.configuration import Configuration
-from gpupipe.local.emulators import RUNTIME, Account, bound_socket, environment
+from gpupipe.local.emulators import NAMES, RUNTIME, START_TIMEOUT_S, Account, bound_socket, environment
 from gpupipe.local.hosting import HostedEndpoints
 from gpupipe.local.machine_room import MachineRoom
 from gpupipe.local.metadata import MetadataService
@@ -33,9 +35,12 @@ from gpupipe.local.processes import ProcessName
 from gpupipe.local.rooms import Room
 from gpupipe.local.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder, Target
+from gpupipe.threads import at_once
 
 STEP_S = 0.5
 APPLY_AGAIN_S = 5.0
+APPLY_TRIES = 3
+"""Of what emulators that die again and again let nobody end; the next step goes on with it."""
 METADATA = "metadata"
 RESUMED = "The local target had ended unexpectedly; it was started again."
 LOST = (
@@ -118,6 +123,7 @@ class Supervisor:
             changed=lambda pair: self._note(
                 emulators=dict(pair.processes), ports={**self._record.ports, **pair.ports}, must_apply=True
             ),
+            say=self._folder.add_notice,
         )
         if self._crashed:
             self._folder.add_notice(RESUMED)
@@ -135,31 +141,58 @@ class Supervisor:
 
     def _bring_up(self, pair: EmulatorPair, *, killed: bool) -> None:
         """Emulators running and answering."""
-        pair.bring_up()
+        started = pair.bring_up()
         if killed:
             self._folder.add_notice(LOST)
+        if "ministack" in started:
+            self._free_leases(pair)
 
-    def _apply_again(self, pair: EmulatorPair) -> None:
-        """Make what `gpupipe up` had made, where an emulator forgot it; the rooms work meanwhile, for an endpoint is
-        only there when its containers are."""
-        self._next_apply = time.monotonic() + APPLY_AGAIN_S
-        if not self._record.must_apply:
-            return
-        applying = threading.Thread(target=self._apply, args=(pair,), name="apply", daemon=True)
-        applying.start()
-        while applying.is_alive() and not self._stop.wait(STEP_S):
-            self._step_rooms()
-
-    def _apply(self, pair: EmulatorPair) -> None:
-        """A failure is told, not fatal: `up` mends it."""
+    def _free_leases(self, pair: EmulatorPair) -> None:
+        """A failure is told, not fatal: leases end by themselves."""
         try:
             if config := apply.applied_config(self._folder):
+                apply.free_leases(config, self._aws(pair))
+        except Exception:
+            log.exception("could not free the leases of functions that were killed")
+
+    def _apply_again(self, pair: EmulatorPair) -> None:
+        """Make what `gpupipe up` had made, where an emulator forgot it; what was started again meanwhile has forgotten
+        it once more."""
+        self._next_apply = time.monotonic() + APPLY_AGAIN_S
+        for _ in range(APPLY_TRIES):
+            if not self._record.must_apply or self._apply_beside_rooms(pair):
+                return
+
+    def _apply_beside_rooms(self, pair: EmulatorPair) -> bool:
+        """The rooms work meanwhile, for an endpoint is only there when its containers are. False where an emulator died
+        and was started again: at once, for what applies goes on asking it."""
+        asked = dict(pair.processes)
+        outcome = at_once({"apply": self._apply_once_with(pair)})["apply"]
+        while not outcome.done() and not self._stop.wait(STEP_S):
+            if pair.dead:
+                self._restart(pair)
+            self._step_rooms()
+        if pair.processes != asked or pair.dead:
+            return False
+        if outcome.done():
+            self._note_applied(outcome)
+        return True
+
+    def _apply_once_with(self, pair: EmulatorPair) -> Callable[[], None]:
+        def apply_once() -> None:
+            if config := apply.applied_config(self._folder):
                 apply.apply_again(config, self._aws(pair))
-        except LockedError:
+
+        return apply_once
+
+    def _note_applied(self, outcome: "Future[None]") -> None:
+        """A failure is told, not fatal: `up` mends it."""
+        error = outcome.exception()
+        if isinstance(error, LockedError):
             log.info("a command is changing the stack; what it leaves is looked at again later")
             return
-        except Exception as error:
-            log.exception("could not apply again")
+        if error is not None:
+            log.error("could not apply again", exc_info=error)
             text = f"After a restart not everything could be made again: {_said(error)}"
             self._folder.add_notice(f"{text} Run `gpupipe up`.")
         self._note(must_apply=False)
@@ -167,7 +200,7 @@ class Supervisor:
     def _aws(self, pair: EmulatorPair) -> Aws:
         keys = {"aws_access_key_id": self._account.access_key, "aws_secret_access_key": self._account.secret_key}
         stack = self._configuration.stack(self._account.account_id)
-        return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys)
+        return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys, attendant=AwaitsPair(pair))
 
     def _furnished(self, pair: EmulatorPair, imds: MetadataService, runtime: RuntimeServer) -> tuple[Room, ...]:
         shared: dict[str, Any] = {
@@ -222,22 +255,29 @@ class Supervisor:
                 log.exception("%s could not do its work; it tries again", type(room).__name__)
 
     def _recover(self, pair: EmulatorPair) -> None:
-        dead, endpoints = pair.dead, pair.endpoints
-        log.warning("starting %s again", " and ".join(dead))
         self._folder.endpoint_file.unlink(missing_ok=True)
         self._note(phase="starting")
+        self._restart(pair)
+        self._apply_again(pair)
+        self._report_ready(pair)
+
+    def _restart(self, pair: EmulatorPair) -> None:
+        """Start what is dead; the machines know addresses: where those change, they are booted again."""
+        dead, endpoints = pair.dead, pair.endpoints
+        log.warning("starting %s again", " and ".join(dead))
         self._folder.add_notice(f"The local target's {' and '.join(dead)} ended unexpectedly and was started again.")
         self._bring_up(pair, killed="ministack" in dead)
         if pair.endpoints != endpoints and self._imds and self._runtime:
-            self._close_rooms()  # the machines know the old addresses: they are booted again
+            self._close_rooms()
             self._rooms = self._furnished(pair, self._imds, self._runtime)
-        self._apply_again(pair)
-        self._report_ready(pair)
+        if self._record.phase == "ready":
+            self._report_ready(pair)
 
     # --- ending -------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
+        has_closed = bool(self._rooms)
         self._close_rooms()
         if self._imds:
             self._imds.close()
@@ -245,6 +285,8 @@ class Supervisor:
             self._runtime.close()
         if self._pair:
             self._pair.end_all()
+        if has_closed:  # else machines may run that an earlier supervisor has left, and the next takes over
+            moto_state.forget(self._folder.path / "moto")
         self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
 
@@ -258,6 +300,24 @@ class Supervisor:
         self._record = replace(self._record, **changes)
         if self._folder.path.is_dir():
             self._folder.write_record(self._record)
+
+
+class AwaitsPair:
+    """For what the supervisor itself asks the emulators, in a thread beside the one that starts them again."""
+
+    def __init__(self, pair: EmulatorPair) -> None:
+        self._pair = pair
+
+    def require(self) -> None:
+        """They may always come back."""
+
+    def restore(self) -> None:
+        for _ in looks(SYSTEM, within_s=START_TIMEOUT_S, pause_s=STEP_S):
+            if all(map(self._pair.runs, NAMES)):
+                return
+
+    def end(self) -> None:
+        """It does nothing by itself."""
 
 
 def impatient_client(account: Account, endpoints: Mapping[str, str]) -> Callable[[str], Any]:
@@ -276,7 +336,7 @@ def impatient_client(account: Account, endpoints: Mapping[str, str]) -> Callable
     return client
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, GpupipeError) else f"{type(error).__name__}: {error}"
 
 

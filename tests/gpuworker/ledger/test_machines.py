@@ -9,6 +9,7 @@ from gpuworker.ledger import (
     Ledger,
     MachineState,
 )
+from gpuworker.ledger.machines import NEXT
 from gpuworker.ledger.records import seconds_by_month
 
 
@@ -21,6 +22,18 @@ def test_lease_is_held_by_one_until_it_ends(ledger: Ledger, clock: Clock) -> Non
     assert ledger.acquire_lease("segment", "b", 60) is True
     clock.now += 61
     assert ledger.acquire_lease("segment", "a", 60) is True
+
+
+def test_leases_of_the_dead_are_free_at_once(ledger: Ledger) -> None:
+    # given a look that was killed, one that waited for it, and a look of another pipeline
+    for name in ("segment", f"segment{NEXT}", "other"):
+        assert ledger.acquire_lease(name, "dead", 125) is True
+    ledger.end_leases("segment")
+    # then the next look need not wait, and the other goes on
+    assert ledger.acquire_lease("segment", "next", 125) is True
+    assert ledger.acquire_lease(f"segment{NEXT}", "next", 125) is True
+    assert ledger.acquire_lease("other", "next", 125) is False
+    ledger.end_leases("never looked at")
 
 
 def test_status_and_control_come_back(ledger: Ledger) -> None:

@@ -9,6 +9,8 @@ from gpuworker.ledger.records import MACHINE_UP, MachineRecord, MachineState, Ru
 from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import EXISTS, Key, Row, Table, Write, setting
 
+NEXT = "#next"
+"""After a pipeline's name: the lease of the one look that waits until the present one ends."""
 RUNS_KEPT = 5
 NO_GPU: Mapping[str, Any] = {}
 RECORD_KEPT_S = 400 * 86_400.0
@@ -42,6 +44,11 @@ class Machines(Table):
         """Give the lease back, if it is still `holder`'s."""
         gone = Write(key=_guard_key(name, "lease"), delete=True, where="#holder = :holder", values={"holder": holder})
         return self._write(gone) is not None
+
+    def end_leases(self, pipeline: str) -> None:
+        """Free the guard's leases, whoever holds them: for those who know that the holders are dead."""
+        for name in (pipeline, f"{pipeline}{NEXT}"):
+            self._write(Write(key=_guard_key(name, "lease"), delete=True))
 
     def put_guard_status(self, pipeline: str, status: Mapping[str, Any]) -> None:
         """The last look: what is wanted, what exists, and why it waits."""
