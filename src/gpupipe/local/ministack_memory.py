@@ -7,11 +7,13 @@ what it knows of objects and rows: `tests/soak` says how much that is.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 LOG_GROUP_BYTES = 8 * 2**20
@@ -27,6 +29,9 @@ NOTICE_STREAM = "local-target"
 
 _SHARE_TO_CHECK = 8  # groups are weighed again once so many parts of their bound have come: weighing reads every event
 
+_JOB = re.compile(r"\b\d{8}-\d{6}-[\w.-]+")  # as `make_job_id` makes them: by time
+_JOBS_NAMED = 200  # a notice of 8 KB
+
 Event = MutableMapping[str, Any]
 
 
@@ -34,17 +39,17 @@ def install() -> None:
     """Bound what ministack's modules keep; called before it serves."""
     from ministack.services import cloudwatch, cloudwatch_logs, s3
 
-    s3._persist_object = _releasing(s3._persist_object, s3)
+    s3._persist_object = releasing(s3._persist_object, s3)
     s3._object_versions._data = Versions(s3._object_versions._data)
     s3._completed_multipart_uploads._data = Newest(ANSWERS)
-    cloudwatch._metric_bucket = _newest_points(cloudwatch._metric_bucket)
+    cloudwatch._metric_bucket = newest_points(cloudwatch._metric_bucket)
     cloudwatch_logs._append_log_events = BoundedLogs(cloudwatch_logs, group_bytes=LOG_GROUP_BYTES).append
 
 
 # --- S3: bodies of versions -----------------------------------------------------------------------------------------
 
 
-def _releasing(persist: Callable[[str, str, Any], None], s3: Any) -> Callable[[str, str, Any], None]:
+def releasing(persist: Callable[[str, str, Any], None], s3: Any) -> Callable[[str, str, Any], None]:
     """Bodies are read from disk once they are there, as ministack itself reads them after it was restarted."""
 
     def persisted(bucket: str, key: str, record: Any) -> None:
@@ -92,7 +97,7 @@ class Newest(OrderedDict[Any, Any]):
 # --- CloudWatch: points of metrics ----------------------------------------------------------------------------------
 
 
-def _newest_points(bucket: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+def newest_points(bucket: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
     """The points of a metric, which ministack keeps for two weeks however many there are."""
 
     def newest(key: Any) -> list[Any]:
@@ -131,13 +136,14 @@ class BoundedLogs:
                 self._bound(scoped, group["streams"])
 
     def _bound(self, scoped: tuple[str, str, str], streams: MutableMapping[str, Any]) -> None:
-        events = [event for name, stream in streams.items() if name != NOTICE_STREAM for event in stream["events"]]
+        events = [event for _, stream in list(streams.items()) for event in stream["events"]]
         cut_ms = _cut_ms(events, self._group_bytes)
         if cut_ms is None:
             return
-        for event in _dropped(streams, cut_ms):
+        dropped = list(_dropped(streams, cut_ms))
+        for event in dropped:
             self._logs._log_records._data.pop((*scoped[:2], event.get("eventId")), None)
-        streams[NOTICE_STREAM] = _notice(cut_ms, self._group_bytes)
+        streams[NOTICE_STREAM] = _notice(cut_ms, self._group_bytes, _jobs_of(dropped))
 
 
 def weight(event: Mapping[str, Any]) -> int:
@@ -170,13 +176,20 @@ def _dropped(streams: MutableMapping[str, Any], cut_ms: int) -> Iterator[Event]:
         yield from old
 
 
-def _notice(cut_ms: int, group_bytes: int) -> dict[str, Any]:
-    """A stream with the one event that says what is missing."""
-    text = (
-        f"Lines up to here are gone: the local target keeps the newest {group_bytes / 2**20:.0f} MB of a log, and AWS "
-        "all of it for as long as is configured."
-    )
+def _jobs_of(dropped: Iterable[Event]) -> Sequence[str]:
+    """The newest jobs that the dropped lines mention, those that an earlier notice among them mentions included."""
+    return sorted({job for event in dropped for job in _JOB.findall(event["message"])})[-_JOBS_NAMED:]
+
+
+def _notice(cut_ms: int, group_bytes: int, jobs: Sequence[str]) -> dict[str, Any]:
+    """A stream with the one event that says what is missing; it names jobs, for whoever asks for the lines of one."""
+    told = {
+        "level": "warning",
+        "event": "older_lines_dropped",
+        "why": f"the local target keeps the newest {group_bytes / 2**20:.0f} MB of a log",
+        "of_jobs": jobs,
+    }
     now_ms = int(time.time() * 1000)
-    event = {"timestamp": cut_ms, "message": text, "ingestionTime": now_ms, "eventId": str(uuid.uuid4())}
+    event = {"timestamp": cut_ms, "message": json.dumps(told), "ingestionTime": now_ms, "eventId": str(uuid.uuid4())}
     times = {"creationTime": now_ms, "firstEventTimestamp": cut_ms, "lastEventTimestamp": cut_ms}
     return {"events": [event], "uploadSequenceToken": "1", "lastIngestionTime": now_ms, **times}
