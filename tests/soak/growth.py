@@ -75,7 +75,7 @@ def main() -> int:
 
 def measured(folder: Path, *, images: int, a_job: int) -> Sequence[Sample]:
     """Figures after each job of a stack of its own."""
-    person = settle(folder, name="growth")
+    person = settle(folder / "stack", name="growth")
     samples = []
     try:
         person.runs("up", "--yes")
