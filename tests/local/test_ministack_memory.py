@@ -80,6 +80,20 @@ def test_every_version_is_read_from_disk(bounded: Any) -> None:
     assert read(bounded, "a.jpg", ids[0]) == b"first"
 
 
+def test_what_is_known_of_an_object_is_told_as_before(bounded: Any) -> None:
+    # given one with everything, and one with nothing
+    about = {"content-type": "image/jpeg", "content-encoding": "gzip", "x-amz-meta-of": "field7", "cache-control": "no"}
+    for key, headers in (("full", about), ("bare", {})):
+        bounded._put_object("photos", key, b"body", headers)
+    # when it is asked for, then all of it is there, of the object as of its version
+    for version in (None, {"versionId": [bounded._object_versions["photos", "full"][0]["version_id"]]}):
+        _, told, _ = bounded._head_object("photos", "full", {}, version)
+        assert about.items() <= {name.lower(): value for name, value in told.items()}.items()
+    assert bounded._head_object("photos", "bare", {}, None)[0] == 200
+    assert len(bounded._buckets["photos"]["objects"]["bare"]) <= 10
+    assert len(bounded._object_versions["photos", "bare"][0]) <= 10
+
+
 def test_an_object_behind_a_delete_marker_is_still_there(bounded: Any) -> None:
     version = bounded._put_object("photos", "a.jpg", b"body", {})[1]["x-amz-version-id"]
     bounded._delete_object("photos", "a.jpg", {}, {})

@@ -44,13 +44,13 @@ class Errand:
         elif self._process is not None and self._process.poll() is not None:
             self._take(self._process.returncode)
 
-    def strike(self) -> int | None:
-        """Kill the command that runs; its process id."""
+    def strike(self) -> Sequence[int]:
+        """Kill the command that runs, if one does; its process id."""
         if self._process is None or self._process.poll() is not None:
-            return None
+            return []
         self._struck = True
         self._process.kill()
-        return self._process.pid
+        return [self._process.pid]
 
     def end(self) -> None:
         """Leave no command running."""

@@ -1,8 +1,8 @@
 """How much memory every process of a local target takes while images pass through it by the thousand.
 
-    python -m tests.soak.growth [--images 10000] [--begin 2000] [--a-job 500] [--folder .soak/growth]
+    python -m tests.soak.growth [--images 10000] [--begin 2000] [--a-job 250] [--folder .soak/growth]
 
-Jobs of small pictures one after another in one stack, and after each the memory of every process. The bar: none has
+Jobs of small pictures, one after another in one stack, and after each the memory of every process. The bar: none has
 grown by more than 100 MB between the first BEGIN images, when all that is loaded once is loaded, and the last; one that
 began later counts from its first figure. Exit status: 0 where that holds, 1 where not. Takes half an hour for 10,000.
 """
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from tests.e2e.conftest import Person, settle, speckled
+from tests.e2e.conftest import Person, settle
+from tests.soak.pictures import plant
+from tests.soak.play import PIPELINES
 
 MOST_MB = 100.0
-SIDE_PX = 64
-"""Of a picture: so small that the worker spends its time on all but pixels."""
 ROLES = {
     "gpupipe.local.emulator ministack": "ministack",
     "gpupipe.local.emulator moto": "moto",
@@ -62,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--begin", type=int, default=2_000)
-    parser.add_argument("--a-job", type=int, default=500)
+    parser.add_argument("--a-job", type=int, default=250)
     parser.add_argument("--folder", type=Path, default=Path(".soak/growth"))
     given = parser.parse_args()
     folder = given.folder.resolve()
@@ -75,7 +75,7 @@ def main() -> int:
 
 def measured(folder: Path, *, images: int, a_job: int) -> Sequence[Sample]:
     """Figures after each job of a stack of its own."""
-    person = settle(folder / "stack", name="growth")
+    person = settle(folder / "stack", name="growth", pipelines=PIPELINES)
     samples = []
     try:
         person.runs("up", "--yes")
@@ -92,11 +92,11 @@ def measured(folder: Path, *, images: int, a_job: int) -> Sequence[Sample]:
 
 def pass_through(person: Person, number: int, count: int) -> None:
     """One job from end to end, of pictures that no other has."""
-    pictures = speckled(person.folder / "images", count, side=SIDE_PX, seed=number)
+    plant(person.folder / "images", count, seed=number)
     job = person.runs("submit", "images", "--project", f"p{number}", "--json").document["job"]
     view = person.runs("watch", job, "--json").document
     assert (view["done"], view["failed"]) == (count, 0), view
-    shutil.rmtree(pictures)
+    shutil.rmtree(person.folder / "images")
 
 
 def memory(person: Person) -> Mapping[str, float]:

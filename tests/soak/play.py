@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -78,15 +78,16 @@ def _until_over(person: Person, one: Round, errand: Errand, stall: Stall, report
         if view.during is During.WORK:
             stall.look(view.mark)
         for blow in list(due(left, view.during, view.at)):
-            left.remove(blow)
-            report(f"{time.monotonic() - started:.1f} s: {blow}: {_struck(person, errand, blow)}")
+            struck = _struck(person, errand, blow)
+            # A victim that is not there yet is waited for, as long as that part of the job lasts.
+            if struck or blow.during is not view.during:
+                left.remove(blow)
+                report(f"{time.monotonic() - started:.1f} s: {blow}: {', '.join(map(str, struck)) or 'none was there'}")
         time.sleep(LOOK_S)
 
 
-def _struck(person: Person, errand: Errand, blow: Blow) -> str:
-    if blow.victim == CLI:
-        return str(errand.strike() or "no command runs")
-    return ", ".join(map(str, strike(person, blow.victim))) or "none runs"
+def _struck(person: Person, errand: Errand, blow: Blow) -> Sequence[int]:
+    return errand.strike() if blow.victim == CLI else strike(person, blow.victim)
 
 
 class View:

@@ -37,8 +37,10 @@ def pids(person: Person, victim: str) -> Sequence[int]:
 
 
 def _commands(person: Person) -> Iterator[tuple[int, str]]:
-    """The processes of the target and their children."""
+    """The processes of the target and their children; some end while they are listed."""
     for process in person.processes():
         with contextlib.suppress(psutil.Error):
-            for one in (process, *process.children(recursive=True)):
-                yield one.pid, f"{' '.join(one.cmdline())} "
+            yield process.pid, f"{' '.join(process.cmdline())} "
+            for child in process.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    yield child.pid, f"{' '.join(child.cmdline())} "
