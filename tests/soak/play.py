@@ -13,7 +13,7 @@ from tests.e2e.conftest import SEGMENT, Person
 from tests.soak.errand import Errand, GivenUpError, starting
 from tests.soak.findings import faults, faults_of
 from tests.soak.pictures import plant
-from tests.soak.stall import Stall, mark_of
+from tests.soak.stall import Places, Stall, places_of
 from tests.soak.storm import CLI, Blow, During, Round, due
 from tests.soak.victims import strike
 
@@ -38,7 +38,6 @@ class Played:
 
     faults: list[str] = field(default_factory=list)
     stall_s: float = 0.0
-    stall_at: str = ""
     failures: list[str] = field(default_factory=list)
     """What commands said that did not end well, and were typed again."""
 
@@ -61,9 +60,9 @@ def play(person: Person, one: Round, *, images: int, report: Callable[[str], Non
         errand.end()
     played.faults += errand.faults
     played.failures += errand.failures
-    played.stall_s, played.stall_at = stall.longest_s, stall.at
+    played.stall_s = stall.longest_s
     if stall.longest_s > STALL_S:
-        played.faults.append(f"nothing moved for {stall.longest_s:.0f} s at {stall.at}")
+        played.faults.append(f"nothing moved for {stall.longest_s:.0f} s, with shards at {dict(stall.at)}")
     return played
 
 
@@ -76,7 +75,7 @@ def _until_over(person: Person, one: Round, errand: Errand, stall: Stall, report
         errand.step()
         view.look()
         if view.during is During.WORK:
-            stall.look(view.mark)
+            stall.look(view.places)
         for blow in list(due(left, view.during, view.at)):
             struck = _struck(person, errand, blow)
             # A victim that is not there yet is waited for, as long as that part of the job lasts.
@@ -99,8 +98,8 @@ class View:
         self._since = time.monotonic()
         self.during = During.SUBMIT
         self._share = 0.0
-        self.mark: object | None = None
-        """For `Stall`; None where the ledger cannot be read."""
+        self.places: Places | None = None
+        """Of its shards; None where the ledger cannot be read."""
 
     @property
     def at(self) -> float:
@@ -114,12 +113,12 @@ class View:
             if job is not None:
                 self._read(job)
         except (BotoCoreError, ClientError, AssertionError, ValueError):  # a killed emulator may lack its table too
-            self.mark, self._ledger = None, None
+            self.places, self._ledger = None, None
 
     def _read(self, job: JobRecord) -> None:
         shards = list(self._opened().shards(job.job))
         totals = Totals.of(shards)
-        self.mark = (str(job.state), *mark_of(shards))
+        self.places = places_of(shards)
         self._share = max(self._share, (totals.done + totals.failed + totals.progressed) / max(1, totals.items))
         during = During.FETCH if job.is_over else During.WORK
         if during is not self.during and self.during is not During.FETCH:

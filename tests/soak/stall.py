@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from gpupipe.clock import Clock
-from gpuworker.ledger import ShardRecord
+from gpuworker.ledger import ShardRecord, ShardState
+
+Places = Mapping[int, tuple[int, ...]]
+"""Shard number -> how far it is; more is further."""
 
 
 class Stall:
@@ -14,21 +16,28 @@ class Stall:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._mark: object = None
+        self._places: Places = {}
         self._since: float | None = None
         self.longest_s = 0.0
-        self.at = ""
-        """Where the job stood then."""
+        self.at: Places = {}
+        """Where the job's shards stood then."""
 
-    def look(self, mark: object | None) -> None:
-        """`mark` is another once something has moved; None where nobody can say."""
+    def look(self, places: Places | None) -> None:
+        """Note where the shards are; None where nobody can say."""
         now = self._clock.monotonic()
-        if self._since is None or (mark is not None and mark != self._mark):
-            self._mark, self._since = mark, now
+        if self._since is None or (places is not None and self._is_further(places)):
+            self._since = now
+        self._places = self._places if places is None else places
         if now - self._since > self.longest_s:
-            self.longest_s, self.at = now - self._since, str(self._mark)
+            self.longest_s, self.at = now - self._since, self._places
+
+    def _is_further(self, places: Places) -> bool:
+        return any(place > self._places.get(number, ()) for number, place in places.items())
 
 
-def mark_of(shards: Iterable[ShardRecord]) -> tuple[Any, ...]:
-    """Another whenever a worker began a shard or got on with it; a heartbeat alone is no progress."""
-    return tuple((one.number, one.generation, str(one.state), one.started, one.progress) for one in shards)
+def places_of(shards: Iterable[ShardRecord]) -> Places:
+    """By which it is progress that a worker begins a shard, gets on with it or ends it, and none that it gives a sign of
+    life or gives the shard back."""
+    return {
+        one.number: (one.generation, int(one.state is ShardState.DONE), one.started, one.progress) for one in shards
+    }
