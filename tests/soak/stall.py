@@ -36,8 +36,8 @@ class Stall:
 
 
 def places_of(shards: Iterable[ShardRecord]) -> Places:
-    """By which it is progress that a worker begins a shard, gets on with it or ends it, and none that it gives a sign of
-    life or gives the shard back."""
+    """By which it is progress that a worker begins a shard, gets on with it or ends it, and none that it gives a sign
+    of life or gives the shard back."""
     return {
         one.number: (one.generation, int(one.state is ShardState.DONE), one.started, one.progress) for one in shards
     }
