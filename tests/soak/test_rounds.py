@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.conftest import Person, settle, standing
+from tests.soak.growth import memory, pass_through
 from tests.soak.play import PIPELINES, play
 from tests.soak.storm import CLI, KINDS, During, round_of, seeds
 
@@ -36,3 +37,10 @@ def test_a_round_is_good(stormed: Person, seed: int) -> None:
     told: list[str] = []
     played = play(stormed, round_of(seed), images=IMAGES, report=told.append)
     assert played.faults == [], "\n".join([*told, *played.failures])
+
+
+def test_growth_is_seen_of_every_process(stormed: Person) -> None:
+    pass_through(stormed, 1, 20)
+    found = memory(stormed)
+    assert {name.split()[0] for name in found} >= {"ministack", "moto", "supervisor", "machine", "worker", "guard"}
+    assert all(mb > 1 for mb in found.values())
