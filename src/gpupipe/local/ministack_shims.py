@@ -140,6 +140,7 @@ def _without_value(store: Callable[..., Any], secrets: Any) -> Any:
 # --- SQS: redrive of a dead-letter queue ---------------------------------------------------------------------------
 
 _move_tasks: list[dict[str, Any]] = []
+_MOVE_TASKS_LISTED = 100  # AWS answers with ten of a source at most
 
 
 def _start_message_move_task(data: dict[str, Any], _queue_url: str) -> dict[str, Any]:
@@ -164,6 +165,7 @@ def _start_message_move_task(data: dict[str, Any], _queue_url: str) -> dict[str,
         "StartedTimestamp": int(time.time() * 1000),
     }
     _move_tasks.insert(0, task | {name: data[name] for name in ("DestinationArn",) if name in data})
+    del _move_tasks[_MOVE_TASKS_LISTED:]
     return {"TaskHandle": task["TaskHandle"]}
 
 
