@@ -205,6 +205,26 @@ def test_run_again_attaches_and_ends_as_it_would_have(typist: Typist, desk: Desk
     assert [one["job"] for one in typist.document("jobs")] == [first["job"]]
 
 
+def test_run_again_after_its_job_is_over_brings_that_one_and_then_makes_another(typist: Typist, desk: Desk) -> None:
+    # given a `run` that was killed while it watched, and whose job has ended since
+    a_photo(typist.folder / "images" / "a.jpg")
+    command = ("run", "images", "--project", "one", "-o", "out")
+    killed = when(typist.start(*command), "submitted")
+    killed.kill()
+    killed.communicate(timeout=60)
+    (first,) = typist.document("jobs")
+    announce_manifest(desk.ctx, first["job"])
+    crew = Crew(desk=desk)
+    crew.dispatch()
+    crew.commit(first["job"], 0)
+    # when the same is typed again, then it brings that job's results
+    document = typist.document(*command)
+    assert (document["attached"], document["jobs"], document["done"]) == (True, [first["job"]], 1)
+    assert [one["job"] for one in typist.document("jobs")] == [first["job"]]
+    # and once they are there, the same is a job of its own
+    assert typist.document("submit", "images", "--project", "one")["job"] != first["job"]
+
+
 def test_submit_again_prints_the_open_job_and_again_makes_another(typist: Typist, desk: Desk) -> None:
     a_photo(typist.folder / "images" / "a.jpg")
     command = ("submit", "images", "--project", "one")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 import numpy as np
@@ -71,15 +71,17 @@ class Person:
         done = Done(code=ended, out=streams["stdout"].getvalue(), err=streams["stderr"].getvalue())
         return self._as_expected(done, arguments, code)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, out: IO[str] | int = subprocess.PIPE, err: IO[str] | int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Begin a command as a process of its own; the caller ends it."""
         return subprocess.Popen(
             [sys.executable, "-m", "gpupipe", *arguments],
             cwd=self.folder,
             env={**os.environ, **SHELL},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=out,
+            stderr=err,
             text=True,
         )
 

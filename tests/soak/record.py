@@ -15,8 +15,8 @@ class Record:
 
     path: Path
 
-    def add(self, seed: int, *, faults: Sequence[str], seconds: float, blows: Sequence[str]) -> None:
-        line = {"seed": seed, "faults": list(faults), "seconds": round(seconds, 1), "blows": list(blows)}
+    def add(self, seed: int, *, faults: Sequence[str], **more: Any) -> None:
+        line = {"seed": seed, "faults": list(faults), **more}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as opened:
             opened.write(json.dumps(line) + "\n")

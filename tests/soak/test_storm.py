@@ -1,17 +1,15 @@
-"""The parts of a soak that need no storm: what a seed decides, what counts as a fault, and where a soak goes on."""
+"""What a seed decides."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.soak.record import Record
-from tests.soak.storm import BLOWS, VICTIMS, Blow, due, faults, round_of, seeds
+from tests.soak.storm import BLOWS, CLI, COMMANDS, KINDS, ONLY_IN_WORK, Blow, During, due, round_of, seeds
 
-SENT = ("a.jpg", "b.jpg", "c.jpg")
-GOOD = {"items": 3, "done": 3, "failed": 0, "dead": 0, "cancelled": 0}
+WORK = During.WORK
+SOME = 60
+"""Rounds that reach everything at least once."""
 
 
 @given(st.integers(0, 10**6))
@@ -19,51 +17,34 @@ def test_a_seed_says_all_of_a_round(seed: int) -> None:
     one = round_of(seed)
     assert one == round_of(seed)
     assert BLOWS[0] <= len(one.blows) <= BLOWS[1]
-    assert [blow.at_share for blow in one.blows] == sorted(blow.at_share for blow in one.blows)
+    assert list(due(one.blows, During.FETCH, 1e9)) == list(one.blows)
+    assert all(blow.during is WORK for blow in one.blows if blow.victim in ONLY_IN_WORK)
 
 
-def test_some_rounds_reach_every_victim() -> None:
-    struck = {blow.victim for seed in seeds(0, 30) for blow in round_of(seed).blows}
-    assert struck == set(VICTIMS)
+def test_some_rounds_reach_every_victim_by_every_command() -> None:
+    rounds = [round_of(seed) for seed in seeds(0, SOME)]
+    assert {blow.victim for one in rounds for blow in one.blows} == {name for kind in KINDS.values() for name in kind}
+    assert {one.commands for one in rounds} == set(COMMANDS)
+
+
+def test_some_rounds_kill_the_command_in_every_part() -> None:
+    blows = [blow for seed in seeds(0, SOME) for blow in round_of(seed).blows]
+    assert {blow.during for blow in blows if blow.victim == CLI} == set(During)
 
 
 def test_a_blow_falls_once_so_much_is_done() -> None:
-    blows = [Blow(victim="worker", at_share=0.2), Blow(victim="moto", at_share=0.6)]
-    assert [blow.victim for blow in due(blows, 0.1)] == []
-    assert [blow.victim for blow in due(blows, 0.3)] == ["worker"]
-    assert [blow.victim for blow in due(blows, 1.0)] == ["worker", "moto"]
+    blows = [Blow(victim="worker", during=WORK, at=0.2), Blow(victim="moto", during=WORK, at=0.6)]
+    assert list(due(blows, WORK, 0.1)) == []
+    assert [blow.victim for blow in due(blows, WORK, 0.3)] == ["worker"]
+    assert [blow.victim for blow in due(blows, WORK, 1.0)] == ["worker", "moto"]
 
 
-def test_a_job_with_everything_once_has_no_fault() -> None:
-    assert faults(GOOD, SENT, SENT, jobs=1) == []
+@pytest.mark.parametrize(("during", "falls"), [(During.SUBMIT, False), (WORK, True), (During.FETCH, True)])
+def test_a_blow_of_a_part_that_is_over_falls_at_once(during: During, falls: bool) -> None:
+    blow = Blow(victim=CLI, during=During.SUBMIT, at=5.0)
+    assert list(due([blow], during, 0.0)) == ([blow] if falls else [])
 
 
-@pytest.mark.parametrize(
-    ("view", "found", "jobs", "told"),
-    [
-        ({**GOOD, "done": 4}, SENT, 1, "done is 4 and not 3"),
-        ({**GOOD, "dead": 1}, SENT, 1, "dead is 1 and not 0"),
-        (GOOD, ("a.jpg", "c.jpg"), 1, "1 lost: b.jpg"),
-        (GOOD, (*SENT, "b.jpg"), 1, "1 there twice: b.jpg"),
-        (GOOD, (*SENT, "z.jpg"), 1, "1 never sent: z.jpg"),
-        (GOOD, SENT, 2, "there are 2 jobs and not one"),
-    ],
-)
-def test_each_fault_is_told(view: dict[str, int], found: tuple[str, ...], jobs: int, told: str) -> None:
-    assert faults(view, found, SENT, jobs=jobs) == [told]
-
-
-def test_a_soak_goes_on_with_what_has_not_ended_well(tmp_path: Path) -> None:
-    # given a good round, one with a fault, and one whose line was cut short
-    record = Record(path=tmp_path / "soak" / "rounds.jsonl")
-    assert record.missing([1, 2, 3]) == [1, 2, 3]
-    record.add(1, faults=[], seconds=3.14, blows=["worker at 50%"])
-    record.add(2, faults=["1 lost: a.jpg"], seconds=2.0, blows=[])
-    with record.path.open("a") as opened:
-        opened.write('{"seed": 3, "faul')
-    # then only the good one is not done again, until the other is good too
-    assert record.missing([1, 2, 3]) == [2, 3]
-    with record.path.open("a") as opened:
-        opened.write("\n")
-    record.add(2, faults=[], seconds=2.0, blows=[])
-    assert record.missing([1, 2, 3]) == [3]
+def test_a_blow_says_when_it_falls() -> None:
+    assert str(Blow(victim="moto", during=WORK, at=0.25)) == "moto at 25% of work"
+    assert str(Blow(victim=CLI, during=During.FETCH, at=1.25)) == "cli at 1.2 s of fetch"

@@ -321,12 +321,13 @@ def run(
 ) -> None:
     """Submit, watch and fetch in one.
 
-    Stopped while its job is open, the same command attaches to that job; with --again it makes another.
+    Stopped before the results are there, the same command goes on with its job; with --again it makes another.
 
     Example: gpupipe run ./images --project field7 --prompt car -o field7-results
     """
     from gpupipe.cli.opened import open_stack
     from gpupipe.cli.results import bring, finish
+    from gpupipe.jobs.awaited import awaited
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
@@ -343,8 +344,9 @@ def run(
         follow_links=not no_links,
     )
     screen.say(f"job {job.job}")
-    see_through(opened.context(job.pipeline), screen, job.job, final=False)
-    report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
+    with awaited(opened.context(job.pipeline), job.job):
+        see_through(opened.context(job.pipeline), screen, job.job, final=False)
+        report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
     finish(report, screen, open_=open_, attached=job.attached)
 
 

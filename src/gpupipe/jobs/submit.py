@@ -68,7 +68,7 @@ class SubmitProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmittedJob:
-    """A job that was started now, or (`attached`) that another call has started and that is open."""
+    """A job that was started now, or (`attached`) that another call has started and that is open or awaited."""
 
     job: str
     project: str

@@ -13,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import quote
 from xml.sax.saxutils import escape, unescape
 
+from gpupipe.local import ministack_memory
 from gpupipe.local.gate import App, Receive, Scope, Send
 
 _LAMBDA_EVENT_BYTES = 5 * 2**20  # Lambda takes 6 MB an event; the rest is left for the envelope of each record
@@ -25,7 +26,7 @@ DLAMI_ID = "ami-0a1b2c3d4e5f60718"
 
 
 def install() -> None:
-    """Mend ministack's modules in place; called before it serves."""
+    """Mend ministack's modules in place, and bound what they keep; called before it serves."""
     from ministack.services import s3, secretsmanager, sqs, ssm
 
     s3._get_object = _ranged(s3._get_object, s3._parse_range)
@@ -36,6 +37,7 @@ def install() -> None:
     secretsmanager._store_new_secret = _without_value(secretsmanager._store_new_secret, secretsmanager._secrets)
     for system in _DLAMI_SYSTEMS:
         ssm._PUBLIC_AMI_PARAMETERS.setdefault(_DLAMI_PARAMETER.format(system=system), DLAMI_ID)
+    ministack_memory.install()
 
 
 class ExpectedBucketOwner:
@@ -138,6 +140,7 @@ def _without_value(store: Callable[..., Any], secrets: Any) -> Any:
 # --- SQS: redrive of a dead-letter queue ---------------------------------------------------------------------------
 
 _move_tasks: list[dict[str, Any]] = []
+_MOVE_TASKS_LISTED = 100  # AWS answers with ten of a source at most
 
 
 def _start_message_move_task(data: dict[str, Any], _queue_url: str) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def _start_message_move_task(data: dict[str, Any], _queue_url: str) -> dict[str,
         "StartedTimestamp": int(time.time() * 1000),
     }
     _move_tasks.insert(0, task | {name: data[name] for name in ("DestinationArn",) if name in data})
+    del _move_tasks[_MOVE_TASKS_LISTED:]
     return {"TaskHandle": task["TaskHandle"]}
 
 
