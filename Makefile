@@ -27,7 +27,7 @@ test-shuffled: $(VENV)/dev.done  ## `make test` three times, files and the tests
 	done
 
 soak: $(VENV)/dev.done  ## long storms, by hand: kills what a stack is made of; ROUNDS, SEED; goes on where it was stopped
-	$(BIN)/python -m tests.soak --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.soak --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 coverage: $(VENV)/dev.done  ## the lines that `make test` does not reach, in this process or one that a test starts
 	$(PYTEST) -m "not exhaustive" --cov --cov-report=term-missing:skip-covered
