@@ -38,11 +38,12 @@ def _globals(
 
 for command in (
     *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
-    *(work.submit, work.watch, results.fetch, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
+    *(work.submit, work.watch, results.fetch, results.open_, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
+    name = command.__name__.rstrip("_")  # `open_` is called `open`
     # \b keeps click from wrapping the example, which is there to be copied.
-    app.command(help=(command.__doc__ or "").replace("Example: ", "\b\n    Example: "))(command)
+    app.command(name, help=(command.__doc__ or "").replace("Example: ", "\b\n    Example: "))(command)
 
 for group, summary in (
     (dlq.dlq, "What nobody could work on: show it, send it again, forget it."),

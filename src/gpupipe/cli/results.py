@@ -1,4 +1,4 @@
-"""`fetch`: results into a folder, with a page to look at."""
+"""`fetch`: results into a folder, with a page to look at; `open`: that page again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gpupipe.cli.screen import Screen, going_on
 if TYPE_CHECKING:
     from gpupipe.cli.opened import Opened
     from gpupipe.jobs.fetch import FetchProgress, FetchReport
+    from gpupipe.jobs.places import Places
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Job = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest.")]
@@ -59,10 +60,12 @@ def bring(
 ) -> FetchReport:
     """Fetch with progress."""
     from gpupipe.jobs.fetch import fetch as fetch_results
+    from gpupipe.jobs.folder import DEFAULT_FOLDER
     from gpupipe.jobs.listing import choose_job
 
     chosen = "" if project else choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)[1]
     name = project or chosen
+    _places().note(out or DEFAULT_FOLDER / name)
     with (
         going_on(f"Go on with `gpupipe fetch {'--project ' if project else ''}{name}`."),
         screen.progress("items") as bar,
@@ -101,9 +104,60 @@ def finish(report: FetchReport, screen: Screen, *, open_: bool, attached: bool |
     more = {} if attached is None else {"attached": attached}
     screen.answer({**_document(report), **more}, text=_text(report))
     if open_:
-        typer.launch(report.report.absolute().as_uri())
+        _show(report.report, screen)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def open_(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest fetched.")
+    ] = None,
+    project: Annotated[str | None, typer.Option("--project", help="What was fetched of this project.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="The folder it was fetched into, if elsewhere.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the report of fetched results in the browser, again; prints where it is.
+
+    Needs neither AWS nor gpupipe.toml: it shows what `fetch` wrote on this machine.
+
+    Example: gpupipe open --project field7
+    """
+    from gpupipe.jobs.places import place_at
+
+    screen, asked = Screen(as_json=as_json), {"job": job or "", "project": project or ""}
+    place = place_at(folder, **asked) if folder else _places().find(**asked)
+    if not place.is_here:
+        screen.say("note: nothing of it was fetched from this folder; this is the newest on this machine")
+    screen.say(place.name)
+    shown = _show(place.report, screen)
+    told = {**place.holds, "folder": str(place.folder), "report": str(place.report), "opened": shown}
+    screen.answer(told, text=str(place.report))
+
+
+def _show(report: Path, screen: Screen) -> bool:
+    """Open a report; False, and said, where no browser is."""
+    from gpupipe.cli.browser import show
+
+    shown = show(report)
+    if not shown:
+        screen.say(f"note: no browser could be started here; open it yourself: {report.absolute().as_uri()}")
+    return shown
+
+
+def _places() -> Places:
+    """Folders that results were fetched into, as this user's own state notes them."""
+    from gpupipe.errors import TargetError
+    from gpupipe.jobs.places import Places
+    from gpupipe.local.ownership import state_home
+
+    try:
+        notes = state_home() / "gpupipe" / "fetched"
+    except TargetError:
+        notes = None
+    return Places(notes=notes, here=Path.cwd())
 
 
 def _document(report: FetchReport) -> dict[str, object]:

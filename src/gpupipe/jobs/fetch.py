@@ -23,6 +23,7 @@ from gpupipe.jobs import transfer
 from gpupipe.jobs.beneath import Beneath
 from gpupipe.jobs.folder import (
     ANNOTATIONS,
+    DEFAULT_FOLDER,
     FAILURES,
     LAYER,
     LINES,
@@ -43,8 +44,6 @@ from gpupipe.jobs.report.thumbs import Thumbs
 from gpupipe.jobs.results import JobResults, Newest, Outcome, open_results, read_commit
 from gpuworker.contract import Artifact
 from gpuworker.ledger import JobRecord, Ledger
-
-DEFAULT_FOLDER = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)

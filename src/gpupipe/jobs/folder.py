@@ -47,6 +47,8 @@ LAYER, NATIVE_LAYER = "instances.geojson", "instances_native.geojson"
 """Of an image and of all: the same names in an item's folder and at the top."""
 FETCHED = (ANNOTATIONS, LINES, LAYER, NATIVE_LAYER, FAILURES, REPORT, ITEMS)
 """All that is put beside what a person keeps in the folder."""
+DEFAULT_FOLDER = Path("results")
+"""Where nobody names a folder, one of the job's or project's name is made in it."""
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
@@ -102,7 +104,7 @@ class ResultFolder:
                 found = dict(holds)
             if found != dict(holds):
                 raise UsageError(
-                    f"{self.path} holds the results of {_named(found)}, not of {_named(holds)}.",
+                    f"{self.path} holds the results of {named(found)}, not of {named(holds)}.",
                     hint="Choose another folder with -o.",
                 )
             with replacing(note) as opened:
@@ -128,8 +130,8 @@ def _sweep(parts: Iterable[Path]) -> None:
                 part.unlink()
 
 
-def _named(holds: Any) -> str:
-    """What a note says, which others may have written."""
+def named(holds: Any) -> str:
+    """What a note says that a folder holds, in words; others may have written it."""
     if not isinstance(holds, dict):
         return "something else"
     kind = "job" if "job" in holds else "project"
