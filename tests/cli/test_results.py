@@ -23,6 +23,7 @@ def report(**changes: Any) -> FetchReport:
         "layer_note": "",
         "warnings": {},
         "failures": folder / "failures.json",
+        "failed_by": {},
         "jobs": ["j1"],
         "is_complete": True,
         "items": 3,

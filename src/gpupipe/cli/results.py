@@ -165,7 +165,7 @@ def _document(report: FetchReport) -> dict[str, object]:
 
 
 def _text(report: FetchReport) -> str:
-    from gpupipe.jobs.advice import warnings_told
+    from gpupipe.jobs.advice import failures_told, warnings_told
 
     mega = report.bytes_fetched / 1e6
     lines = [f"{report.done:,} done, {report.failed:,} failed, {report.annotations:,} annotations"]
@@ -176,6 +176,7 @@ def _text(report: FetchReport) -> str:
     if not report.is_complete:
         lines.append(f"The job goes on: {report.outstanding:,} items are outstanding. Fetch again later.")
     lines.append(f"{report.files_fetched:,} files fetched ({mega:,.1f} MB), {report.files_kept:,} were here already")
+    lines += [f"failed:   {told}" for told in failures_told(report.failed_by)]
     if report.failed:
         lines.append(f"failures: {report.failures}")
     lines.append(f"COCO:     {report.merged}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -305,6 +307,8 @@ def run(
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
+    if out is not None:
+        _require_room(opened, out, again=again)
     job = send(
         opened,
         screen,
@@ -321,6 +325,26 @@ def run(
     see_through(opened.context(job.pipeline), screen, job.job, final=False)
     report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
     finish(report, screen, open_=open_, attached=job.attached)
+
+
+def _require_room(opened: Opened, out: Path, *, again: bool) -> None:
+    """Refuse a folder before anything is sent, instead of when all is done and paid for.
+
+    It may hold what an open job has brought so far: the same command attaches to that one.
+    """
+    from gpupipe.jobs.folder import ResultFolder
+    from gpupipe.jobs.listing import contexts
+
+    ctx = contexts(opened.aws, opened.config)[0]
+
+    def is_open(holds: Mapping[str, Any]) -> bool:
+        if again or holds.get("stack") != opened.aws.stack.id or not holds.get("job"):
+            return False
+        with ctx.at_ledger():
+            record = ctx.ledger.job(str(holds["job"]))
+        return record is None or not record.is_over
+
+    ResultFolder(out).require_room(is_open)
 
 
 def jobs(

@@ -31,7 +31,7 @@ import stat
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,31 +95,44 @@ class ResultFolder:
             require_no_links(self.hidden)
             self.path.mkdir(parents=True, exist_ok=True)
             self.hidden.mkdir(exist_ok=True, mode=0o700)
-            note = self.hidden / NOTE
-            try:
-                found = json.loads(read_plain(note, limit_bytes=NOTE_BYTES))
-            except FileNotFoundError:
-                found = self._unclaimed(holds)
-            except (ValueError, RecursionError):
-                found = dict(holds)
+            found = self._holds(otherwise=dict(holds))
             if found != dict(holds):
                 raise UsageError(
                     f"{self.path} holds the results of {named(found)}, not of {named(holds)}.",
                     hint="Choose another folder with -o.",
                 )
-            with replacing(note) as opened:
+            with replacing(self.hidden / NOTE) as opened:
                 opened.write(json.dumps(dict(holds), indent=1).encode())
             self.scratch.mkdir(exist_ok=True)
             _sweep([*self.scratch.iterdir(), *self.path.glob(f".*{PART_SUFFIX}")])
 
-    def _unclaimed(self, holds: Mapping[str, str]) -> Mapping[str, str]:
+    def require_room(self, is_meant: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Before work begins whose results go here: raise UsageError where it holds what is not `is_meant`."""
+        with writing(self.path):
+            found = self._holds(otherwise={})
+        if found and not is_meant(found):
+            raise UsageError(
+                f"{self.path} holds the results of {named(found)}, and those of a new job do not go there.",
+                hint="Choose another folder with -o; nothing was submitted.",
+            )
+
+    def _holds(self, *, otherwise: Mapping[str, str]) -> Any:
+        """What the note says that somebody may have written; `otherwise` where it says nothing."""
+        try:
+            return json.loads(read_plain(self.hidden / NOTE, limit_bytes=NOTE_BYTES))
+        except FileNotFoundError:
+            self._require_unclaimed()
+        except (ValueError, RecursionError):
+            pass
+        return otherwise
+
+    def _require_unclaimed(self) -> None:
         taken = [name for name in FETCHED if (self.path / name).exists()]
         if taken:
             raise UsageError(
                 f"{self.path} has {taken[0]} in it, which gpupipe did not put there.",
                 hint="Choose another folder with -o; nothing was changed.",
             )
-        return dict(holds)
 
 
 def _sweep(parts: Iterable[Path]) -> None:
