@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 from affine import Affine
 from pyproj import Transformer
@@ -51,7 +50,6 @@ def middles(layer: Path) -> list[tuple[float, float]]:
     return sorted((float(x), float(y)) for x, y in boxes)
 
 
-@pytest.mark.timeout(200)
 def test_from_drone_pictures_to_plants_on_the_map(walk: Walk) -> None:
     folder = walk.person.folder
     draw_fields(folder / "fields")
@@ -65,7 +63,6 @@ def test_from_drone_pictures_to_plants_on_the_map(walk: Walk) -> None:
         N of N images, N things (about N m²) found
         N images/s
         N images/s, N s left
-        N images/min, N s left
         engine vegetation
         MACHINE g4dn.xlarge us-east-1a on-demand, launched for N s
         MACHINE g4dn.xlarge us-east-1a on-demand, running for N s

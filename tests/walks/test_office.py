@@ -25,7 +25,6 @@ def gather_plans(folder: Path) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(280)
 def test_from_floor_plans_to_rooms(walk: Walk) -> None:
     folder = walk.person.folder
     gather_plans(folder / "plans")
@@ -41,7 +40,6 @@ def test_from_floor_plans_to_rooms(walk: Walk) -> None:
         N of N images, N rooms found, N FAILED
         N images/s
         N images/s, N s left
-        N images/min, N s left
         engine opencv-rooms
         Creating
         Updating

@@ -15,12 +15,14 @@ How far a long command has come is left out.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import pytest
 from tests.e2e.conftest import Done, Person
 
 WIDTH = 108
@@ -35,7 +37,8 @@ _WORDS = (
     (re.compile(r"(?<=-)\d{12}(?=-)"), "ACCOUNT"),
     (re.compile(r"\$\d[\d,.]*\d"), "$N"),
     (re.compile(r"(?m)^((?:2> )?[+~±-]  .*?)\d+\.\d\d$"), r"\1N"),
-    (re.compile(r"\b\d[\d,.]*(?= (?:s|min|h|MB|m²|images/s)\b)"), "N"),
+    (re.compile(r"\b\d[\d,.]* images/(?:s|min)\b"), "N images/s"),
+    (re.compile(r"\b\d[\d,.]*(?= (?:s|min|h|MB|m²)\b)"), "N"),
 )
 
 
@@ -51,7 +54,12 @@ class Walk:
     def goes(self, transcript: str) -> None:
         """Type the commands of a transcript; every screen must be as it is written there."""
         for wanted in _steps(textwrap.dedent(transcript).strip("\n")):
-            assert "\n".join(self._shown(wanted.partition("\n")[0])) == wanted
+            lines = wanted.split("\n")
+            differences = list(
+                difflib.unified_diff(lines, list(self._shown(lines[0])), "written", "shown", lineterm="")
+            )
+            if differences:
+                pytest.fail("\n".join(differences), pytrace=False)
 
     def may_hear(self, phrases: str) -> None:
         """What is said of jobs while they are followed, a phrase a line; numbers are N, whatever the job is called."""
