@@ -211,7 +211,7 @@ def test_room_for_results_is_asked_for_before_there_are_any(tmp_path: Path) -> N
     ResultFolder(tmp_path / "held").require_room(lambda holds: holds["job"] == "j1")
     with pytest.raises(UsageError, match="holds the results of job j1") as caught:
         ResultFolder(tmp_path / "held").require_room(lambda _: False)
-    assert "nothing was submitted" in caught.value.hint
+    assert f"`gpupipe fetch j1 -o {tmp_path}/held`. Nothing was submitted." in caught.value.hint
     with pytest.raises(UsageError, match=r"annotations\.json in it"):
         ResultFolder(tmp_path / "mine").require_room(lambda _: True)
     ResultFolder(tmp_path / "new").require_room(lambda _: False)

@@ -56,6 +56,9 @@ def test_from_floor_plans_to_rooms(walk: Walk) -> None:
         Waiting for the guard's first look, which comes within a minute.
         Waiting for the endpoint's first instance; from zero it takes a few minutes.
         Waiting for the endpoint to take a shard.
+        The endpoint was asked for N x ml.m5.xlarge
+        from none this takes N to N minutes.
+        Variant main grows from N to N x ml.m5.xlarge, which takes N to N minutes.
         """
     )
     walk.goes(
@@ -132,7 +135,8 @@ def test_from_floor_plans_to_rooms(walk: Walk) -> None:
         """
         $ gpupipe run plans --project house -o rooms
         2> error: rooms holds the results of job JOB1, and those of a new job do not go there.
-        2>   Choose another folder with -o; nothing was submitted.
+        2>   Choose another folder with -o, or bring what is missing of those with `gpupipe fetch JOB1 -o rooms`.
+            ... Nothing was submitted.
         (exit 2)
         $ gpupipe run plans --project house -o rooms-2
         2> 5 images in 5 shards: 0 uploaded (N MB), 5 were there already

@@ -26,6 +26,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import sqlite3
 import stat
 import sys
@@ -110,10 +111,12 @@ class ResultFolder:
         """Before work begins whose results go here: raise UsageError where it holds what is not `is_meant`."""
         with writing(self.path):
             found = self._holds(otherwise={})
-        if found and not is_meant(found):
+        if isinstance(found, dict) and found and not is_meant(found):
+            fetch = f"`gpupipe fetch {_asked_of(found)} -o {shlex.quote(str(self.path))}`"
             raise UsageError(
                 f"{self.path} holds the results of {named(found)}, and those of a new job do not go there.",
-                hint="Choose another folder with -o; nothing was submitted.",
+                hint=f"Choose another folder with -o, or bring what is missing of those with {fetch}. Nothing was "
+                "submitted.",
             )
 
     def _holds(self, *, otherwise: Mapping[str, str]) -> Any:
@@ -149,6 +152,12 @@ def named(holds: Any) -> str:
         return "something else"
     kind = "job" if "job" in holds else "project"
     return f"{kind} {shown(str(holds.get(kind, 'unknown'))[:200])}"
+
+
+def _asked_of(holds: Mapping[str, Any]) -> str:
+    """How `fetch` is asked for what a note names."""
+    job, project = (shlex.quote(shown(str(holds.get(kind, ""))[:200])) for kind in ("job", "project"))
+    return job if holds.get("job") else f"--project {project}"
 
 
 class Names:

@@ -56,7 +56,7 @@ class Place:
 
     @property
     def project(self) -> str:
-        """ "" where the folder is a job's."""
+        """Empty where the folder is a job's."""
         return str(self.holds.get("project", ""))
 
     def fits(self, *, job: str, project: str) -> bool:
@@ -111,8 +111,8 @@ class Places:
 
     def _noted(self) -> dict[Path, str]:
         """Folders, and where somebody worked who fetched into them."""
-        noted = map(_document, self._note_files())
-        return {Path(str(one.get("folder", ""))): str(one.get("from", "")) for one in noted}
+        noted = [(str(one.get("folder", "")), str(one.get("from", ""))) for one in map(_document, self._note_files())]
+        return {Path(folder): where for folder, where in noted if os.path.isabs(folder)}
 
     def _note_files(self) -> list[Path]:
         return list(self.notes.glob("*.json")) if self.notes is not None else []
