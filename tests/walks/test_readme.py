@@ -74,6 +74,7 @@ def newcomer(walk: Walk) -> Person:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(600)  # two stacks come up and down, and three jobs run
 def test_the_quick_start_works_in_a_folder_that_is_no_clone(newcomer: Person) -> None:
     install, first, drop_in = blocks("Use it")[:3]
     assert install.startswith("pip install")  # a wheel's own tests install it
