@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "worker_image")]
-NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "cv2", "tifffile")
+NEEDED = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "cv2", "tifffile", "pyproj")
 STOOD_IN_FOR = {
     "obstore": "S3; inputs and results stay in memory here",
     "imagecodecs": "zlib takes its place: masks are compressed more slowly than in the image",
@@ -53,7 +53,7 @@ def check_packages() -> list[str]:
         for part in (name, f"{name}.store", f"{name}.exceptions"):
             sys.modules[part] = _Absent(part)
     if "imagecodecs" in absent:
-        sys.modules["imagecodecs"].deflate_encode = lambda data, level=6: zlib.compress(data, level)  # type: ignore[attr-defined]
+        sys.modules["imagecodecs"].zlibng_encode = lambda data, level=6: zlib.compress(data, level)  # type: ignore[attr-defined]
     return [f"{name} is not installed ({STOOD_IN_FOR[name]})" for name in absent]
 
 
@@ -140,7 +140,7 @@ def blobs(kept: int) -> Any:
     return masks
 
 
-class ForcedSam3(Sam3):
+class ForcedSam3(Sam3, own={"kept", "made", "force"}):
     """The engine `sam3` with forced answers; never saturated, or 200 of them would split every image."""
 
     kept: ClassVar[int | None] = None

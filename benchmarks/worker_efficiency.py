@@ -72,7 +72,7 @@ SETTINGS = WorkerSettings(
 )
 
 
-class Sleeping(Engine):
+class Sleeping(Engine, own={"sleep_s"}):
     """An engine that takes a fixed time an image, without using a core, and finds five discs."""
 
     sleep_s: ClassVar[float] = 0.0

@@ -22,7 +22,7 @@ GROUND_AT_MOST = 20
 """Darker than this in all channels is ground."""
 
 
-class Colour(Engine):
+class Colour(Engine, own={"room"}):
     """A patch of one colour is an instance of its strongest channel, the surer the brighter."""
 
     batch_size = 4

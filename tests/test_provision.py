@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gpupipe.config import Config
-from gpupipe.errors import ApplyError, NotOursError, UsageError
+from gpupipe.errors import ApplyError, ConfigError, NotOursError, UsageError
 from gpupipe.plan import Action
 from gpupipe.provision import connect, down, plan_down, plan_up, status, up
 from tests.account import Account, KilledError
@@ -208,6 +208,25 @@ def test_plans_say_what_work_will_cost(account: Account) -> None:
     assert "nothing is billed" in planned.notes[0]
     assert "$0.526 an hour" in planned.notes[1]
     assert 0 < sum(step.usd_per_month for step in planned.steps) < 1
+
+
+def test_plans_say_what_is_asked_of_drop_ins_and_show_each_change(deployed: Account) -> None:
+    settings: dict[str, Any] = {"dropins": {"field*": {"prompts": ["cars"], "score_threshold": 0.25}}}
+    planned = plan_up(config(deployed, **settings), deployed.aws)
+
+    assert any('drop-ins of "field*" are done with prompts = ["car"]' in note for note in planned.notes)
+    assert {step.kind for step in planned.changes} == {"function"}
+
+    up(config(deployed, **settings), deployed.aws)
+    assert plan_up(config(deployed, **settings), deployed.aws).is_empty
+
+
+def test_drop_ins_whose_options_a_function_cannot_be_told_are_refused_by_the_plan(account: Account) -> None:
+    tables = {f"site{number}": {"prompts": ["car"], "score_threshold": 0.25} for number in range(90)}
+
+    with pytest.raises(ConfigError, match=r"pipelines\.segment\.dropins: the options are .* bytes long, and .* fit"):
+        plan_up(config(account, dropins=tables), account.aws)
+    assert account.calls.changes == []
 
 
 def test_the_local_target_is_not_reached_by_a_persons_credentials(account: Account) -> None:

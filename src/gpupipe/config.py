@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from gpupipe import weights
+from gpupipe.dropins import OptionsByProject
 from gpupipe.errors import ConfigError
 from gpupipe.tasks import TASKS, TaskOptions, options_class
 
@@ -133,6 +134,11 @@ class PipelineSettings(Frozen):
         300.0, ge=1, description="Seconds that an image may take; one that is cut into tiles has them for each tile."
     )
     model: ModelSettings = ModelSettings()
+    dropins: OptionsByProject = Field(
+        default_factory=dict,
+        description="Over task_options, for drop-ins of the project called so, or of those that the longest pattern "
+        "matches: * stands for any text, ? for one character.",
+    )
     retention: Retention = Retention()
     budget: Budget = Budget()
 
@@ -344,7 +350,7 @@ def _known_keys(table: list[str]) -> list[str]:
     if table[:1] == ["pipelines"]:
         models = [pipeline_class(kind) for kind in KINDS]
         table = table[2:]
-        if table[:1] == ["task_options"]:
+        if table[:1] in (["task_options"], ["dropins"]):
             models, table = [options_class(task) for task in TASKS], []
     for part in table:
         if not part.isdecimal():  # a number is the place in an array of tables
@@ -379,6 +385,7 @@ def schema() -> dict[str, Any]:
             one["properties"]["kind"] = {"const": kind}
             one["properties"]["task"] = {"const": task}
             one["properties"]["task_options"] = options_class(task).model_json_schema()
+            one["properties"]["dropins"]["additionalProperties"] = options_class(task).model_json_schema()
             one["required"] = [key for key in one.get("required", []) if key != "task_options"]
             kinds.append(one)
     whole["properties"]["pipelines"] = {

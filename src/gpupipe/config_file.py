@@ -13,14 +13,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gpupipe.config import STACK_NAME, STACK_NAME_RULE, LocalSettings, StackSettings, pipeline_class, table_of
+from gpupipe.dropins import EXAMPLE, toml_key
 from gpupipe.errors import UsageError
-from gpupipe.tasks import options_class
+from gpupipe.tasks import TaskOptions, options_class
 
 HEADER = """\
 # gpupipe.toml: what gpupipe makes and runs. Lines that begin with "# " and a key show the default;
 # uncomment one to change it. `gpupipe plan` shows what a change would do before anything happens.
 """
 _EXAMPLE = "new"
+_DROPINS = "dropins"
 
 FIRST_OF_KIND: Mapping[str, tuple[str, str]] = {"queue": ("segment", "segment"), "endpoint": ("rooms", "detect-rooms")}
 """The name and the task of the pipeline that a new configuration of each kind begins with."""
@@ -46,6 +48,7 @@ def _pipeline(kind: str, target: str) -> Iterator[str]:
     to_fill_in = {key: "" for key in NEEDED_ON_AWS if key in pipeline.model_fields and target == "aws"}
     yield from _table(table, pipeline, {"kind": kind, "task": task, **to_fill_in})
     yield from _table(f"{table}.task_options", options_class(task))
+    yield from _dropins(f"{table}.{_DROPINS}", pipeline.model_fields[_DROPINS], options_class(task))
     for key, field in pipeline.model_fields.items():
         model = table_of(field)
         if model and key != "task_options":
@@ -58,7 +61,7 @@ def _table(name: str, model: type[BaseModel], values: Mapping[str, Any] = Mappin
     if name.count(".") != 1:
         yield f"# {_summary(model)}"
     for key, field in model.model_fields.items():
-        if not table_of(field):
+        if not table_of(field) and key != _DROPINS:  # whose tables are named by projects
             yield from _entry(key, field, values)
     yield ""
 
@@ -69,6 +72,15 @@ def _array(name: str, model: type[BaseModel]) -> Iterator[str]:
     yield f"#   [[{name}]]"
     for key, field in model.model_fields.items():
         yield f"#   {key} = {_toml(_EXAMPLE if field.is_required() else _default(field))}  # {_about(field)}"
+    yield ""
+
+
+def _dropins(name: str, field: FieldInfo, options: type[TaskOptions]) -> Iterator[str]:
+    """As `_array`: what a table of one pattern would look like."""
+    yield f"# {field.description}"
+    yield f"#   [{name}.{toml_key(EXAMPLE)}]"
+    for key, value in options.example.items():
+        yield f"#   {key} = {_toml(value)}  # {_about(options.model_fields[key])}"
     yield ""
 
 

@@ -206,7 +206,8 @@ def usd_per_1000_items(seconds_per_item: float, usd_per_hour: float) -> float:
 
 
 def usd(amount: float) -> str:
-    """`$0.526`, `$2.10`, `$1,234`: as many digits as mean something."""
+    """`$0.526`, `$0.50`, `$2.10`, `$1,234`: as many digits as mean something."""
     if amount >= 100:
         return f"${amount:,.0f}"
-    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.3g}"
+    cents, exact = f"{amount:.2f}", f"{amount:.3g}"
+    return f"${cents if amount >= 1 or len(exact) < len(cents) else exact}"

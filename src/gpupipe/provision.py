@@ -12,7 +12,7 @@ from gpupipe.config import Config
 from gpupipe.errors import ConfigError, UsageError
 from gpupipe.lock import Holder
 from gpupipe.offers import region_mistake
-from gpupipe.pipelines import cost_notes, desired, provisioned
+from gpupipe.pipelines import cost_notes, desired, dropin_notes, provisioned
 from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
 
 STATES = {Action.KEEP: "present", Action.CREATE: "missing", Action.UPDATE: "changed", Action.REPLACE: "changed"}
@@ -49,9 +49,10 @@ def check_offers(config: Config) -> None:
 
 
 def _notes(config: Config) -> tuple[str, ...]:
+    notes = (*cost_notes(config), *dropin_notes(config))
     if config.stack.target == "local":
-        return ("Emulated: nothing is billed. The prices are what it would cost on AWS.", *cost_notes(config))
-    return cost_notes(config)
+        return ("Emulated: nothing is billed. The prices are what it would cost on AWS.", *notes)
+    return notes
 
 
 def up(
@@ -105,6 +106,8 @@ class ResourceStatus:
     state: str
     """present, changed, missing, or foreign where something else has its name."""
     note: str = ""
+    usd_per_month: float = 0.0
+    """Standing cost, were it there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +160,7 @@ def status(config: Config, aws: Aws) -> StackStatus:
             pipeline=step.resource.pipeline,
             state=STATES[step.action],
             note=step.note or ", ".join(sorted(step.changed_fields)),
+            usd_per_month=step.usd_per_month,
         )
         for step in wanted
     ]

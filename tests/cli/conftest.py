@@ -36,11 +36,13 @@ Types = Callable[..., Typed]
 
 @pytest.fixture
 def types(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Types]:
-    """Type a command: `types("plan", "--json")`."""
+    """Type a command: `types("plan", "--json")`; `columns`: on a terminal so wide."""
     monkeypatch.delenv("COLUMNS", raising=False)  # set for workers of xdist by readline, in the pytest that starts them
     thresholds, on_ctrl_c = gc.get_threshold(), signal.getsignal(signal.SIGINT)
 
-    def type_(*arguments: str) -> Typed:
+    def type_(*arguments: str, columns: int | None = None) -> Typed:
+        if columns:
+            monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys, "argv", ["gpupipe", *arguments])
         monkeypatch.setattr(Screen, "has_answered", False)
         capsys.readouterr()

@@ -45,6 +45,28 @@ def test_a_variable_that_came_or_went_is_shown() -> None:
     ]
 
 
+def test_of_a_table_that_came_or_went_each_value_has_a_line_and_is_whole() -> None:
+    prompts = [f"a tree of kind {number}" for number in range(9)]
+    field = {"prompts": prompts, "score_threshold": 0.25}
+    place = "environment.GPUPIPE_FUNCTION.dropin_options.field*"
+    with_field = settings(dropin_options={"field*": field, "yard": {}})
+    assert lines(settings(), with_field) == [
+        f"{place}.prompts: nothing -> {_cut(prompts)}",
+        f"{place}.score_threshold: nothing -> 0.25",
+        "environment.GPUPIPE_FUNCTION.dropin_options.yard: nothing -> {}",
+    ]
+    assert lines(with_field, settings(dropin_options={"yard": {}})) == [
+        f"{place}.prompts: {_cut(prompts)} -> nothing",
+        f"{place}.score_threshold: 0.25 -> nothing",
+    ]
+
+
+def _cut(value: Any) -> str:
+    """What has room in four lines."""
+    text = str(value)
+    return text if len(text) <= DIFFERENT_MAX else f"{text[:DIFFERENT_MAX]}…"
+
+
 def test_settings_within_cloud_inits_document_within_a_text_are_found() -> None:
     def user_data(hours: float) -> str:
         worker = json.dumps({"stack": "demo-dev" * 9, "max_processing_hours": hours})

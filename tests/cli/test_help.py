@@ -63,6 +63,123 @@ def test_help_shows_the_example(types: Types, words: tuple[str, ...]) -> None:
     assert "Example: " in shown.out
 
 
+GROUPS = {
+    (): ROOT,
+    **{(name,): command for name, command in ROOT.commands.items() if hasattr(command, "commands")},
+}
+WIDTHS = (60, 80, 120)
+
+
+def helped(types: Types, words: tuple[str, ...], width: int) -> str:
+    """The help of a command or group, on a terminal so wide."""
+    shown = types(*words, "--help", columns=width)
+    assert shown.code == 0
+    return shown.out
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("words", GROUPS, ids=lambda words: " ".join(words) or "gpupipe")
+def test_a_groups_help_holds_every_summary_whole(types: Types, words: tuple[str, ...], width: int) -> None:
+    shown = flat(helped(types, words, width))
+    for name, command in GROUPS[words].commands.items():
+        paragraph = flat((command.help or "").partition("\n\n")[0])
+        sentence = re.match(r".*?\.(?= |$)|.*", paragraph)
+        assert sentence
+        assert f" {name} {sentence[0]}" in shown
+    assert "…" not in shown
+    assert "..." not in shown.replace("COMMAND [ARGS]...", "")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("words", [*GROUPS, *ALL], ids=lambda words: " ".join(words) or "gpupipe")
+def test_help_calls_arguments_and_values_by_words(types: Types, words: tuple[str, ...], width: int) -> None:
+    # given what a person reads, but for the text that the docstring brings
+    shown = helped(types, words, width)
+    usage, _, below = shown.partition("\n\n")
+    parameters = below[below.find("\nOptions:") :]
+    arguments = below[below.find("\nArguments:") :] if "\nArguments:" in below else ""
+    # then nothing in it is a type, or a bracket of no meaning
+    assert not re.search(r"\[\[|[{}<>…]", usage + arguments + parameters)
+    assert not re.search(r"--[a-z-]+ (TEXT|INTEGER|FLOAT|PATH|BOOLEAN|DIRECTORY|DIR|[A-Z])(?![\w=])", parameters)
+    assert "…" not in shown
+    # and no line is longer than the terminal, but for the example, which is there to be copied
+    assert max(len(line) for line in shown.splitlines() if "Example: " not in line) <= width
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_value_has_a_word_of_capitals(words: tuple[str, ...]) -> None:
+    for parameter in ALL[words].params:
+        if not getattr(parameter, "is_flag", False):
+            assert re.fullmatch(r"[A-Z]{3,}(=[A-Z]+)?", parameter.metavar or ""), parameter.name
+
+
+def test_usage_shows_what_may_be_left_out_and_what_may_be_several(types: Types) -> None:
+    lines = [
+        helped(types, words, 80).splitlines()[0]
+        for words in (("watch",), ("cancel",), ("submit",), ("jobs",), ("dlq",))
+    ]
+    assert lines == [
+        "Usage: gpupipe watch [OPTIONS] [JOB]",
+        "Usage: gpupipe cancel [OPTIONS] JOB",
+        "Usage: gpupipe submit [OPTIONS] PATH...",
+        "Usage: gpupipe jobs [OPTIONS]",
+        "Usage: gpupipe dlq [OPTIONS] COMMAND [ARGS]...",
+    ]
+
+
+def test_the_whole_help_of_a_command(types: Types) -> None:
+    assert (
+        helped(types, ("watch",), 80)
+        == """\
+Usage: gpupipe watch [OPTIONS] [JOB]
+
+  Follow a job until it is finished: counts, rate, time left, cost, machines,
+  and why it waits.
+
+  Ctrl-C ends the watching, never the job.
+
+  Example: gpupipe watch --project field7
+
+Arguments:
+  JOB  Job id, or its beginning; default: the newest.
+
+Options:
+  --project PROJECT    The newest job of this project.
+  --pipeline PIPELINE  Needed where there are several.
+  --json               Print one JSON document when the job is over.
+  --jsonl              Print a JSON line at every look.
+  -h, --help           Show this message and exit.
+"""
+    )
+
+
+def test_the_whole_help_of_a_group_on_a_narrow_terminal(types: Types) -> None:
+    assert (
+        helped(types, ("dlq",), 60)
+        == """\
+Usage: gpupipe dlq [OPTIONS] COMMAND [ARGS]...
+
+  What nobody could work on: show it, send it again,
+  forget it.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  list     Show dead letters: shards and events that are
+           not tried again by themselves.
+  redrive  Send all dead letters again.
+  purge    Forget all dead letters; their images stay
+           failures of their jobs, and `retry` can still
+           send those again.
+"""
+    )
+
+
 def test_commands_come_in_the_order_in_which_a_person_meets_them() -> None:
     stack, jobs = (
         "demo init plan up status down",

@@ -137,6 +137,8 @@ SEGMENT = """
         max_wait_minutes = 0.05
         quiet_seconds = 2
         visibility_timeout_s = 20
+        [pipelines.segment.dropins."asked-*"]
+        prompts = ["zebra"]
 """
 
 

@@ -1,12 +1,13 @@
 """Objects that any S3 client puts under incoming/ are processed like a submission."""
 
+import json
 import os
 import shutil
 import subprocess
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Person, eventually, speckled
+from tests.e2e.conftest import Person, eventually, quiet_coco, speckled
 
 
 def finished(person: Person, project: str, items: int) -> dict[str, Any]:
@@ -47,6 +48,28 @@ def test_watching_right_after_the_upload_waits_for_the_job_and_says_for_what(per
     assert (watched["project"], watched["is_over"]) == ("fresh", True)
     assert watched["done"] >= 1
     assert finished(person, "fresh", 3)["is_over"]
+
+
+def test_what_is_dropped_into_a_project_is_asked_for_its_own_options(person: Person) -> None:
+    folder = speckled(person.folder / "asked", 1, seed=5)
+    s3, bucket = person.client("s3"), person.bucket("segment")
+    # given two projects, one of which gpupipe.toml names
+    for project in ("asked-7", "unasked"):
+        s3.upload_file(str(next(folder.iterdir())), bucket, f"incoming/{project}/one.jpg")
+    # when
+    jobs = {project: finished(person, project, 1)["job"] for project in ("asked-7", "unasked")}
+    person.types("fetch", jobs["asked-7"], "-o", str(person.folder / "asked-results"))
+    # then
+    told = {
+        project: json.loads(s3.get_object(Bucket=bucket, Key=f"jobs/{job}/job.json")["Body"].read())["options"]
+        for project, job in jobs.items()
+    }
+    assert (told["asked-7"]["prompts"], told["unasked"]["prompts"]) == (["zebra"], [])
+    assert {name: one for name, one in told["asked-7"].items() if name != "prompts"} == {
+        name: one for name, one in told["unasked"].items() if name != "prompts"
+    }
+    coco = quiet_coco(person.folder / "asked-results" / "annotations.json")
+    assert [category["name"] for category in coco.cats.values()] == ["zebra"]
 
 
 @pytest.mark.skipif(shutil.which("aws") is None, reason="needs the AWS CLI")

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,87 @@ def test_after_a_close_another_job_opens(world: World) -> None:
     run(world.around, *drop("b.jpg"))
     assert the_job(world) != first
     assert [item.output for item in items(world, the_job(world))] == ["b"]
+
+
+# --- options by project ---
+
+OPTIONS = {"fi*": {"prompts": ["car"]}, "field*": {"prompts": ["tree"]}, "field8": {}}
+
+
+def under(world: World, **changes: Any) -> Surroundings:
+    """The surroundings of a function after an `up` with other settings."""
+    return replace(world.around, settings=replace(world.around.settings, **changes))
+
+
+def asked_of(world: World, job: str) -> list[Any]:
+    """What the job's document says, and then each of its shards."""
+    spec = JobSpec.from_json(world.get(job_key(job)))
+    shards = [world.shard_document(job, row.number) for row in world.ledger.shards(job)]
+    return [dict(one.options)["prompts"] for one in (spec, *shards)]
+
+
+@pytest.mark.parametrize(
+    ("project", "prompts"),
+    [("field7", ["tree"]), ("fir", ["car"]), ("field8", ["dog"]), ("yard", ["dog"])],
+)
+def test_a_job_opens_with_the_options_of_its_project(world: World, project: str, prompts: list[str]) -> None:
+    around = under(world, task_options={"prompts": ["dog"], "masks": "none"}, dropin_options=OPTIONS)
+    run(around, *drop("a.jpg", project=project))
+    job = the_job(world, project)
+    assert asked_of(world, job) == [prompts, prompts]
+    assert world.shard_document(job, 0).options["masks"] == "none"  # what is not replaced stays
+
+
+def test_an_open_job_keeps_its_options_whatever_the_settings_become(world: World) -> None:
+    run(under(world, dropin_options=OPTIONS), *drop("a.jpg"))
+    first = the_job(world)
+    # when the file changes while the job is open
+    later = under(world, dropin_options={"field7": {"prompts": ["car"]}})
+    run(later, *drop("b.jpg"))
+    run(under(world, dropin_options={}), *drop("c.jpg"))
+    # then
+    assert the_job(world) == first
+    assert asked_of(world, first) == [["tree"]] * 4
+    # and the next job has what holds then
+    closed = world.ledger.job(first)
+    assert closed is not None
+    assert close_dropin(world.around, closed)
+    run(later, *drop("d.jpg"))
+    assert asked_of(world, the_job(world)) == [["car"]] * 2
+
+
+@dataclass
+class Overtaken(Fate):
+    """Before the ledger is told of the job that was written, another invocation opens one."""
+
+    at: int = -1
+    rival: Callable[[], Any] = lambda: None
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def after_the_rival(*args: Any, **kwargs: Any) -> Any:
+            if call.__name__ == "transact_write_items" and not self.calls:
+                self.calls += 1
+                self.rival()
+            return call(*args, **kwargs)
+
+        return after_the_rival
+
+
+def test_a_rival_that_opened_the_job_first_has_the_say(world: World) -> None:
+    fate = Overtaken(rival=lambda: run(under(world, dropin_options=OPTIONS), *drop("b.jpg")))
+    run(world.under(fate), *drop("a.jpg"))
+    assert fate.calls == 1
+    assert asked_of(world, the_job(world)) == [["tree"]] * 3
+
+
+def test_shards_are_as_large_as_the_projects_options_allow(world: World) -> None:
+    around = under(world, dropin_options=OPTIONS, dropin_shard_items={"field*": 2})
+    for project in ("field7", "field8"):
+        run(around, *drop(*(f"{n}.jpg" for n in range(5)), project=project))
+    sizes = {
+        project: [row.items for row in world.ledger.shards(the_job(world, project))] for project in ("field7", "field8")
+    }
+    assert sizes == {"field7": [2, 2, 1], "field8": [4, 1]}
 
 
 # --- versions and duplicates ---

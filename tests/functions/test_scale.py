@@ -25,6 +25,7 @@ from tests.functions.situations import (
 
 from gpupipe.functions.actions import LaunchMachines, StartMachine, StopMachines, TerminateMachines
 from gpupipe.functions.decide import decide
+from gpupipe.functions.scale import seconds_left
 from gpuworker.ledger import Intake, JobState, MachineState
 
 # --- when to start ---
@@ -109,6 +110,13 @@ def test_why_dropins_wait_is_said() -> None:
 def test_dropins_of_several_projects_wait_together() -> None:
     jobs = [replace(a_job(0, job=f"j{n}", kind="drop-in"), shards=(a_shard(job=f"j{n}", items=5),)) for n in range(2)]
     assert of(decide(a_view(*jobs)), LaunchMachines)
+
+
+def test_dropins_that_take_longer_than_others_are_estimated_so() -> None:
+    own = {**FLEET, "dropin_options": {"field*": {}}, "dropin_shard_items": {"field*": 9}}
+    jobs = {kind: replace(a_job(0, kind=kind), shards=(a_shard(items=90),)) for kind in ("drop-in", "submitted")}
+    left = {kind: seconds_left(a_view(config=own), job) for kind, job in jobs.items()}
+    assert left == {"drop-in": 900.0, "submitted": 90.0}
 
 
 def test_dropins_ride_along_with_a_submitted_job() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gpuworker.models import Models
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
+from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source, Task
 
 
-class FakeTask:
+class FakeTask(Task, own={"let_go"}):
     """Inputs are words: "bad" cannot be decoded, "crash" kills the process, "hang" waits for `let_go` …
 
     With the option `halts_after` the model waits for `let_go` once it has seen so many items: what it has not seen by

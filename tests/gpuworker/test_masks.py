@@ -52,6 +52,14 @@ class TestRunLengths:
             expected = pycocotools.mask.encode(full_mask(crop, x, y, 3000, 4000))["counts"]
             assert rle(crop, x=x, y=y, height=3000, width=4000).encode() == expected
 
+    def test_a_large_mask_is_sought_in_parts(self) -> None:
+        # given crops of more than a million pixels, lower than the image and as high, with runs across their parts
+        for crop_height, height in ((1100, 1200), (1200, 1200)):
+            crop = np.ones((crop_height, 2100), np.bool_)
+            crop[300:400, ::700] = False
+            expected = pycocotools.mask.encode(full_mask(crop, 50, 0, height, 2200))["counts"]
+            assert rle(crop, x=50, y=0, height=height, width=2200).encode() == expected
+
     def test_a_crop_as_high_as_the_image_joins_runs_over_columns(self) -> None:
         crop = np.ones((5, 2), np.bool_)
         crop[2, 0] = False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpuworker.images import Image
 from gpuworker.masks import Instance
 from gpuworker.overlays import PALETTE, colour_of, overlay_jpeg, thumb_jpeg
-from gpuworker.packed import Packed, Unpacked
+from gpuworker.packed import Packed
 
 
 def image(height: int, width: int, *, reduced: int = 1) -> Image:
@@ -47,6 +47,24 @@ class TestSize:
         found = [square(0, 0, 1)]
         assert pixels(overlay_jpeg(image(height, width), found, ["thing"])).shape[:2] == overlay
         assert pixels(thumb_jpeg(image(height, width), found)).shape[:2] == thumb
+
+
+class TestBackground:
+    @pytest.mark.parametrize(("height", "width"), [(2400, 3200), (2401, 3199), (1500, 6000), (4803, 3201)])
+    def test_a_large_picture_is_reduced_to_about_the_mean_of_its_areas(self, height: int, width: int) -> None:
+        # given a picture with detail as large as a pixel of the thumbnail
+        coarse = np.random.default_rng(0).integers(0, 255, (height // 16, width // 16, 3), np.uint8)
+        rgb = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        picture = Image(rgb=rgb, height=height, width=width, bands=3, dtype="uint8")
+        for jpeg in (overlay_jpeg(picture, [], []), thumb_jpeg(picture, [])):
+            drawn = pixels(jpeg)
+            # when reduced by areas, and through the same JPEG
+            size = drawn.shape[1], drawn.shape[0]
+            plain = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+            expected = pixels(bytes(cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]))
+            # then it differs less than by what a shift of a pixel would do
+            shifted = np.abs(expected[:, 1:].astype(int) - expected[:, :-1]).mean()
+            assert np.abs(drawn.astype(int) - expected).mean() < shifted / 3
 
 
 class TestDrawing:
@@ -106,7 +124,7 @@ class TestDrawing:
         # when
         tracemalloc.start()
         try:
-            thumb_jpeg(picture, Unpacked([packed] * 20))
+            thumb_jpeg(picture, [packed] * 20)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

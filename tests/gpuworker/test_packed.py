@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from tests.properties import examples
 
-from gpuworker.masks import Instance
-from gpuworker.packed import Packed, Unpacked, packed, united
+from gpuworker.masks import Instance, Masked
+from gpuworker.packed import Packed, packed, united
 
 SIDE = 40
 
@@ -23,7 +23,7 @@ def instances(draw: st.DrawFn) -> Instance:
     return Instance(x=x, y=y, mask=mask, score=draw(st.floats(0, 1)), category_id=1, source="test")
 
 
-def full(one: Instance) -> NDArray[np.bool_]:
+def full(one: Masked) -> NDArray[np.bool_]:
     out = np.zeros((SIDE, SIDE), np.bool_)
     out[one.y : one.y + one.mask.shape[0], one.x : one.x + one.mask.shape[1]] = one.mask
     return out
@@ -39,7 +39,7 @@ def packed_one(instance: Instance) -> Packed:
 def test_unpacking_gives_the_tight_instance(instance: Instance) -> None:
     one, tight = packed_one(instance), instance.tight()
     assert tight is not None
-    assert one.unpacked().mask.tolist() == tight.mask.tolist()
+    assert one.mask.tolist() == tight.mask.tolist()
     assert (one.x, one.y, one.width, one.height, one.area) == (tight.x, tight.y, *tight.mask.shape[::-1], tight.area)
     assert (one.score, one.category_id, one.source) == (instance.score, 1, "test")
 
@@ -65,7 +65,7 @@ def test_area_in_a_box(instance: Instance, corners: tuple[int, int, int, int]) -
 @given(st.lists(instances(), min_size=1, max_size=5))
 def test_united_has_all_pixels_and_the_best_score(parts: list[Instance]) -> None:
     one = united(packed(parts))
-    assert full(one.unpacked()).tolist() == np.any([full(part) for part in parts], 0).tolist()
+    assert full(one).tolist() == np.any([full(part) for part in parts], 0).tolist()
     assert one.area == int(np.any([full(part) for part in parts], 0).sum())
     assert one.score == max(part.score for part in parts)
 
@@ -83,11 +83,7 @@ def test_instances_without_pixels_are_left_out() -> None:
     assert packed([nothing]) == []
 
 
-def test_the_sequence_of_plain_ones() -> None:
-    masks = [np.ones((i, 3), np.bool_) for i in (1, 2, 3)]
-    plain = Unpacked(packed([Instance(x=0, y=0, mask=m, score=1, category_id=1, source="test") for m in masks]))
-    assert len(plain) == 3
-    assert [one.area for one in plain] == [3, 6, 9]
-    assert [one.area for one in plain[1:]] == [6, 9]
-    assert plain[-1].area == 9
-    assert plain[0] is not plain[0]
+def test_a_mask_is_made_anew_each_time_and_kept_by_nobody() -> None:
+    one = packed_one(Instance(x=0, y=0, mask=np.ones((3, 9), np.bool_), score=1, category_id=1, source="test"))
+    assert one.mask is not one.mask
+    assert one.tight() is one

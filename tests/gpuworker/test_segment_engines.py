@@ -17,7 +17,7 @@ from gpuworker.segment_options import Options
 from gpuworker.tasks import ItemError
 
 
-class Noted(Colour):
+class Noted(Colour, own={"loads"}):
     """Notes how it was loaded."""
 
     loads: ClassVar[list[str]] = []
@@ -29,7 +29,7 @@ class Noted(Colour):
         self.loads.append(f"on {device}")
 
 
-class Slow(Colour):
+class Slow(Colour, own={"begun", "let_go"}):
     """Is loaded when it is let go."""
 
     begun: ClassVar[threading.Event] = threading.Event()

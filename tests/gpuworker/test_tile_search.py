@@ -145,7 +145,7 @@ class TestSearch:
         one_search(Busy(), Pages(), 30)
 
     def test_as_many_threads_as_the_engine_allows_are_in_the_model(self) -> None:
-        class Threaded(Watched):
+        class Threaded(Watched, own={"inside", "most_inside"}):
             batch_size = 1
             infer_threads = 3
             inside = most_inside = 0
@@ -198,7 +198,7 @@ class TestSearch:
 
 class TestGate:
     def test_two_searches_take_turns_at_the_model(self) -> None:
-        class Single(Watched):
+        class Single(Watched, own={"inside", "most_inside"}):
             inside = most_inside = 0
 
             def detect(self, prepared: Sequence[Any], options: Options) -> Sequence[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,8 @@ class Crew:
     """Who works for a desk."""
 
     desk: Desk
+    dropin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """As the functions know them."""
 
     @property
     def ledger(self) -> Ledger:
@@ -55,6 +57,7 @@ class Crew:
             work_queue_url=ctx.work_queue_url,
             task="segment",
             task_options={"prompts": []},
+            dropin_options=self.dropin_options,
             input_suffixes=[".jpg"],
             shard_items=2,
             guard_function=stack.guard_function(PIPELINE),

@@ -79,6 +79,13 @@ def test_the_page_tells_which_engine_auto_was_and_what_that_means(work: Work, tm
     assert "Why this engine</dt><dd>there is no GPU" in page
 
 
+def test_the_page_of_a_drop_in_job_tells_what_it_was_asked_for(work: Work, tmp_path: Path) -> None:
+    work.submit(JOB, ["a.jpg"], kind="drop-in", prompts=["a tree of its own"])
+    work.commit(JOB, 0, ["a.jpg"])
+    fetch(work.aws, job=JOB, folder=tmp_path / "out")
+    assert "a tree of its own" in (tmp_path / "out/report.html").read_text()
+
+
 def test_a_second_fetch_downloads_nothing_and_changes_nothing(finished: Work, tmp_path: Path) -> None:
     fetch(finished.aws, job=JOB, folder=tmp_path)
     before = files_in(tmp_path)

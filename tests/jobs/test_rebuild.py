@@ -334,6 +334,33 @@ def test_an_open_drop_in_job_comes_back_takes_no_more_and_ends(crew: Crew) -> No
     assert crew.desk.manifest(job).items == 3
 
 
+def test_a_drop_in_job_keeps_its_options_though_the_functions_have_others_by_now(crew: Crew) -> None:
+    # given an open job whose project had options of its own
+    earlier = replace(crew, dropin_options={"field*": {"prompts": ["tree"]}})
+    dropped(earlier, "a.jpg", "b.jpg", "c.jpg")
+    job = dropin_job(earlier)
+    earlier.commit(job, 0)
+    written = crew.desk.get(job_key(job))
+    # when the file has changed, and then the table is lost
+    crew.forget_everything()
+    crew.sent()
+    rebuild(crew.desk.ctx)
+    # then the job's end, and what of it is sent again, have the options of its job.json
+    crew.guard()
+    assert [(message.job, message.number) for message in crew.sent()] == [(job, 1)]
+    crew.commit(job, 1, failing=[0])
+    crew.guard()
+    assert state_of(crew, job) is JobState.FINISHED
+    assert retry_failed(crew.desk.ctx, job).items == 1
+    crew.dispatch()
+    shards = [*crew.desk.shards(job), *crew.desk.shards(job, 1)]
+    assert [dict(shard.options) for shard in shards] == [{"prompts": ["tree"]}] * 3
+    assert crew.desk.get(job_key(job)) == written
+    # and what is dropped in now begins a job with the options of now
+    dropped(crew, "d.jpg")
+    assert crew.desk.spec(dropin_job(crew)).options == {"prompts": []}
+
+
 def test_what_a_lost_job_had_taken_is_not_taken_again(crew: Crew) -> None:
     dropped(crew, "a.jpg", "b.jpg", "c.jpg")
     job = dropin_job(crew)

@@ -18,18 +18,19 @@ class Backlog:
     def __init__(
         self, task: Task, ledger: Ledger, pipeline: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._expect: Callable[[int], None] | None = getattr(task, "expect", None)
+        self._task, self._is_told = task, type(task).expect is not Task.expect
+        """Nobody is asked for what the task would not hear."""
         self._ledger, self._pipeline, self._clock = ledger, pipeline, clock
         self._known: frozenset[str] = frozenset()
         self._asked_at = float("-inf")
 
     def look(self, jobs: Collection[str]) -> None:
         """These jobs have shards here now. Raises botocore's errors."""
-        if self._expect is None or not jobs:
+        if not self._is_told or not jobs:
             return
         if self._known.issuperset(jobs) and self._clock() - self._asked_at < AGAIN_AFTER_S:
             return
         self._known, self._asked_at = frozenset(jobs), self._clock()
         machines = sum(machine.is_up for machine in self._ledger.machines(self._pipeline))
         outstanding = sum(self._ledger.totals(job).outstanding for job in self._known)
-        self._expect(outstanding // max(1, machines))
+        self._task.expect(outstanding // max(1, machines))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpuworker.contract import caveats_in
 from gpuworker.geo import Georeference
-from gpuworker.masks import Instance, polygon_area, polygons, rle_texts, runs_of
+from gpuworker.masks import Masked, polygon_area, polygons, rle_texts, runs_of
 from gpuworker.notes import NOTHING, PAGES_LEFT, Notes
 
 
@@ -29,7 +29,7 @@ def header(*, engine: Mapping[str, Any], options: Mapping[str, Any], names: Sequ
 
 
 def fragment(
-    instances: Sequence[Instance],
+    instances: Sequence[Masked],
     *,
     file_name: str,
     height: int,
@@ -105,7 +105,7 @@ def numbered(parts: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], 
     return images, annotations
 
 
-def _annotation(number: int, one: Instance, shape: Mapping[str, Any]) -> dict[str, Any]:
+def _annotation(number: int, one: Masked, shape: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": 1,
@@ -117,22 +117,22 @@ def _annotation(number: int, one: Instance, shape: Mapping[str, Any]) -> dict[st
     }
 
 
-def _on_earth(one: Instance, place: Georeference | None) -> dict[str, float]:
+def _on_earth(one: Masked, place: Georeference | None) -> dict[str, float]:
     """Area to six digits: more than the mask's edge is worth, and free of the noise of multiplying."""
     area_m2 = place.area_m2(one) if place is not None else None
     return {} if area_m2 is None else {"area_m2": float(f"{area_m2:.6g}")}
 
 
-def _as_rle(one: Instance, *, height: int, width: int) -> dict[str, Any]:
+def _as_rle(one: Masked, *, height: int, width: int) -> dict[str, Any]:
     """Without the run lengths themselves, which are written for all masks of an image together."""
     return {
         "segmentation": {"size": [height, width]},
         "area": one.area,
-        "bbox": [one.x, one.y, one.mask.shape[1], one.mask.shape[0]],
+        "bbox": [one.x, one.y, one.width, one.height],
     }
 
 
-def _as_polygons(one: Instance) -> dict[str, Any]:
+def _as_polygons(one: Masked) -> dict[str, Any]:
     """Area and box of the outlines themselves, which fill holes and cut corners a little."""
     outlines = polygons(one.mask, x=one.x, y=one.y)
     xs = [value for outline in outlines for value in outline[0::2]]

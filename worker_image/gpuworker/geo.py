@@ -18,7 +18,7 @@ from gpuworker.geo_ellipsoid import WGS84_M, Ellipsoid
 from gpuworker.geo_keys import Affine, GeoKeys
 from gpuworker.geo_system import System, system_of
 from gpuworker.geo_wgs84 import OffTheMapError, to_wgs84
-from gpuworker.masks import Instance
+from gpuworker.masks import Masked
 from gpuworker.tiff import GeoTag
 
 _SLACK = 1e-6
@@ -59,7 +59,7 @@ class Georeference(System):
         columns, rows = corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64)
         return np.stack([a * columns + b * rows + c, d * columns + e * rows + f], axis=1)
 
-    def area_m2(self, one: Instance) -> float | None:
+    def area_m2(self, one: Masked) -> float | None:
         """Square metres that a mask covers; None where the tags do not tell how large a pixel is."""
         if self.transform is None or (self.metres is None and self.radians is None):
             return None
@@ -73,12 +73,12 @@ class Georeference(System):
         unit_m2 = self._unit_m2(self._middles(one))
         return None if unit_m2 is None else float(pixel * np.sum(in_row * unit_m2))
 
-    def _stretch(self, one: Instance) -> float | None:
+    def _stretch(self, one: Masked) -> float | None:
         """By how much the system's square metres are more than the ground's, as a mean over an instance's rows; None
         where that is less than `_TRUE_TO`, or nobody can say."""
         if self.definition is None or self.metres is None:
             return None
-        middle = np.array([[one.x + one.mask.shape[1] / 2, one.y + one.mask.shape[0] / 2]])
+        middle = np.array([[one.x + one.width / 2, one.y + one.height / 2]])
         if not self._is_stretched(self._ground_m2(self.at(middle))):
             return None
         in_row = np.count_nonzero(one.mask, axis=1)
@@ -108,10 +108,10 @@ class Georeference(System):
         area: NDArray[np.float64] = np.sqrt((sides**2).sum(axis=1)) / (2 * _SHORT_WAY_M) ** 2
         return area
 
-    def _middles(self, one: Instance) -> NDArray[np.float64]:
+    def _middles(self, one: Masked) -> NDArray[np.float64]:
         """y at the middle of each row of an instance's crop."""
-        rows = one.y + 0.5 + np.arange(one.mask.shape[0])
-        return self.at(np.stack([np.full(len(rows), one.x + one.mask.shape[1] / 2), rows], axis=1))[:, 1]
+        rows = one.y + 0.5 + np.arange(one.height)
+        return self.at(np.stack([np.full(len(rows), one.x + one.width / 2), rows], axis=1))[:, 1]
 
     def _unit_m2(self, y: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Square metres of a square unit at y; None where that is not on earth."""

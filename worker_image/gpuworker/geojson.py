@@ -20,7 +20,7 @@ from gpuworker.antimeridian import DECIMALS
 from gpuworker.geo import NOT_PLACED, Georeference
 from gpuworker.geo_map import OnMap
 from gpuworker.geo_wgs84 import OffTheMapError
-from gpuworker.masks import Instance
+from gpuworker.masks import Masked
 from gpuworker.rings import Part, parts
 from gpuworker.tasks import File
 
@@ -44,7 +44,7 @@ class Drawn:
     """What has to be known of the place besides what the tags tell, in stable words."""
 
 
-def drawn(instances: Sequence[Instance], place: Georeference | None, *, height: int, width: int) -> Drawn:
+def drawn(instances: Sequence[Masked], place: Georeference | None, *, height: int, width: int) -> Drawn:
     """The instances of an image of this size; nothing for one without a place."""
     if place is None or place.transform is None:
         return Drawn()
@@ -60,9 +60,7 @@ def drawn(instances: Sequence[Instance], place: Georeference | None, *, height: 
     return Drawn(native=native, degrees=None if on_map is None else degrees, warnings=rough)
 
 
-def _geometries(
-    instances: Sequence[Instance], place: Georeference, on_map: OnMap | None
-) -> tuple[list[str], list[str]]:
+def _geometries(instances: Sequence[Masked], place: Georeference, on_map: OnMap | None) -> tuple[list[str], list[str]]:
     """In the image's own system, and on the map. Raises OffTheMapError."""
     native: list[str] = []
     degrees: list[str] = []

@@ -188,8 +188,7 @@ def require_task(shard: Shard, name: str, task: Task) -> None:
     """Raises ContractError for a shard of another task, or with options that no configuration lets through."""
     if shard.task != name:
         raise ContractError(f"it is for the task {shard.task}, and this pipeline's is {name}")
-    mistake_in = getattr(task, "mistake_in", None)
-    if mistake_in is not None and (mistake := mistake_in(shard.options)):
+    if mistake := task.mistake_in(shard.options):
         raise ContractError(mistake)
 
 

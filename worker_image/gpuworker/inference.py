@@ -60,7 +60,7 @@ class Inference:
         self.ready: SimpleQueue[Passage | None] = SimpleQueue()
         self.idle_s = 0.0
         """How long the model waited for items, summed over its threads."""
-        self._patience = Patience(longest_s=getattr(task, "batch_wait_s", 0.0))
+        self._patience = Patience(longest_s=task.batch_wait_s)
         self._gathering = threading.Lock()
         """Held while a batch gathers: two threads that gather at once would make two half-full ones of it."""
         self._limit = BatchLimit(task.batch_size)

@@ -45,8 +45,7 @@ def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
     try:
         module, _, name = settings.task.partition(":")
         task: Task = getattr(importlib.import_module(module), name)()
-        if use_models := getattr(task, "use_models", None):
-            use_models(FolderModels(settings.model))
+        task.use_models(FolderModels(settings.model))
         task.load(settings.device, settings.options)
     except Exception:
         pipe.send(traceback.format_exc(limit=-3))
@@ -108,8 +107,8 @@ def _limit_memory(settings: ChildSettings, task: Task) -> None:
     RLIMIT_DATA counts what is written to; RLIMIT_AS would count CUDA's reservations of address space too. What the
     model has taken already is not there for an image, and one that needs more is told so.
     """
-    if (use_memory := getattr(task, "use_memory", None)) and settings.memory_limit_bytes:
-        use_memory(max(0, settings.memory_limit_bytes - resident_bytes(os.getpid())))
+    if settings.memory_limit_bytes:
+        task.use_memory(max(0, settings.memory_limit_bytes - resident_bytes(os.getpid())))
     if settings.device == "cpu":
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, (settings.memory_limit_bytes, resource.RLIM_INFINITY))

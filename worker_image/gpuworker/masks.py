@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
@@ -14,6 +15,37 @@ from numpy.typing import NDArray
 
 _SIMPLIFY_PX = 1.0
 _EXACT_BELOW_PX = 8
+_AT_ONCE_PX = 1 << 20
+"""Of a mask whose runs are sought: what is made of them takes three times as much, which is little beside an image."""
+
+
+class Masked(Protocol):
+    """What results are made of: an instance with its mask in whatever form it is held (`Instance`, `packed.Packed`)."""
+
+    @property
+    def x(self) -> int: ...
+    @property
+    def y(self) -> int: ...
+    @property
+    def height(self) -> int:
+        """Of the crop that the mask lies in."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """h×w; maybe made when it is asked for, so ask once."""
+
+    @property
+    def area(self) -> int: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def category_id(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    def tight(self) -> Self | None:
+        """The same instance on the smallest crop that holds its pixels; None where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +60,14 @@ class Instance:
     """From 1, in the order of the engine's categories."""
     source: str
     """How the mask was made, e.g. `grabcut`; `ellipse` where only the box is known."""
+
+    @property
+    def height(self) -> int:
+        return int(self.mask.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.mask.shape[1])
 
     @property
     def area(self) -> int:
@@ -50,14 +90,13 @@ class Instance:
 
     def tight(self) -> Instance | None:
         """The same instance on the smallest crop that holds its pixels; None where there are none."""
-        columns, rows = np.flatnonzero(self.mask.any(0)), np.flatnonzero(self.mask.any(1))
-        if not len(columns):
+        left, top, width, height = cv2.boundingRect(self.mask.view(np.uint8)) if self.mask.size else (0, 0, 0, 0)
+        if not width:
             return None
-        left, right, top, bottom = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
         return Instance(
             x=self.x + left,
             y=self.y + top,
-            mask=np.ascontiguousarray(self.mask[top:bottom, left:right]),
+            mask=np.ascontiguousarray(self.mask[top : top + height, left : left + width]),
             score=self.score,
             category_id=self.category_id,
             source=self.source,
@@ -70,20 +109,27 @@ def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int)
     Found from the crop's vertical edges alone.
     """
     h, w = mask.shape
-    edges = np.empty((h + 1, w), np.bool_)
-    edges[0], edges[h] = mask[0], mask[-1]
-    np.not_equal(mask[1:], mask[:-1], out=edges[1:h])
-    row, column = np.divmod(np.flatnonzero(edges), w)
-    at = (x + column) * height + (y + row)
-    at.sort()
+    across = max(1, _AT_ONCE_PX // (h + 1))
+    parts = [_edges(mask[:, first : first + across], x=x + first, y=y, height=height) for first in range(0, w, across)]
+    at: NDArray[np.int64] = np.concatenate(parts)
     if h == height:
         # A run that reaches the bottom and goes on at the top of the next column is one run.
         ends = np.flatnonzero(at[1:] == at[:-1])
         at = np.delete(at, np.concatenate([ends, ends + 1]))
     if not len(at) or at[-1] != height * width:
         at = np.append(at, height * width)
-    runs: NDArray[np.int64] = np.diff(at, prepend=0)
-    return runs
+    at[1:] -= at[:-1].copy()
+    return at
+
+
+def _edges(mask: NDArray[np.bool_], *, x: int, y: int, height: int) -> NDArray[np.int64]:
+    """Where runs begin, counted column by column in an image of this height, as if a 0 were above and below."""
+    h, w = mask.shape
+    # Column after column with a 0 behind each, and one before the first: where neighbours differ, a run begins.
+    pixels = np.zeros(1 + w * (h + 1), np.uint8)
+    pixels[1:].reshape(w, h + 1)[:, :h] = cv2.transpose(mask.view(np.uint8))
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1])
+    return np.asarray(edges + edges // (h + 1) * (height - h - 1) + (x * height + y), np.int64)
 
 
 def rle_texts(runs: Sequence[NDArray[np.int64]]) -> list[str]:

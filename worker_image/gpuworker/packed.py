@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +53,13 @@ class Packed:
     def box(self) -> Box:
         return (self.x, self.y, self.x + self.width, self.y + self.height)
 
-    def unpacked(self) -> Instance:
-        return Instance(
-            x=self.x,
-            y=self.y,
-            mask=self.part(self.box),
-            score=self.score,
-            category_id=self.category_id,
-            source=self.source,
-        )
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Made anew each time and kept by nobody."""
+        return self.part(self.box)
+
+    def tight(self) -> Packed:
+        return self
 
     def part(self, box: Box) -> NDArray[np.bool_]:
         """The mask inside `box`, which must lie inside the crop."""
@@ -88,26 +85,6 @@ class Packed:
         """Pixels that both have as a share of those that either has."""
         shared = self.shared_with(other)
         return shared / (self.area + other.area - shared)
-
-
-class Unpacked(Sequence[Instance]):
-    """The same instances with plain masks, each made when it is asked for and kept by nobody."""
-
-    def __init__(self, packed: Sequence[Packed]) -> None:
-        self._packed = packed
-
-    def __len__(self) -> int:
-        return len(self._packed)
-
-    @overload
-    def __getitem__(self, at: int) -> Instance: ...
-    @overload
-    def __getitem__(self, at: slice) -> Unpacked: ...
-    def __getitem__(self, at: int | slice) -> Instance | Unpacked:
-        return Unpacked(self._packed[at]) if isinstance(at, slice) else self._packed[at].unpacked()
-
-    def __iter__(self) -> Iterator[Instance]:
-        return (one.unpacked() for one in self._packed)
 
 
 def packed(instances: Sequence[Instance]) -> list[Packed]:

@@ -13,7 +13,7 @@ from gpuworker.geojson import Drawn, drawn, geojson_files
 from gpuworker.mask_tiff import label_tiff, stack_tiff
 from gpuworker.notes import BLANK
 from gpuworker.overlays import overlay_jpeg, thumb_jpeg
-from gpuworker.packed import Packed, Unpacked
+from gpuworker.packed import Packed
 from gpuworker.scene import Scene
 from gpuworker.segment_options import Options
 from gpuworker.tasks import Encoded, File, ItemError, Source
@@ -34,18 +34,17 @@ def encoded(
     files, hidden_pixels = _masks(instances, scene, source, options)
     names = [category["name"] for category in head["categories"]]
     place = georeference(scene.geo)
-    unpacked = Unpacked(instances)
-    on_map = drawn(unpacked, place, height=scene.height, width=scene.width) if options.geojson else Drawn()
+    on_map = drawn(instances, place, height=scene.height, width=scene.width) if options.geojson else Drawn()
     warnings = (*warnings, *(place.warnings if place else ()), *on_map.warnings)
     if contradicts(world_of(source), place, height=scene.height, width=scene.width):
         warnings = (*warnings, OTHER_PLACE)
     notes = scene.notes.and_warnings(tuple(warnings))
     if options.overlays:
-        files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), unpacked, names), content_type="image/jpeg")
+        files["overlay.jpg"] = File(data=overlay_jpeg(scene.preview(), instances, names), content_type="image/jpeg")
     if options.thumbnails:
-        files["thumb.jpg"] = File(data=thumb_jpeg(scene.preview(), unpacked), content_type="image/jpeg")
+        files["thumb.jpg"] = File(data=thumb_jpeg(scene.preview(), instances), content_type="image/jpeg")
     fragment = coco.fragment(
-        unpacked,
+        instances,
         file_name=source.file_name,
         height=scene.height,
         width=scene.width,

@@ -82,8 +82,7 @@ def open_workshop(
     log.info("worker_starts", task=settings.task, device=device, pid=os.getpid(), left_behind=len(journal.left_behind))
     started = time.monotonic()
     models = open_models(settings, storage=storage, session=session, ledger=ledger, root=folder / "models", log=log)
-    if use_models := getattr(task, "use_models", None):
-        use_models(models)
+    task.use_models(models)
     task.load(device, settings.task_options)
     log.info(
         "task_loaded", engine=task.engine_info(settings.task_options), seconds=round(time.monotonic() - started, 3)

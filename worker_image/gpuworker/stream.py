@@ -70,11 +70,10 @@ class Stream:
         self._cores = cores or os.cpu_count() or 1
         self._frame = Frame(self._watch, log, cores=self._cores)
         self.budget = budget or ByteBudget(budget_bytes())
-        if use_memory := getattr(task, "use_memory", None):
-            use_memory(self.budget.limit_bytes)
+        task.use_memory(self.budget.limit_bytes)
         self.stuck = ""
         """Why this process cannot go on (the model does not return) and has to end; "" while all is well."""
-        self._spool = spool if getattr(task, "takes_files", False) else None
+        self._spool = spool if task.takes_files else None
         self._ratio = FIRST_RATIO
         self._hung = 0
         self._spawning = threading.Lock()
@@ -188,10 +187,8 @@ class Stream:
 
     def _expected_bytes(self, data: bytes | Path, passage: Passage) -> int:
         """What decoding will hold: as the task reads it from the header, else as the last items had it."""
-        from_header = getattr(self._task, "decoded_bytes", None)
-        if from_header is None:
-            return int(_size(data) * self._ratio)
-        return int(from_header(data, passage.source, passage.feed.shard.options))
+        from_header = self._task.decoded_bytes(data, passage.source, passage.feed.shard.options)
+        return int(_size(data) * self._ratio) if from_header is None else from_header
 
     # --- encode and upload ---
 

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from gpupipe.cli import control, demo, dlq, evaluate, invoke, local, logs, project, results, secrets, stack, work
+from gpupipe.cli.help import Commands
 
-app = typer.Typer(
+app = Commands(
     name="gpupipe",
     help="Run GPU image work in your own AWS account: one TOML file, five commands, nothing left running.",
     epilog="Start with `gpupipe demo`, which needs no AWS account, then `gpupipe init`.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: rich would double the time `--help` takes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -24,7 +23,9 @@ def _globals(
     context: typer.Context,
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="FILE", envvar="GPUPIPE_CONFIG", help="Configuration; ./gpupipe.toml."),
+        typer.Option(
+            "--config", metavar="FILE", envvar="GPUPIPE_CONFIG", help="Configuration; default: ./gpupipe.toml."
+        ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
@@ -41,9 +42,7 @@ for command in (
     *(work.submit, work.watch, results.fetch, results.open_, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
-    name = command.__name__.rstrip("_")  # `open_` is called `open`
-    # \b keeps click from wrapping the example, which is there to be copied.
-    app.command(name, help=(command.__doc__ or "").replace("Example: ", "\b\n    Example: "))(command)
+    app.command(command.__name__.rstrip("_"))(command)  # `open_` is called `open`
 
 for group, summary in (
     (dlq.dlq, "What nobody could work on: show it, send it again, forget it."),

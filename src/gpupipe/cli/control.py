@@ -6,17 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, going_on, plural
 
 if TYPE_CHECKING:
     from gpupipe.jobs.control import GuardAnswer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="Job id, or its beginning.")]
-Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", autocompletion=complete.jobs, help="Job id, or its beginning.")]
+OpenJob = Annotated[
+    str, typer.Argument(metavar="JOB", autocompletion=complete.open_jobs, help="Job id, or its beginning.")
+]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", metavar="PIPELINE", autocompletion=complete.pipelines, help="Needed where there are several."
+    ),
+]
 
 
-def cancel(context: typer.Context, job: Job, pipeline: Pipeline = None, as_json: Json = False) -> None:
+def cancel(context: typer.Context, job: OpenJob, pipeline: Pipeline = None, as_json: Json = False) -> None:
     """End a job: what is finished stays and can be fetched, nothing else of it is begun.
 
     Example: gpupipe cancel 20261121-113052-field7-1f3a

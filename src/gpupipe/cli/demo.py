@@ -18,7 +18,7 @@ PROJECT = "examples"
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where it works.")] = DEFAULT_FOLDER,
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where it works.")] = DEFAULT_FOLDER,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up, to try the other commands.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Show report.html in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,

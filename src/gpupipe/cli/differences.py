@@ -37,8 +37,17 @@ def difference_lines(name: str, old: Any, new: Any) -> Iterator[str]:
 
 def _of_tables(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for key in dict.fromkeys([*old, *new]):
-        if old.get(key, _NOTHING) != new.get(key, _NOTHING):
-            yield from difference_lines(f"{name}.{key}", old.get(key, _NOTHING), new.get(key, _NOTHING))
+        before, after = old.get(key, _NOTHING), new.get(key, _NOTHING)
+        if _came_or_went(before, after):
+            yield from _of_tables(f"{name}.{key}", *({} if one is _NOTHING else one for one in (before, after)))
+        elif before != after:
+            yield from difference_lines(f"{name}.{key}", before, after)
+
+
+def _came_or_went(before: Any, after: Any) -> bool:
+    """A whole table, of which each value has a line; an empty one has none."""
+    there = after if before is _NOTHING else before
+    return (before is _NOTHING or after is _NOTHING) and isinstance(there, Mapping) and bool(there)
 
 
 def _of_lists(name: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[str]:

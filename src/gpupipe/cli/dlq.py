@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpupipe.cli import complete
+from gpupipe.cli.help import Commands
 from gpupipe.cli.screen import Screen, add_row, new_table, plural
 
 if TYPE_CHECKING:
@@ -14,10 +16,15 @@ if TYPE_CHECKING:
 
     from gpupipe.jobs.dead_letters import DeadLetter
 
-dlq = typer.Typer(name="dlq", no_args_is_help=True, rich_markup_mode=None)
+dlq = Commands(name="dlq")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", metavar="PIPELINE", autocompletion=complete.pipelines, help="Needed where there are several."
+    ),
+]
 
 
 @dlq.command("list")

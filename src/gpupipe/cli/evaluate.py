@@ -31,10 +31,17 @@ def evaluate(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of fetched results, or a COCO file.")],
     truth: Annotated[
         Path,
-        typer.Option("--truth", metavar="FILE", help="COCO file, or CSV with image_path,xmin,ymin,xmax,ymax,label."),
+        typer.Option(
+            "--truth", metavar="FILE", help="COCO file, or CSV with image_path, xmin, ymin, xmax, ymax, label."
+        ),
     ],
     iou_type: Annotated[
-        IouTypes | None, typer.Option("--iou-type", help="Boxes or masks; default: masks where both sides have them.")
+        IouTypes | None,
+        typer.Option(
+            "--iou-type",
+            metavar="TYPE",
+            help="bbox or segm: boxes or masks; default: masks where both sides have them.",
+        ),
     ] = None,
     ignore_categories: Annotated[
         bool, typer.Option("--ignore-categories", help="Match objects whatever they are called.")
@@ -42,7 +49,10 @@ def evaluate(
     max_detections: Annotated[
         int | None,
         typer.Option(
-            "--max-detections", metavar="N", min=1, help="Surest of an image and category; default: all. COCO's: 100."
+            "--max-detections",
+            metavar="COUNT",
+            min=1,
+            help="Surest of an image and category; default: all. COCO's: 100.",
         ),
     ] = None,
     plot: Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural
 from gpupipe.errors import UsageError
 
@@ -33,23 +34,40 @@ class Format(StrEnum):
 def invoke(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="One image file.")],
-    pipeline: Annotated[str | None, typer.Option("--pipeline", help="Needed where several have an endpoint.")] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(
+            "--pipeline",
+            metavar="PIPELINE",
+            autocompletion=complete.endpoints,
+            help="Needed where several have an endpoint.",
+        ),
+    ] = None,
     variant: Annotated[
-        str, typer.Option("--variant", metavar="NAME", help="Which variant shall answer; realtime.")
+        str,
+        typer.Option(
+            "--variant",
+            metavar="VARIANT",
+            autocompletion=complete.variants,
+            help="Which variant shall answer; realtime.",
+        ),
     ] = "",
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What to find, instead of what it finds else.")
+        list[str] | None, typer.Option("--prompt", metavar="WORDS", help="What to find, instead of what it finds else.")
     ] = None,
     negative_prompts: Annotated[
-        list[str] | None, typer.Option("--negative-prompt", metavar="TEXT", help="What not to take for it.")
+        list[str] | None, typer.Option("--negative-prompt", metavar="WORDS", help="What not to take for it.")
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
     ] = None,
-    accept: Annotated[Format, typer.Option("--accept", help="The task's own JSON, or COCO.")] = Format.json,
+    accept: Annotated[
+        Format, typer.Option("--accept", metavar="FORMAT", help="json, the task's own, or coco.")
+    ] = Format.json,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the answer to FILE.")] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", min=1, help="Seconds to wait; 900. Realtime: 60 at most.")
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", min=1, help="Seconds to wait; 900. Realtime: 60 at most."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:

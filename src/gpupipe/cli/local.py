@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from gpupipe.cli import complete
+from gpupipe.cli.help import Commands
 from gpupipe.cli.screen import Screen
 
-local = typer.Typer(name="local", no_args_is_help=True, rich_markup_mode=None)
+local = Commands(name="local")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -55,7 +57,12 @@ def _aws_cli_1() -> str | None:
 @local.command("interrupt")
 def interrupt(
     context: typer.Context,
-    instance: Annotated[str | None, typer.Argument(help="Instance id; the only running one if left out.")] = None,
+    instance: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="INSTANCE", autocompletion=complete.machines, help="Instance id; the only running one if left out."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rehearse a spot loss: announce it to a machine now, take the machine away after the notice.

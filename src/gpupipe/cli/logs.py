@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, printable
 
 if TYPE_CHECKING:
@@ -28,9 +29,15 @@ def logs(
     context: typer.Context,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="10m, 2h, 1d, or a time.")] = "1h",
-    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only lines that name this job.")] = None,
-    pipeline: Annotated[str | None, typer.Option("--pipeline", help="Only this one's.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = LINES,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="JOB", autocompletion=complete.jobs, help="Only lines that name this job."),
+    ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option("--pipeline", metavar="PIPELINE", autocompletion=complete.pipelines, help="Only this one's."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="COUNT", min=1, help="The newest so many.")] = LINES,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document; with -f a JSON line each.")] = False,
 ) -> None:
     """Show what workers or endpoint and the functions log, on one time line.

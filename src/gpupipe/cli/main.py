@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 
 INTERRUPTED = 130
+COMPLETE = "_GPUPIPE_COMPLETE"
+"""Set by the shell's completion, which runs the command to ask for words."""
 
 
 def main() -> None:
@@ -21,9 +24,12 @@ def main() -> None:
 
         print(f"gpupipe {__version__}")
         sys.exit(0)
+    is_completing = os.environ.get(COMPLETE, "").startswith("complete")
+    if is_completing:
+        _hush()
     code = run()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outcome is decided; a late Ctrl-C only spoils the exit code
-    if code == INTERRUPTED:
+    if code == INTERRUPTED or is_completing:
         _leave_at_once(code)
     sys.exit(code)
 
@@ -51,8 +57,17 @@ def run() -> int:
         return tell(error)
 
 
+def _hush() -> None:
+    """At the Tab key nothing may be shown but words, nor asked, as AWS's profiles ask for a code on the terminal."""
+    with contextlib.suppress(OSError):  # the shell that made this process leads its group, as a rule
+        os.setsid()  # away from the terminal
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 2):
+        os.dup2(null, descriptor)
+
+
 def _leave_at_once(code: int) -> None:
-    """After Ctrl-C nobody waits for threads that still wait for an answer; what must be put away has been."""
+    """After Ctrl-C, and at the Tab key, nobody waits for threads that still wait for an answer."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)

@@ -1,22 +1,18 @@
-"""Plans, receipts and the state of a stack as people read them."""
+"""Plans and receipts as people read them."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from gpupipe.cli.differences import difference_lines
-from gpupipe.cli.screen import Screen, add_row, duration, new_table
+from gpupipe.cli.screen import Screen, add_row, new_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from gpupipe.plan import Event, Plan, Receipt, Step
 
 MARKS = {"keep": "=", "create": "+", "update": "~", "replace": "±", "delete": "-"}
-STATE_MARKS = {"present": "ok", "changed": "differs", "missing": "MISSING", "foreign": "NOT OURS"}
 
 
 def show_plan(screen: Screen, plan: Plan) -> None:
@@ -85,49 +81,3 @@ def applying(screen: Screen) -> Iterator[Callable[[Event], None]]:
             progress.at(event.done)
 
         yield on_event
-
-
-def status_table(document: Mapping[str, Any]) -> Table:
-    """Every part of the stack with its state."""
-    table = new_table("what", "state", "note")
-    for part in document["resources"]:
-        state = STATE_MARKS.get(part["state"], part["state"])
-        add_row(table, f"{part['kind']} {part['name']}", state, part["note"])
-    return table
-
-
-def _bill(document: Mapping[str, Any]) -> list[str]:
-    """Machines, and what all of it costs right now."""
-    from gpupipe.cli.watching import endpoint_text, gpu_text
-
-    running = {one["machine"]: one for one in document["running"]}
-    # Instances of an endpoint are in the ledger alone: EC2 does not show them.
-    names = dict.fromkeys([*document["machines"], *running])
-    lines = [
-        f"endpoint of {one['pipeline']}: {endpoint_text(one)} ({duration(max(0.0, time.time() - one['seen_at']))} ago)"
-        for one in document["endpoints"]
-    ]
-    lines.append(f"machines: {len(names) or 'none'}")
-    for name in names:
-        one = running.get(name)
-        about = " ".join(one[part] for part in ("type", "zone", "market") if one[part]) if one else ""
-        gpu = gpu_text(one) if one else ""
-        lines.append(f"  {name}  {about}, {one['state']}{gpu and f', {gpu}'}" if one else f"  {name}  off")
-    hour, month = sum(one["price_usd_per_hour"] for one in running.values()), document["usd_per_month"]
-    cost = f"${hour:.3f} an hour for machines, and ${month:.2f} a month for the rest, used or not"
-    return [*lines, f"costs nothing here; on AWS {cost}" if document["local"] else f"costs {cost}"]
-
-
-def status_text(document: Mapping[str, Any]) -> str:
-    """Machines and, for the local target, its processes and how to reach it."""
-    lines = _bill(document)
-    if document["locked_by"]:
-        lines.append(f"being changed by {document['locked_by']}")
-    lines += [f"not in gpupipe.toml any more: {name}" for name in document["unwanted"]]
-    if local := document.get("local"):
-        lines.append(f"local target: {local['phase']}, files in {local['folder']}")
-        lines += [f"  {one['name']:<11} pid {one['pid']:<7} {one['url']}".rstrip() for one in local["processes"]]
-        for one in local.get("containers", ()):
-            lines.append(f"  container   pid {one['pid']:<7} {one['variant']}/{one['instance']}, {one['state']}")
-        lines.append('  for the AWS CLI: eval "$(gpupipe local env)"; aws s3 ls')
-    return "\n".join(lines)

@@ -7,16 +7,30 @@ from typing import Annotated
 
 import typer
 
+from gpupipe.cli import complete
+from gpupipe.cli.help import Commands
 from gpupipe.cli.screen import Screen
 
-config = typer.Typer(name="config", no_args_is_help=True, rich_markup_mode=None)
+config = Commands(name="config")
 
 
 def init(
     context: typer.Context,
-    kind: Annotated[str, typer.Option("--kind", help="Kind of the first pipeline: queue or endpoint.")] = "queue",
-    target: Annotated[str, typer.Option("--target", help="local or aws.")] = "local",
-    name: Annotated[str | None, typer.Option("--name", help="Name of the stack; default: the folder's.")] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            autocompletion=complete.kinds,
+            help="Kind of the first pipeline: queue or endpoint.",
+        ),
+    ] = "queue",
+    target: Annotated[
+        str, typer.Option("--target", metavar="TARGET", autocompletion=complete.targets, help="local or aws.")
+    ] = "local",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the stack; default: the folder's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write a commented gpupipe.toml.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, going_on
 
 if TYPE_CHECKING:
@@ -15,11 +16,27 @@ if TYPE_CHECKING:
     from gpupipe.jobs.places import Places
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Job = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest.")]
-Project = Annotated[str | None, typer.Option("--project", help="The newest result of each of its images.")]
-Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where a project has several.")]
+Job = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", autocompletion=complete.jobs, help="Job id, or its beginning; default: the newest."),
+]
+Project = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        metavar="PROJECT",
+        autocompletion=complete.projects,
+        help="The newest result of each of its images.",
+    ),
+]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", metavar="PIPELINE", autocompletion=complete.pipelines, help="Needed where a project has several."
+    ),
+]
 OutFolder = Annotated[
-    Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: results/<job or project>.")
+    Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Default: results/JOB, or results/PROJECT.")
 ]
 Open = Annotated[bool, typer.Option("--open", help="Show report.html in the browser.")]
 
@@ -111,11 +128,25 @@ def finish(report: FetchReport, screen: Screen, *, open_: bool, attached: bool |
 
 def open_(
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest fetched.")
+        str | None,
+        typer.Argument(
+            metavar="JOB",
+            autocompletion=complete.jobs,
+            help="Job id, or its beginning; default: the newest that was fetched.",
+        ),
     ] = None,
-    project: Annotated[str | None, typer.Option("--project", help="What was fetched of this project.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="PROJECT",
+            autocompletion=complete.projects,
+            help="What was fetched of this project.",
+        ),
+    ] = None,
     folder: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="DIR", help="The folder it was fetched into, if elsewhere.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="What was fetched into this folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:

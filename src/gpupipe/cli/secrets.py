@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpupipe.cli import complete
+from gpupipe.cli.help import Commands
 from gpupipe.cli.screen import Screen, add_row, new_table
 
 if TYPE_CHECKING:
@@ -15,10 +17,15 @@ if TYPE_CHECKING:
 
     from gpupipe.secrets import SecretStatus
 
-secrets = typer.Typer(name="secrets", no_args_is_help=True, rich_markup_mode=None)
+secrets = Commands(name="secrets")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help='As in the configuration: token_secret = "hf_token".')]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="SECRET", autocompletion=complete.secrets, help='As in the configuration: token_secret = "hf_token".'
+    ),
+]
 
 
 # Further words are taken, to be refused in our own words: the usual refusal would print them.

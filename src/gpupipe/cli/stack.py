@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.screen import Screen, going_on
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DeleteData = Annotated[
     list[str] | None,
     typer.Option(
-        "--delete-data", metavar="NAME", help="Allow deleting this bucket, table or secret, and all it holds."
+        "--delete-data",
+        metavar="NAME",
+        autocompletion=complete.data,
+        help="Allow deleting this bucket, table or secret, and all it holds.",
     ),
 ]
 
@@ -147,34 +150,28 @@ def take_down(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool = Fa
     return receipt
 
 
-def status(context: typer.Context, as_json: Json = False) -> None:
-    """What exists, what runs, and what it costs right now.
+def status(
+    context: typer.Context,
+    resources: Annotated[bool, typer.Option("--resources", help="List all resources, not only what is wrong.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show open jobs, what runs and what it costs, and what is wrong with the stack.
 
     Example: gpupipe status
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.cli.plans import status_table, status_text
+    from gpupipe.cli.status import gathered
+    from gpupipe.jobs.overview import overview
     from gpupipe.provision import status as stack_status
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
-    found = stack_status(opened.config, opened.aws)
-    running, endpoints = _at_work(opened)
-    document = {**found.document(), "running": running, "endpoints": endpoints, "local": opened.local_status()}
-    screen.answer(document, table=status_table(document), text=status_text(document))
-
-
-def _at_work(opened: Opened) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Machines that cost money right now, and endpoints, as the ledger and the guard's last look know them."""
-    from gpupipe.cli.watching import machine_document
-    from gpupipe.errors import NotDeployedError
-
-    running: list[dict[str, Any]] = []
-    endpoints: list[dict[str, Any]] = []
-    for ctx in map(opened.context, opened.config.pipelines):
-        with contextlib.suppress(NotDeployedError), ctx.at_ledger():
-            running += [machine_document(machine) for machine in ctx.ledger.machines(ctx.pipeline) if machine.is_up]
-            seen = ctx.ledger.guard_status(ctx.pipeline)
-            if endpoint := seen.get("endpoint"):
-                endpoints.append({"pipeline": ctx.pipeline, "seen_at": float(seen.get("at") or 0.0), **endpoint})
-    return running, endpoints
+    config = opened.config
+    shown = gathered(
+        stack_status(config, opened.aws),
+        overview(opened.aws, config),
+        region=config.stack.region,
+        budgets={name: one.budget.monthly_usd for name, one in config.pipelines.items() if one.budget.monthly_usd},
+        local=opened.local_status(),
+    )
+    screen.answer(shown.document(), text=shown.text(with_resources=resources))

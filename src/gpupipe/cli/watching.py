@@ -325,6 +325,13 @@ def machine_document(machine: MachineRecord) -> dict[str, Any]:
 # --- the end, and lists ---
 
 
+def job_lines(view: JobView) -> list[str]:
+    """An open job in a list: where it is, then a line for each thing that it waits for."""
+    about = (view.job.state, _counts(view), _pace(view), "takes what is dropped in" if view.is_open else "")
+    first = f"{view.job.job}  {'; '.join(part for part in about if part)}"
+    return [first, *(f"  {reason}" for reason in view.waiting)]
+
+
 def show_end(screen: Screen, view: JobView, *, is_local: bool) -> None:
     """How a job ended, as the command's answer."""
     told = [f"{view.job.job}: {view.job.state}", _counts(view)]

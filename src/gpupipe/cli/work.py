@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpupipe.cli import complete
 from gpupipe.cli.results import SOME_FAILED, Open, OutFolder
 from gpupipe.cli.screen import Screen, going_on, plural
 
@@ -20,17 +21,33 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders, patterns, zip archives.")]
-Project = Annotated[str, typer.Option("--project", metavar="NAME", help="Your name for this set of images.")]
-MaybeProject = Annotated[
-    str | None, typer.Option("--project", metavar="NAME", help="Your name for this set of images; s3://… names it.")
+Project = Annotated[
+    str,
+    typer.Option(
+        "--project", metavar="PROJECT", autocompletion=complete.projects, help="Your name for this set of images."
+    ),
 ]
-Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Needed where there are several.")]
+MaybeProject = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        metavar="PROJECT",
+        autocompletion=complete.projects,
+        help="Your name for this set of images; an s3:// address names it.",
+    ),
+]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", metavar="PIPELINE", autocompletion=complete.pipelines, help="Needed where there are several."
+    ),
+]
 Prompts = Annotated[
-    list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What to find; repeat for several.")
+    list[str] | None, typer.Option("--prompt", metavar="WORDS", help="What to find; repeat for several.")
 ]
 NegativePrompts = Annotated[
     list[str] | None,
-    typer.Option("--negative-prompt", metavar="TEXT", help="What not to take for it; repeat for several."),
+    typer.Option("--negative-prompt", metavar="WORDS", help="What not to take for it; repeat for several."),
 ]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the task; repeat for several.")
@@ -115,7 +132,7 @@ def _rescan(
     from gpupipe.jobs.rescan import rescan
 
     if len(paths) > 1 or any(extras):
-        hint = "The address names the project, and gpupipe.toml the options of what is dropped in."
+        hint = "The address names the project, and gpupipe.toml ([pipelines.NAME.dropins]) its options."
         raise UsageError("an s3:// address stands alone.", hint=hint)
     ctx = open_stack(context.obj, screen).context(pipeline)
     with going_on("The same command begins anew."), screen.progress("objects") as bar:
@@ -218,9 +235,17 @@ def _standing(job: SubmittedJob, *, hold: bool) -> list[str]:
 def watch(
     context: typer.Context,
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="Job id, or its beginning; default: the newest.")
+        str | None,
+        typer.Argument(
+            metavar="JOB", autocompletion=complete.jobs, help="Job id, or its beginning; default: the newest."
+        ),
     ] = None,
-    project: Annotated[str | None, typer.Option("--project", help="The newest job of this project.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project", metavar="PROJECT", autocompletion=complete.projects, help="The newest job of this project."
+        ),
+    ] = None,
     pipeline: Pipeline = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document when the job is over.")] = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON line at every look.")] = False,
@@ -349,9 +374,12 @@ def _require_room(opened: Opened, out: Path, *, again: bool) -> None:
 
 def jobs(
     context: typer.Context,
-    project: Annotated[str | None, typer.Option("--project", help="Only this project's.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", metavar="PROJECT", autocompletion=complete.projects, help="Only this project's."),
+    ] = None,
     pipeline: Pipeline = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="COUNT", min=1, help="The newest so many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List jobs, newest first.

@@ -1,5 +1,8 @@
 """Objects dropped into `incoming/<project>/` become shards of the project's open drop-in job.
 
+A job's options are those that the settings have for its project when it opens; they stand in its job.json, and all of
+its shards have them, whatever the settings say by then.
+
 The order of writes, and why nothing is lost or taken twice, is told in `gpuworker.ledger.dropins`.
 """
 
@@ -49,7 +52,7 @@ def take_dropins(around: Surroundings, project: str, arrivals: Iterable[ObjectAr
         _send_unsent(around, rows.values())
         wanted = list(_wanted(around, waiting.values(), known, rows))
         again: list[ObjectArrived] = []
-        for chunk in chunks(wanted, around.settings.shard_items):
+        for chunk in chunks(wanted, around.settings.items_of_dropins(project)):
             missed = _take_chunk(around, project, chunk)
             taken += len(chunk) - len(missed)
             again += missed
@@ -183,7 +186,7 @@ def _write_spec(around: Surroundings, project: str) -> JobSpec:
             pipeline=settings.pipeline,
             project=project,
             task=settings.task,
-            options=settings.task_options,
+            options=settings.options_of_dropins(project),
             kind="drop-in",
             created_at=now,
             submitter="drop-in",

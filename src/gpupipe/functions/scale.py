@@ -146,7 +146,8 @@ def seconds_left(view: View, job: JobView) -> float:
     if finished and totals.seconds.get("wall"):
         each_s = totals.seconds["wall"] / finished
     else:
-        each_s = TARGET_SHARD_S / max(1, view.settings.shard_items)
+        items = view.settings.items_of_dropins(job.record.project) if job.is_dropin else view.settings.shard_items
+        each_s = TARGET_SHARD_S / max(1, items)
     return (totals.running + totals.pending) * each_s
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpuworker.contract import TARGET_SHARD_S, Document
+from gpuworker.contract import TARGET_SHARD_S, Document, pattern_for
 
 VARIABLE = "GPUPIPE_FUNCTION"
 AHEAD_S = 3 * 3600.0
@@ -32,11 +32,15 @@ class FunctionSettings(Document):
     work_queue_url: str
     task: str
     task_options: Mapping[str, Any]
-    """Canonical options that drop-ins use."""
+    """Canonical options of drop-ins, whole."""
+    dropin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Those that differ for the projects of a pattern."""
     input_suffixes: Sequence[str]
     """File name endings that drop-ins are taken for; others are ignored and counted."""
     shard_items: int
     """The most items a drop-in shard holds."""
+    dropin_shard_items: Mapping[str, int] = field(default_factory=dict)
+    """Where it differs, by the same patterns."""
     guard_function: str
     min_images_to_start: int = 10
     max_wait_minutes: float = 5.0
@@ -74,6 +78,17 @@ class FunctionSettings(Document):
         """How many shards SageMaker may have been given; the guard sends others as these are done."""
         at_once = max(1, self.max_instances) * self.max_concurrency * max(1, len(self.variants))
         return max(AHEAD_MIN, math.ceil(AHEAD_S / TARGET_SHARD_S) * at_once)
+
+    def options_of_dropins(self, project: str) -> Mapping[str, Any]:
+        """The whole options of a drop-in job of that project that is opened now."""
+        return {**self.task_options, **self.dropin_options.get(self._pattern_for(project), {})}
+
+    def items_of_dropins(self, project: str) -> int:
+        """The most items that a drop-in shard of that project holds."""
+        return self.dropin_shard_items.get(self._pattern_for(project), self.shard_items)
+
+    def _pattern_for(self, project: str) -> str:
+        return pattern_for(self.dropin_options, project) or ""
 
     @classmethod
     def from_environment(cls) -> FunctionSettings:

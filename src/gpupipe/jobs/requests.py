@@ -100,9 +100,8 @@ def prepare(
     beside.look_for(file.place)
     sidecars = read_sidecars(beside.paired([file]), options) if options.reads_sidecars(ctx.place) else {}
     require_aim([file], sidecars, options)
-    return Request(
-        identity=_new_id(), file=file, options=_different(options, defaults), sidecar=sidecars.get(file.path, {})
-    )
+    different = options.differing_from(defaults)
+    return Request(identity=_new_id(), file=file, options=different, sidecar=sidecars.get(file.path, {}))
 
 
 def _defaults(ctx: JobsContext, variant: str) -> TaskOptions:
@@ -110,11 +109,6 @@ def _defaults(ctx: JobsContext, variant: str) -> TaskOptions:
     pipeline = cast("EndpointPipeline", ctx.settings)
     named = [one for one in pipeline.deployed if one.name == variant]
     return pipeline.options_of(named[0]) if named else pipeline.task_options
-
-
-def _different(options: TaskOptions, defaults: TaskOptions) -> Mapping[str, Any]:
-    known = defaults.model_dump(mode="json")
-    return {name: one for name, one in options.model_dump(mode="json").items() if one != known[name]}
 
 
 def _usable(ctx: JobsContext, image: str) -> LocalFile:

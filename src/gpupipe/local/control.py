@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpupipe.aws import Aws
-from gpupipe.errors import TargetError
+from gpupipe.errors import NotDeployedError, TargetError
 from gpupipe.local import emulators, processes
 from gpupipe.local.container import Container, end_strays, read_all
 from gpupipe.local.host import Host, announce_interruption
@@ -41,6 +41,15 @@ def ensure_running(config_path: Path, *, stack_id: str, region: str, timeout_s: 
             hint="`gpupipe down` it first, with the old region.",
         )
     return replace(target, notices=folder.notices(take=True))
+
+
+def running(config_path: Path, *, stack_id: str) -> Target:
+    """The stack's local target if it runs; starts nothing and hands out no notice. Raises NotDeployedError."""
+    folder = Folder.of(config_path, stack_id)
+    target = _ready(folder, folder.read_record())
+    if target is None:
+        raise NotDeployedError(f"the local target of {stack_id} does not run.", hint="Start it with `gpupipe up`.")
+    return target
 
 
 def connect(target: Target, *, name: str, environment: str) -> Aws:

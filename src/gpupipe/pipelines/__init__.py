@@ -5,17 +5,20 @@ Beside them, `intake` is what all those kinds share that take their jobs from a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, cast
 
 from gpupipe.aws import Aws
 from gpupipe.config import Config, PipelineSettings
+from gpupipe.dropins import toml_key
 from gpupipe.names import Stack
 from gpupipe.resources import Resource
 from gpupipe.resources.secret import Secret
 from gpupipe.resources.state_bucket import StateBucket
 from gpupipe.resources.table import Table
+from gpupipe.tasks import TaskOptions
 
 
 class Provisioned(Protocol):
@@ -78,3 +81,19 @@ def cost_notes(config: Config) -> tuple[str, ...]:
     return tuple(
         provisioned(settings).cost_note(name, config.stack.region) for name, settings in config.pipelines.items()
     )
+
+
+def dropin_notes(config: Config) -> tuple[str, ...]:
+    """What differs for drop-ins of certain projects, a sentence for each pattern; none where nothing does."""
+    notes = [
+        f"{name}: drop-ins of {toml_key(pattern)} are done with {_written(options, settings.task_options)}."
+        for name, settings in config.pipelines.items()
+        for pattern, options in settings.dropins.items()
+    ]
+    return (*notes, "A drop-in job that is open keeps the options it was opened with.") if notes else ()
+
+
+def _written(options: TaskOptions, own: TaskOptions) -> str:
+    different = options.differing_from(own)
+    told = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in different.items()]
+    return ", ".join(told) or "the pipeline's task_options"

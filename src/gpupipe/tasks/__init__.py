@@ -50,9 +50,17 @@ class TaskOptions(BaseModel):
     takes_places: ClassVar[bool] = False
     """Whether it matters where an image lies on earth, which world files beside it say."""
 
+    example: ClassVar[Mapping[str, Any]] = {}
+    """What a new configuration shows where some options replace others."""
+
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """With a job's own options over these. Raises pydantic's ValidationError."""
         return type(self).model_validate({**self.model_dump(), **changes})
+
+    def differing_from(self, others: TaskOptions) -> Mapping[str, Any]:
+        """Those whose values others of the same task do not have, as JSON's values."""
+        known = others.model_dump(mode="json")
+        return {name: one for name, one in self.model_dump(mode="json").items() if one != known[name]}
 
     def settled(self, place: Place) -> Self:
         """As a job there carries them. Raises UsageError for what cannot be done there, InputError for its prompts."""

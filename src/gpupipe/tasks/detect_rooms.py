@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,7 @@ class DetectRoomsOptions(TaskOptions):
 
     input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     finds: ClassVar[tuple[str, str]] = ("room", "rooms")
+    example: ClassVar[Mapping[str, Any]] = {"polarity": "light"}
 
     min_area: float = Field(1_000.0, ge=1.0, description="Smaller regions are no rooms, in pixels.")
     max_area: float = Field(1_000_000.0, ge=1.0, description="Larger regions are no rooms, in pixels.")

@@ -43,6 +43,7 @@ class SegmentOptions(TaskOptions):
     input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     sidecar_suffix: ClassVar[str] = boxes.SUFFIX
     takes_places: ClassVar[bool] = True
+    example: ClassVar[Mapping[str, Any]] = {"prompts": ("car",)}
 
     engine: EngineName = Field(
         "nanodet",
@@ -151,11 +152,11 @@ class SegmentOptions(TaskOptions):
     def _without_what_is_replaced(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             new = canonical(changes.get("engine", self.engine), changes["prompts"])
-        except (ValueError, KeyError):  # which validation tells better
+            asked = {prompt.casefold() for prompt in new}
+            negatives = tuple(one for one in self.negative_prompts if one.casefold() not in asked)
+            known = {*asked, *(prompt.casefold() for prompt in changes.get("negative_prompts", negatives))}
+        except (ValueError, KeyError, TypeError, AttributeError):  # which validation tells better: 5 is no prompt
             return {}
-        asked = {prompt.casefold() for prompt in new}
-        negatives = tuple(one for one in self.negative_prompts if one.casefold() not in asked)
-        known = {*asked, *(prompt.casefold() for prompt in changes.get("negative_prompts", negatives))}
         kept = {prompt: value for prompt, value in self.prompt_thresholds.items() if prompt.casefold() in known}
         return {"negative_prompts": negatives, "prompt_thresholds": kept}
 

@@ -166,7 +166,7 @@ def test_image_above_the_tasks_own_limit_is_refused(serve: Serve) -> None:
 
 
 def test_an_engine_that_is_loaded_for_a_request_does_not_keep_the_container_from_answering(station: Station) -> None:
-    class Loading(FakeTask):
+    class Loading(FakeTask, own={"loaded"}):
         loaded = threading.Event()
 
         def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ class Choosy(Colour):
     takes_boxes = True
 
 
-class Small(Colour):
+class Small(Colour, own={"sizes"}):
     """Has no memory for more than a million pixels."""
 
     sizes: ClassVar[list[tuple[int, int]]] = []

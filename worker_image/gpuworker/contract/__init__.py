@@ -73,6 +73,7 @@ from gpuworker.contract.keys import (
     result_prefix,
     shard_key,
 )
+from gpuworker.contract.patterns import common_project, is_pattern, pattern_for
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
 from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
@@ -122,6 +123,7 @@ __all__ = [
     "cancelled_key",
     "caveats_in",
     "choose_outputs",
+    "common_project",
     "compiled_key",
     "folder_of_picture",
     "fragments_in",
@@ -130,6 +132,7 @@ __all__ = [
     "input_key",
     "install_command",
     "is_job_name",
+    "is_pattern",
     "is_project_name",
     "is_world_file",
     "job_key",
@@ -142,6 +145,7 @@ __all__ = [
     "output_prefix",
     "parse_result_key",
     "parse_shard_key",
+    "pattern_for",
     "read_json",
     "read_manifest",
     "read_result",

@@ -13,7 +13,8 @@ from gpuworker.contract.documents import MAX_SHARD_ITEMS
 
 TARGET_SHARD_S = 90.0
 """A shard is sized to about this many seconds of work."""
-PROJECT_NAME = r"(?!\.+$)[A-Za-z0-9._-]{1,64}"
+PROJECT_NAME_MAX = 64
+PROJECT_NAME = rf"(?!\.+$)[A-Za-z0-9._-]{{1,{PROJECT_NAME_MAX}}}"
 """Safe in a key, a job id and a folder name."""
 MAX_OUTPUT_BYTES = 512
 """Of an output name, so that the artefacts' keys stay below S3's 1,024 bytes whatever project, job and file name."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuworker.contract import install_command
+from gpuworker.hooks import Hooks
 from gpuworker.models import ModelError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ENGINES: Mapping[str, str] = {
 _INSTALL = f"{install_command('worker')} on the machine that runs the worker"
 
 
-class Engine(ABC):
+class Engine(Hooks, ABC):
     """A model that finds instances in pictures; made once a process with no arguments.
 
     A picture is a whole image or a tile of one; an engine cannot tell and need not. Three steps, so that the model's
@@ -47,7 +48,7 @@ class Engine(ABC):
     suppresses_overlaps: bool = False
     """Whether it has already chosen between instances that overlap; else that is done for it, class by class."""
 
-    def use_models(self, models: Models) -> None:  # noqa: B027 - an engine that carries its model needs none
+    def use_models(self, models: Models) -> None:
         """Where the weights are; called once, before `load`."""
 
     @abstractmethod
@@ -85,7 +86,7 @@ class Engine(ABC):
         """Whether the picture held so many instances that the model probably left some out."""
         return False
 
-    def expect(self, items: int) -> None:  # noqa: B027 - most engines prepare for nothing
+    def expect(self, items: int) -> None:
         """About so many items are still to come: an engine may spend time now that the backlog repays."""
 
 

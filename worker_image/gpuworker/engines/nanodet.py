@@ -49,7 +49,7 @@ class Box:
     name_index: int
 
 
-class NanoDet(Engine):
+class NanoDet(Engine, own={"boxes"}):
     """One net a thread: a cv2.dnn net keeps its buffers inside, and two threads in one would mix up their images."""
 
     enough_px = 1600

@@ -78,8 +78,7 @@ class Service:
 
     def answer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """`options` with nothing made that the answer does not show, where the task knows how."""
-        without_files = getattr(self.workshop.task, "answer_options", None)
-        return options if without_files is None else dict(without_files(options))
+        return dict(self.workshop.task.answer_options(options))
 
     def start_image(self, image: Image, form: Form, on_answer: Callable[[Answer], None]) -> DirectFeed:
         """Give an image to the stream; `on_answer` is called once, from any thread."""

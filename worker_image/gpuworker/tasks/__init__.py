@@ -10,25 +10,20 @@ queues or shards. The stream (`gpuworker.stream`) calls its steps from several t
 An item that cannot be processed raises `ItemError` (from decode or encode) or yields one in place of its result
 (from run); any other exception is a bug and becomes the failure `internal_error` of that item. Running out of memory
 in `run` halves the batch.
-
-A task may have more methods, which are used where they are there:
-
-    decoded_bytes(data, source, options) -> int   what `decode` will hold, by the header; else it is guessed by size
-    answer_options(options) -> options            the same without the files, where only the record is wanted (HTTP)
-    use_models(models)                            where weights come from (`gpuworker.models`); before `load`
-    use_memory(memory_bytes)                      what all items in flight may take, and so one alone
-    takes_files = True                            inputs of more than 256 MiB come as a Path in place of bytes, to
-                                                  `decode` and `decoded_bytes`; its file is there until they return
-    mistake_in(options) -> str                    what the configuration would refuse of a job's options; "" for nothing
-    expect(items)                                 about so many items are still to come, by the ledger
 """
 
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gpuworker.hooks import Hooks
+
+if TYPE_CHECKING:
+    from gpuworker.models import Models
 
 TASKS: Mapping[str, str] = {
     "segment": "gpuworker.tasks.segment:Segment",
@@ -111,32 +106,70 @@ class Encoded:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """One kind of work. Implementations are plain classes, made once a process with no arguments."""
+class Task(Hooks, ABC):
+    """One kind of work, made once a process with no arguments. Six methods make a task; the others are hooks with a
+    default, called by the worker where they matter."""
 
     record_name: ClassVar[str]
     """File name of the per-item record, e.g. `annotations.json`."""
-    infer_threads: int
-    """How many threads may be inside `run` at once (1 where the model owns a GPU)."""
-    batch_size: int
-    """The most items `run` takes at once."""
-    # batch_wait_s: float, where it is there: how long a batch that is not full may wait for items on their way.
+    takes_files: ClassVar[bool] = False
+    """Whether inputs of more than 256 MiB come as a Path in place of bytes to `decode` and `decoded_bytes`; the file is
+    there until they return."""
+    infer_threads: int = 1
+    """How many threads may be inside `run` at once (1 where the model owns a GPU); read after `load`."""
+    batch_size: int = 1
+    """The most items `run` takes at once; read after `load`."""
+    batch_wait_s: float = 0.0
+    """How long a batch that is not full may wait for items on their way; read after `load`."""
 
+    # --- before `load`, in this order ---
+
+    def use_models(self, models: Models) -> None:
+        """Where weights come from."""
+
+    @abstractmethod
     def load(self, device: str, options: Mapping[str, Any]) -> None:
-        """Load the model onto `device` ("cpu", "cuda"), once, before anything else. Raises on failure."""
+        """Load the model onto `device` ("cpu", "cuda"), once, before any item. Raises on failure."""
 
+    def use_memory(self, memory_bytes: int) -> None:
+        """What all items in flight may take together, and so one alone; after `load`, before any item."""
+
+    # --- about a job ---
+
+    def mistake_in(self, options: Mapping[str, Any]) -> str:
+        """What the configuration would refuse of a job's options; "" for nothing."""
+        return ""
+
+    def expect(self, items: int) -> None:
+        """About so many items are still to come, by the ledger: time may be spent now on what many items repay."""
+
+    @abstractmethod
     def engine_info(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Name, version and notes of the engine, as written into every result."""
 
+    @abstractmethod
     def shard_header(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """What all fragments of a job share (for COCO: `info`, `licenses` and `categories`); deterministic."""
 
-    def decode(self, data: Any, source: Source, options: Mapping[str, Any]) -> Decoded:
-        """Turn an input's bytes into what `run` takes. Raises ItemError."""
+    def answer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same options without the files, where only the record is wanted (an answer by HTTP)."""
+        return options
 
+    # --- one item ---
+
+    def decoded_bytes(self, data: Any, source: Source, options: Mapping[str, Any]) -> int | None:
+        """What `decode` will hold of `data`, by its header; None where only its size can be guessed from."""
+        return None
+
+    @abstractmethod
+    def decode(self, data: Any, source: Source, options: Mapping[str, Any]) -> Decoded:
+        """Turn an input's bytes (or the Path to them, see `takes_files`) into what `run` takes. Raises ItemError."""
+
+    @abstractmethod
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
         """Results in the order of `batch`; an ItemError in place of one that failed."""
 
+    @abstractmethod
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
         """Turn one result into files and a record. Raises ItemError."""
 

@@ -22,7 +22,7 @@ from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
 from gpuworker.rooms.labels import Reader, make_reader
 from gpuworker.rooms.options import RULES, Options
 from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of, record_of_pages
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source
+from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source, Task
 
 _RENDERING = Rendering(backdrop="contrast")
 _SCRATCH_BYTES_PER_PIXEL = 28
@@ -30,7 +30,7 @@ _SCRATCH_BYTES_PER_PIXEL = 28
 _OVERLAY_SCRATCH_BYTES = OVERLAY_PX * OVERLAY_PX * 3 * 2
 
 
-class DetectRooms:
+class DetectRooms(Task):
     """No model is loaded but that which reads text, and that only where it is installed and asked for."""
 
     record_name: ClassVar[str] = "rooms.json"
@@ -38,7 +38,6 @@ class DetectRooms:
 
     def __init__(self) -> None:
         self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.batch_size = 1
         self._readers: dict[str, Reader] = {}
         self._memory_bytes: int | None = None
 

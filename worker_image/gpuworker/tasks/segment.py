@@ -25,7 +25,7 @@ from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
 from gpuworker.segment_results import encoded, world_of
 from gpuworker.selection import selected, suppressed, thinned
-from gpuworker.tasks import Decoded, Encoded, ItemError, Source
+from gpuworker.tasks import Decoded, Encoded, ItemError, Source, Task
 from gpuworker.tile_search import Ready, Subject, read, search, working_bytes
 from gpuworker.tiling import closer, split, tiles_of, whole_of
 
@@ -75,7 +75,7 @@ class _Tiled:
 _Result = _Whole | _Tiled | ItemError
 
 
-class Segment:
+class Segment(Task):
     """`load` makes the engine of the worker's pipeline; others are made when a job first asks for them."""
 
     record_name: ClassVar[str] = "annotations.json"
@@ -84,8 +84,6 @@ class Segment:
     def __init__(self, engines: Mapping[str, str] = ENGINES) -> None:
         """`engines`: name -> "module:Class"."""
         self.infer_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.batch_size = 1
-        self.batch_wait_s = 0.0
         self._engines = Engines(engines)
         self._memory_bytes: int | None = None
 

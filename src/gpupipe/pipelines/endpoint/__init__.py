@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gpupipe.names import Stack
     from gpupipe.resources import Resource
     from gpupipe.resources.table import Table
+    from gpupipe.tasks import TaskOptions
 
 InstanceType = Annotated[str, Field(pattern=SAGEMAKER_TYPE)]
 AWS_SCALES_IN_MINUTES = 15
@@ -155,11 +156,11 @@ class EndpointPipeline(PipelineSettings):
         by_share = shard_size(items, seconds_per_item=seconds_per_item, max_instances=min(shares, SHARES_MAX))
         return min(by_share, self._items_in_time(seconds_per_item))
 
-    def drop_in_shard_items(self) -> int:
-        """The most items of a drop-in shard: nobody knows how many will come."""
+    def drop_in_shard_items(self, options: TaskOptions | None = None) -> int:
+        """The most items of a drop-in shard, with the pipeline's options or others: nobody knows how many will come."""
         if self.mode == "realtime":
             return 1
-        seconds = self.task_options.seconds_per_item()
+        seconds = (options or self.task_options).seconds_per_item()
         by_time = shard_size(MAX_SHARD_ITEMS, seconds_per_item=seconds, max_instances=1)
         return min(by_time, self._items_in_time(seconds))
 

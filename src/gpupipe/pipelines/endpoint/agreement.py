@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from gpupipe.dropins import toml_key
+
 if TYPE_CHECKING:
     from gpupipe.config import Frozen
     from gpupipe.pipelines.endpoint import EndpointPipeline
@@ -137,13 +139,16 @@ def _of_variants(settings: EndpointPipeline) -> Iterator[str]:
 
 
 def _of_time(settings: EndpointPipeline) -> Iterator[str]:
-    try:
-        seconds = settings.task_options.seconds_per_item()
-    except NotImplementedError:  # the task is unknown, which is told elsewhere
-        return
     allowed = SHARE_OF_TIMEOUT * settings.invocation_timeout_s
-    if seconds > allowed:
-        yield f"invocation_timeout_s: an item takes about {seconds:g} s, and a container stops after {allowed:g}"
+    asked = {f" of drop-ins of {toml_key(pattern)}": options for pattern, options in settings.dropins.items()}
+    for whose, options in {"": settings.task_options, **asked}.items():
+        try:
+            seconds = options.seconds_per_item()
+        except NotImplementedError:  # the task is unknown, which is told elsewhere
+            return
+        if seconds > allowed:
+            item = f"an item{whose} takes about {seconds:g} s"
+            yield f"invocation_timeout_s: {item}, and a container stops after {allowed:g}"
 
 
 def _is_changed(table: Frozen, key: str) -> bool:

@@ -110,7 +110,7 @@ def _told(parts: Parts) -> dict[str, str]:
         parts,
         mode=settings.mode,
         work_queue_url=parts.url(parts.work) if parts.work else "",
-        shard_items=settings.drop_in_shard_items(),
+        shard_items=settings.drop_in_shard_items,
         quiet_seconds=settings.quiet_seconds,
         visibility_timeout_s=WORK_VISIBILITY_S,
         max_receives=settings.max_tries,

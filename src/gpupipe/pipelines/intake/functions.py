@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from gpupipe.config import PipelineSettings
+from gpupipe.dropins import toml_key
 from gpupipe.errors import ConfigError
 from gpupipe.functions.settings import VARIABLE, FunctionSettings
 from gpupipe.pipelines.code import function_code
@@ -15,6 +19,7 @@ from gpupipe.resources.event_source import EventSource
 from gpupipe.resources.function import Function
 from gpupipe.resources.role import Statement
 from gpupipe.resources.schedule import Schedule
+from gpupipe.tasks import TaskOptions
 
 GUARD_TIMEOUT_S = 120
 EVENTS_BATCH = 500
@@ -24,10 +29,13 @@ ENVIRONMENT_MAX_BYTES = 4096
 """Lambda's limit for all variables of a function together."""
 
 
-def told(parts: Intake, *, shard_items: int, quiet_seconds: float, **own: Any) -> dict[str, str]:
+def told(
+    parts: Intake, *, shard_items: Callable[[TaskOptions], int], quiet_seconds: float, **own: Any
+) -> dict[str, str]:
     """The environment of the pipeline's functions; `own` are the fields of FunctionSettings of its kind alone.
 
-    Raises ConfigError where Lambda would not take so much.
+    `shard_items` says how many items a drop-in shard holds at most where they are done with these options. Raises
+    ConfigError where Lambda would not take so much.
     """
     settings, stack = parts.settings, parts.stack
     options = settings.task_options
@@ -42,23 +50,62 @@ def told(parts: Intake, *, shard_items: int, quiet_seconds: float, **own: Any) -
         task=settings.task,
         task_options=options.model_dump(mode="json"),
         input_suffixes=sorted(options.input_suffixes),
-        shard_items=shard_items,
+        shard_items=shard_items(options),
         guard_function=stack.guard_function(parts.pipeline),
         quiet_seconds=quiet_seconds,
         monthly_usd=settings.budget.monthly_usd,
+        **_of_dropins(settings, shard_items),
         **own,
     )
-    return {VARIABLE: _fitting(parts, document.to_json())}
+    return {VARIABLE: _fitting(parts, document)}
 
 
-def _fitting(parts: Intake, document: str) -> str:
-    over = len(VARIABLE) + len(document.encode()) - ENVIRONMENT_MAX_BYTES
-    if over > 0:
-        raise ConfigError(
-            f"pipelines.{parts.pipeline}: its settings are {over:,} bytes longer than Lambda lets a function be told.",
-            hint="Shorten stack.tags, task_options (prompts) or compute.instance_types.",
-        )
-    return document
+def _of_dropins(settings: PipelineSettings, shard_items: Callable[[TaskOptions], int]) -> dict[str, Any]:
+    """By pattern, only what differs from the pipeline's own: there is not much room."""
+    own, usual = settings.task_options, shard_items(settings.task_options)
+    items = {pattern: shard_items(options) for pattern, options in settings.dropins.items()}
+    return {
+        "dropin_options": {pattern: dict(one.differing_from(own)) for pattern, one in settings.dropins.items()},
+        "dropin_shard_items": {pattern: number for pattern, number in items.items() if number != usual},
+    }
+
+
+def _fitting(parts: Intake, document: FunctionSettings) -> str:
+    size = _bytes(document)
+    if size <= ENVIRONMENT_MAX_BYTES:
+        return document.to_json()
+    others = _bytes(replace(document, dropin_options={}, dropin_shard_items={}))
+    if document.dropin_options and others < ENVIRONMENT_MAX_BYTES:
+        raise _too_long_for_dropins(parts.pipeline, document.dropin_options, size=size, others=others)
+    over, options = size - ENVIRONMENT_MAX_BYTES, len(_json(document.task_options))
+    raise ConfigError(
+        f"pipelines.{parts.pipeline}: its settings are {size:,} bytes long, {over:,} bytes longer than Lambda lets a "
+        f"function be told: {ENVIRONMENT_MAX_BYTES:,} fit, of which task_options take {options:,}.",
+        hint="Shorten stack.tags, task_options (prompts), dropins or compute.instance_types.",
+    )
+
+
+def _too_long_for_dropins(
+    pipeline: str, options: Mapping[str, Mapping[str, Any]], *, size: int, others: int
+) -> ConfigError:
+    longest = max(options, key=lambda pattern: len(_json(options[pattern])))
+    return ConfigError(
+        f"pipelines.{pipeline}.dropins: the options are {size - others:,} bytes long, and "
+        f"{ENVIRONMENT_MAX_BYTES - others:,} bytes fit: Lambda lets a function be told {ENVIRONMENT_MAX_BYTES:,}, of "
+        f"which the pipeline's other settings take {others:,}.",
+        hint=f"The longest are those of {toml_key(longest)}, {len(_json(options[longest])):,} bytes. Put what most "
+        "projects share into task_options, let one pattern stand for several projects, or write fewer or shorter "
+        "prompts; `gpupipe submit` takes options of any length.",
+    )
+
+
+def _bytes(document: FunctionSettings) -> int:
+    """What Lambda counts: the variable's name and its value."""
+    return len(VARIABLE) + len(document.to_json().encode())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def dispatch_and_guard(

@@ -31,8 +31,8 @@ def _told(parts: Parts, template: LaunchTemplate) -> dict[str, str]:
     return told(
         parts,
         work_queue_url=parts.work_url,
-        shard_items=contract.shard_size(
-            contract.MAX_SHARD_ITEMS, seconds_per_item=settings.task_options.seconds_per_item(), max_instances=1
+        shard_items=lambda options: contract.shard_size(
+            contract.MAX_SHARD_ITEMS, seconds_per_item=options.seconds_per_item(), max_instances=1
         ),
         quiet_seconds=settings.quiet_seconds,
         min_images_to_start=settings.min_images_to_start,

@@ -52,6 +52,27 @@ def test_it_is_what_torch_makes(seed: int, height: int, width: int) -> None:
     assert (full(logits, height, width) == (exact > 0))[sure].all()
 
 
+def plainly(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+    """Every place of the full image by itself: the two columns beside it, then the two rows, in float32."""
+    wide = _interpolated(logits, width)
+    return np.asarray(_interpolated(wide.T, height).T > 0, np.bool_)
+
+
+def _interpolated(rows: NDArray[np.float32], full: int) -> NDArray[np.float32]:
+    last = rows.shape[1] - 1
+    places = ((np.arange(full) + 0.5) * (rows.shape[1] / full) - 0.5).clip(0, last)
+    low = places.astype(np.int64)
+    share = (places - low).astype(np.float32)
+    return np.asarray(rows[:, low] * (1 - share) + rows[:, np.minimum(low + 1, last)] * share, np.float32)
+
+
+@examples(60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(1, 300))
+def test_to_the_bit_what_interpolating_the_uncut_logits_gives(seed: int, height: int, width: int) -> None:
+    logits = blobs(seed)
+    assert (full(logits, height, width) == plainly(logits, height, width)).all()
+
+
 @examples(60)
 @given(st.integers(0, 35), st.integers(0, 35), st.integers(1, 300), st.integers(1, 300))
 def test_not_a_pixel_of_a_single_positive_logit_is_cut_off(row: int, column: int, height: int, width: int) -> None:

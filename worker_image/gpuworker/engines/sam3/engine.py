@@ -47,7 +47,7 @@ class Prepared:
     boxes: tuple[Box, ...]
 
 
-class Sam3(Engine):
+class Sam3(Engine, own={"network", "questions_at_once"}):
     """Batches of pictures through the vision encoder, then all their prompts, so many at a time, through the rest."""
 
     takes_boxes = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -64,50 +66,66 @@ def placed(small: Small, *, height: int, width: int) -> Placed | None:
     for those pixels alone that a positive logit can reach.
     """
     logits = small.logits.float().numpy()
-    above = logits > 0
-    rows, columns = np.flatnonzero(above.any(1)) + small.top, np.flatnonzero(above.any(0)) + small.left
-    if not len(rows):
+    column, row, across, down = cv2.boundingRect((logits > 0).view(np.uint8))
+    if not across:
         return None
-    top, bottom = _reach(rows, small.height, height)
-    left, right = _reach(columns, small.width, width)
+    top, bottom = _reach(small.top + row, down, small.height, height)
+    left, right = _reach(small.left + column, across, small.width, width)
     # Columns first, while there are few rows; then whole rows, whose numbers lie side by side.
-    low, high, share = _taps(left, right, small.width, width, small.left, logits.shape[1])
-    wide = logits[:, low] * (1 - share) + logits[:, high] * share
-    low, high, share = _taps(top, bottom, small.height, height, small.top, logits.shape[0])
+    wide = _between(logits, _taps(left, right, small.width, width, small.left), axis=1)
+    taps = _taps(top, bottom, small.height, height, small.top)
     mask = np.empty((bottom - top, right - left), np.bool_)
     for start in range(0, bottom - top, _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        near, far = share[part, None], wide[high[part]]
-        np.greater(wide[low[part]] * (1 - near) + far * near, 0, out=mask[part])
+        np.greater(_between(wide, taps.part(part), axis=0), 0, out=mask[part])
     return Placed(x=left, y=top, mask=mask)
 
 
-def _reach(positive: NDArray[np.int64], small: int, full: int) -> tuple[int, int]:
-    """First and one past the last of `full` places that may take something from one of the `positive` of `small`."""
+def _reach(positive: int, count: int, small: int, full: int) -> tuple[int, int]:
+    """First and one past the last of `full` places that may take something from `count` of `small` from `positive`."""
     scale = full / small
-    start, end = (positive[0] - 0.5) * scale - 0.5, (positive[-1] + 1.5) * scale - 0.5
-    return max(0, int(np.floor(start))), min(full, int(np.ceil(end)) + 1)
+    start, end = (positive - 0.5) * scale - 0.5, (positive + count + 0.5) * scale - 0.5
+    return max(0, math.floor(start)), min(full, math.ceil(end) + 1)
 
 
-def _taps(
-    start: int, end: int, small: int, full: int, cut: int, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Which two of `small` each place from `start` to `end` lies between, and the second one's share.
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class _Taps:
+    """Which two of a row of numbers each place lies between, and their shares."""
 
-    Counted from `cut`, where `size` of them begin; what lies beyond is as little above 0 as the outermost of them.
-    """
-    low, high, share = _all_taps(small, full)
-    last = size - 1
-    return (
-        np.minimum(np.maximum(low[start:end] - cut, 0), last),
-        np.minimum(np.maximum(high[start:end] - cut, 0), last),
-        share[start:end],
-    )
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    low_share: NDArray[np.float32]
+    high_share: NDArray[np.float32]
+
+    def part(self, places: slice) -> _Taps:
+        return _Taps(
+            low=self.low[places],
+            high=self.high[places],
+            low_share=self.low_share[places],
+            high_share=self.high_share[places],
+        )
+
+
+def _between(numbers: NDArray[np.float32], taps: _Taps, *, axis: int) -> NDArray[np.float32]:
+    """Interpolated along an axis; what lies beyond the numbers is as little above 0 as the outermost of them."""
+    low, high = (np.take(numbers, at, axis=axis, mode="clip") for at in (taps.low, taps.high))
+    shape = (1, -1) if axis else (-1, 1)
+    low *= taps.low_share.reshape(shape)
+    high *= taps.high_share.reshape(shape)
+    low += high
+    return low
+
+
+def _taps(start: int, end: int, small: int, full: int, cut: int) -> _Taps:
+    """Of the places from `start` to `end`; the numbers begin with the one at `cut` of `small`."""
+    here = _all_taps(small, full).part(slice(start, end))
+    return replace(here, low=here.low - cut, high=here.high - cut)
 
 
 @lru_cache(maxsize=64)
-def _all_taps(small: int, full: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _all_taps(small: int, full: int) -> _Taps:
     """The same for all places and uncut: it is asked for twice a mask, and images of a job are of few sizes."""
     places = ((np.arange(full) + 0.5) * (small / full) - 0.5).clip(0, small - 1)
     low = places.astype(np.int64)
-    return low, np.minimum(low + 1, small - 1), (places - low).astype(np.float32)
+    share = (places - low).astype(np.float32)
+    return _Taps(low=low, high=np.minimum(low + 1, small - 1), low_share=1 - share, high_share=share)
