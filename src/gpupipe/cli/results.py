@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -113,6 +114,26 @@ def _cost_usd(opened: Opened, job: str, pipeline: str | None) -> float | None:
 
     ctx, job = choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
     return observe(ctx, job, with_log=False).cost_usd
+
+
+def require_room(opened: Opened, out: Path, *, again: bool) -> None:
+    """Refuse a folder before anything is sent, instead of when all is done and paid for.
+
+    It may hold what an open job has brought so far: the same command attaches to that one.
+    """
+    from gpupipe.jobs.folder import ResultFolder
+    from gpupipe.jobs.listing import contexts
+
+    ctx = contexts(opened.aws, opened.config)[0]
+
+    def is_open(holds: Mapping[str, Any]) -> bool:
+        if again or holds.get("stack") != opened.aws.stack.id or not holds.get("job"):
+            return False
+        with ctx.at_ledger():
+            record = ctx.ledger.job(str(holds["job"]))
+        return record is None or not record.is_over
+
+    ResultFolder(out).require_room(is_open)
 
 
 def finish(report: FetchReport, screen: Screen, *, open_: bool, attached: bool | None = None) -> None:

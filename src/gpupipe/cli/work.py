@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -328,12 +326,12 @@ def run(
     Example: gpupipe run ./images --project field7 --prompt car -o field7-results
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.cli.results import bring, finish
+    from gpupipe.cli.results import bring, finish, require_room
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
     if out is not None:
-        _require_room(opened, out, again=again)
+        require_room(opened, out, again=again)
     job = send(
         opened,
         screen,
@@ -350,26 +348,6 @@ def run(
     see_through(opened.context(job.pipeline), screen, job.job, final=False)
     report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
     finish(report, screen, open_=open_, attached=job.attached)
-
-
-def _require_room(opened: Opened, out: Path, *, again: bool) -> None:
-    """Refuse a folder before anything is sent, instead of when all is done and paid for.
-
-    It may hold what an open job has brought so far: the same command attaches to that one.
-    """
-    from gpupipe.jobs.folder import ResultFolder
-    from gpupipe.jobs.listing import contexts
-
-    ctx = contexts(opened.aws, opened.config)[0]
-
-    def is_open(holds: Mapping[str, Any]) -> bool:
-        if again or holds.get("stack") != opened.aws.stack.id or not holds.get("job"):
-            return False
-        with ctx.at_ledger():
-            record = ctx.ledger.job(str(holds["job"]))
-        return record is None or not record.is_over
-
-    ResultFolder(out).require_room(is_open)
 
 
 def jobs(
