@@ -30,6 +30,7 @@ PARTS: dict[str, int] = {}
 
 LONGEST_FIRST = (
     "tests/e2e/",
+    "tests/walks/",
     "tests/convergence/",
     "tests/local/",
     "tests/test_provision.py",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from gpupipe.cli.results import finish
 from gpupipe.cli.screen import Screen
@@ -23,6 +24,7 @@ def report(**changes: Any) -> FetchReport:
         "layer_note": "",
         "warnings": {},
         "failures": folder / "failures.json",
+        "failed_by": {},
         "jobs": ["j1"],
         "is_complete": True,
         "items": 3,
@@ -81,3 +83,12 @@ def test_programs_get_words_and_numbers(capsys: pytest.CaptureFixture[str]) -> N
     document = json.loads(capsys.readouterr().out)
     assert document["warnings"] == {"saturated": 2}
     assert document["layer"] == "x/instances.geojson"
+
+
+def test_why_images_failed_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit):
+        finish(report(done=1, failed=3, failed_by={"truncated": 2, "timeout": 1}), Screen(), open_=False)
+    out = capsys.readouterr().out
+    assert "failed:   2 images (truncated): The file ends early" in out
+    assert "failed:   1 image (timeout): " in out
+    assert "failures: results/j1/failures.json" in out

@@ -139,7 +139,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_local", "told"), [(True, "nothing here; about $0.0123 on AWS"), (False, "$0.0123 so far")]
+    ("is_local", "told"), [(True, "nothing here, about $0.0123 on AWS"), (False, "$0.0123 so far")]
 )
 def test_money_is_said_to_be_spent_only_where_it_is(is_local: bool, told: str) -> None:
     assert told in drawn(view(), is_local=is_local)

@@ -200,3 +200,19 @@ def test_old_parts_of_killed_fetches_are_swept_and_new_ones_left(tmp_path: Path)
     target.claim({"job": "j1"})
     assert not old.exists()
     assert new.exists()
+
+
+def test_room_for_results_is_asked_for_before_there_are_any(tmp_path: Path) -> None:
+    # given folders that hold a job's results, somebody's own file, and nothing
+    ResultFolder(tmp_path / "held").claim({"job": "j1", "stack": "s"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "annotations.json").write_text("{}")
+    # then only what is meant, or free, has room, and nothing is made by asking
+    ResultFolder(tmp_path / "held").require_room(lambda holds: holds["job"] == "j1")
+    with pytest.raises(UsageError, match="holds the results of job j1") as caught:
+        ResultFolder(tmp_path / "held").require_room(lambda _: False)
+    assert f"`gpupipe fetch j1 -o {tmp_path}/held`. Nothing was submitted." in caught.value.hint
+    with pytest.raises(UsageError, match=r"annotations\.json in it"):
+        ResultFolder(tmp_path / "mine").require_room(lambda _: True)
+    ResultFolder(tmp_path / "new").require_room(lambda _: False)
+    assert not (tmp_path / "new").exists()

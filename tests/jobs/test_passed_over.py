@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpupipe.jobs.passed_over import ARCHIVE, HIDDEN, NAMED_MAX, OTHER, PassedOver, in_words
+from gpupipe.jobs.passed_over import ARCHIVE, BROKEN_LINK, HIDDEN, NAMED_MAX, OTHER, SIDECAR, PassedOver, in_words
 
 
 def test_files_that_are_no_images_are_named_and_hidden_ones_are_not() -> None:
@@ -24,3 +24,9 @@ def test_of_many_the_first_are_named_and_the_rest_is_counted() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert str(PassedOver()) == in_words({}, {}) == ""
+
+
+def test_several_are_said_in_the_plural() -> None:
+    assert in_words({SIDECAR: 4, BROKEN_LINK: 1, ARCHIVE: 2}, {ARCHIVE: ["a.zip", "b.zip"]}) == (
+        "4 sidecar files, 1 broken link, 2 archives inside a folder (a.zip, b.zip)"
+    )

@@ -299,12 +299,37 @@ def test_failures_by_time_name_the_setting_that_applied_on_the_card_and_in_the_l
     assert text.count("invocation_timeout_s of the endpoint, its seconds for a request, was over") == 2
 
 
-def test_many_failures_leave_room_for_images_and_are_counted(tmp_path: Path) -> None:
+def test_many_failures_leave_room_for_images_and_wait_for_who_asks_for_only_them(tmp_path: Path) -> None:
     outcomes = [*(a_failure(f"{n}.jpg") for n in range(1000)), *(a_result(f"ok{n}.jpg", 0.9) for n in range(400))]
     _, page = written(tmp_path, outcomes)
-    statuses = [card["data-status"] for card in page.all("li", "card")]
-    assert (statuses.count("failed"), statuses.count("done")) == (GALLERY_FAILURES, GALLERY_IMAGES - GALLERY_FAILURES)
+    at_once = [card["data-status"] for card in page.all("li", "card") if "hidden" not in card]
+    assert (at_once.count("failed"), at_once.count("done")) == (GALLERY_FAILURES, GALLERY_IMAGES - GALLERY_FAILURES)
+    waiting = [card for card in page.all("li", "card") if "hidden" in card]
+    assert {card["data-status"] for card in waiting} == {"failed"}
+    assert len(waiting) == FAILURE_ROWS - GALLERY_FAILURES
+    (button,) = [one for one in page.all("button", "filter") if one.get("data-status") == "failed"]
+    assert (button["data-of"], button["data-rest"]) == ("1,000 failed images", "failures.json names all of them")
     assert f"{1000 - FAILURE_ROWS} more are in failures.json" in page.text
+
+
+def test_images_with_warnings_are_in_the_gallery_of_any_job(tmp_path: Path) -> None:
+    # given a few warnings among many images, and their names last of all
+    outcomes = [
+        *(a_result(f"{n}.jpg") for n in range(900)),
+        *(on_the_map(f"z{n}.tif", warnings=["x"]) for n in range(5)),
+    ]
+    _, page = written(tmp_path, outcomes)
+    warned = {card["data-name"] for card in page.all("li", "card") if "data-warned" in card}
+    assert warned == {f"z{n}.tif" for n in range(5)}
+    (button,) = [one for one in page.all("button", "filter") if "data-warned" in one]
+    assert button["data-of"] == "5 images with warnings"
+    assert "data-rest" not in button
+
+
+def test_where_nothing_failed_or_is_warned_of_nothing_asks_for_it(tmp_path: Path) -> None:
+    _, page = written(tmp_path, [a_result("a.jpg", 0.9)])
+    asks = {name for button in page.all("button", "filter") for name in button}
+    assert asks.isdisjoint({"data-status", "data-warned"})
 
 
 def test_memory_holds_the_chosen_ones_only() -> None:
@@ -314,7 +339,8 @@ def test_memory_holds_the_chosen_ones_only() -> None:
         summary.add(a_result(f"{number}.jpg", 0.5), "items")
     assert summary.done == 20_000
     assert len(summary.gallery()) == GALLERY_IMAGES
-    assert len(summary._sample) + len(summary._uncertain) <= 2 * GALLERY_IMAGES
+    held = (summary._sample, summary._uncertain, summary._with_warnings)
+    assert sum(map(len, held)) <= 2 * GALLERY_IMAGES
 
 
 @pytest.mark.parametrize(

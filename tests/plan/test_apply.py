@@ -117,6 +117,18 @@ def test_a_failure_stops_only_what_requires_it(scene: Scene) -> None:
     assert caught.value.receipt["created"][-1] == f"thing {free.name}"
 
 
+def test_how_much_was_done_beside_a_failure_is_counted(scene: Scene) -> None:
+    # given a stack with a part that cannot be made, beside its state bucket
+    bad = scene.a(Thing, "bad")
+    scene.store.refuse["create", bad.id] = RuntimeError("no room")
+    with pytest.raises(ApplyError, match=r"^1 of 2 steps failed; 1 was done and stays done\."):
+        scene.up(bad)
+    # when only that is left to do, and fails again
+    scene.store.refuse["create", bad.id] = RuntimeError("no room")
+    with pytest.raises(ApplyError, match=r"^1 of 1 step failed; no other was done\."):
+        scene.up(bad)
+
+
 def test_up_after_a_failure_does_the_rest(scene: Scene) -> None:
     bad = scene.a(Thing, "bad")
     child = scene.a(Thing, "child", bad)

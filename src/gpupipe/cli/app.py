@@ -39,10 +39,10 @@ def _globals(
 
 for command in (
     *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
-    *(work.submit, work.watch, results.fetch, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
+    *(work.submit, work.watch, results.fetch, results.open_, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)  # `open_` is called `open`
 
 for group, summary in (
     (dlq.dlq, "What nobody could work on: show it, send it again, forget it."),

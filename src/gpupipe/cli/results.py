@@ -1,9 +1,10 @@
-"""`fetch`: results into a folder, with a page to look at."""
+"""`fetch`: results into a folder, with a page to look at; `open`: that page again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from gpupipe.cli.screen import Screen, going_on
 if TYPE_CHECKING:
     from gpupipe.cli.opened import Opened
     from gpupipe.jobs.fetch import FetchProgress, FetchReport
+    from gpupipe.jobs.places import Places
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Job = Annotated[
@@ -76,10 +78,12 @@ def bring(
 ) -> FetchReport:
     """Fetch with progress."""
     from gpupipe.jobs.fetch import fetch as fetch_results
+    from gpupipe.jobs.folder import DEFAULT_FOLDER
     from gpupipe.jobs.listing import choose_job
 
     chosen = "" if project else choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)[1]
     name = project or chosen
+    _places().note(out or DEFAULT_FOLDER / name)
     with (
         going_on(f"Go on with `gpupipe fetch {'--project ' if project else ''}{name}`."),
         screen.progress("items") as bar,
@@ -112,15 +116,100 @@ def _cost_usd(opened: Opened, job: str, pipeline: str | None) -> float | None:
     return observe(ctx, job, with_log=False).cost_usd
 
 
+def require_room(opened: Opened, out: Path, *, again: bool) -> None:
+    """Refuse a folder before anything is sent, instead of when all is done and paid for.
+
+    It may hold what an open job has brought so far: the same command attaches to that one.
+    """
+    from gpupipe.jobs.folder import ResultFolder
+    from gpupipe.jobs.listing import contexts
+
+    ctx = contexts(opened.aws, opened.config)[0]
+
+    def is_open(holds: Mapping[str, Any]) -> bool:
+        if again or holds.get("stack") != opened.aws.stack.id or not holds.get("job"):
+            return False
+        with ctx.at_ledger():
+            record = ctx.ledger.job(str(holds["job"]))
+        return record is None or not record.is_over
+
+    ResultFolder(out).require_room(is_open)
+
+
 def finish(report: FetchReport, screen: Screen, *, open_: bool, attached: bool | None = None) -> None:
     """Tell what was fetched, open the report, and exit with 3 where items failed; `attached` is part of the document
     where a command has submitted too."""
     more = {} if attached is None else {"attached": attached}
     screen.answer({**_document(report), **more}, text=_text(report))
     if open_:
-        typer.launch(report.report.absolute().as_uri())
+        _show(report.report, screen)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def open_(
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB",
+            autocompletion=complete.jobs,
+            help="Job id, or its beginning; default: the newest that was fetched.",
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="PROJECT",
+            autocompletion=complete.projects,
+            help="What was fetched of this project.",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="What was fetched into this folder."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the report of fetched results in the browser, again; prints where it is.
+
+    Needs neither AWS nor gpupipe.toml: it shows what `fetch` wrote on this machine.
+
+    Example: gpupipe open --project field7
+    """
+    from gpupipe.jobs.places import place_at
+
+    screen, asked = Screen(as_json=as_json), {"job": job or "", "project": project or ""}
+    place = place_at(folder, **asked) if folder else _places().find(**asked)
+    if not place.is_here:
+        screen.say("note: nothing of it was fetched from this folder; this is the newest on this machine")
+    screen.say(place.name)
+    shown = _show(place.report, screen)
+    told = {**place.holds, "folder": str(place.folder), "report": str(place.report), "opened": shown}
+    screen.answer(told, text=str(place.report))
+
+
+def _show(report: Path, screen: Screen) -> bool:
+    """Open a report; False, and said, where no browser is."""
+    from gpupipe.cli.browser import show
+
+    shown = show(report)
+    if not shown:
+        screen.say(f"note: no browser could be started here; open it yourself: {report.absolute().as_uri()}")
+    return shown
+
+
+def _places() -> Places:
+    """Folders that results were fetched into, as this user's own state notes them."""
+    from gpupipe.errors import TargetError
+    from gpupipe.jobs.places import Places
+    from gpupipe.local.ownership import state_home
+
+    try:
+        notes = state_home() / "gpupipe" / "fetched"
+    except TargetError:
+        notes = None
+    return Places(notes=notes, here=Path.cwd())
 
 
 def _document(report: FetchReport) -> dict[str, object]:
@@ -128,7 +217,7 @@ def _document(report: FetchReport) -> dict[str, object]:
 
 
 def _text(report: FetchReport) -> str:
-    from gpupipe.jobs.advice import warnings_told
+    from gpupipe.jobs.advice import failures_told, warnings_told
 
     mega = report.bytes_fetched / 1e6
     lines = [f"{report.done:,} done, {report.failed:,} failed, {report.annotations:,} annotations"]
@@ -139,6 +228,7 @@ def _text(report: FetchReport) -> str:
     if not report.is_complete:
         lines.append(f"The job goes on: {report.outstanding:,} items are outstanding. Fetch again later.")
     lines.append(f"{report.files_fetched:,} files fetched ({mega:,.1f} MB), {report.files_kept:,} were here already")
+    lines += [f"failed:   {told}" for told in failures_told(report.failed_by)]
     if report.failed:
         lines.append(f"failures: {report.failures}")
     lines.append(f"COCO:     {report.merged}")

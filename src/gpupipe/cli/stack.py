@@ -26,6 +26,8 @@ DeleteData = Annotated[
     ),
 ]
 
+NOTHING_THERE = "Nothing is there to delete: the local target has no files."
+
 
 def plan(context: typer.Context, delete_data: DeleteData = None, as_json: Json = False) -> None:
     """Show what `up` would do, and what it would cost; changes nothing.
@@ -96,10 +98,9 @@ def _change(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[str
 
     wanted = plan_up(opened.config, opened.aws, delete_data=delete_data)
     wanted.check_ours()
-    if not wanted.is_empty or wanted.kept:
-        show_plan(screen.aside(), wanted)
+    show_plan(screen.aside(), wanted)
     if wanted.changes and not opened.is_local:
-        screen.confirm("Do this?", yes=yes)
+        screen.confirm("Make these changes?", yes=yes)
     with applying(screen) as on_event:
         return apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
 
@@ -126,7 +127,7 @@ def down(
         _forget(context.obj, screen, yes=yes, keep_data=keep_data)
         return
     if was_never_up(context.obj):
-        screen.answer({"deleted": [], "leftovers": []}, text="Nothing is there: the local target was never up.")
+        screen.answer({"deleted": [], "leftovers": []}, text=NOTHING_THERE)
         return
     with going_on("Some of the stack is still there. Go on with `gpupipe down`."):
         opened = open_stack(context.obj, screen, start=True)
@@ -145,7 +146,7 @@ def _forget(file: str | None, screen: Screen, *, yes: bool, keep_data: bool) -> 
             "`--forget` deletes the folder with all data; `--keep-data` keeps it.", hint="Give one of them."
         )
     folder = forget_local(file, screen, yes=yes)
-    text = f"{folder} is deleted." if folder else "Nothing is there: the local target was never up."
+    text = f"{folder} is deleted." if folder else NOTHING_THERE
     screen.answer({"forgotten": str(folder) if folder else None}, text=text)
 
 

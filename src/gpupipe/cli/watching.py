@@ -69,7 +69,7 @@ class _Plain:
             at_work = [endpoint] if endpoint else map(_machine, view.machines)
             new = f"engine {' and '.join(engines)}" if engines != self._engines else ""
             self._engines = engines
-            told = [_counts(view), _pace(view), new, *at_work, _cost(view, self._is_local)]
+            told = [_counts(view), _pace(view), new, *at_work, _cost_line(view, self._is_local)]
             text = "; ".join(part for part in [*told, *view.waiting] if part)
             self._screen.say(f"{view.job.job}: {view.job.state}; {text}")
 
@@ -149,7 +149,8 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     rows += [("instances" if endpoint else "machines", "\n".join(map(_machine, view.machines)) or "none")]
     busy = gpu_busy(view.totals)
     rows += [] if busy is None else [("GPU", f"{busy:.0%} busy while shards were worked on")]
-    rows += [("cost", _cost(view, is_local))] * bool(_cost(view, is_local))
+    cost = _cost(view, is_local)
+    rows += [("cost", cost)] * bool(cost)
     rows += [("waiting", "\n".join(view.waiting))] * bool(view.waiting)
     for name, text in rows:
         facts.add_row(name, Text(printable(text), style="red" if name == "failed" else ""))
@@ -262,7 +263,13 @@ def _cost(view: JobView, is_local: bool) -> str:
     """Money that was spent; of the local target, which costs nothing, what it would have been."""
     if view.cost_usd < 0.00005:
         return ""
-    return f"nothing here; about ${view.cost_usd:.4f} on AWS" if is_local else f"${view.cost_usd:.4f} so far"
+    return f"nothing here, about ${view.cost_usd:.4f} on AWS" if is_local else f"${view.cost_usd:.4f} so far"
+
+
+def _cost_line(view: JobView, is_local: bool) -> str:
+    """The same among other facts, where no word stands before it."""
+    cost = _cost(view, is_local)
+    return f"cost: {cost}" if cost else ""
 
 
 def document(view: JobView) -> dict[str, Any]:
@@ -330,7 +337,7 @@ def show_end(screen: Screen, view: JobView, *, is_local: bool) -> None:
     told = [f"{view.job.job}: {view.job.state}", _counts(view)]
     if view.totals.cancelled:
         told.append(f"{view.totals.cancelled:,} cancelled")
-    lines = ["; ".join(part for part in [*told, _pace(view), _cost(view, is_local)] if part)]
+    lines = ["; ".join(part for part in [*told, _pace(view), _cost_line(view, is_local)] if part)]
     if view.job.reason:
         lines.append(view.job.reason)
     lines += [f"warning: {warning}" for warning in view.warnings]

@@ -326,11 +326,13 @@ def run(
     Example: gpupipe run ./images --project field7 --prompt car -o field7-results
     """
     from gpupipe.cli.opened import open_stack
-    from gpupipe.cli.results import bring, finish
+    from gpupipe.cli.results import bring, finish, require_room
     from gpupipe.jobs.awaited import awaited
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
+    if out is not None:
+        require_room(opened, out, again=again)
     job = send(
         opened,
         screen,

@@ -36,10 +36,15 @@ def advice(code: str, message: str = "") -> str:
     return f"{told} {RETRY}" if told else ADVICE.get(code, RETRY)
 
 
+def failures_told(counts: Mapping[str, int]) -> list[str]:
+    """`3 images (truncated): …`, of failed images by code: how many, and what to do."""
+    return [f"{_images(number)} ({code}): {advice(code)}" for code, number in counts.items()]
+
+
 def warnings_told(counts: Mapping[str, int]) -> list[str]:
     """`3 images (saturated): …`: those of the counts that are images with a warning, and what to do."""
-    return [
-        f"{counts[word]:,} {'image' if counts[word] == 1 else 'images'} ({word}): {caveat}"
-        for word, caveat in CAVEATS.items()
-        if counts.get(word)
-    ]
+    return [f"{_images(counts[word])} ({word}): {caveat}" for word, caveat in CAVEATS.items() if counts.get(word)]
+
+
+def _images(number: int) -> str:
+    return f"{number:,} {'image' if number == 1 else 'images'}"

@@ -23,6 +23,7 @@ from gpupipe.jobs import transfer
 from gpupipe.jobs.beneath import Beneath
 from gpupipe.jobs.folder import (
     ANNOTATIONS,
+    DEFAULT_FOLDER,
     FAILURES,
     LAYER,
     LINES,
@@ -43,8 +44,6 @@ from gpupipe.jobs.report.thumbs import Thumbs
 from gpupipe.jobs.results import JobResults, Newest, Outcome, open_results, read_commit
 from gpuworker.contract import Artifact
 from gpuworker.ledger import JobRecord, Ledger
-
-DEFAULT_FOLDER = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +76,8 @@ class FetchReport:
     warnings: Mapping[str, int]
     """Images by the stable word of what people have to know of their results (`contract.CAVEATS`)."""
     failures: Path
+    failed_by: Mapping[str, int]
+    """Failed images by the code of what happened to them."""
     jobs: Sequence[str]
     """Oldest first."""
     is_complete: bool
@@ -316,6 +317,7 @@ class _Fetch:
             layer_note=self._layer_note,
             warnings=summary.warnings,
             failures=folder / FAILURES,
+            failed_by=dict(summary.failures.most_common()),
             jobs=tuple(results.record.job for results in self._results),
             is_complete=all(results.is_complete for results in self._results),
             items=summary.done + summary.failed + cancelled + outstanding,

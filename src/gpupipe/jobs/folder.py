@@ -26,12 +26,13 @@ import json
 import os
 import re
 import secrets
+import shlex
 import sqlite3
 import stat
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,6 +48,8 @@ LAYER, NATIVE_LAYER = "instances.geojson", "instances_native.geojson"
 """Of an image and of all: the same names in an item's folder and at the top."""
 FETCHED = (ANNOTATIONS, LINES, LAYER, NATIVE_LAYER, FAILURES, REPORT, ITEMS)
 """All that is put beside what a person keeps in the folder."""
+DEFAULT_FOLDER = Path("results")
+"""Where nobody names a folder, one of the job's or project's name is made in it."""
 THUMB = "thumb.jpg"
 """The one artefact that stays in the bucket: only the report shows it, and only of some images."""
 
@@ -93,31 +96,46 @@ class ResultFolder:
             require_no_links(self.hidden)
             self.path.mkdir(parents=True, exist_ok=True)
             self.hidden.mkdir(exist_ok=True, mode=0o700)
-            note = self.hidden / NOTE
-            try:
-                found = json.loads(read_plain(note, limit_bytes=NOTE_BYTES))
-            except FileNotFoundError:
-                found = self._unclaimed(holds)
-            except (ValueError, RecursionError):
-                found = dict(holds)
+            found = self._holds(otherwise=dict(holds))
             if found != dict(holds):
                 raise UsageError(
-                    f"{self.path} holds the results of {_named(found)}, not of {_named(holds)}.",
+                    f"{self.path} holds the results of {named(found)}, not of {named(holds)}.",
                     hint="Choose another folder with -o.",
                 )
-            with replacing(note) as opened:
+            with replacing(self.hidden / NOTE) as opened:
                 opened.write(json.dumps(dict(holds), indent=1).encode())
             self.scratch.mkdir(exist_ok=True)
             _sweep([*self.scratch.iterdir(), *self.path.glob(f".*{PART_SUFFIX}")])
 
-    def _unclaimed(self, holds: Mapping[str, str]) -> Mapping[str, str]:
+    def require_room(self, is_meant: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Before work begins whose results go here: raise UsageError where it holds what is not `is_meant`."""
+        with writing(self.path):
+            found = self._holds(otherwise={})
+        if isinstance(found, dict) and found and not is_meant(found):
+            fetch = f"`gpupipe fetch {_asked_of(found)} -o {shlex.quote(str(self.path))}`"
+            raise UsageError(
+                f"{self.path} holds the results of {named(found)}, and those of a new job do not go there.",
+                hint=f"Choose another folder with -o, or bring what is missing of those with {fetch}. Nothing was "
+                "submitted.",
+            )
+
+    def _holds(self, *, otherwise: Mapping[str, str]) -> Any:
+        """What the note says that somebody may have written; `otherwise` where it says nothing."""
+        try:
+            return json.loads(read_plain(self.hidden / NOTE, limit_bytes=NOTE_BYTES))
+        except FileNotFoundError:
+            self._require_unclaimed()
+        except (ValueError, RecursionError):
+            pass
+        return otherwise
+
+    def _require_unclaimed(self) -> None:
         taken = [name for name in FETCHED if (self.path / name).exists()]
         if taken:
             raise UsageError(
                 f"{self.path} has {taken[0]} in it, which gpupipe did not put there.",
                 hint="Choose another folder with -o; nothing was changed.",
             )
-        return dict(holds)
 
 
 def _sweep(parts: Iterable[Path]) -> None:
@@ -128,12 +146,18 @@ def _sweep(parts: Iterable[Path]) -> None:
                 part.unlink()
 
 
-def _named(holds: Any) -> str:
-    """What a note says, which others may have written."""
+def named(holds: Any) -> str:
+    """What a note says that a folder holds, in words; others may have written it."""
     if not isinstance(holds, dict):
         return "something else"
     kind = "job" if "job" in holds else "project"
     return f"{kind} {shown(str(holds.get(kind, 'unknown'))[:200])}"
+
+
+def _asked_of(holds: Mapping[str, Any]) -> str:
+    """How `fetch` is asked for what a note names."""
+    job, project = (shlex.quote(shown(str(holds.get(kind, ""))[:200])) for kind in ("job", "project"))
+    return job if holds.get("job") else f"--project {project}"
 
 
 class Names:

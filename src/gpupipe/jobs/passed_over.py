@@ -14,6 +14,15 @@ TWICE, BROKEN_LINK, NOT_A_FILE = "named twice", "broken link", "not a file"
 NAMED_REASONS = frozenset({OTHER, ARCHIVE, BROKEN_LINK, NOT_A_FILE, ALONE, SECOND, AUX, RESULT})
 NAMED_MAX = 100
 """Names kept of each reason; the count says how many there were."""
+_MANY = {
+    SIDECAR: "sidecar files",
+    ARCHIVE: "archives inside a folder",
+    ALONE: "world files or .prj that place no image",
+    SECOND: "second world files of an image",
+    BROKEN_LINK: "broken links",
+    NOT_A_FILE: "that are no files",
+}
+"""How a reason is said of several, where that differs."""
 _SHOWN = 3
 
 
@@ -38,7 +47,10 @@ class PassedOver:
 
 def in_words(counts: Mapping[str, int], names: Mapping[str, Sequence[str]]) -> str:
     """`3 hidden, 5 not an image by its name (a.mov, b.mov, c.mov and 2 more)`."""
-    return ", ".join(f"{count:,} {reason}{_named(count, names.get(reason, ()))}" for reason, count in counts.items())
+    return ", ".join(
+        f"{count:,} {reason if count == 1 else _MANY.get(reason, reason)}{_named(count, names.get(reason, ()))}"
+        for reason, count in counts.items()
+    )
 
 
 def _named(count: int, names: Sequence[str]) -> str:

@@ -99,13 +99,20 @@ class Worksite:
         lines = [str(failure.error) for failure in failed]
         lines += [f"not tried: {failure.step.what} (needs {failure.blocker})" for failure in untried]
         lines += [f"still there: {leftover}" for leftover in receipt.leftovers]
-        summary = f"{len(failed)} of {self.total} steps failed" if failed else "not everything could be deleted"
+        steps, done = "1 step" if self.total == 1 else f"{self.total} steps", _stays(len(self.done))
+        summary = f"{len(failed)} of {steps} failed" if failed else "not everything could be deleted"
         return ApplyError(
-            f"{summary}; {len(self.done)} were done and stay done.\n" + "\n".join(f"  {line}" for line in lines) + "\n",
+            f"{summary}; {done}\n" + "\n".join(f"  {line}" for line in lines) + "\n",
             hint=f"Mend what is named and go on with `{command}`.",
             failures=[failure.error for failure in failed if failure.error is not None],
             receipt=receipt.document(),
         )
+
+
+def _stays(done: int) -> str:
+    if not done:
+        return "no other was done."
+    return "1 was done and stays done." if done == 1 else f"{done} were done and stay done."
 
 
 def work_of(step: Step, aws: Aws) -> Work:

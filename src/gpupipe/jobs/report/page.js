@@ -20,17 +20,24 @@
   let chosen = buttons[0];
 
   const fits = (card) => {
-    const { status, category } = chosen.dataset;
+    const { status, category, warned } = chosen.dataset, words = get("search").value.toLowerCase();
     if (status && card.dataset.status !== status) return false;
+    if (warned !== undefined && card.dataset.warned === undefined) return false;
     if (category && !categories.get(card).includes(category)) return false;
-    return get("search").value.toLowerCase().split(/\s+/).every((word) => texts.get(card).includes(word));
+    if (card.dataset.spare !== undefined && !status && !words.trim()) return false;
+    return words.split(/\s+/).every((word) => texts.get(card).includes(word));
+  };
+  const counted = (number) => {
+    const { of = `${all.length.toLocaleString("en")} on this page`, rest } = chosen.dataset;
+    return `${number.toLocaleString("en")} of ${of}${rest ? `; ${rest}` : ""}`;
   };
   const visible = () => [...document.querySelectorAll(".card:not([hidden])")];
   const refresh = () => {
     let number = 0;
     for (const card of all) number += !(card.hidden = !fits(card));
     for (const list of lists) list.hidden = !list.querySelector(":scope > :not([hidden])");
-    shown.textContent = number === all.length ? usual : `${number.toLocaleString()} of ${all.length.toLocaleString()} shown`;
+    const isNarrowed = chosen !== buttons[0] || get("search").value.trim();
+    shown.textContent = isNarrowed ? counted(number) : usual;
     get("none").hidden = number > 0;
   };
   const choose = (button) => {
@@ -74,7 +81,13 @@
     const row = visible();
     open(row[(row.indexOf(current) + by + row.length) % row.length]);
   };
-  for (const card of all) card.querySelector(".shot").addEventListener("click", () => open(card));
+  // Who marks a file's name, to copy it, does not ask for the picture.
+  const isMarked = (part) => { const mark = getSelection(); return !mark.isCollapsed && part.contains(mark.anchorNode); };
+  for (const card of all) {
+    const caption = card.querySelector(".caption");
+    card.querySelector(".shot").addEventListener("click", () => open(card));
+    caption.addEventListener("click", () => { if (!isMarked(caption)) open(card); });
+  }
   get("before").addEventListener("click", () => step(-1));
   get("after").addEventListener("click", () => step(1));
   get("close").addEventListener("click", () => viewer.close());

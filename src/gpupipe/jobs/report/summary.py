@@ -19,8 +19,10 @@ from gpuworker.contract import Artifact, ItemResult, folder_of_picture, fragment
 
 GALLERY_IMAGES = 300
 GALLERY_FAILURES = 24
-"""Failures come first in the gallery, but have no picture; the table below it tells all of them."""
+"""Failures come first in the gallery, but have no picture; the rest of them waits for who asks for only those."""
 GALLERY_UNCERTAIN = 120
+GALLERY_WARNED = 90
+"""Images with a warning that come before the sample, so that who asks for those finds some in any job."""
 FAILURE_ROWS = 500
 WARNING_ROWS = 50
 """Of each warning; all of them are in the merged file's images."""
@@ -91,6 +93,8 @@ class Summary:
     """Images by what has to be known of their results (`contract.CAVEATS`)."""
     warned: dict[str, list[str]] = field(default_factory=dict)
     """File names of some of them."""
+    warned_images: int = 0
+    """Images with one warning or more."""
     systems: Counter[str] = field(default_factory=Counter)
     """Images by their coordinate reference system."""
     area_m2: float | None = None
@@ -106,6 +110,7 @@ class Summary:
     engine: Mapping[str, Any] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
     _uncertain: list[tuple[_Last, Card]] = field(default_factory=list)
+    _with_warnings: list[tuple[_Last, Card]] = field(default_factory=list)
     _sample: list[tuple[_Last, Card]] = field(default_factory=list)
 
     @property
@@ -169,7 +174,9 @@ class Summary:
                 self.categories[names.get(annotation.get("category_id", 0), "?")].area_m2 += annotation["area_m2"]
 
     def _warn(self, outcome: Outcome) -> None:
-        for word in _warnings(outcome):
+        words = _warnings(outcome)
+        self.warned_images += bool(words)
+        for word in words:
             self.warnings[word] += 1
             rows = self.warned.setdefault(word, [])
             if len(rows) < WARNING_ROWS:
@@ -186,16 +193,18 @@ class Summary:
         if certainty is not None:
             _keep_first(self._uncertain, _Last((certainty, name)), card, at_most=GALLERY_UNCERTAIN)
         lot = hashlib.sha256(name.encode()).hexdigest()[:16]
+        if _warnings(outcome):
+            _keep_first(self._with_warnings, _Last((lot, name)), card, at_most=GALLERY_WARNED)
         _keep_first(self._sample, _Last((lot, name)), card, at_most=GALLERY_IMAGES)
 
     def gallery(self) -> list[Card]:
-        """At most 300 images: failures, then those of which the engine was least certain, then a sample by name."""
-        failures = self.failure_rows[:GALLERY_FAILURES]
-        uncertain = [card for _, card in sorted(self._uncertain, key=lambda kept: kept[0].key)]
+        """At most 300 images: failures, then those of which the engine was least certain, then by name some with
+        warnings and a sample."""
+        failures, uncertain = self.failure_rows[:GALLERY_FAILURES], _in_order(self._uncertain)
         chosen = {card.file_name for card in uncertain}
-        lots = [card for _, card in sorted(self._sample, key=lambda kept: kept[0].key)]
+        lots = {card.file_name: card for card in (*_in_order(self._with_warnings), *_in_order(self._sample))}
         room = GALLERY_IMAGES - len(failures) - len(uncertain)
-        sample = [card for card in lots if card.file_name not in chosen][:room]
+        sample = [card for name, card in lots.items() if name not in chosen][:room]
         return [*failures, *uncertain, *sorted(sample, key=lambda card: card.file_name)]
 
 
@@ -215,6 +224,10 @@ def _keep_first(kept: list[tuple[_Last, Card]], key: _Last, card: Callable[[], C
         heapq.heappush(kept, (key, card()))
     elif key.key < kept[0][0].key:
         heapq.heapreplace(kept, (key, card()))
+
+
+def _in_order(kept: Sequence[tuple[_Last, Card]]) -> list[Card]:
+    return [card for _, card in sorted(kept, key=lambda one: one[0].key)]
 
 
 def _finds(result: ItemResult, names: Mapping[int, str]) -> list[tuple[str, float | None]]:

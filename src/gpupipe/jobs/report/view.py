@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from gpupipe import __version__
 from gpupipe.jobs.advice import advice
+from gpupipe.jobs.folder import ANNOTATIONS, LINES
 from gpupipe.jobs.report.about import About
-from gpupipe.jobs.report.summary import FAILURE_ROWS, MACHINES_SHOWN, SCORE_BINS, Card, Summary
+from gpupipe.jobs.report.summary import FAILURE_ROWS, GALLERY_FAILURES, MACHINES_SHOWN, SCORE_BINS, Card, Summary
 from gpupipe.jobs.report.words import (
     PALETTE_COLOURS,
     area,
@@ -75,10 +76,13 @@ def view(summary: Summary, about: About, gallery: Sequence[Card]) -> dict[str, A
         "gallery": gallery,
         "images": [card for card in gallery if not card.code],
         "failed_cards": [card for card in gallery if card.code],
+        "spare_cards": summary.failure_rows[GALLERY_FAILURES:],
         "filters_shown": _filters(gallery),
         "pictured": summary.done + summary.failed,
         "failures": _failure_groups(summary),
         "warnings": _warning_groups(summary),
+        "warned_unshown": summary.warned_images - sum(bool(card.warnings) for card in gallery),
+        "merged": ANNOTATIONS if summary.is_coco or not summary.done else LINES,
         "failures_unlisted": max(0, summary.failed - FAILURE_ROWS),
         "summary": summary,
         "facts": _facts(summary, about),
