@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from tests.e2e.conftest import eventually
 from tests.walks.transcript import Walk
 
 PLANS = Path(str(resources.files("gpupipe.examples"))) / "plans"
@@ -176,6 +177,11 @@ def test_from_floor_plans_to_rooms(walk: Walk) -> None:
         2> a new job: JOB2 of the same images is over; `gpupipe fetch JOB2` brings what came of it
         2> held: no machine starts for it before `gpupipe start`
         JOB3
+        """
+    )
+    eventually("dispatch has taken it up", lambda: walk.person.jobs("house")[0]["state"] == "held")
+    walk.goes(
+        """
         $ gpupipe submit plans --project house
         2> 5 images in 5 shards: 0 uploaded (N MB), 5 were there already
         2> passed over: 1 sidecar file, 1 not an image by its name (plans/offer.docx)
