@@ -33,7 +33,7 @@ def running_target(config: Path, stack_name: str, emulated: Emulators) -> Iterat
     process = processes.spawn(asleep, environment={}, folder=config.parent, log=config.parent / "asleep.log")
     try:
         folder.write_target(target)
-        folder.write_record(Record(phase="ready", supervisor=process))
+        folder.write_record(Record(phase="ready", generation=1, supervisor=process))
         yield control.connect(target, name=stack_name, environment="dev")
     finally:
         processes.end(process, grace_s=0.0)

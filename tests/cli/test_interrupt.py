@@ -25,6 +25,7 @@ from tests.jobs.finished_work import Work
 from tests.jobs.test_logs import write
 
 from gpupipe.jobs.events import announce_manifest
+from gpupipe.jobs.folder import ResultFolder
 from gpupipe.jobs.transfer import PART_SUFFIX
 from gpupipe.local.emulators import Emulators
 from gpupipe.local.state import Folder, Record, Target
@@ -84,7 +85,7 @@ def typist(emulated: Emulators, hold: Hold, folder: Path, types: Types) -> Itera
     config.write_text(CONFIG.format(name=name))
     own, target = emulated.account, Folder.of(config, f"{name}-dev")
     target.create()
-    target.write_record(Record(phase="ready", supervisor=emulated.processes["moto"]))
+    target.write_record(Record(phase="ready", generation=1, supervisor=emulated.processes["moto"]))
     target.write_target(
         Target(
             account_id=own.account_id,
@@ -217,6 +218,10 @@ def test_run_again_after_its_job_is_over_brings_that_one_and_then_makes_another(
     crew = Crew(desk=desk)
     crew.dispatch()
     crew.commit(first["job"], 0)
+    # and of whose results a `fetch` brought nothing but the note whose folder it is
+    stack = desk.ctx.aws.stack
+    holds = {"job": first["job"], "stack": stack.id, "account": stack.account, "pipeline": desk.ctx.pipeline}
+    ResultFolder(typist.folder / "out").claim(holds)
     # when the same is typed again, then it brings that job's results
     document = typist.document(*command)
     assert (document["attached"], document["jobs"], document["done"]) == (True, [first["job"]], 1)

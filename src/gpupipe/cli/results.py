@@ -119,19 +119,17 @@ def _cost_usd(opened: Opened, job: str, pipeline: str | None) -> float | None:
 def require_room(opened: Opened, out: Path, *, again: bool) -> None:
     """Refuse a folder before anything is sent, instead of when all is done and paid for.
 
-    It may hold what an open job has brought so far: the same command attaches to that one.
+    It may hold what a job has brought so far that is open, or whose results a stopped command still waits for: the same
+    command attaches to that one.
     """
     from gpupipe.jobs.folder import ResultFolder
     from gpupipe.jobs.listing import contexts
-
-    ctx = contexts(opened.aws, opened.config)[0]
+    from gpupipe.jobs.still_open import open_state
 
     def is_open(holds: Mapping[str, Any]) -> bool:
         if again or holds.get("stack") != opened.aws.stack.id or not holds.get("job"):
             return False
-        with ctx.at_ledger():
-            record = ctx.ledger.job(str(holds["job"]))
-        return record is None or not record.is_over
+        return any(open_state(ctx, str(holds["job"])) for ctx in contexts(opened.aws, opened.config))
 
     ResultFolder(out).require_room(is_open)
 
