@@ -223,7 +223,8 @@ def test_what_cannot_be_resumed_ends_the_command_and_says_what_to_do(tmp_path: P
     try:
         person.types("up", "--yes")
         with at_work(person, "logs", "--follow", "--json") as logs:
-            time.sleep(3.0)
+            assert logs.process.stdout is not None
+            assert logs.process.stdout.readline()  # of the guard, which looks every two seconds
             begun_at = time.monotonic()
             # When it is stopped by another command, or its folder is deleted
             if how == "stopped":

@@ -232,6 +232,9 @@ def test_what_was_stopped_or_removed_is_not_resumed(stack: Stack) -> None:
     folder.write_record(Record(phase="stopped", generation=3))
     with pytest.raises(TargetError, match="it is stopped"):
         control.resume(stack.config_file, stack_id=stack.stack_id)
+    # nor by a command that saw it run a moment ago
+    with pytest.raises(TargetError, match="it is stopped"):
+        control.ensure_running(stack.config_file, stack_id=stack.stack_id, region="us-east-1", only_resume=True)
     assert stack.status()["generation"] == 3
 
 

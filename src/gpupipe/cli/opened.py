@@ -116,7 +116,9 @@ def open_local(file: str | None, screen: Screen, *, start: bool = False) -> Open
     from gpupipe.local import control
     from gpupipe.local.attendant import Attendant
 
-    target = control.ensure_running(path, stack_id=config.stack.id, region=config.stack.region, say=screen.say)
+    target = control.ensure_running(
+        path, stack_id=config.stack.id, region=config.stack.region, only_resume=not start, say=screen.say
+    )
     for notice in target.notices:
         screen.say(f"note: {notice}")
     attendant = Attendant(path, stack_id=config.stack.id, target=target, say=screen.say).start()

@@ -35,9 +35,11 @@ def ensure_running(
     stack_id: str,
     region: str,
     timeout_s: float = START_TIMEOUT_S,
+    only_resume: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Target:
-    """The stack's local target, started or resumed if it does not run. Raises TargetError.
+    """The stack's local target, started or resumed if it does not run; with `only_resume` one that another command has
+    just stopped or removed stays so. Raises TargetError.
 
     Any number of commands may call this at once: one starts it, the others wait. `Target.notices` holds what happened
     since the last command; each notice is handed out once. `say` is told what is waited for, if that takes long.
@@ -48,6 +50,8 @@ def ensure_running(
         emulators.require_installed()
         told = f"The local target is being started; its log is {folder.supervisor_log}."
         with slow(say, told), folder.starting(patience_s=timeout_s):
+            if only_resume:
+                _require_unstopped(folder)
             target = _started(folder, config_path, timeout_s, say=say)
     if target.region != region:
         raise TargetError(
@@ -73,11 +77,17 @@ def resume(config_path: Path, *, stack_id: str, timeout_s: float = START_TIMEOUT
     """
     folder = Folder.of(config_path, stack_id)
     with folder.starting(patience_s=timeout_s):
-        phase = folder.read_record().phase
-        if phase in ("starting", "ready"):
-            return replace(_started(folder, config_path, timeout_s), notices=folder.notices(take=True))
-        if all(map(ownership.says_nothing, folder.path.iterdir())):
-            folder.remove()  # the lock has made it anew
+        _require_unstopped(folder)
+        return replace(_started(folder, config_path, timeout_s), notices=folder.notices(take=True))
+
+
+def _require_unstopped(folder: Folder) -> None:
+    """Raise TargetError where nothing runs and nothing crashed. The start lock is held."""
+    phase = folder.read_record().phase
+    if phase in ("starting", "ready"):
+        return
+    if all(map(ownership.says_nothing, folder.path.iterdir())):
+        folder.remove()  # the lock has made it anew
     raise TargetError(f"The local target is not there any more: it is {phase}.", hint="`gpupipe up` starts it.")
 
 
