@@ -11,6 +11,7 @@ from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.closing import close_dropin
 from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.lease import LEASE_S
 from gpuworker.contract import Failure, ItemResult, Manifest, ShardResult, manifest_key, result_key
 from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardState
 
@@ -157,7 +158,7 @@ def test_killed_anywhere_the_next_look_completes_it(room: World, kill_points: Ki
         job = much_to_do(room)
         with pytest.raises(Killed):
             look(room, around=room.mortal(calls))
-        room.now[0] += 70  # the lease of the one that was killed runs out
+        room.now[0] += LEASE_S + 1  # the lease of the one that was killed runs out
         look(room)
         assert states(room) == ["running"]
         record, machine = room.ledger.job(job), room.ledger.machine("segment", "i-gone")

@@ -20,6 +20,7 @@ import random
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -83,7 +84,7 @@ def sound(seed: int, images: int, folder: Path, record: Record) -> None:
         seconds=took_s,
         stall_s=round(played.stall_s, 1),
         blows=[str(blow) for blow in one.blows],
-        failures=played.failures,
+        failures=list(played.failures),
     )
     print(f"  {'; '.join(played.faults) or 'good'}, {took_s:.0f} s, longest stall {played.stall_s:.0f} s", flush=True)
     if not played.faults:
@@ -98,12 +99,11 @@ def _in_a_stack(folder: Path, seed: int, images: int) -> Played:
         played = play(person, round_of(seed), images=images, report=lambda text: print(f"  {text}", flush=True))
         if played.faults:
             shutil.copytree(folder / ".gpupipe", folder / "kept", ignore=shutil.ignore_patterns("s3", "tmp"))
-        played.faults += left_over(person)
+        return replace(played, faults=[*played.faults, *left_over(person)])
     except (AssertionError, OSError) as error:
-        played = Played(faults=[str(error)])
+        return Played(faults=[str(error)])
     finally:
         _end(person)
-    return played
 
 
 def _end(person: Person) -> None:

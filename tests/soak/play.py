@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 from tests.e2e.conftest import SEGMENT, Person
@@ -32,43 +32,46 @@ PIPELINES = f"""{SEGMENT}
         """
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Played:
     """What became of a round."""
 
-    faults: list[str] = field(default_factory=list)
+    faults: Sequence[str]
     stall_s: float = 0.0
-    failures: list[str] = field(default_factory=list)
+    failures: Sequence[str] = ()
     """What commands said that did not end well, and were typed again."""
 
 
 def play(person: Person, one: Round, *, images: int, report: Callable[[str], None]) -> Played:
     """Play a round on a stack that is up; `report` is told of each blow."""
-    played = Played()
-    project = f"storm-{one.seed}"
     for folder in ("images", "results"):
         shutil.rmtree(person.folder / folder, ignore_errors=True)
     planted = plant(person.folder / "images", images, seed=one.seed)
-    errand = Errand(starting(person), one.commands, project=project, folder=person.folder)
+    errand = Errand(starting(person), one.commands, project=project_of(one), folder=person.folder)
     stall = Stall(SYSTEM)
     try:
         _until_over(person, one, errand, stall, report)
-        played.faults += _examined(person, project, planted)
+        found = _examined(person, project_of(one), planted)
     except (GivenUpError, AssertionError) as error:
-        played.faults.append(str(error))
+        found = [str(error)]
     finally:
         errand.end()
-    played.faults += errand.faults
-    played.failures += errand.failures
-    played.stall_s = stall.longest_s
+    return Played(faults=[*found, *errand.faults, *_too_long(stall)], stall_s=stall.longest_s, failures=errand.failures)
+
+
+def project_of(one: Round) -> str:
+    """A project of the round's own: several may share a stack."""
+    return f"storm-{one.seed}"
+
+
+def _too_long(stall: Stall) -> Iterator[str]:
     if stall.longest_s > STALL_S:
-        played.faults.append(f"nothing moved for {stall.longest_s:.0f} s, with shards at {dict(stall.at)}")
-    return played
+        yield f"nothing moved for {stall.longest_s:.0f} s, with shards at {dict(stall.at)}"
 
 
 def _until_over(person: Person, one: Round, errand: Errand, stall: Stall, report: Callable[[str], None]) -> None:
     """Run the commands, and let the blows fall."""
-    left, view, started = list(one.blows), View(person, f"storm-{one.seed}"), time.monotonic()
+    left, view, started = list(one.blows), View(person, project_of(one)), time.monotonic()
     while not errand.is_over:
         if time.monotonic() - started > ROUND_S:
             raise GivenUpError(f"the round took longer than {ROUND_S:.0f} s; {'; '.join(errand.failures[-3:])}")

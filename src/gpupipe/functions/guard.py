@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpupipe.functions import log
+from gpupipe.functions.lease import LEASE_S, renewing
 from gpupipe.functions.look import look
 from gpupipe.functions.surroundings import Surroundings, surroundings
 from gpuworker.ledger.machines import NEXT
@@ -34,10 +35,8 @@ def guard(around: Surroundings, event: Mapping[str, Any], *, holder: str, left_s
     if not _get_in(around, holder, left_s):
         log.info("look_left_to_another")
         return {**ledger.guard_status(pipeline), "skipped": True}
-    try:
+    with renewing(ledger, pipeline, holder):
         return look(around)
-    finally:
-        ledger.release_lease(pipeline, holder)
 
 
 def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
@@ -46,9 +45,8 @@ def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
     Only one waits. Others leave it to that one, or a burst of uploads would fill a new account's ten functions at once.
     """
     ledger, pipeline = around.ledger, around.settings.pipeline
-    # The lease outlives the function's time limit, so that no two looks ever overlap.
-    lease_s = left_s + MARGIN_S
-    if ledger.acquire_lease(pipeline, holder, lease_s):
+    lease_s = PATIENCE_S + MARGIN_S
+    if ledger.acquire_lease(pipeline, holder, LEASE_S):
         return True
     if not ledger.acquire_lease(f"{pipeline}{NEXT}", holder, lease_s):
         return False
@@ -56,7 +54,7 @@ def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
     try:
         while time.monotonic() < deadline:
             time.sleep(0.5)
-            if ledger.acquire_lease(pipeline, holder, lease_s):
+            if ledger.acquire_lease(pipeline, holder, LEASE_S):
                 return True
         return False
     finally:
