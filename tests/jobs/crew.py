@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,7 @@ class Crew:
     desk: Desk
     dropin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """As the functions know them."""
+    clock: Callable[[], float] = time.time
 
     @property
     def ledger(self) -> Ledger:
@@ -72,6 +73,7 @@ class Crew:
             functions=Unheard(),
             ec2=client("ec2"),
             alarms=client("cloudwatch"),
+            clock=self.clock,
         )
 
     def dispatch(self) -> None:

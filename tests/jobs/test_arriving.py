@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -78,7 +79,8 @@ def test_what_is_dropped_in_after_a_finished_job_is_waited_for_and_not_that_job(
     assert waited(desk) == (first, [])
     drop(desk, "b.jpg")
     # when its event comes
-    job, told = waited(desk, lambda: tell(desk), crew.dispatch)
+    later = Crew(desk=desk, clock=lambda: time.time() + 1)  # ids tell seconds apart
+    job, told = waited(desk, lambda: tell(desk), later.dispatch)
     # then its job is watched
     assert job != first
     assert "1 image lies in" in told[0]

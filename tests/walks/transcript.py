@@ -10,7 +10,7 @@ A transcript is what one would copy from a terminal:
 What differs from run to run is written as a word: FOLDER, JOB1 (JOB2 … as they come up), ACCOUNT, MACHINE, HASH, N of
 what is measured, $N of money. A line that is too long to be written in a test goes on behind `    ... `. A job that is
 followed says more or less of itself as its time falls: of those lines each phrase must be one that the walk may hear.
-How far a long command has come is left out.
+How far a long command has come is left out, and that a local target takes long to start.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WIDTH = 108
 _JOB = re.compile(r"\b\d{8}-\d{6}-[\w-]+?-[0-9a-f]{4}\b")
 _NUMBER = re.compile(r"(?<![\w.-])\d[\d,.]*\b")
 _FOLLOWED = re.compile(r"2> JOB\d+: (submitted|held|pending|running|finished)(?:; |$)")
-_PROGRESS = re.compile(r"2> \d+(/\d+)? (parts|items|files|objects), ")
+_PROGRESS = re.compile(r"2> \d+(/\d+)? (parts|items|files|objects), |2> The local target is being started; ")
 _WORDS = (
     (re.compile(r"\bi-[0-9a-f]{17}\b"), "MACHINE"),
     (re.compile(r"(?<=-)[0-9a-f]{8}\b"), "HASH"),

@@ -4,14 +4,16 @@ Product code knows nothing of this. Each shim says what it mends; `tests/local/t
 shim that fails once moto does it by itself, so that the shim is then removed.
 """
 
+import functools
 import threading
 from typing import Any, cast
 
 from gpupipe.local import moto_sagemaker
 
 
+@functools.cache
 def install() -> None:
-    """Mend moto in place; called before it serves."""
+    """Mend moto in place; called before it serves. Doing it twice changes nothing."""
     from moto.core.routing import ServiceOperationRouter
     from moto.ec2.models.launch_templates import LaunchTemplateBackend
     from moto.ec2.responses.fleets import Fleets
