@@ -18,8 +18,8 @@ from typing import Any
 
 LOG_GROUP_BYTES = 12 * 2**20
 """Of a log group's events in memory: some 13,000 lines, more than a page of CloudWatch's answers. 900 images and
-five minutes of a guard that looks every two seconds were 0.2 MB, in all groups. Each snapshot copies it: 0.4 s for 8 MB,
-on two busy cores."""
+five minutes of a guard that looks every two seconds were 0.2 MB, in all groups. Each snapshot copies it: 0.4 s for
+8 MB, on two busy cores."""
 EVENT_BYTES = 800
 """What an event takes beside its text, measured (812): two records of it, its id, and its times."""
 POINTS_A_METRIC = 5000
