@@ -20,7 +20,7 @@ from gpupipe.aws import (
     is_propagating,
     together,
 )
-from gpupipe.errors import AwsError, StoppedError, TargetError
+from gpupipe.errors import AwsError, LockLostError, StoppedError, TargetError
 from gpupipe.names import Stack
 from tests.ticking import TickingClock
 
@@ -314,6 +314,23 @@ def test_what_got_no_answer_is_asked_again_once_somebody_has_seen_to_it(dead_por
     try:
         for aws in (local(dead_port, attendant), local(dead_port, attendant).gated(None)):
             assert aws.client("dynamodb").list_tables()["TableNames"] == []
+    finally:
+        attendant.end()
+    assert attendant.asked == 1
+
+
+def test_a_gate_that_closed_meanwhile_is_asked_before_a_call_is_made_again(dead_port: int) -> None:
+    # given a plan that is being applied, whose lock is lost while somebody sees to the address
+    attendant = Restorer(dead_port)
+
+    def gate(_service: str, _operation: str) -> None:
+        if attendant.asked:
+            raise LockLostError("lost.")
+
+    # then the change is not made
+    try:
+        with pytest.raises(LockLostError):
+            local(dead_port, attendant).gated(gate).client("dynamodb").list_tables()
     finally:
         attendant.end()
     assert attendant.asked == 1

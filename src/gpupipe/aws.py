@@ -155,7 +155,9 @@ class Aws:
         client.meta.events.register_first(event, self._seconds_until_restored)
         return client
 
-    def _seconds_until_restored(self, caught_exception: Any = None, attempts: int = 1, **_: Any) -> float | None:
+    def _seconds_until_restored(
+        self, operation: Any, caught_exception: Any = None, attempts: int = 1, **_: Any
+    ) -> float | None:
         """For a call that got no answer: 0 once it may be made again; None leaves it to botocore."""
         from botocore.exceptions import ConnectionError as NoConnectionError
         from botocore.exceptions import HTTPClientError
@@ -164,6 +166,8 @@ class Aws:
         if self.attendant is None or not is_unanswered or attempts > RESTORED_TRIES:
             return None
         self.attendant.restore()
+        if self.gate is not None:  # the lock may have been lost, or Ctrl-C pressed, in the meantime
+            self.gate(operation.service_model.service_name, operation.name)
         return 0.0
 
     def answered(self, call: Callable[[], T]) -> T:

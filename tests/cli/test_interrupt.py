@@ -299,3 +299,15 @@ def test_following_the_log(typist: Typist, desk: Desk) -> None:
     assert process.stdout is not None
     assert process.stdout.readline()
     assert interrupted(process).code == 130
+
+
+def test_the_folder_of_a_job_that_this_stack_does_not_have_is_refused_before_anything_is_sent(
+    typist: Typist, desk: Desk
+) -> None:
+    # given what a job brought of a stack that had this name before
+    a_photo(typist.folder / "images" / "a.jpg")
+    ResultFolder(typist.folder / "out").claim({"job": "20260101-000000-one-0a1b", "stack": desk.ctx.aws.stack.id})
+    typed = typist.types("run", "images", "--project", "one", "-o", "out")
+    assert typed.code == 2
+    assert "Nothing was submitted." in typed.err
+    assert typist.document("jobs") == []

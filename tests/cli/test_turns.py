@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from tests.account import Account
@@ -17,11 +19,17 @@ from tests.cli.conftest import Types
 from tests.ticking import TickingClock
 
 from gpupipe.cli.screen import Screen
+from gpupipe.cli.stack import _delete
 from gpupipe.cli.turns import ATTEMPTS, in_turn
 from gpupipe.errors import GpupipeError, LockedError, LockLostError, StalePlanError
 from gpupipe.local.emulators import Emulators
 from gpupipe.lock import Lock
+from gpupipe.plan import Event
 from gpupipe.resources.state_bucket import StateBucket
+
+if TYPE_CHECKING:
+    from gpupipe.cli.opened import Opened
+    from gpupipe.plan import Step
 
 CONFIG = """
 [stack]
@@ -157,3 +165,31 @@ def test_ctrl_c_ends_the_wait_at_once(busy: Lock, folder: Path, command: str) ->
     assert "Waiting 120 s at most" in said
     assert "stopped while waiting for the lock" in said
     assert "Traceback" not in said
+
+
+class Forgetful:
+    """What `down` was opened for; `forgotten` says how often the local target was told to make nothing again."""
+
+    config = aws = None
+    forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+@pytest.mark.parametrize("events", [0, 2])
+def test_the_local_target_forgets_the_stack_only_once_something_goes(
+    monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    # given a `down` before which another command comes, at once or in the middle
+    def delete(*_: Any, on_event: Callable[[Event], None], **__: Any) -> None:
+        for _ in range(events):
+            on_event(Event(kind="started", text="delete", step=cast("Step", object())))
+        raise LockedError("somebody else changes it.")
+
+    monkeypatch.setattr("gpupipe.provision.plan_down", lambda *_, **__: SimpleNamespace(changes=()))
+    monkeypatch.setattr("gpupipe.provision.down", delete)
+    opened = Forgetful()
+    with pytest.raises(LockedError):
+        _delete(cast("Opened", opened), Screen(), yes=True, keep_data=False)
+    assert bool(opened.forgotten) is bool(events)

@@ -11,6 +11,7 @@ from tests.functions.conftest import World
 
 from gpupipe.functions.guard import guard
 from gpupipe.functions.lease import LEASE_S, renewing
+from gpupipe.functions.look import look
 from gpuworker.ledger import Ledger
 
 SOON_S = 0.001
@@ -95,3 +96,15 @@ def test_after_a_guard_was_killed_the_next_looks_within_seconds(room: World) -> 
     room.now[0] += LEASE_S + 1
     # then
     assert "skipped" not in guard(room.around, {}, holder="me", left_s=120)
+
+
+def test_a_look_whose_lease_another_has_by_now_does_nothing(room: World) -> None:
+    # given work, and a look that was held up while it saw what is
+    room.put_job({0: 20})
+    before = room.ledger.guard_status("segment")
+    # when somebody else is at it by the time that it would act
+    status = look(room.around, is_alone=lambda: False)
+    # then no machine starts, and nothing is told
+    assert status["skipped"] is True
+    assert room.ledger.machines("segment") == []
+    assert room.ledger.guard_status("segment") == before

@@ -11,7 +11,7 @@ from tests.kill_points import KillPoints, at_kill_points
 from tests.plan.conftest import Scene
 from tests.plan.things import Hashed, Keeper, Record, Runner, Thing, Trigger
 
-from gpupipe.errors import ApplyError
+from gpupipe.errors import ApplyError, StalePlanError
 from gpupipe.resources import Resource
 
 
@@ -208,3 +208,18 @@ def test_down_after_a_killed_up_leaves_nothing(new_scene: Callable[[], Scene], k
 
         assert scene.store.records == {}
         assert not scene.bucket_exists()
+
+
+def test_a_plan_that_another_command_made_stale_deletes_nothing(scene: Scene) -> None:
+    """What came meanwhile was neither shown nor kept: with `--keep-data` it would go all the same."""
+    thing, data, other = scene.a(Thing, "thing"), scene.a(Keeper, "data"), scene.a(Keeper, "other")
+    scene.up(thing, data)
+    planned = scene.plan_down(thing, data, keep_data=True)
+    scene.up(thing, data, other)
+
+    with pytest.raises(StalePlanError):
+        scene.down_by(planned)
+
+    assert set(scene.store.records) == {thing.id, data.id, other.id}
+    scene.down(thing, data, other, keep_data=True)
+    assert set(scene.store.records) == {data.id, other.id}

@@ -33,7 +33,7 @@ def demo(
     from gpupipe.cli.results import bring, finish
     from gpupipe.cli.stack import bring_up, take_down
     from gpupipe.cli.work import see_through, send
-    from gpupipe.jobs.awaited import awaited
+    from gpupipe.jobs.awaited import awaits
 
     screen = Screen(as_json=as_json)
     config = _prepared(folder)
@@ -43,11 +43,11 @@ def demo(
         bring_up(opened, screen.quiet(), yes=True, wait=not no_wait)
         screen.say("2/5 submit: photographs with their sources named in gpupipe/examples/SOURCES.md")
         job = send(opened, screen, [_examples()], project=PROJECT)
-        with awaited(opened.context(), job.job):
-            screen.say("3/5 watch: the guard starts a machine, the worker finds things")
-            see_through(opened.context(), screen, job.job, final=False)
-            screen.say("4/5 fetch: COCO, masks, overlays and a report, verified")
-            report = bring(opened, screen, job=job.job, out=_free(folder))
+        awaits(opened.context(), job.job)
+        screen.say("3/5 watch: the guard starts a machine, the worker finds things")
+        see_through(opened.context(), screen, job.job, final=False)
+        screen.say("4/5 fetch: COCO, masks, overlays and a report, verified")
+        report = bring(opened, screen, job=job.job, out=_free(folder))
         if not keep:
             screen.say("5/5 down: everything is deleted, and nothing is left running")
             take_down(opened, screen.quiet(), yes=True, wait=not no_wait)

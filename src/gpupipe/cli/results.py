@@ -77,11 +77,12 @@ def bring(
     out: Path | None,
 ) -> FetchReport:
     """Fetch with progress."""
+    from gpupipe.jobs.awaited import brought
     from gpupipe.jobs.fetch import fetch as fetch_results
     from gpupipe.jobs.folder import DEFAULT_FOLDER
     from gpupipe.jobs.listing import choose_job
 
-    chosen = "" if project else choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)[1]
+    ctx, chosen = (None, "") if project else choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
     name = project or chosen
     _places().note(out or DEFAULT_FOLDER / name)
     with (
@@ -94,7 +95,7 @@ def bring(
             bar.at(now.items)
             bar.now(f"{now.files:,} files, {now.bytes / 1e6:,.1f} MB; {now.files_kept:,} were here")
 
-        return fetch_results(
+        report = fetch_results(
             opened.aws,
             job=chosen,
             project=project or "",
@@ -103,6 +104,9 @@ def bring(
             cost_usd=_cost_usd(opened, chosen, pipeline),
             on_progress=on_progress,
         )
+        if ctx is not None:
+            brought(ctx, chosen)
+        return report
 
 
 def _cost_usd(opened: Opened, job: str, pipeline: str | None) -> float | None:
@@ -125,11 +129,14 @@ def require_room(opened: Opened, out: Path, *, again: bool) -> None:
     from gpupipe.jobs.folder import ResultFolder
     from gpupipe.jobs.listing import contexts
     from gpupipe.jobs.still_open import open_state
+    from gpuworker.contract import manifest_key
 
     def is_open(holds: Mapping[str, Any]) -> bool:
         if again or holds.get("stack") != opened.aws.stack.id or not holds.get("job"):
             return False
-        return any(open_state(ctx, str(holds["job"])) for ctx in contexts(opened.aws, opened.config))
+        job = str(holds["job"])  # which an earlier stack of this name may have had, and this one not
+        within = contexts(opened.aws, opened.config)
+        return any(ctx.exists(manifest_key(job)) and open_state(ctx, job) for ctx in within)
 
     ResultFolder(out).require_room(is_open)
 

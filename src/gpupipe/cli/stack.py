@@ -12,7 +12,7 @@ from gpupipe.cli.turns import NoWait, in_turn
 
 if TYPE_CHECKING:
     from gpupipe.cli.opened import Opened
-    from gpupipe.plan import Receipt
+    from gpupipe.plan import Event, Receipt
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -175,8 +175,13 @@ def _delete(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool) -> Re
     if wanted.changes:
         show_plan(screen.aside(), wanted)
         screen.confirm(down_question(wanted), yes=yes)
-    opened.forget()
-    with applying(screen) as on_event:
+    with applying(screen) as show:
+
+        def on_event(event: Event) -> None:
+            if event.step is not None:  # only now something goes: until then another command may come first
+                opened.forget()
+            show(event)
+
         return delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
 
 

@@ -327,7 +327,7 @@ def run(
     """
     from gpupipe.cli.opened import open_stack
     from gpupipe.cli.results import bring, finish, require_room
-    from gpupipe.jobs.awaited import awaited
+    from gpupipe.jobs.awaited import awaits
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
@@ -346,9 +346,9 @@ def run(
         follow_links=not no_links,
     )
     screen.say(f"job {job.job}")
-    with awaited(opened.context(job.pipeline), job.job):
-        see_through(opened.context(job.pipeline), screen, job.job, final=False)
-        report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
+    awaits(opened.context(job.pipeline), job.job)
+    see_through(opened.context(job.pipeline), screen, job.job, final=False)
+    report = bring(opened, screen, job=job.job, project=None, pipeline=job.pipeline, out=out)
     finish(report, screen, open_=open_, attached=job.attached)
 
 

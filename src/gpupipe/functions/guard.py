@@ -35,8 +35,9 @@ def guard(around: Surroundings, event: Mapping[str, Any], *, holder: str, left_s
     if not _get_in(around, holder, left_s):
         log.info("look_left_to_another")
         return {**ledger.guard_status(pipeline), "skipped": True}
-    with renewing(ledger, pipeline, holder):
-        return look(around)
+    leases = around.leases or ledger
+    with renewing(leases, pipeline, holder):
+        return look(around, is_alone=lambda: leases.acquire_lease(pipeline, holder, LEASE_S))
 
 
 def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:

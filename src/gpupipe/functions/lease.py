@@ -17,7 +17,7 @@ LEASE_S = 15.0
 """How long a look that was killed keeps others out: with 5 s for a machine to start it is less than 30 s, the shortest
 visibility timeout and 10 s. A process that lives gets a turn far sooner, on two cores beside twenty others too."""
 RENEW_S = 4.0
-"""Three may fail before it is lost."""
+"""Three may fail before it is lost, each by a client that waits 3 s at most (`surroundings`)."""
 
 
 @contextmanager

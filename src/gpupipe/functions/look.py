@@ -25,8 +25,12 @@ CAPACITIES: Mapping[str, Callable[[Surroundings], Capacity]] = {"queue": Fleet, 
 """By kind of pipeline."""
 
 
-def look(around: Surroundings) -> dict[str, Any]:
-    """Bring jobs and machines to where they should be; the status document that `watch` and `status` show."""
+def look(around: Surroundings, *, is_alone: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """Bring jobs and machines to where they should be; the status document that `watch` and `status` show.
+
+    `is_alone` is asked before anything is done: a look that was held up may have been given up for dead, and another be
+    at it.
+    """
     before = around.ledger.guard_status(around.settings.pipeline)
     control = around.ledger.control(around.settings.pipeline)
     capacity = CAPACITIES[around.settings.kind](around)
@@ -34,6 +38,9 @@ def look(around: Surroundings) -> dict[str, Any]:
     keep_books(around, capacity, existing, looked_at=float(before.get("at", 0.0)))
     view = capacity.completed(_see(around, existing, control))
     decision = decide(view)
+    if not is_alone():
+        log.warning("look_given_up", actions=[type(action).__name__ for action in decision.actions])
+        return {**before, "skipped": True}
     acting = Acting(around, capacity, view)
     acting.carry_out(decision.actions)
     learnt = [*acting.waiting, *capacity.waiting]

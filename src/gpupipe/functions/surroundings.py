@@ -18,6 +18,8 @@ class Surroundings:
 
     settings: FunctionSettings
     ledger: Ledger
+    leases: Ledger | None = None
+    """The same, by a client that gives up at once; where there is none, the ledger does."""
     s3: Any = None
     sqs: Any = None
     functions: Any = None
@@ -59,9 +61,13 @@ def surroundings() -> Surroundings:
     # A realtime invocation may take its 60 s and must not be begun twice; asynchronous ones are throttled in bursts.
     once, patiently = Config(read_timeout=70, retries={"max_attempts": 0}), Config(retries={"mode": "adaptive"})
 
+    # A renewal that waits for an answer longer than the lease lasts would leave two looks side by side.
+    hasty = Config(connect_timeout=1, read_timeout=2, retries={"max_attempts": 0})
+
     return Surroundings(
         settings=settings,
         ledger=Ledger(client("dynamodb"), settings.table),
+        leases=Ledger(client("dynamodb", hasty), settings.table),
         s3=client("s3"),
         sqs=client("sqs"),
         functions=client("lambda"),

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from gpupipe.aws import Aws
+from gpupipe.holder import nobody_held_between
 from gpupipe.lock import Lock
 from gpupipe.plan.apply import delete_phase, locked, record, stopping
 from gpupipe.plan.decide import observe, search
@@ -14,7 +15,7 @@ from gpupipe.plan.execute import Gate
 from gpupipe.plan.steps import Kept, Plan, Receipt, Step
 from gpupipe.plan.work import Listener, Worksite, silent
 from gpupipe.resources import KINDS, Found, Phase, kind_class
-from gpupipe.state import Entry
+from gpupipe.state import Entry, stale_plan
 
 ROUNDS = 2
 """What the search after the first round still finds is deleted in a second."""
@@ -25,13 +26,15 @@ MACHINE_SEARCHES = 2
 def tear_down(plan: Plan, aws: Aws, *, command: str = "gpupipe down", on_event: Listener = silent) -> Receipt:
     """Delete what `plan` says and all that is found beside it; the receipt tells what is left, and why.
 
-    Raises LockedError, ApplyError (with the receipt) where something could not be deleted, LockLostError, and
-    StoppedError after Ctrl-C.
+    Raises LockedError, StalePlanError before anything is deleted, ApplyError (with the receipt) where something could
+    not be deleted, LockLostError, and StoppedError after Ctrl-C.
     """
     if not plan.changes and not plan.unknown:
         return Receipt(kept=_kept(plan), searched=True)
     begun = time.monotonic()
     with _locked_where_possible(plan, aws, command, on_event) as (lock, gate):
+        if lock is not None and not nobody_held_between(plan.lock, lock.predecessor):
+            raise stale_plan(aws)  # what is there now may be more than a person agreed to, or to be kept
         known = {step.id: step.resource for step in plan.steps}
         site = Worksite(aws=aws.gated(gate), gate=gate, on_event=on_event, total=len(plan.changes), known=known)
         with stopping(site, command=command):

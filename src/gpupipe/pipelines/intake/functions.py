@@ -73,7 +73,7 @@ def _of_dropins(settings: PipelineSettings, shard_items: Callable[[TaskOptions],
 def _fitting(parts: Intake, document: FunctionSettings) -> str:
     size = _bytes(document)
     if size <= ENVIRONMENT_MAX_BYTES:
-        return document.to_json()
+        return _text(document)
     others = _bytes(replace(document, dropin_options={}, dropin_shard_items={}))
     if document.dropin_options and others < ENVIRONMENT_MAX_BYTES:
         raise _too_long_for_dropins(parts.pipeline, document.dropin_options, size=size, others=others)
@@ -101,7 +101,13 @@ def _too_long_for_dropins(
 
 def _bytes(document: FunctionSettings) -> int:
     """What Lambda counts: the variable's name and its value."""
-    return len(VARIABLE) + len(document.to_json().encode())
+    return len(VARIABLE) + len(_text(document).encode())
+
+
+def _text(document: FunctionSettings) -> str:
+    """Without what is empty of drop-ins: there is not much room, and older functions refuse keys they do not know."""
+    told = json.loads(document.to_json())
+    return _json({name: value for name, value in told.items() if value or not name.startswith("dropin_")})
 
 
 def _json(value: Any) -> str:
