@@ -12,6 +12,8 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+import psutil
+
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import TargetError
 from gpupipe.local import control, processes
@@ -95,6 +97,8 @@ class Attendant:
             except TargetError as error:
                 self._say(str(error))
                 return
+            except (OSError, psutil.Error):
+                continue  # a file or a process that changes as it is looked at: the next look sees what became of it
 
     def _look(self) -> None:
         with self._looking:
