@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ NOTHING = '{"Version": "2012-10-17", "Statement": []}'
 READS = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
 )
+THREADS = 2
+PATIENCE_S = 10.0
 THEIRS = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 
 
@@ -162,3 +165,33 @@ def test_changes_are_saved_before_they_are_answered(method: str, target: str, bo
     scope: Scope = {"type": "http", "method": method, "headers": headers}
     asyncio.run(SavesBeforeAnswering(app, lambda: happened.append("saved"))(scope, receive, send))
     assert happened == events
+
+
+def test_more_changes_at_once_than_the_loop_has_threads_are_all_answered() -> None:
+    # given an application that runs in the loop's threads, as hypercorn has it, each waiting until its answer has left
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def run() -> None:
+            start = {"type": "http.response.start", "status": 200, "headers": []}
+            asyncio.run_coroutine_threadsafe(send(start), loop).result(PATIENCE_S)
+
+        await loop.run_in_executor(None, run)
+
+    saved, answers = [], []
+    saving = SavesBeforeAnswering(app, lambda: saved.append(1))
+
+    async def send(message: Message) -> None:
+        answers.append(message["status"])
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"Action=RunInstances", "more_body": False}
+
+    async def ask_all() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        scope: Scope = {"type": "http", "method": "POST", "headers": []}
+        await asyncio.gather(*(saving(scope, receive, send) for _ in range(2 * THREADS)))
+
+    # then none of them waits for a thread that another has
+    asyncio.run(ask_all())
+    assert (len(saved), answers) == (2 * THREADS, [200] * 2 * THREADS)

@@ -13,6 +13,7 @@ import importlib
 import logging
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,14 @@ class SavesBeforeAnswering:
     """
 
     def __init__(self, app: App, save: Callable[[], None]) -> None:
-        """`save` is called in a thread, never twice at once."""
+        """`save` is called in a thread of its own, never twice at once.
+
+        The loop's threads are the requests', which wait until their answers have left: a save that waited for one of
+        them would wait for ever once there are as many changes under way as threads.
+        """
         self._app = app
         self._save = save
-        self._saving = asyncio.Lock()
+        self._saving = ThreadPoolExecutor(1, thread_name_prefix="save")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
@@ -52,8 +57,7 @@ class SavesBeforeAnswering:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start" and asked.changes:
-                async with self._saving:
-                    await asyncio.to_thread(self._save)
+                await asyncio.get_running_loop().run_in_executor(self._saving, self._save)
             await send(message)
 
         await self._app(scope, asked.receive, answer)
