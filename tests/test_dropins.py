@@ -80,7 +80,7 @@ def test_every_task_has_them(tmp_path: Path) -> None:
             '."field*".score_threshold: Input should be less than or equal to 1 (got 3)',
         ),
         ('["field*"]\nprompts = ["tree"]', "\"field*\".prompts: engine nanodet does not know 'tree'"),
-        ('["field*"]\nprompts = "car"', ".\"field*\".prompts: Input should be a valid tuple (got 'car')"),
+        ('["field*"]\nprompts = "car"', '."field*".prompts: is a list: write ["car"]'),
         ('["field*"]\nprompts = [5]', '."field*".prompts.0: Input should be a valid string (got 5)'),
         ('["field*"]\nprompts = ["car"]\nengine = ["x"]', '."field*".engine: Input should be'),
         ("[v1.2]\nscore_threshold = 0.3", ".v1.2: unknown key; a project's name with a dot in it stands in quotes"),

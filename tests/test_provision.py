@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -208,7 +209,14 @@ def test_status_names_who_changes_the_stack_and_where_nobody_can_says_so(account
     StateBucket.of(account.aws.stack).create(account.aws)
     with Lock(account.aws, command="gpupipe up"):
         assert "(gpupipe up) since 20" in status(config(account), account.aws).locked_by
-    assert status(config(account), account.aws).locked_by == ""
+    free = status(config(account), account.aws)
+    assert (free.locked_by, free.broken_off) == ("", "")
+    killed = Lock(account.aws, command="gpupipe down", lease_s=0)
+    killed.acquire()
+    killed.abandon()
+    left = status(config(account), account.aws)
+    assert left.locked_by == ""
+    assert f"(`gpupipe down`, process {os.getpid()})" in left.broken_off
     where = {"Bucket": account.aws.stack.state_bucket, "Key": LOCK_KEY}
     account.aws.client("s3").put_object(**where, Body=b'{"who": 1}')
     assert "the lock is damaged: without pid" in status(config(account), account.aws).locked_by

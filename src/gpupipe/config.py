@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -316,6 +317,8 @@ def _mistake(where: str, detail: ErrorDetails) -> str:
         return f"{where}: unknown key{_hint_for(where)}"
     if detail["type"] == "missing":
         return f"{where}: is missing"
+    if detail["type"] == "tuple_type" and isinstance(detail["input"], str):
+        return f"{where}: is a list: write [{json.dumps(detail['input'], ensure_ascii=False)}]"
     rule = _RULES.get(detail.get("ctx", {}).get("pattern", ""), detail["msg"].removeprefix("Value error, "))
     return f"{where}: {rule}{_shown(detail['input'])}"
 

@@ -124,6 +124,8 @@ class StackStatus:
     """What is ours and not in the configuration: `up` would delete it, or keep it for its data."""
     locked_by: str
     """Who is changing the stack right now; "" is nobody."""
+    broken_off: str
+    """The command that was killed while it changed the stack, where none has changed it since; "" is none."""
     usd_per_month: float
     """Standing cost of what is there."""
 
@@ -172,14 +174,18 @@ def status(config: Config, aws: Aws) -> StackStatus:
         resources=(*known, *foreign),
         machines=tuple(one.name for one in search(aws, ["machine"])) if there else (),
         unwanted=tuple(step.what for step in planned.steps if step.action is Action.DELETE),
-        locked_by=_lock_holder(aws) if planned.has_state else "",
+        **(_of_lock(aws) if planned.has_state else {"locked_by": "", "broken_off": ""}),
         usd_per_month=round(sum(step.usd_per_month for step in there), 2),
     )
 
 
-def _lock_holder(aws: Aws) -> str:
+def _of_lock(aws: Aws) -> dict[str, str]:
+    """`locked_by` and `broken_off` of StackStatus."""
     with explained("read the stack's lock"):
         holder, _ = Holder.read(aws)
-    if holder is None or not holder.is_held:
-        return ""
-    return holder.summary if holder.damage else f"{holder.who} ({holder.command}) since {holder.since}"
+    if holder is None or holder.released:
+        return {"locked_by": "", "broken_off": ""}
+    if not holder.is_held:
+        return {"locked_by": "", "broken_off": "" if holder.damage else holder.summary}
+    named = holder.summary if holder.damage else f"{holder.who} ({holder.command}) since {holder.since}"
+    return {"locked_by": named, "broken_off": ""}

@@ -280,7 +280,7 @@ def test_fetch_goes_on_where_it_was(typist: Typist, desk: Desk, hold: Hold) -> N
     done = interrupted(process)
     # then it ends at once with a word on how to go on, and calls nothing complete that is not
     assert done.code == 130
-    assert f"gpupipe fetch {job}" in done.document["error"]["hint"]
+    assert f"gpupipe fetch {job} -o large" in done.document["error"]["hint"]
     assert not (out / "annotations.json").exists()
     there = {path: path.stat().st_size for path in out.glob("items/*/files/*.bin")}
     assert 0 < len(there) <= 30

@@ -46,6 +46,7 @@ def stack(*wrong: ResourceStatus, well: int = 20, **about: Any) -> StackStatus:
         "machines": (),
         "unwanted": (),
         "locked_by": "",
+        "broken_off": "",
         "usd_per_month": 0.37,
     }
     return StackStatus(**{**usual, **about})
@@ -161,7 +162,7 @@ jobs: none is open
 now: no machine runs
 spent: nothing on machines this month (UTC)
 standing: about $0.37 a month for what is there, used or not; data and disks not counted
-being changed by ada (gpupipe up) since 11:58
+being changed by ada (gpupipe up) since 11:58: what is missing may be on its way
 not as it should be:
   MISSING   queue demo-dev-q90
   differs   queue demo-dev-q91: visibility_timeout_s
@@ -170,6 +171,13 @@ not as it should be:
 not in gpupipe.toml any more: queue old
 1 resource is as it should be; `gpupipe status --resources` lists them"""
     )
+
+
+def test_what_a_killed_command_has_left_is_told_with_the_way_on() -> None:
+    killed = "ada@desk (`gpupipe down`, process 12)"
+    lines = shown(stack(resource(90, "missing"), broken_off=killed)).text(with_resources=False).splitlines()
+    at = lines.index(f"{killed} was killed: `gpupipe up` makes the stack whole, `gpupipe down` deletes the rest")
+    assert lines[at + 1 : at + 3] == ["not as it should be:", "  MISSING  queue demo-dev-q90"]
 
 
 def test_every_resource_is_listed_where_that_is_asked_for() -> None:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from gpupipe.cli.screen import Screen
-from gpupipe.cli.watching import document, endpoint_text, picture, repeating, show_end, watching
+from gpupipe.cli.watching import document, endpoint_text, jobs_table, picture, repeating, show_end, watching
 from gpupipe.jobs.listing import JobSummary
 from gpupipe.jobs.logs import LogLine
 from gpupipe.jobs.watch import JobView
@@ -51,6 +51,13 @@ def test_tiles_of_a_large_image_are_counted() -> None:
     large = view(totals=totals, failed=0)
     assert "210 of 529 tiles" in drawn(large)
     assert (document(large)["parts_done"], document(large)["parts"]) == (210, 529)
+
+
+def test_a_list_of_jobs_counts_what_is_behind_a_running_shard_as_watching_does() -> None:
+    seen = view(totals=Totals(items=80, progressed=33, running=47, shards=1, shards_open=1))
+    out = io.StringIO()
+    Console(file=out, width=100, no_color=True).print(jobs_table([(seen.job, seen)]))
+    assert out.getvalue().splitlines()[-1].split() == [JOB, "running", "80", "33", "0", "0"]
 
 
 def drawn(seen: JobView, *, is_local: bool = True, width: int = 100, height: int = 40) -> str:

@@ -10,7 +10,7 @@ from tests.jobs.crew import Crew, state_of
 from tests.jobs.desk import Desk
 from tests.jobs.test_listing import record
 
-from gpupipe.errors import JobError
+from gpupipe.errors import InputError, JobError
 from gpupipe.jobs.arriving import Arriving, arriving, newest_job
 from gpupipe.jobs.rescan import rescan
 from gpuworker.ledger import JobState
@@ -63,6 +63,13 @@ def test_events_are_waited_for_where_the_images_are_gone_already(desk: Desk) -> 
     job, told = waited(desk, crew.dispatch)
     assert desk.spec(job).project == "field7"
     assert told == ["no job yet in pipeline segment, waiting for dispatch: 1 event is on the way to dispatch"]
+
+
+def test_a_name_that_no_project_can_have_is_said_to_be_none(desk: Desk) -> None:
+    drop(desk, "a.jpg", project="my field")
+    with pytest.raises(InputError, match="'my field' cannot be a project's name") as caught:
+        waited(desk, project="my field")
+    assert "'my-field'" in caught.value.hint
 
 
 def test_what_is_dropped_in_after_a_finished_job_is_waited_for_and_not_that_job(desk: Desk) -> None:

@@ -18,7 +18,7 @@ from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import watch
 from gpupipe.jobs.cancel import cancel
 from gpupipe.jobs.submit import SubmitProgress, submit
-from gpupipe.jobs.watch import JobView, Watcher, follow, observe
+from gpupipe.jobs.watch import DISPATCH_MISSED_S, JobView, Watcher, follow, observe
 from gpuworker.ledger import Intake, JobState, MachineRecord, MachineState, ShardRecord
 
 JOB = OLD[0]
@@ -98,6 +98,11 @@ def test_a_job_that_is_being_uploaded_or_not_dispatched_says_so(desk: Desk, tmp_
     view = observe(desk.ctx, job.job)
     assert (view.job.state, view.waiting) == ("submitted", ["Submitted, waiting for dispatch."])
     assert (view.totals.items, view.totals.pending, view.totals.shards_open, view.is_over) == (1, 1, 1, False)
+    # once that lasts, whoever should take it up is looked for: here nobody is there, as after a `down` that was killed
+    late = Watcher(desk.ctx, job.job, clock=lambda: time.time() + DISPATCH_MISSED_S).look()
+    name = desk.ctx.aws.stack.dispatch_function(desk.ctx.pipeline)
+    missing = f"Submitted, and nobody takes it up: function {name} is missing. `gpupipe up` makes the stack whole."
+    assert late.waiting == [missing]
     cancel(desk.ctx, job.job)
     view = observe(desk.ctx, job.job)
     assert (view.job.state, view.totals.cancelled, view.totals.pending, view.is_over) == ("cancelled", 1, 0, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,9 +85,10 @@ def bring(
 
     ctx, chosen = (None, "") if project else choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
     name = project or chosen
+    into = f" -o {shlex.quote(str(out))}" if out else ""
     _places().note(out or DEFAULT_FOLDER / name)
     with (
-        going_on(f"Go on with `gpupipe fetch {'--project ' if project else ''}{name}`."),
+        going_on(f"Go on with `gpupipe fetch {'--project ' if project else ''}{name}{into}`."),
         screen.progress("items") as bar,
     ):
 

@@ -149,7 +149,9 @@ def _price(amount: float, per: str, local: object) -> str:
 def _resources(stack: StackStatus, with_all: bool) -> Iterator[str]:
     wrong = [one for one in stack.resources if not _is_well(one)]
     if stack.locked_by:
-        yield f"being changed by {stack.locked_by}"
+        yield f"being changed by {stack.locked_by}: what is missing may be on its way"
+    if stack.broken_off:
+        yield f"{stack.broken_off} was killed: `gpupipe up` makes the stack whole, `gpupipe down` deletes the rest"
     if wrong and all(one.state == "missing" for one in stack.resources) and not with_all:
         yield f"nothing of the stack is there: `gpupipe up` makes its {plural(len(wrong), 'resource')}"
     elif wrong or with_all:

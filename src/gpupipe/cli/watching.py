@@ -354,6 +354,7 @@ def jobs_table(rows: Sequence[tuple[JobSummary, JobView]]) -> Table:
     """Jobs, one a line."""
     table = new_table("job", "state", "images", "done", "failed", "found", right=("images", "done", "failed", "found"))
     for job, view in rows:
-        counts = (view.totals.items, view.totals.done, view.failed, view.totals.counts.get("annotations", 0))
+        done = view.totals.done + view.totals.progressed  # as `watch` and `status` count a shard that is worked on
+        counts = (view.totals.items, done, view.failed, view.totals.counts.get("annotations", 0))
         add_row(table, job.job, job.state, *(f"{count:,}" for count in counts))
     return table

@@ -15,6 +15,7 @@ from gpupipe.config import Config
 from gpupipe.errors import AwsError, JobError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
+from gpupipe.jobs.keys import require_project
 from gpupipe.jobs.listing import JobSummary, choose_job, contexts, list_jobs
 from gpupipe.jobs.rebuild_dropins import unknown_objects
 from gpuworker.contract import INCOMING, incoming_prefix, is_project_name
@@ -72,8 +73,11 @@ def newest_job(
 ) -> tuple[JobsContext, str]:
     """The newest job, of `project` where that is given; waits for it while what was dropped in is on its way.
 
-    `on_wait` is told for what is waited at every look. Raises JobError where there is no job and nothing on its way.
+    `on_wait` is told for what is waited at every look. Raises InputError for what no project can be called, so that
+    dispatch takes nothing that is dropped in under it, and JobError where there is no job and nothing on its way.
     """
+    if project is not None:
+        require_project(project)
     within = contexts(aws, config, pipeline)
     begun = aws.clock.monotonic()
     while waiting := arriving(within, project):

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gpupipe.aws import absent_ok
 from gpupipe.errors import AwsError, JobError
+from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.advice import warnings_told
 from gpupipe.jobs.events import announce_manifest
@@ -23,6 +25,8 @@ LOG_BEGINS_S = 600.0
 """The first look shows log lines of the last ten minutes."""
 ANNOUNCE_AFTER_S = 60.0
 """S3's events come within seconds; a job that waits longer for dispatch is announced to it again, once."""
+DISPATCH_MISSED_S = 15.0
+"""Dispatch takes a job up within seconds; after so long it is looked for."""
 GUARD_SILENT_S = 240.0
 """The guard looks every minute."""
 FAILED_LOOKS_MAX = 5
@@ -103,7 +107,7 @@ class Watcher:
             items_per_s=rate,
             seconds_left=0.0 if job.is_over else seconds_left(totals, rate) if record else None,
             machines=[machine for machine in machines if machine.is_up],
-            waiting=() if job.is_over else reasons(job, totals, guard, now),
+            waiting=() if job.is_over else self._reasons(job, totals, guard, now),
             cost_usd=cost_usd(machines, job.created_at, end),
             log=self._newest_lines(now) if with_log else (),
             finished_at=job.finished_at,
@@ -111,6 +115,25 @@ class Watcher:
             guard=guard,
             left=_worlds_left(ignored, job.project),
         )
+
+    def _reasons(self, job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: float) -> Sequence[str]:
+        is_late = job.state == SUBMITTED and now - job.created_at >= DISPATCH_MISSED_S
+        if is_late and (missing := self._missing_dispatch()):
+            return [missing]
+        return reasons(job, totals, guard, now)
+
+    def _missing_dispatch(self) -> str:
+        """That there is no function to take the job up, as after a `down` that was killed; "" where there is one, or
+        nobody can say."""
+        name = self._ctx.aws.stack.dispatch_function(self._ctx.pipeline)
+        try:
+            with explained(f"look for function {name}"):
+                found = absent_ok(self._ctx.aws.client("lambda").get_function_configuration, FunctionName=name)
+        except AwsError:
+            return ""
+        if found is not None:
+            return ""
+        return f"Submitted, and nobody takes it up: function {name} is missing. `gpupipe up` makes the stack whole."
 
     def announce_if_lost(self, view: JobView) -> None:
         """Tell dispatch of a job that has waited for it too long: S3's event may be lost."""
