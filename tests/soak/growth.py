@@ -92,11 +92,12 @@ def measured(folder: Path, *, images: int, a_job: int) -> Sequence[Sample]:
 
 def pass_through(person: Person, number: int, count: int) -> None:
     """One job from end to end, of pictures that no other has."""
-    plant(person.folder / "images", count, seed=number)
-    job = person.runs("submit", "images", "--project", f"p{number}", "--json").document["job"]
+    pictures = person.folder / f"growth-{number}"
+    plant(pictures, count, seed=number)
+    job = person.runs("submit", str(pictures), "--project", f"p{number}", "--json").document["job"]
     view = person.runs("watch", job, "--json").document
     assert (view["done"], view["failed"]) == (count, 0), view
-    shutil.rmtree(person.folder / "images")
+    shutil.rmtree(pictures)
 
 
 def memory(person: Person) -> Mapping[str, float]:
