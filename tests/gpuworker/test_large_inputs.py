@@ -53,7 +53,7 @@ def test_it_is_found_once_and_leaves_nothing_behind(
     # when
     feed = Feed(shard)
     stream.add(feed, [0], alone=[0] if alone else [])
-    assert feed.wait(60)
+    assert feed.wait(200)
     # then
     (outcome,) = feed.outcomes()
     assert isinstance(outcome, ItemResult), outcome

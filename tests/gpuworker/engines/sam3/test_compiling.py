@@ -167,7 +167,7 @@ def test_torchs_own_compiler_serves_every_thread_and_what_it_made_serves_the_nex
             models=models,
         )
         encoder.expect(MANY)
-        assert encoder.wait(120) == "compiled"
+        assert encoder.wait(240) == "compiled"
         # then another thread finds the code made and need not compile
         torch.compiler.set_stance("fail_on_recompile")
         with ThreadPoolExecutor(1) as threads:
