@@ -53,7 +53,7 @@ def check_packages() -> list[str]:
         for part in (name, f"{name}.store", f"{name}.exceptions"):
             sys.modules[part] = _Absent(part)
     if "imagecodecs" in absent:
-        sys.modules["imagecodecs"].zlibng_encode = lambda data, level=6: zlib.compress(data, level)  # type: ignore[attr-defined]
+        vars(sys.modules["imagecodecs"])["zlibng_encode"] = lambda data, level=6: zlib.compress(data, level)
     return [f"{name} is not installed ({STOOD_IN_FOR[name]})" for name in absent]
 
 

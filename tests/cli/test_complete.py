@@ -49,7 +49,7 @@ def configured(folder: Path, *, name: str = "demo", target: str = "local") -> No
     (folder / "gpupipe.toml").write_text(CONFIG.format(name=name, target=target, revision="0" * 40))
 
 
-def asked(line: str, shell: str) -> dict[str, str]:
+def completions(line: str, shell: str) -> dict[str, str]:
     """The environment in which the shell asks for words that may follow `gpupipe <line>`."""
     words = f"gpupipe {line}"
     typed = {
@@ -65,7 +65,7 @@ def pressed(line: str, shell: str = "bash", within_s: float = PATIENCE_S, **envi
     away = {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": os.pathsep.join(sys.path), WITHIN: str(within_s)}
     done = subprocess.run(
         [sys.executable, "-m", "gpupipe"],
-        env={**clean, **away, **asked(line, shell), **environment},
+        env={**clean, **away, **completions(line, shell), **environment},
         capture_output=True,
         text=True,
         timeout=2 * PATIENCE_S,
@@ -83,7 +83,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def offered_(line: str, **environment: str) -> list[str]:
         monkeypatch.setattr(sys, "argv", ["gpupipe"])
-        for name, value in {WITHIN: str(PATIENCE_S), **environment, **asked(line, "bash")}.items():
+        for name, value in {WITHIN: str(PATIENCE_S), **environment, **completions(line, "bash")}.items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
         assert run() == 0

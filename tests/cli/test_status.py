@@ -178,6 +178,8 @@ def test_what_a_killed_command_has_left_is_told_with_the_way_on() -> None:
     lines = shown(stack(resource(90, "missing"), broken_off=killed)).text(with_resources=False).splitlines()
     at = lines.index(f"{killed} was killed: `gpupipe up` makes the stack whole, `gpupipe down` deletes the rest")
     assert lines[at + 1 : at + 3] == ["not as it should be:", "  MISSING  queue demo-dev-q90"]
+    # but not where it was killed when all was done
+    assert "was killed" not in shown(stack(broken_off=killed)).text(with_resources=False)
 
 
 def test_every_resource_is_listed_where_that_is_asked_for() -> None:

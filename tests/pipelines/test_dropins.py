@@ -21,7 +21,7 @@ def environment(**settings: Any) -> dict[str, str]:
     return dict(only(wanted(**settings), Function, "-dispatch").environment)
 
 
-def told(**settings: Any) -> FunctionSettings:
+def settings_of_dispatch(**settings: Any) -> FunctionSettings:
     return FunctionSettings.from_json(environment(**settings)[VARIABLE])
 
 
@@ -34,7 +34,7 @@ def refusal(**settings: Any) -> ConfigError:
 @every_kind
 def test_dispatch_is_told_what_differs_and_knows_the_whole(kind: str) -> None:
     own = {"prompts": ["dog"], "masks": "none"}
-    settings = told(kind=kind, task_options=own, dropins={"field*": {"prompts": ["cars"]}, "yard": {}})
+    settings = settings_of_dispatch(kind=kind, task_options=own, dropins={"field*": {"prompts": ["cars"]}, "yard": {}})
     assert settings.dropin_options == {"field*": {"prompts": ["car"]}, "yard": {}}
     assert settings.options_of_dropins("field7") == {**settings.task_options, "prompts": ["car"]}
     assert settings.options_of_dropins("yard") == settings.options_of_dropins("other") == settings.task_options
@@ -50,8 +50,8 @@ def test_the_order_of_the_tables_changes_nothing(kind: str) -> None:
 def test_a_shard_holds_as_many_as_are_done_in_time(kind: str, mode: dict[str, str]) -> None:
     model = {"weights": "/weights"}
     slow = {"engine": "sam3", "prompts": [f"kind {number}" for number in range(30)]}
-    settings = told(kind=kind, model=model, dropins={"slow*": slow, "field*": PROMPTS}, **mode)
-    as_usual = told(kind=kind, model=model, task_options=slow, **mode)
+    settings = settings_of_dispatch(kind=kind, model=model, dropins={"slow*": slow, "field*": PROMPTS}, **mode)
+    as_usual = settings_of_dispatch(kind=kind, model=model, task_options=slow, **mode)
     assert settings.items_of_dropins("slow1") == as_usual.shard_items
     assert settings.items_of_dropins("field7") == settings.items_of_dropins("other") == settings.shard_items
     assert (as_usual.shard_items < settings.shard_items) is not bool(mode)
@@ -102,7 +102,7 @@ def test_long_options_of_the_pipeline_itself_say_how_long_they_are(kind: str) ->
 
 @every_kind
 def test_many_patterns_fit_since_what_they_share_is_told_once(kind: str) -> None:
-    settings = told(kind=kind, dropins={f"site{number}-*": PROMPTS for number in range(30)})
+    settings = settings_of_dispatch(kind=kind, dropins={f"site{number}-*": PROMPTS for number in range(30)})
     assert settings.options_of_dropins("site7-east")["prompts"] == PROMPTS["prompts"]
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpupipe.cli import complete
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, going_on, plural
 
 if TYPE_CHECKING:
     from gpupipe.jobs.control import GuardAnswer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", autocompletion=complete.jobs, help="Job id, or its beginning.")]
 OpenJob = Annotated[
     str, typer.Argument(metavar="JOB", autocompletion=complete.open_jobs, help="Job id, or its beginning.")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, going_on
 from gpupipe.cli.turns import NoWait
 
@@ -23,7 +24,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up, to try the other commands.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Show report.html in the browser.")] = False,
     no_wait: NoWait = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run the main job on this machine: init, up, submit example photographs, watch, fetch, down.
 

@@ -9,6 +9,7 @@ import typer
 
 from gpupipe.cli import complete
 from gpupipe.cli.help import Commands
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, add_row, new_table, plural
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 dlq = Commands(name="dlq")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Pipeline = Annotated[
     str | None,
     typer.Option(

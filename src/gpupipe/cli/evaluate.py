@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpupipe.cli.matches import matching_document, tell_boxes, tell_matches, tell_what_is_left_out
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, add_row, new_table, plural
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw precision over recall: PNG, SVG or PDF.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Hold results against drawn boxes or masks: COCO's AP and AR, precision, recall and mean IoU.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpupipe.cli import complete
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural
 from gpupipe.errors import UsageError
 
@@ -69,7 +70,7 @@ def invoke(
         float | None,
         typer.Option("--timeout", metavar="SECONDS", min=1, help="Seconds to wait; 900. Realtime: 60 at most."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Send one image to an endpoint and show its answer; nothing of it becomes a job.
 

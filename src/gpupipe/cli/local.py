@@ -11,11 +11,10 @@ import typer
 
 from gpupipe.cli import complete
 from gpupipe.cli.help import Commands
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen
 
 local = Commands(name="local")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 @local.command("env")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpupipe.cli import complete
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, going_on
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from gpupipe.jobs.fetch import FetchProgress, FetchReport
     from gpupipe.jobs.places import Places
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Job = Annotated[
     str | None,
     typer.Argument(metavar="JOB", autocompletion=complete.jobs, help="Job id, or its beginning; default: the newest."),

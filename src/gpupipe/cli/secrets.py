@@ -10,6 +10,7 @@ import typer
 
 from gpupipe.cli import complete
 from gpupipe.cli.help import Commands
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, add_row, new_table
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 secrets = Commands(name="secrets")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Name = Annotated[
     str,
     typer.Argument(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpupipe.cli import complete
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.screen import Screen, going_on
 from gpupipe.cli.turns import NoWait, in_turn
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from gpupipe.cli.opened import Opened
     from gpupipe.plan import Event, Receipt
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DeleteData = Annotated[
     list[str] | None,

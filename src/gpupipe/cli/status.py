@@ -150,7 +150,7 @@ def _resources(stack: StackStatus, with_all: bool) -> Iterator[str]:
     wrong = [one for one in stack.resources if not _is_well(one)]
     if stack.locked_by:
         yield f"being changed by {stack.locked_by}: what is missing may be on its way"
-    if stack.broken_off:
+    if stack.broken_off and (wrong or stack.unwanted):
         yield f"{stack.broken_off} was killed: `gpupipe up` makes the stack whole, `gpupipe down` deletes the rest"
     if wrong and all(one.state == "missing" for one in stack.resources) and not with_all:
         yield f"nothing of the stack is there: `gpupipe up` makes its {plural(len(wrong), 'resource')}"

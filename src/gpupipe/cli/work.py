@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpupipe.cli import complete
+from gpupipe.cli.parameters import Json
 from gpupipe.cli.results import SOME_FAILED, Open, OutFolder
 from gpupipe.cli.screen import Screen, going_on, plural
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from gpupipe.jobs.submit import SubmitProgress, SubmittedJob
     from gpupipe.jobs.watch import JobView
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders, patterns, zip archives.")]
 Project = Annotated[
     str,

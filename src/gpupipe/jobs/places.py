@@ -126,7 +126,7 @@ class Places:
         if job and (self.here / job).is_dir():
             hint = f"Open the folder with `gpupipe open -o {shlex.quote(job)}`."
             return JobError(f"there is no job {shown(job)}, but a folder.", hint=hint)
-        what = f"results of {_asked(job, project)}" if job or project else "results"
+        what = f"results of {_subject(job, project)}" if job or project else "results"
         return JobError(
             f"there are no {what} on this machine, as far as gpupipe knows.",
             hint=f"Fetch them with `{_fetch(job, project)} --open`; those in another folder open with "
@@ -149,7 +149,7 @@ def place_at(folder: Path, *, job: str = "", project: str = "") -> Place:
         raise UsageError(f"{what}.", hint=hint)
     if not found.fits(job=job, project=project):
         raise UsageError(
-            f"{where} holds the results of {found.name}, not of {_asked(job, project)}.",
+            f"{where} holds the results of {found.name}, not of {_subject(job, project)}.",
             hint="Name the folder or what is in it, not both.",
         )
     return _whole(found)
@@ -171,7 +171,7 @@ def _whole(place: Place) -> Place:
     return place
 
 
-def _asked(job: str, project: str) -> str:
+def _subject(job: str, project: str) -> str:
     return f"job {shown(job)}" if job else f"project {shown(project)}"
 
 

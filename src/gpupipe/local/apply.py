@@ -56,8 +56,8 @@ def apply_again(config: Config, aws: Aws) -> None:
 def free_leases(config: Config, aws: Aws) -> None:
     """Free what functions held that were killed together with ministack: the guard's lease above all.
 
-    A lease outlives its function's time limit, so for two minutes no guard would look at anything. To be called before
-    anything calls a function again. Raises what boto3 raises.
+    They come back with the snapshot, and the next guard would wait until they end. To be called before anything calls a
+    function again. Raises what boto3 raises.
     """
     for pipeline in config.pipelines:
         JobsContext.of(aws, config, pipeline).ledger.end_leases(pipeline)

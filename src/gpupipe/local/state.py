@@ -191,7 +191,7 @@ class Folder:
         """Notices that came since: those not in `heard`, which grows by their names, oldest first. For a command that
         is at work: others are told them as well, if they are at work too, but none that comes later."""
         texts = []
-        for file in sorted([*self._waiting(), *self._told()], key=lambda file: file.name):
+        for file in sorted([*self._waiting(), *self._notices_handed_out()], key=lambda file: file.name):
             document = read_json(file) if file.name not in heard else None
             if document:
                 heard.add(file.name)
@@ -201,19 +201,19 @@ class Folder:
 
     def handed_out(self) -> set[str]:
         """The names of notices that were handed out a moment ago."""
-        return {file.name for file in self._told()}
+        return {file.name for file in self._notices_handed_out()}
 
     def _waiting(self) -> list[Path]:
         return sorted(self._notices.glob("*.json")) if self._notices.is_dir() else []
 
-    def _told(self) -> list[Path]:
+    def _notices_handed_out(self) -> list[Path]:
         return sorted(self._notices.glob("told/*.json")) if self._notices.is_dir() else []
 
     def _handed_out(self, file: Path) -> bool:
         """Hand a notice out; False where another command was faster."""
         told = self._notices / "told"
         told.mkdir(exist_ok=True, mode=0o700)
-        for old in self._told():
+        for old in self._notices_handed_out():
             if time.time_ns() - int(old.stem) > TOLD_KEPT_S * 1e9:
                 old.unlink(missing_ok=True)
         return _moved(file, told / file.name)
