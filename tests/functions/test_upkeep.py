@@ -18,6 +18,7 @@ from tests.functions.situations import (
     a_view,
     an_instance,
     codes,
+    decide,
     finished,
     of,
     running,
@@ -28,12 +29,11 @@ from gpupipe.functions.actions import (
     BuryShard,
     CloseDropin,
     FinishJob,
-    LaunchMachines,
     NoteRunning,
     ResendShard,
     StallJob,
 )
-from gpupipe.functions.decide import decide
+from gpupipe.kinds.queue.backend.actions import LaunchMachines
 from gpuworker.ledger import Intake, JobState, MachineState
 
 # --- stalled ---

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gpupipe.aws import Aws, absent_ok, error_code
-from gpupipe.config import Config, PipelineSettings
-from gpupipe.errors import AwsError, NotDeployedError
+from gpupipe.config import Config
+from gpupipe.errors import AwsError, NotDeployedError, UsageError
 from gpupipe.explain import explained
+from gpupipe.kinds import registry
+from gpupipe.kinds.kind import AnyKind, AnySite, Invocation, Site
+from gpupipe.settings import PipelineSettings
 from gpupipe.tasks import Place
 from gpuworker.ledger import Ledger
 
@@ -38,9 +41,24 @@ class JobsContext:
         return self.config.pipelines[self.pipeline]
 
     @property
-    def mode(self) -> str:
-        """How its endpoint is asked, "async" or "realtime"; "" for a pipeline of machines."""
-        return str(getattr(self.settings, "mode", ""))
+    def kind(self) -> AnyKind:
+        """What there is to know of pipelines like this one."""
+        return registry.of(self.settings)
+
+    @property
+    def site(self) -> AnySite:
+        return Site(stack=self.aws.stack, pipeline=self.pipeline, settings=self.settings, endpoints=self.aws.endpoints)
+
+    @cached_property
+    def invocation(self) -> Invocation:
+        """How single requests are answered. Raises UsageError where jobs are all that it takes."""
+        found = self.kind.invocation(self.site)
+        if found is None:
+            raise UsageError(
+                f"pipeline {self.pipeline} is of kind {self.settings.kind} and has no endpoint to ask.",
+                hint=f"`gpupipe run IMAGE --project NAME --pipeline {self.pipeline}` processes it as a job.",
+            )
+        return found
 
     @property
     def place(self) -> Place:
@@ -50,8 +68,8 @@ class JobsContext:
 
     @property
     def has_work_queue(self) -> bool:
-        """Do shards wait in a queue of ours? Those of an asynchronous endpoint wait in SageMaker's."""
-        return self.mode != "async"
+        """Do shards wait in a queue of ours?"""
+        return self.kind.has_work_queue(self.settings)
 
     @property
     def bucket(self) -> str:

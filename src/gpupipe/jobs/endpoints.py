@@ -30,7 +30,7 @@ class EndpointState:
 def choose_endpoint(aws: Aws, config: Config, pipeline: str | None) -> JobsContext:
     """The endpoint pipeline called so, or the only one. Raises UsageError for a pipeline of machines, ConfigError."""
     every = {name: JobsContext(aws=aws, config=config, pipeline=name) for name in config.pipelines}
-    known = {name: ctx for name, ctx in every.items() if ctx.mode}
+    known = {name: ctx for name, ctx in every.items() if ctx.kind.variants(ctx.settings)}
     if pipeline is None and len(known) == 1:
         return next(iter(known.values()))
     if pipeline is None and known:
@@ -49,7 +49,7 @@ def describe(ctx: JobsContext) -> EndpointState | None:
     """The endpoint as it is now; None where there is none."""
     from botocore.exceptions import ClientError
 
-    name = ctx.aws.stack.endpoint(ctx.pipeline)
+    name = ctx.invocation.endpoint
     with explained(f"look at endpoint {name}"):
         try:
             found = ctx.aws.client("sagemaker").describe_endpoint(EndpointName=name)
@@ -69,7 +69,7 @@ def describe(ctx: JobsContext) -> EndpointState | None:
 
 def no_endpoint(ctx: JobsContext, state: EndpointState | None) -> NotDeployedError | InvocationError:
     """The error for an endpoint that does not answer, by its state."""
-    name = ctx.aws.stack.endpoint(ctx.pipeline)
+    name = ctx.invocation.endpoint
     if state is None:
         return NotDeployedError(f"endpoint {name} is not there.", hint="Run `gpupipe up` first.")
     if state.status == "Failed":
@@ -85,7 +85,7 @@ def at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
     """Turn what the runtime says inside into errors that name the cause: the model, or the endpoint's state."""
     from botocore.exceptions import ClientError
 
-    with explained(f"invoke endpoint {ctx.aws.stack.endpoint(ctx.pipeline)}"):
+    with explained(f"invoke endpoint {ctx.invocation.endpoint}"):
         try:
             yield
         except ClientError as error:
