@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gpupipe.functions.surroundings import Surroundings
+from gpuworker.contract import TAG_PIPELINE, TAG_STACK
 from gpuworker.ledger import MachineRecord
 
 PERIOD_S = 300
@@ -24,7 +25,7 @@ def set_alarm(around: Surroundings, record: MachineRecord) -> None:
     name = alarm_name(around, record.machine)
     idle_s = settings.idle_minutes * 60 + LATER_THAN_WORKER_S
     what = "terminate" if settings.on_idle == "terminate" else "stop"
-    tags = {**settings.tags, "gpupipe:stack": settings.stack, "gpupipe:pipeline": settings.pipeline}
+    tags = {**settings.tags, TAG_STACK: settings.stack, TAG_PIPELINE: settings.pipeline}
     around.alarms.put_metric_alarm(
         AlarmName=name,
         AlarmDescription=f"{record.machine} has been idle: {what} it, in case its worker has not.",

@@ -17,7 +17,19 @@ from gpupipe.functions import log
 from gpupipe.functions.arrivals import ObjectArrived
 from gpupipe.functions.sending import send_shards
 from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Item, JobSpec, Shard, job_key, make_job_id, output_candidates, read_spec, shard_key
+from gpuworker.contract import (
+    NO_OBJECT,
+    OVERTAKEN,
+    Item,
+    JobSpec,
+    Shard,
+    error_code,
+    job_key,
+    make_job_id,
+    output_candidates,
+    read_spec,
+    shard_key,
+)
 from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord
 from gpuworker.ledger.table import chunks
 
@@ -110,7 +122,7 @@ def _is_current(around: Surroundings, arrival: ObjectArrived, record: KeyRecord)
     try:
         head = around.s3.head_object(**around.in_bucket, Key=arrival.key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return bool(head["ETag"].strip('"') == arrival.etag)
@@ -158,7 +170,7 @@ def _is_written(around: Surroundings, key: str) -> bool:
     try:
         around.s3.head_object(**around.in_bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return True
@@ -195,7 +207,7 @@ def _write_spec(around: Surroundings, project: str) -> JobSpec:
         try:
             around.s3.put_object(**place, Body=spec.to_json().encode(), IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            if error_code(error) not in OVERTAKEN:
                 raise
         else:
             return spec

@@ -9,6 +9,7 @@ from gpupipe.functions import log
 from gpupipe.functions.actions import Refusal
 from gpupipe.functions.surroundings import Surroundings
 from gpupipe.functions.view import Endpoint, Variant
+from gpuworker.contract import error_code, error_message
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 NOT_NOW = "Cannot update in-progress endpoint"
@@ -101,19 +102,15 @@ def scale(around: Surroundings, variant: str, count: int) -> Refusal | None:
             DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": count}],
         )
     except Exception as error:
-        code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+        code = error_code(error)
         if not code:
             raise
         if NOT_NOW in str(error):
             log.info("endpoint_busy", variant=variant, wanted=count)
             return None
         instance_type = around.settings.variants.get(variant, variant)
-        return Refusal(instance_type=instance_type, zone="", code=code, message=_message(error), at=around.clock())
+        return Refusal(instance_type=instance_type, zone="", code=code, message=error_message(error), at=around.clock())
     return None
-
-
-def _message(error: BaseException) -> str:
-    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", error))
 
 
 def waiting_for(refusal: Refusal) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from gpupipe.functions import log
 from gpupipe.functions.commits import bury
 from gpupipe.functions.notices import brief, code_in
 from gpupipe.functions.surroundings import Surroundings, surroundings
-from gpuworker.contract import ContractError, Message, inference_id
+from gpuworker.contract import ContractError, Message, error_code, inference_id
 from gpuworker.ledger import ShardRecord, ShardState
 
 MARGIN_S = 10.0
@@ -105,11 +105,10 @@ def _ask(around: Surroundings, message: Message, shard: bytes) -> Answer:
 
 
 def _failed(error: Exception) -> Answer:
-    response: Mapping[str, Any] = getattr(error, "response", None) or {}  # None: the connection failed
-    if response.get("Error", {}).get("Code") != "ModelError":
+    if error_code(error) != "ModelError":
         # The endpoint is missing or busy, or the network failed: it says nothing about the shard.
         return Answer(done=False, blames=False, reason=brief(f"{type(error).__name__}: {error}"))
-    code = code_in(str(response.get("OriginalMessage") or error))
+    code = code_in(str(getattr(error, "response", {}).get("OriginalMessage") or error))
     if code == "unusable_shard":  # the container has buried it
         return Answer(done=True)
     return Answer(done=False, blames=code not in NOT_THE_SHARDS, reason=brief(str(error)))

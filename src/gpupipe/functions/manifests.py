@@ -14,11 +14,13 @@ from gpupipe.functions import log
 from gpupipe.functions.sending import send, send_shards, way_of
 from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import (
+    NO_OBJECT,
     ContractError,
     JobSpec,
     Manifest,
     Message,
     cancelled_key,
+    error_code,
     job_key,
     manifest_key,
     read_manifest,
@@ -143,7 +145,7 @@ def _is_cancelled(around: Surroundings, job: str) -> bool:
     try:
         around.s3.head_object(**around.in_bucket, Key=cancelled_key(job))
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return True

@@ -75,6 +75,15 @@ from gpuworker.contract.keys import (
 )
 from gpuworker.contract.patterns import common_project, is_pattern, pattern_for
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.service_errors import (
+    NO_OBJECT,
+    OVERTAKEN,
+    OVERTAKEN_OR_GONE,
+    error_code,
+    error_message,
+    http_status,
+)
+from gpuworker.contract.tags import TAG_KEY, TAG_PIPELINE, TAG_PREFIX, TAG_REGION, TAG_STACK, TAG_TEMPLATE, TAG_VPC
 from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
 __all__ = [
@@ -92,6 +101,9 @@ __all__ = [
     "MAX_SHARD_ITEMS",
     "MESSAGE_BYTES",
     "MODELS",
+    "NO_OBJECT",
+    "OVERTAKEN",
+    "OVERTAKEN_OR_GONE",
     "PLACE_MAX",
     "PRJ",
     "PROCESSED",
@@ -99,6 +111,13 @@ __all__ = [
     "REQUESTS",
     "RESPONSES",
     "SYSTEM",
+    "TAG_KEY",
+    "TAG_PIPELINE",
+    "TAG_PREFIX",
+    "TAG_REGION",
+    "TAG_STACK",
+    "TAG_TEMPLATE",
+    "TAG_VPC",
     "TARGET_SHARD_S",
     "TRANSFORM",
     "VERSION",
@@ -125,8 +144,11 @@ __all__ = [
     "choose_outputs",
     "common_project",
     "compiled_key",
+    "error_code",
+    "error_message",
     "folder_of_picture",
     "fragments_in",
+    "http_status",
     "incoming_prefix",
     "inference_id",
     "input_key",
