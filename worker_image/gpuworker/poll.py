@@ -43,6 +43,7 @@ from gpuworker.setup import (
 )
 from gpuworker.storage import Storage
 from gpuworker.tasks import Task, make_task
+from gpuworker.threads import start_daemon
 from gpuworker.turns import share_interpreter_finely
 from gpuworker.worker import Reason, Worker
 
@@ -133,8 +134,8 @@ def _tell_why(error: Exception, settings: WorkerSettings, session: Any, machine:
 def _work(worker: Worker, metadata: Metadata | None) -> int:
     ended = threading.Event()
     if metadata is not None:
-        tell = (metadata, lambda notice: worker.stop(Reason(notice)), ended)
-        threading.Thread(target=watch_for_notice, args=tell, name="notice", daemon=True).start()
+        tell = partial(watch_for_notice, metadata, lambda notice: worker.stop(Reason(notice)), ended)
+        start_daemon(tell, name="notice")
     log = worker.workshop.log
     attempt(log, "give_back", lambda: log.info("left_behind", messages=worker.queue.give_back_left_behind()))
     log.info("worker_ready")

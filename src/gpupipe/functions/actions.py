@@ -45,7 +45,7 @@ class ResendShard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuryShard:
+class MarkDead:
     """Workers began it as often as SQS hands it out, and none came back."""
 
     shard: ShardRecord
@@ -106,7 +106,7 @@ class SuspendScaling:
     suspended: bool
 
 
-JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | BuryShard | SendShards
+JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | MarkDead | SendShards
 MachineAction = StopMachines | TerminateMachines | StartMachine | LaunchMachines | ScaleVariants | SuspendScaling
 Action = JobAction | MachineAction
 

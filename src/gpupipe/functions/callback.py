@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpupipe.functions import log
-from gpupipe.functions.commits import bury, count_commit
+from gpupipe.functions.commits import count_commit, mark_dead
 from gpupipe.functions.notices import Notice, ShardFailed, notice_of
 from gpupipe.functions.sending import send_shards
 from gpupipe.functions.surroundings import Surroundings, surroundings
@@ -72,8 +72,6 @@ def _handle(around: Surroundings, failure: ShardFailed) -> None:
             log.info("failure_is_history", **place, state=row.state if row else "missing")
             return
         if count_commit(around, row):
-            log.info("commit_counted", **place)
-            around.ledger.finish_if_complete(row.job)
             return
         if _is_with_another(row, failure):
             log.info("shard_is_elsewhere", **place, with_machine=row.machine)
@@ -108,10 +106,10 @@ def _settled(around: Surroundings, row: ShardRecord, failure: ShardFailed) -> bo
     began = row.state is ShardState.RUNNING or failure.code in GIVEN_BACK
     counts = not (began or failure.expired or failure.code in BLAMELESS)
     if row.started >= around.settings.max_receives:
-        bury(around, row, f"tried {row.started} times, last: {failure.reason}")
+        mark_dead(around, row, f"tried {row.started} times, last: {failure.reason}")
         return True
     if counts and row.failures + 1 >= FAILURES_MAX:
-        bury(around, row, f"its request failed {FAILURES_MAX} times, last: {failure.reason}")
+        mark_dead(around, row, f"its request failed {FAILURES_MAX} times, last: {failure.reason}")
         return True
     if not around.ledger.return_shard(row, failure.notice, reason=failure.reason, counts=counts):
         return False

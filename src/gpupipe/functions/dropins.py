@@ -30,7 +30,7 @@ from gpuworker.contract import (
     read_spec,
     shard_key,
 )
-from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord
+from gpuworker.ledger import KeyRecord, ShardRecord, job_of
 from gpuworker.ledger.table import chunks
 
 ROUNDS = 8
@@ -179,7 +179,7 @@ def _is_written(around: Surroundings, key: str) -> bool:
 def _open_job(around: Surroundings, project: str) -> str:
     """Open the project's drop-in job; the id of the one that is open now, a rival's perhaps."""
     spec = _write_spec(around, project)
-    opened = around.ledger.open_dropin_job(_job_record(spec))
+    opened = around.ledger.open_dropin_job(job_of(spec))
     if opened != spec.job:
         around.s3.delete_object(**around.in_bucket, Key=job_key(spec.job))
     else:
@@ -212,20 +212,6 @@ def _write_spec(around: Surroundings, project: str) -> JobSpec:
         else:
             return spec
     raise ContendedError(f"no id for a job of project {project} was free")
-
-
-def _job_record(spec: JobSpec) -> JobRecord:
-    return JobRecord(
-        job=spec.job,
-        pipeline=spec.pipeline,
-        project=spec.project,
-        task=spec.task,
-        kind=spec.kind,
-        state=JobState.PENDING,
-        created_at=spec.created_at,
-        items=0,
-        shards=0,
-    )
 
 
 def _spec(around: Surroundings, job: str) -> JobSpec:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpupipe.functions import log
-from gpupipe.functions.commits import bury
+from gpupipe.functions.commits import mark_dead
 from gpupipe.functions.notices import brief, code_in
 from gpupipe.functions.surroundings import Surroundings, surroundings
 from gpuworker.contract import ContractError, Message, error_code, inference_id
@@ -95,7 +95,7 @@ def _ask(around: Surroundings, message: Message, shard: bytes) -> Answer:
             Body=shard,
             ContentType="application/json",
             Accept="application/json",
-            InferenceId=inference_id(message.job, message.number, message.generation),
+            InferenceId=inference_id(*message.place),
         )
     except Exception as error:
         return _failed(error)
@@ -109,7 +109,7 @@ def _failed(error: Exception) -> Answer:
         # The endpoint is missing or busy, or the network failed: it says nothing about the shard.
         return Answer(done=False, blames=False, reason=brief(f"{type(error).__name__}: {error}"))
     code = code_in(str(getattr(error, "response", {}).get("OriginalMessage") or error))
-    if code == "unusable_shard":  # the container has buried it
+    if code == "unusable_shard":  # the container has marked it dead
         return Answer(done=True)
     return Answer(done=False, blames=code not in NOT_THE_SHARDS, reason=brief(str(error)))
 
@@ -125,7 +125,7 @@ def _come_again(
     if row is None or not row.is_open or row.generation != message.generation:
         return row is not None and row.generation >= message.generation
     if row.started >= around.settings.max_receives or (answer.blames and receives >= around.settings.max_receives):
-        bury(around, row, f"tried {max(row.started, receives)} times, last: {answer.reason}")
+        mark_dead(around, row, f"tried {max(row.started, receives)} times, last: {answer.reason}")
         return False  # the dead-letter queue shows it
     if receives >= around.settings.max_receives:
         return _begin_anew(around, message, row)
@@ -143,5 +143,5 @@ def _begin_anew(around: Surroundings, message: Message, row: ShardRecord) -> boo
     around.sqs.send_message(
         QueueUrl=around.settings.work_queue_url, MessageBody=message.to_json(), DelaySeconds=LATER_MAX_S
     )
-    around.ledger.mark_sent(row.job, row.number, row.generation)
+    around.ledger.mark_sent(*row.place)
     return True

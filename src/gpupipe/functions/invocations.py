@@ -59,7 +59,7 @@ def _invoke(around: Surroundings, message: Message) -> None:
         ContentType="application/json",
         Accept="application/json",
         InputLocation=f"s3://{settings.bucket}/{message.key}",
-        InferenceId=inference_id(message.job, message.number, message.generation),
+        InferenceId=inference_id(*message.place),
         InvocationTimeoutSeconds=int(settings.invocation_timeout_s),
         RequestTTLSeconds=int(settings.request_ttl_s),
     )

@@ -28,7 +28,7 @@ from gpuworker.contract import (
     read_spec,
     shard_key,
 )
-from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
+from gpuworker.ledger import ShardRecord, ShardState, carried_items, job_of
 
 READERS = 16
 
@@ -53,7 +53,7 @@ def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
     new_rows = around.ledger.put_shards(_rows(around, _unregistered(around, manifest)))
     sent = _send(around, manifest, held=_is_held(spec, generation), all_new=new_rows == len(manifest.shards))
     if generation == 0:
-        _put_job(around, spec, manifest)
+        around.ledger.put_job(job_of(spec, items=manifest.items, shards=len(manifest.shards)))
     else:
         around.ledger.renew_job(job, generation)
     # Looked at only now: `cancel` first leaves its mark and then looks for the job row, so that one of the two sees
@@ -99,7 +99,7 @@ def _rows(around: Surroundings, manifest: Manifest) -> Iterator[ShardRecord]:
             job=manifest.job,
             number=number,
             generation=manifest.generation,
-            items=items + before.get("done", 0) + before.get("failed", 0),
+            items=items + carried_items(before),
             carried=before,
             created_at=now,
             sent_at=sent_at,
@@ -149,19 +149,3 @@ def _is_cancelled(around: Surroundings, job: str) -> bool:
             raise
         return False
     return True
-
-
-def _put_job(around: Surroundings, spec: JobSpec, manifest: Manifest) -> None:
-    record = JobRecord(
-        job=spec.job,
-        pipeline=spec.pipeline,
-        project=spec.project,
-        task=spec.task,
-        kind=spec.kind,
-        state=JobState.HELD if spec.hold else JobState.PENDING,
-        created_at=spec.created_at,
-        items=manifest.items,
-        shards=len(manifest.shards),
-        hold=spec.hold,
-    )
-    around.ledger.put_job(record)

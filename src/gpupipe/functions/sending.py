@@ -48,12 +48,12 @@ def send(around: Surroundings, messages: Iterable[Message]) -> list[Message]:
 
 def send_shards(around: Surroundings, shards: Iterable[ShardRecord]) -> int:
     """Send unsent shards and note which were; how many. Nothing is begun while the pipeline is paused."""
-    unsent = {(shard.job, shard.number, shard.generation): shard for shard in shards}
+    unsent = {shard.place: shard for shard in shards}
     way, settings = way_of(around.settings), around.settings
     if not unsent or (way.begins_work and around.ledger.control(settings.pipeline).get("paused")):
         return 0
     began_at = around.clock()
-    sent = send(around, [Message(job=job, number=number, generation=gen) for job, number, gen in unsent])
-    taken = [unsent[message.job, message.number, message.generation] for message in sent]
+    sent = send(around, [Message.of(place) for place in unsent])
+    taken = [unsent[message.place] for message in sent]
     around.ledger.mark_all_sent(taken, at=began_at)
     return len(sent)

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import Message
@@ -14,6 +15,7 @@ from gpuworker.ledger.table import chunks
 BATCH_MAX = 10
 SENDERS = 8
 ATTEMPTS = 6
+COUNTED = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
 
 
 class SendError(Exception):
@@ -30,10 +32,14 @@ def send_messages(around: Surroundings, messages: Sequence[Message]) -> list[Mes
 
 
 def count_messages(around: Surroundings) -> int:
-    """In the queue: visible, in flight or delayed; approximate."""
-    names = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
-    answer = around.sqs.get_queue_attributes(QueueUrl=around.settings.work_queue_url, AttributeNames=names)
-    return sum(int(answer["Attributes"][name]) for name in names)
+    """In the work queue, approximately."""
+    return messages_in(around.sqs, around.settings.work_queue_url)
+
+
+def messages_in(sqs: Any, url: str) -> int:
+    """Messages of a queue: visible, in flight or delayed; approximate."""
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=COUNTED)
+    return sum(int(answer["Attributes"][name]) for name in COUNTED)
 
 
 def _send_batch(around: Surroundings, messages: Sequence[Message]) -> Sequence[Message]:

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from gpupipe.clock import SYSTEM, Clock
+from gpupipe.threads import start_daemons
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,9 +38,7 @@ def concurrently(
     daemons and hold up no exit.
     """
     flow = _Flow(work, do, cost, _Budget(budget))
-    workers = [threading.Thread(target=flow.run, daemon=True, name=f"flow-{n}") for n in range(threads)]
-    for worker in workers:
-        worker.start()
+    workers = start_daemons(flow.run, threads, name="flow")
     running = len(workers)
     try:
         while running:

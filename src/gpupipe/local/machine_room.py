@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from gpupipe.local.configuration import RoomSettings
 from gpupipe.local.host import Boot, Host, HostState
 from gpupipe.local.metadata import InstanceFacts, MetadataService
 from gpupipe.local.state import Folder
-from gpupipe.names import TAG_STACK
+from gpupipe.threads import start_daemon
+from gpuworker.contract import TAG_STACK
 
 WORKER_SETTINGS_PATH = "/etc/gpupipe/worker.json"
 MAX_CRASHES = 3
@@ -189,9 +191,7 @@ class MachineRoom:
         functions = self._client("lambda")
         for name in settings.guard_functions:
             if name not in self._guard_calls or not self._guard_calls[name].is_alive():
-                call = threading.Thread(target=_call, args=(functions, name), name=f"call-{name}", daemon=True)
-                self._guard_calls[name] = call
-                call.start()
+                self._guard_calls[name] = start_daemon(partial(_call, functions, name), name=f"call-{name}")
 
 
 def _call(functions: Any, name: str) -> None:

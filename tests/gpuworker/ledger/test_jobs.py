@@ -78,7 +78,7 @@ def test_set_job_state_only_from(ledger: Ledger) -> None:
 def test_finish_waits_for_every_shard(ledger: Ledger, clock: Clock) -> None:
     ledger.open_job(a_job(), some_shards(3))
     commit(ledger, 0)
-    ledger.bury_shard("j1", 1, 0, "killed four workers")
+    ledger.mark_dead("j1", 1, 0, "killed four workers")
     assert ledger.finish_if_complete("j1") is False
     commit(ledger, 2)
     clock.now += 5
@@ -125,7 +125,7 @@ def test_a_dead_shard_is_revived_with_its_job(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
     commit(ledger, 1)
     ledger.start_shard("j1", 0, 0, "i-1")
-    ledger.bury_shard("j1", 0, 0, "poison")
+    ledger.mark_dead("j1", 0, 0, "poison")
     ledger.finish_if_complete("j1")
     assert ledger.revive_shard("j1", 1, 0) is False
     assert ledger.revive_shard("j1", 0, 1) is False

@@ -35,7 +35,7 @@ def test_start_refuses_what_is_over(ledger: Ledger, end: str) -> None:
         case "done":
             commit(ledger, 0)
         case "dead":
-            ledger.bury_shard("j1", 0, 0, "poison")
+            ledger.mark_dead("j1", 0, 0, "poison")
         case "cancelled":
             ledger.cancel_job("j1", "")
         case "newer":
@@ -140,15 +140,15 @@ def test_commit_of_a_missing_row_is_refused(ledger: Ledger) -> None:
     assert ledger.shard("j1", 3) is None
 
 
-def test_bury_counts_its_items_as_dead(ledger: Ledger) -> None:
+def test_marking_dead_counts_its_items_as_dead(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
-    assert ledger.bury_shard("j1", 0, 1, "") is False
-    assert ledger.bury_shard("j1", 0, 0, "poison") is True
-    assert ledger.bury_shard("j1", 0, 0, "poison") is False
+    assert ledger.mark_dead("j1", 0, 1, "") is False
+    assert ledger.mark_dead("j1", 0, 0, "poison") is True
+    assert ledger.mark_dead("j1", 0, 0, "poison") is False
     totals = ledger.totals("j1")
     assert (totals.dead, totals.failed, totals.pending) == (10, 0, 10)
     commit(ledger, 1)
-    assert ledger.bury_shard("j1", 1, 0, "late") is False
+    assert ledger.mark_dead("j1", 1, 0, "late") is False
 
 
 def test_requeue_only_what_still_shows_no_life(ledger: Ledger, clock: Clock) -> None:
@@ -178,7 +178,7 @@ def test_mark_sent_does_not_touch_what_is_over(ledger: Ledger) -> None:
 def test_reopen_twice_and_out_of_order(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
     commit(ledger, 0)
-    ledger.bury_shard("j1", 1, 0, "poison")
+    ledger.mark_dead("j1", 1, 0, "poison")
     ledger.finish_if_complete("j1")
     second = ShardRecord(job="j1", number=1, generation=2, items=10)
     first = ShardRecord(job="j1", number=1, generation=1, items=10)

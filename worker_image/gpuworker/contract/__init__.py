@@ -3,7 +3,6 @@ zipped into the functions and imported by the CLI.
 """
 
 from gpuworker.contract.belonging import (
-    Place,
     read_manifest,
     read_result,
     read_shard,
@@ -37,6 +36,7 @@ from gpuworker.contract.documents import (
     Manifest,
     Message,
     ModelSource,
+    Place,
     Shard,
     ShardResult,
     WorkerSettings,
@@ -83,6 +83,7 @@ from gpuworker.contract.service_errors import (
     error_message,
     http_status,
 )
+from gpuworker.contract.sums import summed
 from gpuworker.contract.tags import TAG_KEY, TAG_PIPELINE, TAG_PREFIX, TAG_REGION, TAG_STACK, TAG_TEMPLATE, TAG_VPC
 from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
@@ -178,4 +179,5 @@ __all__ = [
     "result_prefix",
     "shard_key",
     "shard_size",
+    "summed",
 ]
