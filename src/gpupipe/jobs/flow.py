@@ -53,7 +53,7 @@ def concurrently(
                 yield outcome
     finally:
         flow.stop()
-        for worker in workers if running else ():
+        for worker in workers if running else []:
             worker.join(STOP_GRACE_S / len(workers))
 
 

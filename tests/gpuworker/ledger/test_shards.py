@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from tests.committed import a_result
 from tests.gpuworker.ledger.conftest import NOW, Clock, a_job, commit, some_shards
 
 from gpuworker.ledger import (
@@ -101,6 +104,35 @@ def test_commit_twice_counts_once(ledger: Ledger, clock: Clock) -> None:
     assert ledger.shard("j1", 0) == first
     totals = ledger.totals("j1")
     assert (totals.done, totals.pending, totals.counts, totals.seconds) == (10, 10, {"annotations": 30}, {"infer": 2.5})
+
+
+def test_a_result_becomes_the_same_row_for_whoever_counts_it(ledger: Ledger, clock: Clock) -> None:
+    # given a commit of two items that count different things, and one that failed
+    ledger.open_job(a_job(), some_shards(1))
+    counted = replace(
+        a_result("j1", done=2, failed=1, seconds={"infer": 2.5, "wall": 3.0}, machine="i-7"),
+        engine={"name": "nanodet", "chosen": "there is no GPU"},
+    )
+    first, second = counted.items
+    items = (replace(first, counts={"annotations": 3}), replace(second, counts={"annotations": 4, "hidden": 1}))
+    clock.now += 60
+    # when worker, guard, retry or rebuild count it, which all make this one call
+    assert ledger.count_result(replace(counted, items=items)) is True
+    assert ledger.shard("j1", 0) == ShardRecord(
+        job="j1",
+        number=0,
+        state=ShardState.DONE,
+        items=10,
+        done=2,
+        failed=1,
+        counts={"annotations": 7, "hidden": 1},
+        machine="i-7",
+        created_at=NOW,
+        finished_at=NOW + 60,
+        progress=3,
+        seconds={"infer": 2.5, "wall": 3.0},
+        engine="nanodet: there is no GPU",
+    )
 
 
 def test_what_made_the_results_is_told_once(ledger: Ledger) -> None:
