@@ -53,8 +53,9 @@ def concurrently(
                 yield outcome
     finally:
         flow.stop()
-        for worker in workers if running else []:
-            worker.join(STOP_GRACE_S / len(workers))
+        if running:
+            for worker in workers:
+                worker.join(STOP_GRACE_S / len(workers))
 
 
 class _SourceFailed:
