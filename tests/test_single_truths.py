@@ -45,11 +45,14 @@ def calling(*names: str) -> set[str]:
     ("pattern", "where"),
     [
         (r"gpupipe:[a-z]*", {f"{CONTRACT}tags.py"}),
+        ("GPUPIPE_(WORKER_CONFIG|WORK_DIR|MODEL_DIR|MACHINE|BIND_HOST|CALLER_TOKEN)", {f"{CONTRACT}environment.py"}),
+        (r"\[0-9a-f\]\{40\}|\[A-Za-z0-9\].*/\[A-Za-z0-9\].*", {f"{CONTRACT}weights.py"}),
+        (".*/retries/", {f"{CONTRACT}keys.py"}),
         ("Error|HTTPStatusCode", {f"{CONTRACT}service_errors.py"}),
         ("PreconditionFailed|ConditionalRequestConflict", {f"{CONTRACT}service_errors.py"}),
         ("ApproximateNumberOfMessages", {"src/gpupipe/functions/work_queue.py"}),
     ],
-    ids=["tags", "botocore's errors", "conditional writes", "messages of a queue"],
+    ids=["tags", "environment", "weights", "retries", "botocore's errors", "conditional writes", "messages of a queue"],
 )
 def test_a_name_that_several_places_use_stands_once(pattern: str, where: set[str]) -> None:
     assert naming(pattern) == where

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpuworker.contract import ContractError, WorkerSettings
+from gpuworker.contract import CONFIG_VARIABLE, WORK_DIR_VARIABLE, WORKER_FILE, ContractError, WorkerSettings
 from gpuworker.delivery import WorkQueue
 from gpuworker.handling import attempt
 from gpuworker.journal import Journal, JournalBusyError
@@ -47,7 +47,6 @@ from gpuworker.threads import start_daemon
 from gpuworker.turns import share_interpreter_finely
 from gpuworker.worker import Reason, Worker
 
-DEFAULT_CONFIG = "/etc/gpupipe/worker.json"
 DEFAULT_WORK_DIR = "/var/lib/gpupipe"
 REASON_MAX = 500
 
@@ -67,7 +66,7 @@ def main() -> None:
 
 def read_settings(environment: Mapping[str, str]) -> WorkerSettings:
     """What this machine was told at launch. Raises OSError and ContractError."""
-    return WorkerSettings.from_json(Path(environment.get("GPUPIPE_WORKER_CONFIG") or DEFAULT_CONFIG).read_bytes())
+    return WorkerSettings.from_json(Path(environment.get(CONFIG_VARIABLE) or WORKER_FILE).read_bytes())
 
 
 def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str]) -> int:
@@ -89,7 +88,7 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
     share_interpreter_finely()
     signal.signal(signal.SIGTERM, told_to_end)
     signal.signal(signal.SIGINT, told_to_end)
-    folder = Path(environment.get("GPUPIPE_WORK_DIR") or DEFAULT_WORK_DIR)
+    folder = Path(environment.get(WORK_DIR_VARIABLE) or DEFAULT_WORK_DIR)
     journal = Journal(folder / "journal")
     metadata = Metadata.of(environment)
     machine = machine_name(metadata)
