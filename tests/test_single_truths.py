@@ -52,7 +52,15 @@ def calling(*names: str) -> set[str]:
         ("PreconditionFailed|ConditionalRequestConflict", {f"{CONTRACT}service_errors.py"}),
         ("ApproximateNumberOfMessages", {"src/gpupipe/functions/work_queue.py"}),
     ],
-    ids=["tags", "environment", "weights", "retries", "botocore's errors", "conditional writes", "messages of a queue"],
+    ids=[
+        "tags",
+        "environment",
+        "weights",
+        "retries",
+        "botocore's errors",
+        "conditional writes",
+        "messages of a queue",
+    ],
 )
 def test_a_name_that_several_places_use_stands_once(pattern: str, where: set[str]) -> None:
     assert naming(pattern) == where
