@@ -23,22 +23,13 @@ def sources() -> dict[str, ast.Module]:
 
 
 def texts(tree: ast.Module) -> Iterator[str]:
-    """Every text of a file, those between the braces of an f-string included; docstrings hold more than a name."""
+    """Every text of a file: docstrings too, which hold more than a name, and the parts of f-strings."""
     yield from (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def naming(pattern: str) -> set[str]:
     """The files in which a whole text of code is one that `pattern` describes."""
     return {path for path, tree in sources().items() if any(re.fullmatch(pattern, text) for text in texts(tree))}
-
-
-def calling(*names: str) -> set[str]:
-    """The files that call, or take hold of, an attribute of one of these names."""
-    return {
-        path
-        for path, tree in sources().items()
-        if any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(tree))
-    }
 
 
 @pytest.mark.parametrize(
