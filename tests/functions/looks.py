@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.committed import a_result
 from tests.functions.conftest import World, made
 
 from gpupipe.functions.context import Context
@@ -50,7 +51,5 @@ def work(world: World, number: int = 0, job: str = "j1") -> None:
     """As a worker does with a shard."""
     row = world.ledger.start_shard(job, number, 0, the_machine(world).machine)
     assert row is not None
-    world.ledger.commit_shard(
-        job, number, 0, done=row.items, failed=0, counts={}, seconds={}, machine=the_machine(world).machine
-    )
+    world.ledger.count_result(a_result(job, number, done=row.items, machine=the_machine(world).machine))
     world.ledger.machine_seen("segment", the_machine(world).machine, shards_committed=1)

@@ -96,7 +96,7 @@ def test_what_is_not_the_shards_fault_begins_anew_after_the_last_receive(
     assert row_of(world).state is ShardState.PENDING
 
 
-def test_what_kills_the_container_is_blamed_and_buried_at_last(hosted: tuple[World, Service]) -> None:
+def test_what_kills_the_container_is_blamed_and_marked_dead_at_last(hosted: tuple[World, Service]) -> None:
     world, service = hosted
     service.runtime.answers = [model_error()]
     world.ledger.start_shard(*SHARD, "main/i")
@@ -114,10 +114,10 @@ def test_what_kills_the_container_is_blamed_and_buried_at_last(hosted: tuple[Wor
     assert job.state is JobState.FINISHED
 
 
-def test_a_shard_that_the_container_buried_is_done_with(hosted: tuple[World, Service]) -> None:
+def test_a_shard_that_the_container_marked_dead_is_done_with(hosted: tuple[World, Service]) -> None:
     world, service = hosted
     service.runtime.answers = [model_error("unusable_shard", 422)]
-    world.ledger.bury_shard(*SHARD, "no shard")
+    world.ledger.mark_dead(*SHARD, "no shard")
     assert go(world) is True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import Killed, Noting, World, made
 from tests.functions.hosted import ENDPOINT, asynchronous, hosted, refused, row_of, submit
 from tests.functions.looks import codes, look
@@ -48,7 +49,7 @@ def test_what_is_too_much_at_once_is_left_to_the_guard(world: World) -> None:
     assert len(runtime.taken()) == 120
     for number in range(5):
         world.ledger.start_shard("j1", number, 0, "main/i")
-        world.ledger.commit_shard("j1", number, 0, done=2, failed=0, counts={}, seconds={}, machine="main/i")
+        world.ledger.count_result(a_result("j1", number, done=2, machine="main/i"))
     look(world)
     assert [number for _, number, _ in runtime.taken()] == [120, 121]
 

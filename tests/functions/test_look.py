@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import Killed, Noting, World, made
 from tests.functions.looks import look, states, submit
 from tests.kill_points import KillPoints, at_kill_points
@@ -31,7 +32,7 @@ def test_a_lost_message_is_sent_again(room: World) -> None:
     assert room.sent() == []
 
 
-def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
+def test_a_shard_whose_workers_vanish_is_marked_dead_in_the_end(room: World) -> None:
     submit(room, {0: 10})
     for times in range(1, 5):
         (message,) = room.sent()
@@ -92,7 +93,7 @@ def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
     job = drop(room, "a.jpg", "b.jpg")
     room.ledger.allocate_shard(job)  # by an invocation that was killed before it registered the shard
     room.ledger.start_shard(job, 0, 0, "i-1")
-    room.ledger.commit_shard(job, 0, 0, done=2, failed=0, counts={}, seconds={}, machine="i-1")
+    room.ledger.count_result(a_result(job, 0, done=2))
     look(room)
     record = room.ledger.job(job)
     assert record is not None
@@ -113,7 +114,7 @@ def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
 
 def test_an_object_that_arrives_while_closing_is_not_lost(room: World) -> None:
     job = drop(room, "a.jpg")
-    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    room.ledger.count_result(a_result(job, 0, done=1))
     room.now[0] += 61
     seen = room.ledger.job(job)
     assert seen is not None
@@ -128,7 +129,7 @@ def much_to_do(room: World) -> str:
     """A quiet drop-in job to close, a submitted one to launch for, a lost message, and a machine that went."""
     base = room.now[0] = float(int(time.time()))
     job = drop(room, "a.jpg")
-    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    room.ledger.count_result(a_result(job, 0, done=1))
     gone = MachineRecord(
         machine="i-gone",
         pipeline="segment",

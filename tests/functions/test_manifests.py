@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import NOW, Killed, Noting, World, asked, made
 from tests.kill_points import KillPoints, at_kill_points
 
@@ -88,7 +89,7 @@ def test_shards_done_before_a_redelivery_are_not_sent_again(world: World) -> Non
     assert world.ledger.job("j1") is None
     world.sent()
     world.ledger.start_shard("j1", 0, 0, "i-1")
-    world.ledger.commit_shard("j1", 0, 0, done=10, failed=0, counts={}, seconds={}, machine="i-1")
+    world.ledger.count_result(a_result("j1", 0, done=10))
     world.ledger.start_shard("j1", 1, 0, "i-1")
     run(world.ctx, MANIFEST)
     assert [message.number for message in world.sent()] == [2]
@@ -181,9 +182,7 @@ def test_a_retry_sends_its_shards_and_keeps_what_was_finished(world: World) -> N
     run(world.ctx, MANIFEST)
     world.sent()
     for number, failed in ((0, 0), (1, 3)):
-        world.ledger.commit_shard(
-            "j1", number, 0, done=10 - failed, failed=failed, counts={"annotations": 7}, seconds={}, machine="i-1"
-        )
+        world.ledger.count_result(a_result("j1", number, done=10 - failed, failed=failed, counts={"annotations": 7}))
     world.ledger.finish_if_complete("j1")
     event = put_retry(world, 1, {"done": 7, "failed": 0, "annotations": 7})
     for _ in range(2):

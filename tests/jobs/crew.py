@@ -149,17 +149,7 @@ class Crew:
             self._project(result)
 
     def _project(self, result: ShardResult) -> None:
-        self.ledger.commit_shard(
-            result.job,
-            result.number,
-            result.generation,
-            done=len(result.items),
-            failed=len(result.failures),
-            counts={"annotations": 3 * len(result.items)} if result.items else {},
-            seconds=result.timings,
-            machine=result.machine,
-            engine=result.made_by,
-        )
+        self.ledger.count_result(result)
         self.ledger.finish_if_complete(result.job)
 
     def forget_everything(self) -> None:

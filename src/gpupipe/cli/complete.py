@@ -9,7 +9,6 @@ wrong, and what is not known within `WITHIN_S` is left out: then there are fewer
 import contextlib
 import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -103,9 +102,9 @@ def _in_time(words: Iterable[Word]) -> list[Word]:
             for word, about in words:
                 found.setdefault(word, about)
 
-    collecting = threading.Thread(target=collect, daemon=True)
-    collecting.start()
-    collecting.join(_within_s())
+    from gpupipe.threads import start_daemon
+
+    start_daemon(collect, name="complete").join(_within_s())
     return list(found.copy().items())
 
 

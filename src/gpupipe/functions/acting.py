@@ -10,9 +10,9 @@ from gpupipe.functions import log
 from gpupipe.functions.actions import (
     Action,
     BackendAction,
-    BuryShard,
     CloseDropin,
     FinishJob,
+    MarkDead,
     NoteRunning,
     ResendShard,
     SendShards,
@@ -21,7 +21,7 @@ from gpupipe.functions.actions import (
 )
 from gpupipe.functions.backend import AnyBackend
 from gpupipe.functions.closing import close_dropin
-from gpupipe.functions.commits import bury
+from gpupipe.functions.commits import mark_dead
 from gpupipe.functions.context import AnyContext
 from gpupipe.functions.sending import send, send_shards
 from gpupipe.functions.view import AnyView
@@ -69,8 +69,8 @@ class Acting:
                 log.warning("job_stalled", job=job, reason=reason)
                 moving = {JobState.PENDING, JobState.RUNNING}
                 self._ledger.set_job_state(job, JobState.STALLED, reason=reason, only_from=moving)
-            case BuryShard(shard=shard, reason=reason):
-                bury(self._ctx, shard, reason)
+            case MarkDead(shard=shard, reason=reason):
+                mark_dead(self._ctx, shard, reason)
             case SendShards(shards=shards):
                 log.info("shards_sent", of=len(shards), sent=send_shards(self._ctx, shards))
             case ResendShard(shard=shard):
@@ -84,4 +84,4 @@ def _send_again(ctx: AnyContext, shards: Sequence[ShardRecord]) -> None:
     named = [(shard.job, shard.number) for shard in still_lost[:20]]
     log.warning("shards_sent_again", shards=named, of=len(still_lost))
     if not ctx.begins_work:  # else they are unsent now, and sent when there is room for them
-        send(ctx, [Message(job=s.job, number=s.number, generation=s.generation) for s in still_lost])
+        send(ctx, [Message.of(shard.place) for shard in still_lost])

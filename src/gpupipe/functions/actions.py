@@ -45,7 +45,7 @@ class ResendShard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuryShard:
+class MarkDead:
     """Workers began it as often as SQS hands it out, and none came back."""
 
     shard: ShardRecord
@@ -63,7 +63,7 @@ class BackendAction:
     """What a kind's own back-end does; each kind has its own ones."""
 
 
-JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | BuryShard | SendShards
+JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | MarkDead | SendShards
 Action = JobAction | BackendAction
 
 

@@ -17,8 +17,20 @@ from gpupipe.functions import log
 from gpupipe.functions.arrivals import ObjectArrived
 from gpupipe.functions.context import AnyContext
 from gpupipe.functions.sending import send_shards
-from gpuworker.contract import Item, JobSpec, Shard, job_key, make_job_id, output_candidates, read_spec, shard_key
-from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord
+from gpuworker.contract import (
+    NO_OBJECT,
+    OVERTAKEN,
+    Item,
+    JobSpec,
+    Shard,
+    error_code,
+    job_key,
+    make_job_id,
+    output_candidates,
+    read_spec,
+    shard_key,
+)
+from gpuworker.ledger import KeyRecord, ShardRecord, job_of
 from gpuworker.ledger.table import chunks
 
 ROUNDS = 8
@@ -110,7 +122,7 @@ def _is_current(ctx: AnyContext, arrival: ObjectArrived, record: KeyRecord) -> b
     try:
         head = ctx.s3.head_object(**ctx.in_bucket, Key=arrival.key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return bool(head["ETag"].strip('"') == arrival.etag)
@@ -158,7 +170,7 @@ def _is_written(ctx: AnyContext, key: str) -> bool:
     try:
         ctx.s3.head_object(**ctx.in_bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return True
@@ -167,7 +179,7 @@ def _is_written(ctx: AnyContext, key: str) -> bool:
 def _open_job(ctx: AnyContext, project: str) -> str:
     """Open the project's drop-in job; the id of the one that is open now, a rival's perhaps."""
     spec = _write_spec(ctx, project)
-    opened = ctx.ledger.open_dropin_job(_job_record(spec))
+    opened = ctx.ledger.open_dropin_job(job_of(spec))
     if opened != spec.job:
         ctx.s3.delete_object(**ctx.in_bucket, Key=job_key(spec.job))
     else:
@@ -195,25 +207,11 @@ def _write_spec(ctx: AnyContext, project: str) -> JobSpec:
         try:
             ctx.s3.put_object(**place, Body=spec.to_json().encode(), IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            if error_code(error) not in OVERTAKEN:
                 raise
         else:
             return spec
     raise ContendedError(f"no id for a job of project {project} was free")
-
-
-def _job_record(spec: JobSpec) -> JobRecord:
-    return JobRecord(
-        job=spec.job,
-        pipeline=spec.pipeline,
-        project=spec.project,
-        task=spec.task,
-        kind=spec.kind,
-        state=JobState.PENDING,
-        created_at=spec.created_at,
-        items=0,
-        shards=0,
-    )
 
 
 def _spec(ctx: AnyContext, job: str) -> JobSpec:

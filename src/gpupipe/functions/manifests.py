@@ -14,11 +14,13 @@ from gpupipe.functions import log
 from gpupipe.functions.context import AnyContext
 from gpupipe.functions.sending import send, send_shards
 from gpuworker.contract import (
+    NO_OBJECT,
     ContractError,
     JobSpec,
     Manifest,
     Message,
     cancelled_key,
+    error_code,
     job_key,
     manifest_key,
     read_manifest,
@@ -26,7 +28,7 @@ from gpuworker.contract import (
     read_spec,
     shard_key,
 )
-from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
+from gpuworker.ledger import ShardRecord, ShardState, carried_items, job_of
 
 READERS = 16
 
@@ -51,7 +53,7 @@ def dispatch_manifest(ctx: AnyContext, job: str, generation: int) -> bool:
     new_rows = ctx.ledger.put_shards(_rows(ctx, _unregistered(ctx, manifest)))
     sent = _send(ctx, manifest, held=_is_held(spec, generation), all_new=new_rows == len(manifest.shards))
     if generation == 0:
-        _put_job(ctx, spec, manifest)
+        ctx.ledger.put_job(job_of(spec, items=manifest.items, shards=len(manifest.shards)))
     else:
         ctx.ledger.renew_job(job, generation)
     # Looked at only now: `cancel` first leaves its mark and then looks for the job row, so that one of the two sees
@@ -97,7 +99,7 @@ def _rows(ctx: AnyContext, manifest: Manifest) -> Iterator[ShardRecord]:
             job=manifest.job,
             number=number,
             generation=manifest.generation,
-            items=items + before.get("done", 0) + before.get("failed", 0),
+            items=items + carried_items(before),
             carried=before,
             created_at=now,
             sent_at=sent_at,
@@ -143,23 +145,7 @@ def _is_cancelled(ctx: AnyContext, job: str) -> bool:
     try:
         ctx.s3.head_object(**ctx.in_bucket, Key=cancelled_key(job))
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return True
-
-
-def _put_job(ctx: AnyContext, spec: JobSpec, manifest: Manifest) -> None:
-    record = JobRecord(
-        job=spec.job,
-        pipeline=spec.pipeline,
-        project=spec.project,
-        task=spec.task,
-        kind=spec.kind,
-        state=JobState.HELD if spec.hold else JobState.PENDING,
-        created_at=spec.created_at,
-        items=manifest.items,
-        shards=len(manifest.shards),
-        hold=spec.hold,
-    )
-    ctx.ledger.put_job(record)

@@ -19,8 +19,15 @@ from gpuworker.ledger.table import chunks
 BATCH_MAX = 10
 SENDERS = 8
 ATTEMPTS = 6
+COUNTED = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
 SIGN_MARGIN_S = 30.0
 """Beyond the visibility timeout before a shard counts as without progress: clocks differ, counts lag."""
+
+
+def messages_in(sqs: Any, url: str) -> int:
+    """Messages of a queue: visible, in flight or delayed; approximate."""
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=COUNTED)
+    return sum(int(answer["Attributes"][name]) for name in COUNTED)
 
 
 class SendError(Exception):
@@ -70,10 +77,8 @@ class QueueTransport(Transport):
             return [message for sent in pool.map(self._send_batch, batches) for message in sent]
 
     def count(self) -> int:
-        """In the queue: visible, in flight or delayed; approximate."""
-        names = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
-        answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
-        return sum(int(answer["Attributes"][name]) for name in names)
+        """In the work queue, approximately."""
+        return messages_in(self._sqs, self._url)
 
     def _send_batch(self, messages: Sequence[Message]) -> Sequence[Message]:
         entries = [{"Id": str(index), "MessageBody": message.to_json()} for index, message in enumerate(messages)]

@@ -16,11 +16,11 @@ def send(ctx: AnyContext, messages: Iterable[Message]) -> list[Message]:
 
 def send_shards(ctx: AnyContext, shards: Iterable[ShardRecord]) -> int:
     """Send unsent shards and note which were; how many. Nothing is begun while the pipeline is paused."""
-    unsent = {(shard.job, shard.number, shard.generation): shard for shard in shards}
+    unsent = {shard.place: shard for shard in shards}
     if not unsent or (ctx.begins_work and ctx.ledger.control(ctx.settings.pipeline).get("paused")):
         return 0
     began_at = ctx.clock()
-    sent = send(ctx, [Message(job=job, number=number, generation=gen) for job, number, gen in unsent])
-    taken = [unsent[message.job, message.number, message.generation] for message in sent]
+    sent = send(ctx, [Message.of(place) for place in unsent])
+    taken = [unsent[message.place] for message in sent]
     ctx.ledger.mark_all_sent(taken, at=began_at)
     return len(sent)

@@ -1,14 +1,14 @@
-"""Decides what jobs and shards need: to be finished, closed, sent again, buried or declared stalled; pure."""
+"""Decides what jobs and shards need: to be finished, closed, sent again, marked dead or declared stalled; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from gpupipe.functions.actions import (
-    BuryShard,
     CloseDropin,
     FinishJob,
     JobAction,
+    MarkDead,
     NoteRunning,
     ResendShard,
     SendShards,
@@ -103,6 +103,6 @@ def _of_shards(view: AnyView, job: JobView, to_resend: set[tuple[str, int]]) -> 
         if is_hopeless(view, shard):
             times = f"{shard.started} times" if shard.started > 1 else "once"
             reason = f"a worker began it {times} and none came back; last on {shard.machine or 'an unknown machine'}"
-            yield BuryShard(shard=shard, reason=reason)
+            yield MarkDead(shard=shard, reason=reason)
         elif (shard.job, shard.number) in to_resend:
             yield ResendShard(shard=shard)

@@ -15,12 +15,8 @@ from gpupipe.kinds import registry
 from gpupipe.kinds.kind import AnyKind, AnySite, Invocation, Site
 from gpupipe.settings import PipelineSettings
 from gpupipe.tasks import Place
+from gpuworker.contract import OVERTAKEN, OVERTAKEN_OR_GONE
 from gpuworker.ledger import Ledger
-
-REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-"""S3's answers to a conditional write that somebody else was faster with."""
-REFUSED_OVER = REFUSED | {"NoSuchKey", "404"}
-"""Its answers where a certain version is to be replaced: it may also be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +140,11 @@ class JobsContext:
 
     def write_new(self, key: str, text: str) -> bool:
         """Write a JSON document if there is none of that key; False where there was."""
-        return self._put_if(key, text, REFUSED, IfNoneMatch="*")
+        return self._put_if(key, text, OVERTAKEN, IfNoneMatch="*")
 
     def write_over(self, key: str, text: str, etag: str) -> bool:
         """Write a JSON document in the place of the one with this ETag; False where that one is not there any more."""
-        return self._put_if(key, text, REFUSED_OVER, IfMatch=etag)
+        return self._put_if(key, text, OVERTAKEN_OR_GONE, IfMatch=etag)
 
     def _put_if(self, key: str, text: str, refusals: frozenset[str], **condition: str) -> bool:
         from botocore.exceptions import ClientError

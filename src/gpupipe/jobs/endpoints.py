@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpupipe.aws import Aws, error_code
+from gpupipe.aws import Aws, absent_ok, error_code
 from gpupipe.config import Config
 from gpupipe.errors import ConfigError, InvocationError, NotDeployedError, UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.refusals import Refusal, read_refusal
+from gpuworker.contract import error_message
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +51,11 @@ def choose_endpoint(aws: Aws, config: Config, pipeline: str | None) -> JobsConte
 
 def describe(ctx: JobsContext) -> EndpointState | None:
     """The endpoint as it is now; None where there is none."""
-    from botocore.exceptions import ClientError
-
-    name = ctx.invocation.endpoint
+    name = ctx.aws.stack.endpoint(ctx.pipeline)
     with explained(f"look at endpoint {name}"):
-        try:
-            found = ctx.aws.client("sagemaker").describe_endpoint(EndpointName=name)
-        except ClientError as error:
-            # SageMaker has no code of its own for what is not there.
-            if error_code(error) in ("ValidationException", "ResourceNotFound") and "ould not find" in str(error):
-                return None
-            raise
+        found = absent_ok(ctx.aws.client("sagemaker").describe_endpoint, EndpointName=name)
+    if found is None:
+        return None
     variants = found.get("ProductionVariants", ())
     return EndpointState(
         status=str(found["EndpointStatus"]),
@@ -91,7 +89,7 @@ def at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
         except ClientError as error:
             code = error_code(error)
             if code == "ModelError":
-                raise refused(ctx, image, _model_error(error.response)) from error
+                raise refused(ctx, image, _model_error(error)) from error
             if code in ("ValidationError", "ValidationException", "ModelNotReadyException"):
                 state = describe(ctx)
                 if state is None or state.status not in ("InService", "Updating"):
@@ -99,9 +97,10 @@ def at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
             raise
 
 
-def _model_error(response: Mapping[str, Any]) -> Refusal:
-    text = response.get("OriginalMessage") or response.get("Error", {}).get("Message", "")
-    return read_refusal(str(text), int(response.get("OriginalStatusCode") or 0))
+def _model_error(error: ClientError) -> Refusal:
+    answer: Mapping[str, Any] = error.response
+    text = answer.get("OriginalMessage") or error_message(error)
+    return read_refusal(str(text), int(answer.get("OriginalStatusCode") or 0))
 
 
 def refused(ctx: JobsContext, image: str, refusal: Refusal) -> InvocationError:

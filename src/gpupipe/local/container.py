@@ -21,6 +21,13 @@ from gpupipe.local.invocations import TOKEN
 from gpupipe.local.machine import told
 from gpupipe.local.processes import ProcessName
 from gpupipe.local.routing import Instance
+from gpuworker.contract import (
+    BIND_HOST_VARIABLE,
+    CALLER_TOKEN_VARIABLE,
+    MACHINE_VARIABLE,
+    MODEL_DIR_VARIABLE,
+    WORK_DIR_VARIABLE,
+)
 
 CONTAINER_FILE = "container.json"
 MODULE = "gpuworker.serve"
@@ -152,12 +159,12 @@ class Container:
         (self.folder / "work").mkdir(exist_ok=True, mode=0o700)
         token = secrets.token_urlsafe(24)
         own = {
-            "GPUPIPE_CALLER_TOKEN": token,
+            CALLER_TOKEN_VARIABLE: token,
             "SAGEMAKER_BIND_TO_PORT": str(port),
-            "GPUPIPE_BIND_HOST": "127.0.0.1",
-            "GPUPIPE_MACHINE": self.name,
-            "GPUPIPE_WORK_DIR": str(self.folder / "work"),
-            "GPUPIPE_MODEL_DIR": str(self.folder / "model"),
+            BIND_HOST_VARIABLE: "127.0.0.1",
+            MACHINE_VARIABLE: self.name,
+            WORK_DIR_VARIABLE: str(self.folder / "work"),
+            MODEL_DIR_VARIABLE: str(self.folder / "model"),
         }
         self._process = processes.spawn(
             [*command, "-m", MODULE, "serve"], environment={**environment, **own}, folder=self.folder, log=self.log
@@ -243,7 +250,7 @@ def end_strays(folder: Path) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if MODULE in process.cmdline() and process.pid not in known:
-                work = process.environ().get("GPUPIPE_WORK_DIR", "")
+                work = process.environ().get(WORK_DIR_VARIABLE, "")
                 if work and Path(work).is_relative_to(folder):
                     processes.end(ProcessName.of(process.pid), grace_s=0.0)
 

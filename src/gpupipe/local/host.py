@@ -16,6 +16,7 @@ from gpupipe.local.documents import read_json, write_json
 from gpupipe.local.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, WorkerFailure, write_run
 from gpupipe.local.metadata import Interruption
 from gpupipe.local.processes import ProcessName
+from gpuworker.contract import CONFIG_VARIABLE, WORK_DIR_VARIABLE
 
 HOST_FILE = "host.json"
 INTERRUPTION_FILE = "interruption.json"
@@ -87,7 +88,7 @@ class Host:
         (self.folder / SETTINGS_FILE).write_text(boot.settings, encoding="utf-8")
         (self.folder / INTERRUPTION_FILE).unlink(missing_ok=True)
         write_run(self.folder)
-        local = {"GPUPIPE_WORKER_CONFIG": str(self.folder / SETTINGS_FILE), "GPUPIPE_WORK_DIR": str(self.folder)}
+        local = {CONFIG_VARIABLE: str(self.folder / SETTINGS_FILE), WORK_DIR_VARIABLE: str(self.folder)}
         arguments = ["--folder", str(self.folder), "--python", boot.python, "--max-hours", str(boot.max_hours)]
         self._process = processes.spawn(
             processes.python_module("gpupipe.local.machine", *arguments),
@@ -128,7 +129,7 @@ class Host:
 
     def _is_here(self, worker: psutil.Process) -> bool:
         # The pid may long belong to somebody else's worker.
-        return worker.environ().get("GPUPIPE_WORK_DIR") == str(self.folder)
+        return worker.environ().get(WORK_DIR_VARIABLE) == str(self.folder)
 
     def crashed(self) -> int:
         """Count a crash; returns how many there were since the instance was started."""

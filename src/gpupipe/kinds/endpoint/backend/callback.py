@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpupipe.functions import log
-from gpupipe.functions.commits import bury, count_commit
+from gpupipe.functions.commits import count_commit, mark_dead
 from gpupipe.functions.context import Context
 from gpupipe.functions.sending import send_shards
 from gpupipe.kinds.endpoint.backend.notices import Notice, ShardFailed, notice_of
@@ -68,8 +68,6 @@ def _handle(ctx: Context[EndpointSettings], failure: ShardFailed) -> None:
             log.info("failure_is_history", **place, state=row.state if row else "missing")
             return
         if count_commit(ctx, row):
-            log.info("commit_counted", **place)
-            ctx.ledger.finish_if_complete(row.job)
             return
         if _is_with_another(row, failure):
             log.info("shard_is_elsewhere", **place, with_machine=row.machine)
@@ -104,10 +102,10 @@ def _settled(ctx: Context[EndpointSettings], row: ShardRecord, failure: ShardFai
     began = row.state is ShardState.RUNNING or failure.code in GIVEN_BACK
     counts = not (began or failure.expired or failure.code in BLAMELESS)
     if row.started >= ctx.settings.max_receives:
-        bury(ctx, row, f"tried {row.started} times, last: {failure.reason}")
+        mark_dead(ctx, row, f"tried {row.started} times, last: {failure.reason}")
         return True
     if counts and row.failures + 1 >= FAILURES_MAX:
-        bury(ctx, row, f"its request failed {FAILURES_MAX} times, last: {failure.reason}")
+        mark_dead(ctx, row, f"its request failed {FAILURES_MAX} times, last: {failure.reason}")
         return True
     if not ctx.ledger.return_shard(row, failure.notice, reason=failure.reason, counts=counts):
         return False

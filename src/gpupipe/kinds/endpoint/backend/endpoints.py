@@ -10,6 +10,7 @@ from gpupipe.functions.actions import Refusal
 from gpupipe.functions.context import Context
 from gpupipe.kinds.endpoint.backend.settings import EndpointSettings
 from gpupipe.kinds.endpoint.backend.view import Endpoint, Variant
+from gpuworker.contract import error_code, error_message
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 NOT_NOW = "Cannot update in-progress endpoint"
@@ -102,19 +103,15 @@ def scale(ctx: Context[EndpointSettings], variant: str, count: int) -> Refusal |
             DesiredWeightsAndCapacities=[{"VariantName": variant, "DesiredInstanceCount": count}],
         )
     except Exception as error:
-        code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+        code = error_code(error)
         if not code:
             raise
         if NOT_NOW in str(error):
             log.info("endpoint_busy", variant=variant, wanted=count)
             return None
         instance_type = ctx.settings.variants.get(variant, variant)
-        return Refusal(instance_type=instance_type, zone="", code=code, message=_message(error), at=ctx.clock())
+        return Refusal(instance_type=instance_type, zone="", code=code, message=error_message(error), at=ctx.clock())
     return None
-
-
-def _message(error: BaseException) -> str:
-    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", error))
 
 
 def waiting_for(refusal: Refusal) -> tuple[str, str]:

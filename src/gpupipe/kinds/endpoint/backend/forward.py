@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpupipe.functions import log
-from gpupipe.functions.commits import bury
+from gpupipe.functions.commits import mark_dead
 from gpupipe.functions.context import Context
 from gpupipe.kinds.endpoint.backend.notices import brief, code_in
 from gpupipe.kinds.endpoint.backend.settings import EndpointSettings
-from gpuworker.contract import ContractError, Message, inference_id
+from gpuworker.contract import ContractError, Message, error_code, inference_id
 from gpuworker.ledger import ShardRecord, ShardState
 
 ONCE: Mapping[str, Any] = {"read_timeout": 70, "retries": {"max_attempts": 0}}
@@ -88,7 +88,7 @@ def _ask(ctx: Context[EndpointSettings], message: Message, shard: bytes) -> Answ
             Body=shard,
             ContentType="application/json",
             Accept="application/json",
-            InferenceId=inference_id(message.job, message.number, message.generation),
+            InferenceId=inference_id(*message.place),
         )
     except Exception as error:
         return _failed(error)
@@ -98,12 +98,11 @@ def _ask(ctx: Context[EndpointSettings], message: Message, shard: bytes) -> Answ
 
 
 def _failed(error: Exception) -> Answer:
-    response: Mapping[str, Any] = getattr(error, "response", None) or {}  # None: the connection failed
-    if response.get("Error", {}).get("Code") != "ModelError":
+    if error_code(error) != "ModelError":
         # The endpoint is missing or busy, or the network failed: it says nothing about the shard.
         return Answer(done=False, blames=False, reason=brief(f"{type(error).__name__}: {error}"))
-    code = code_in(str(response.get("OriginalMessage") or error))
-    if code == "unusable_shard":  # the container has buried it
+    code = code_in(str(getattr(error, "response", {}).get("OriginalMessage") or error))
+    if code == "unusable_shard":  # the container has marked it dead
         return Answer(done=True)
     return Answer(done=False, blames=code not in NOT_THE_SHARDS, reason=brief(str(error)))
 
@@ -119,7 +118,7 @@ def _come_again(
     if row is None or not row.is_open or row.generation != message.generation:
         return row is not None and row.generation >= message.generation
     if row.started >= ctx.settings.max_receives or (answer.blames and receives >= ctx.settings.max_receives):
-        bury(ctx, row, f"tried {max(row.started, receives)} times, last: {answer.reason}")
+        mark_dead(ctx, row, f"tried {max(row.started, receives)} times, last: {answer.reason}")
         return False  # the dead-letter queue shows it
     if receives >= ctx.settings.max_receives:
         return _begin_anew(ctx, message, row)
@@ -137,5 +136,5 @@ def _begin_anew(ctx: Context[EndpointSettings], message: Message, row: ShardReco
     ctx.client("sqs").send_message(
         QueueUrl=ctx.settings.work_queue_url, MessageBody=message.to_json(), DelaySeconds=LATER_MAX_S
     )
-    ctx.ledger.mark_sent(row.job, row.number, row.generation)
+    ctx.ledger.mark_sent(*row.place)
     return True

@@ -116,7 +116,7 @@ class _Sending:
             ContentType="application/json",
             Accept="application/json",
             InputLocation=f"s3://{self.settings.bucket}/{message.key}",
-            InferenceId=inference_id(message.job, message.number, message.generation),
+            InferenceId=inference_id(*message.place),
             InvocationTimeoutSeconds=int(self.settings.invocation_timeout_s),
             RequestTTLSeconds=int(self.settings.request_ttl_s),
         )

@@ -6,6 +6,7 @@ import math
 
 from gpupipe.functions.context import Context
 from gpupipe.kinds.queue.backend.settings import QueueSettings
+from gpuworker.contract import TAG_PIPELINE, TAG_STACK
 from gpuworker.ledger import MachineRecord
 
 PERIOD_S = 300
@@ -25,7 +26,7 @@ def set_alarm(ctx: Context[QueueSettings], record: MachineRecord) -> None:
     name = alarm_name(ctx, record.machine)
     idle_s = settings.idle_minutes * 60 + LATER_THAN_WORKER_S
     what = "terminate" if settings.on_idle == "terminate" else "stop"
-    tags = {**settings.tags, "gpupipe:stack": settings.stack, "gpupipe:pipeline": settings.pipeline}
+    tags = {**settings.tags, TAG_STACK: settings.stack, TAG_PIPELINE: settings.pipeline}
     ctx.client("cloudwatch").put_metric_alarm(
         AlarmName=name,
         AlarmDescription=f"{record.machine} has been idle: {what} it, in case its worker has not.",

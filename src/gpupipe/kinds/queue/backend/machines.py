@@ -14,8 +14,8 @@ from gpupipe.functions.actions import Refusal
 from gpupipe.functions.context import Context
 from gpupipe.kinds.queue.backend.settings import QueueSettings
 from gpupipe.kinds.queue.backend.view import Instance
+from gpuworker.contract import TAG_PIPELINE, TAG_STACK, TAG_TEMPLATE, error_code, error_message
 
-TAG_STACK, TAG_PIPELINE, TAG_TEMPLATE = "gpupipe:stack", "gpupipe:pipeline", "gpupipe:template"
 NO_ROOM = ("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacityOnOutpost", "Unsupported")
 NOT_NOW = ("IncorrectInstanceState", "IncorrectSpotRequestState", "InvalidInstanceID.NotFound")
 QUOTA_CODES = frozenset({"VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"})
@@ -79,7 +79,7 @@ def template(ctx: Context[QueueSettings]) -> Template | None:
     try:
         answer = ctx.client("ec2").describe_launch_template_versions(LaunchTemplateName=name, Versions=["$Default"])
     except Exception as error:
-        if "InvalidLaunchTemplate" not in _code(error):
+        if "InvalidLaunchTemplate" not in error_code(error):
             raise
         return None
     if not answer["LaunchTemplateVersions"]:
@@ -126,7 +126,7 @@ def launch(ctx: Context[QueueSettings], made_from: Template, count: int) -> Laun
     try:
         answer = ctx.client("ec2").create_fleet(**request)
     except Exception as error:
-        if not _code(error):
+        if not error_code(error):
             raise
         return Launched(refusals=[_refusal_of(error, ", ".join(settings.instance_types), "", now)])
     return _launched(answer, {subnet: zone for zone, subnet in zones.items()}, made_from, now)
@@ -202,9 +202,9 @@ def start(ctx: Context[QueueSettings], machine: str) -> Refusal | None:
     try:
         ctx.client("ec2").start_instances(InstanceIds=[machine])
     except Exception as error:
-        if _code(error) in NOT_NOW:
-            log.info("machine_not_startable_now", machine=machine, code=_code(error))
-        elif _code(error):
+        if error_code(error) in NOT_NOW:
+            log.info("machine_not_startable_now", machine=machine, code=error_code(error))
+        elif error_code(error):
             return _refusal_of(error, "", "", ctx.clock())
         else:
             raise
@@ -217,18 +217,13 @@ def stop(ctx: Context[QueueSettings], machine: str, *, terminate: bool) -> None:
     try:
         act(InstanceIds=[machine])
     except Exception as error:
-        if _code(error) not in NOT_NOW:
+        if error_code(error) not in NOT_NOW:
             raise
 
 
 def _refusal_of(error: BaseException, instance_type: str, zone: str, now: float) -> Refusal:
-    message = str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", error))
-    return Refusal(instance_type=instance_type, zone=zone, code=_code(error), message=message, at=now)
-
-
-def _code(error: BaseException) -> str:
-    """The service's error code of a botocore ClientError, else ""."""
-    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+    code, message = error_code(error), error_message(error)
+    return Refusal(instance_type=instance_type, zone=zone, code=code, message=message, at=now)
 
 
 def waiting_for(refusals: Sequence[Refusal], market: str) -> Iterator[tuple[str, str]]:
