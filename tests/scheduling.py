@@ -34,7 +34,7 @@ LONGEST_FIRST = (
     "tests/convergence/",
     "tests/local/",
     "tests/test_provision.py",
-    "tests/pipelines/test_endpoint_plans.py",
+    "tests/kinds/test_endpoint_plans.py",
     "tests/cli/test_interrupt.py",
     "tests/resources/",
     "tests/gpuworker/engines/sam3/",

@@ -61,6 +61,11 @@ def endpoints(ctx: typer.Context) -> list[Word]:
     return _in_time(_pipelines(ctx, that_answer=True))
 
 
+def outputs(ctx: typer.Context) -> list[Word]:
+    """What is known of the configured pipelines: `segment.bucket`."""
+    return _in_time(_outputs(ctx))
+
+
 def variants(ctx: typer.Context) -> list[Word]:
     """Names of the variants of all endpoints, or of the one that `--pipeline` names."""
     return _in_time(_variants(ctx))
@@ -149,6 +154,14 @@ def _pipelines(ctx: typer.Context, *, that_answer: bool = False) -> Iterator[Wor
     for name, settings in _configuration(ctx)[1].pipelines.items():
         if not that_answer or registry.of(settings).variants(settings):
             yield name, f"{settings.kind}, {settings.task}"
+
+
+def _outputs(ctx: typer.Context) -> Iterator[Word]:
+    from gpupipe.desired import outputs
+
+    path, config = _configuration(ctx)
+    for pipeline, values in outputs(config, _account(path, config, with_number=True)).items():
+        yield from ((f"{pipeline}.{name}", value) for name, value in values.items())
 
 
 def _variants(ctx: typer.Context) -> Iterator[Word]:
