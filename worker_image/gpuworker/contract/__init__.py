@@ -27,18 +27,14 @@ from gpuworker.contract.documents import (
     MAX_SHARD_ITEMS,
     PLACE_MAX,
     VERSION,
-    Artifact,
     Document,
-    Failure,
     Item,
-    ItemResult,
     JobKind,
     JobSpec,
     Manifest,
     Message,
     ModelSource,
     Shard,
-    ShardResult,
     WorkerSettings,
 )
 from gpuworker.contract.errors import ContractError
@@ -55,6 +51,7 @@ from gpuworker.contract.keys import (
     PROCESSED,
     REQUESTS,
     RESPONSES,
+    VALUES,
     cancelled_key,
     compiled_key,
     incoming_prefix,
@@ -72,9 +69,21 @@ from gpuworker.contract.keys import (
     result_key,
     result_prefix,
     shard_key,
+    value_key,
 )
 from gpuworker.contract.patterns import common_project, is_pattern, pattern_for
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.results import Artifact, Failure, ItemResult, ShardResult
+from gpuworker.contract.values import (
+    SHARD_VALUES_BYTES,
+    VALUE_BYTES,
+    VALUE_DEPTH,
+    InputKind,
+    content_of,
+    generated_name,
+    is_generated_name,
+    mistake_in_name,
+)
 from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
 __all__ = [
@@ -98,9 +107,13 @@ __all__ = [
     "PROJECT_NAME",
     "REQUESTS",
     "RESPONSES",
+    "SHARD_VALUES_BYTES",
     "SYSTEM",
     "TARGET_SHARD_S",
     "TRANSFORM",
+    "VALUES",
+    "VALUE_BYTES",
+    "VALUE_DEPTH",
     "VERSION",
     "WORLD",
     "WORLD_SUFFIXES",
@@ -109,6 +122,7 @@ __all__ = [
     "ContractError",
     "Document",
     "Failure",
+    "InputKind",
     "Item",
     "ItemResult",
     "JobKind",
@@ -125,12 +139,15 @@ __all__ = [
     "choose_outputs",
     "common_project",
     "compiled_key",
+    "content_of",
     "folder_of_picture",
     "fragments_in",
+    "generated_name",
     "incoming_prefix",
     "inference_id",
     "input_key",
     "install_command",
+    "is_generated_name",
     "is_job_name",
     "is_pattern",
     "is_project_name",
@@ -139,6 +156,7 @@ __all__ = [
     "log_key",
     "make_job_id",
     "manifest_key",
+    "mistake_in_name",
     "model_manifest_key",
     "model_prefix",
     "output_candidates",
@@ -156,4 +174,5 @@ __all__ = [
     "result_prefix",
     "shard_key",
     "shard_size",
+    "value_key",
 ]
