@@ -175,8 +175,7 @@ def _is_whole(text: str) -> bool:
     try:
         _, end = _STRUCTURE.raw_decode(text, start)
     except (ValueError, RecursionError):
-        first_lines = [line for line in text[start:].split("\n", 2)[:2]]
-        return text.startswith("{", start) and not any(map(_is_object, first_lines))
+        return text.startswith("{", start) and not any(map(_is_object, text[start:].split("\n", 2)[:2]))
     return not text[end:].strip(_BLANK)
 
 

@@ -119,6 +119,11 @@ def inputs_of(task: str) -> tuple[str, str]:
     return ("item", "items") if "value" in _taken(task) else ("image", "images")
 
 
+def takes_files(task: str) -> bool:
+    """Whether an input of the task called `task` may be a file."""
+    return "object" in _taken(task)
+
+
 def _taken(task: str) -> frozenset[InputKind]:
     return options_class(task).takes if task in TASKS else frozenset({"object"})
 
