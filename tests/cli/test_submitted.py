@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+import pytest
+from tests.cli.conftest import Types
+from tests.toy_tasks import add_toys
+
 from gpupipe.cli.submitted import lines_of
 from gpupipe.jobs.submit import SubmittedJob
 
@@ -75,3 +79,18 @@ def test_results_that_were_taken_by_name_are_told() -> None:
     [line] = lines_of(replace(a_job(0), results_named=[f"out/items/{number}" for number in range(7)]))[1:]
     assert line.startswith("taken though they are results that gpupipe fetched, because they were named: out/items/0")
     assert line.endswith("out/items/4, …")
+
+
+def test_values_are_counted_as_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_toys(monkeypatch)
+    job = replace(a_job(0), task="upper", attached=True, state="running")
+    assert lines_of(job)[0].startswith("2 items in 1 shard")
+    assert "of the same items, which is running" in lines_of(job)[1]
+
+
+@pytest.mark.parametrize("command", ["submit", "run"])
+def test_a_command_that_names_nothing_says_what_may_be_named(types: Types, command: str) -> None:
+    done = types(command, "--project", "animals")
+    assert done.code == 2
+    assert "there is nothing to submit" in done.err
+    assert "--value" in done.err

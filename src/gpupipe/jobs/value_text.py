@@ -131,7 +131,7 @@ def _as_object(found: Any) -> dict[str, Any]:
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice, _ = (Counter(key for key, _ in pairs) - Counter(found)).popitem()
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"has the key {_quoted(twice)} twice: leave one out")
     return found
 

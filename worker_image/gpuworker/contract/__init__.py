@@ -75,6 +75,7 @@ from gpuworker.contract.patterns import common_project, is_pattern, pattern_for
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
 from gpuworker.contract.results import Artifact, Failure, ItemResult, ShardResult
 from gpuworker.contract.values import (
+    SHARD_DOCUMENT_BYTES,
     SHARD_VALUES_BYTES,
     VALUE_BYTES,
     VALUE_DEPTH,
@@ -107,6 +108,7 @@ __all__ = [
     "PROJECT_NAME",
     "REQUESTS",
     "RESPONSES",
+    "SHARD_DOCUMENT_BYTES",
     "SHARD_VALUES_BYTES",
     "SYSTEM",
     "TARGET_SHARD_S",

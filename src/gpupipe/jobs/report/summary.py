@@ -159,7 +159,13 @@ class Summary:
         if len(self.failure_rows) < FAILURE_ROWS:
             failure = outcome.failure
             self.failure_rows.append(
-                Card(file_name=outcome.file_name, code=failure.code, message=failure.message, **_of_value(outcome))
+                Card(
+                    file_name=outcome.file_name,
+                    code=failure.code,
+                    message=failure.message,
+                    value=_value(outcome),
+                    details=_details(outcome),
+                )
             )
 
     def _count(self, finds: Sequence[tuple[str, float | None]], numbers: Mapping[str, int]) -> None:
@@ -299,14 +305,18 @@ def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: s
         warnings=_warnings(outcome),
         reason=" ".join(str(image[word]) for word in ("reason", "hint") if image.get(word)),
         area_m2=_area_m2(result),
-        **_of_value(outcome),
+        value=_value(outcome),
+        details=_details(outcome),
     )
 
 
-def _of_value(outcome: Outcome) -> dict[str, str]:
-    """A card's fields about a value; none of a file's."""
+def _value(outcome: Outcome) -> str | None:
+    return None if outcome.value is None else brief(outcome.value)
+
+
+def _details(outcome: Outcome) -> str:
+    """The value, and a result that is no picture."""
     if outcome.value is None:
-        return {}
-    fragment = outcome.result.fragment if outcome.result else {}
-    result = {} if "image" in fragment or not fragment else fragment
-    return {"value": brief(outcome.value), "details": "\n".join(map(whole, filter(None, (outcome.value, result))))}
+        return ""
+    result = outcome.result.fragment if outcome.result else {}
+    return "\n".join(map(whole, (outcome.value, *([result] if result and "image" not in result else []))))
