@@ -214,6 +214,10 @@ def send(
 
 def _standard_input(screen: Screen) -> BinaryIO:
     """Bytes of whoever is piped in; a person who types is told how to end."""
+    from gpupipe.errors import UsageError
+
+    if sys.stdin is None:
+        raise UsageError("standard input is closed.", hint="Pipe JSON into the command, or name a file.")
     if sys.stdin.isatty():
         screen.say("reading values from standard input; Ctrl-D ends it")
     return getattr(sys.stdin, "buffer", None) or BytesIO(sys.stdin.read().encode())

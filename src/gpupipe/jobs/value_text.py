@@ -98,24 +98,13 @@ def _of_text(text: str, number: int) -> Written:
     if not text:
         return Written(line=number, mistake="is empty")
     try:
-        return Written(line=number, value=_as_object(_parsed(text)))
+        return Written(line=number, value=_as_object(_STRICT.decode(text)))
     except RecursionError:
         return Written(line=number, mistake=_TOO_DEEP)
     except json.JSONDecodeError as error:
         return Written(line=number + error.lineno - 1, mistake=_no_json(text, error))
     except ValueError as error:
         return Written(line=number, mistake=str(error))
-
-
-def _parsed(text: str) -> Any:
-    """Raises ValueError, of which the message ends a sentence, and RecursionError."""
-    return json.loads(
-        text,
-        object_pairs_hook=_object,
-        parse_constant=_refuse_constant,
-        parse_float=_finite,
-        parse_int=_whole,
-    )
 
 
 def _as_object(found: Any) -> dict[str, Any]:
@@ -152,6 +141,12 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError as error:
         raise ValueError(f"holds a whole number of {len(text):,} digits: write it as a text in quotes") from error
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+)
+"""Made once: to make it takes longer than to read a line. Raises ValueError, of which the message ends a sentence."""
 
 
 def _no_json(text: str, error: json.JSONDecodeError) -> str:

@@ -21,7 +21,7 @@ from gpupipe.jobs.sources import composed, shown
 from gpupipe.jobs.value_text import Written, read_document, read_lines, read_one
 from gpuworker.contract import ContractError, Item, content_of, generated_name, mistake_in_name
 
-STDIN = "-"
+STDIN, STDIN_NAME = "-", "standard input"
 LINES_SUFFIXES, DOCUMENT_SUFFIXES = (".jsonl", ".ndjson"), (".json",)
 FORM = 'A value is an object such as {"prompt": "a red fox", "seed": 7}, or a text in quotes'
 NAME_FIELDS = ("name", "id")
@@ -197,9 +197,10 @@ def _sources(
         raise InputError("standard input (-) can be read once only.", hint="Name it once.")
     for argument in arguments:
         if argument == STDIN:
-            yield "standard input", read_document(stdin, "standard input")
+            yield STDIN_NAME, _of(read_document(stdin, STDIN_NAME), STDIN_NAME)
         else:
-            yield from ((shown(place), _of_file(place)) for place in _places(os.path.expanduser(argument)))
+            places = _places(os.path.expanduser(argument))
+            yield from ((shown(place), _of(_of_file(place), shown(place))) for place in places)
     for number, text in enumerate(texts, 1):
         yield f"--value {number}" if len(texts) > 1 else "--value", iter([read_one(text)])
 
@@ -214,11 +215,16 @@ def _places(argument: str) -> Sequence[str]:
 
 
 def _of_file(place: str) -> Iterator[Written]:
+    with open(place, "rb") as opened:
+        read = read_lines if place.lower().endswith(LINES_SUFFIXES) else read_document
+        yield from read(opened, shown(place))
+
+
+def _of(values: Iterator[Written], name: str) -> Iterator[Written]:
+    """The same, with what the system says of their source in plain words."""
     try:
-        with open(place, "rb") as opened:
-            read = read_lines if place.lower().endswith(LINES_SUFFIXES) else read_document
-            yield from read(opened, shown(place))
+        yield from values
     except FileNotFoundError as error:
-        raise InputError(f"there is no {shown(place)}.", hint="Check the path; patterns need quotes.") from error
+        raise InputError(f"there is no {name}.", hint="Check the path; patterns need quotes.") from error
     except OSError as error:
-        raise InputError(f"cannot read {shown(place)}: {error.strerror}.", hint="Check its permissions.") from error
+        raise InputError(f"cannot read {name}: {error.strerror}.", hint="Check that it may be read.") from error

@@ -30,6 +30,7 @@ SHARD_VALUES_BYTES = 4 << 20
 a request, and 64 of the largest values in ASCII are enough work for one; 256 would be 16 MB."""
 SHARD_DOCUMENT_BYTES = 5 << 20
 """Of a whole document with values in it: theirs, and names, options and braces."""
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
 _GENERATED = re.compile(r"item-\d{5,}", re.ASCII)
 
 
@@ -73,8 +74,7 @@ def content_of(value: Mapping[str, Any]) -> bytes:
 
 def _written(value: Mapping[str, Any]) -> bytes:
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
-        return text.encode()
+        return _CANONICAL.encode(value).encode()
     except UnicodeEncodeError as error:
         raise ContractError("it holds half a character (a lone surrogate such as \\ud800)") from error
     except ValueError as error:
@@ -88,9 +88,9 @@ def _depths(value: Any) -> Iterator[int]:
     waiting = [(value, 1)]
     while waiting:
         one, depth = waiting.pop()
-        if isinstance(one, Mapping | list | tuple):
+        if isinstance(one, dict | list | tuple):
             yield depth
-            parts = one.values() if isinstance(one, Mapping) else one
+            parts = one.values() if isinstance(one, dict) else one
             waiting += [(part, depth + 1) for part in parts]
 
 
