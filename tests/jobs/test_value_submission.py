@@ -135,7 +135,7 @@ def test_values_of_a_shard_that_was_given_up_are_failures_that_show_them(desk: D
 
 
 def test_a_project_keeps_values_of_two_jobs_apart_that_are_called_by_their_place(desk: Desk, tmp_path: Path) -> None:
-    # given two jobs, each with a value without a name, and a named one that was changed
+    # given two jobs, each with a value without a name, and a named one that is another
     crew = Crew(desk=desk)
     for values in (["fox", {"id": "a", "prompt": "old"}], ["owl", {"id": "a", "prompt": "new"}]):
         job = send(desk, *values)
@@ -145,7 +145,9 @@ def test_a_project_keeps_values_of_two_jobs_apart_that_are_called_by_their_place
     report = fetch(desk.ctx.aws, project="animals", folder=tmp_path / "out")
     # then
     found = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
-    assert sorted(one["value"]["prompt"] for one in found) == ["fox", "new", "owl"]
+    by_place = [one for one in found if one["file_name"] != "a"]
+    assert sorted(one["value"]["prompt"] for one in by_place) == ["fox", "owl"]
+    assert all(one["file_name"].startswith("item-00001~") for one in by_place)
     assert len({one["file_name"] for one in found}) == report.done == 3
 
 
