@@ -120,8 +120,8 @@ def submit(
         )
         return
     if not project:
-        what = "values" if values else "images"
-        raise UsageError(f"the {what} need a project.", hint=f"Add --project NAME, your name for this set of {what}.")
+        hint = "Add --project NAME, your name for this set of images or values."
+        raise UsageError("what is submitted needs a project.", hint=hint)
     job = send(
         open_stack(context.obj, screen),
         screen,
@@ -144,7 +144,7 @@ def _require_something(paths: list[str] | None, values: list[str] | None) -> Non
 
     if not paths and not values:
         hint = (
-            "Name images, folders, patterns or zip archives; for a task that takes values, FILE.jsonl or --value JSON."
+            "Name images, folders, patterns or zip archives; where the task takes values, FILE.jsonl or --value JSON."
         )
         raise UsageError("there is nothing to submit.", hint=hint)
 
@@ -185,8 +185,10 @@ def send(
     """Submit with progress, and tell on stderr what was done."""
     from gpupipe.cli.submitted import lines_of
     from gpupipe.jobs.submit import submit as submit_job
+    from gpupipe.tasks import takes_files
 
-    with screen.progress("files") as bar:
+    ctx = opened.context(pipeline)
+    with screen.progress("files" if takes_files(ctx.settings.task) else "items") as bar:
 
         def on_progress(now: SubmitProgress) -> None:
             bar.total(now.files_total)
@@ -194,7 +196,7 @@ def send(
             bar.now(f"{STEPS[now.step]}, {now.bytes / 1e6:,.1f} of {now.bytes_total / 1e6:,.1f} MB")
 
         job = submit_job(
-            opened.context(pipeline),
+            ctx,
             paths,
             project=project,
             prompts=prompts or (),

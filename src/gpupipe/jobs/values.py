@@ -25,6 +25,7 @@ STDIN, STDIN_NAME = "-", "standard input"
 LINES_SUFFIXES, DOCUMENT_SUFFIXES = (".jsonl", ".ndjson"), (".json",)
 FORM = 'A value is an object such as {"prompt": "a red fox", "seed": 7}, or a text in quotes'
 NAME_FIELDS = ("name", "id")
+CALLED_SO = "its result is called so; change it, rename the field, or leave it out"
 MISTAKES_SHOWN = 5
 TELL_EVERY = 1_000
 
@@ -170,11 +171,10 @@ def name_of(value: dict[str, Any]) -> str:
         if given is None:
             continue
         if isinstance(given, bool) or not isinstance(given, str | int):
-            raise ValueError(f'has a "{field}" that is neither a text nor a whole number: its result is called so')
+            raise ValueError(f'has a "{field}" that is neither a text nor a whole number: {CALLED_SO}')
         name = composed(str(given))
         if mistake := mistake_in_name(name):
-            what = f'has the "{field}" {shown(name[:60])!r}, which {mistake}'
-            raise ValueError(f"{what}: its result is called so; change it, or leave it out")
+            raise ValueError(f'has the "{field}" {shown(name[:60])!r}, which {mistake}: {CALLED_SO}')
         return name
     return ""
 

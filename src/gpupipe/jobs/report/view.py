@@ -186,11 +186,8 @@ def _time_tiles(summary: Summary, about: About) -> list[Tile]:
     value, each = (rate, "second") if rate >= 1 else (rate * 60, "minute") if rate * 60 >= 1 else (rate * 3600, "hour")
     shown = f"{value:,.1f}" if value < 100 else count(round(value))
     machines = plural(len(summary.machines), "machine")
-    return [
-        Tile(
-            value=shown, label=f"{inputs_of(about.task)[1]} a {each}", note=f"{duration(summary.wall_s)} on {machines}"
-        )
-    ]
+    label = f"{inputs_of(about.task)[1]} a {each}"
+    return [Tile(value=shown, label=label, note=f"{duration(summary.wall_s)} on {machines}")]
 
 
 def _cost_tiles(summary: Summary, about: About) -> list[Tile]:

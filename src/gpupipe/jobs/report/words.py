@@ -76,9 +76,8 @@ def whole(value: Mapping[str, Any]) -> str:
 
 def cut(text: str, characters: int, *, lines: bool = False) -> str:
     """At most so many characters, and none that is invisible or turns the line round."""
-    short = (
-        text if len(text) <= characters else f"{text[:characters]}… (and {len(text) - characters:,} characters more)"
-    )
+    more = len(text) - characters
+    short = text if more <= 0 else f"{text[:characters]}… (and {more:,} characters more)"
     return "\n".join(map(shown, short.split("\n"))) if lines else shown(" ".join(short.split()))
 
 
