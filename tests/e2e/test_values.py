@@ -57,6 +57,11 @@ def test_values_are_submitted_watched_fetched_and_retried(writer: Person) -> Non
     assert writer.types("fetch", job["job"], "-o", "first", "--json").document["done"] == 3
     again = writer.types("run", "-", "--project", "animals", "-o", "again", "--json", stdin='["an owl"]').document
     assert again["done"] == 1
+    # and what is no value, or no input of this task, is refused before anything is sent
+    refused = writer.types("submit", "-", "--project", "animals", "--json", code=2, stdin='"fine"\n{"seed": NaN}\n')
+    assert "standard input, line 2 holds NaN" in refused.err
+    refused = writer.types("submit", str(writer.folder), "--project", "animals", code=2)
+    assert "task upper takes values (JSON), no files" in refused.err
     # and the project has all of them, also those that are called by their places only
     whole = writer.types("fetch", "--project", "animals", "-o", "all", "--json").document
     assert (whole["done"], whole["failed"]) == (4, 0)

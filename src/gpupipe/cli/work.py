@@ -143,9 +143,7 @@ def _require_something(paths: list[str] | None, values: list[str] | None) -> Non
     from gpupipe.errors import UsageError
 
     if not paths and not values:
-        hint = (
-            "Name images, folders, patterns or zip archives; where the task takes values, FILE.jsonl or --value JSON."
-        )
+        hint = "Name images, folders, patterns or archives; where the task takes values, FILE.jsonl or --value JSON."
         raise UsageError("there is nothing to submit.", hint=hint)
 
 
