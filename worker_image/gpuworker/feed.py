@@ -22,6 +22,8 @@ from gpuworker.storage import Storage
 from gpuworker.tasks import Decoded, Encoded, Source
 
 Outcome = ItemResult | Failure
+Content = bytes | Path | Mapping[str, Any]
+"""Of an item: an object's bytes, the file that they are in, or a value."""
 
 
 class Feed:

@@ -66,9 +66,7 @@ class Frame:
 
     def fail(self, passage: Passage, error: ItemError) -> None:
         """Settle an item as failed."""
-        item = passage.item
-        failure = Failure(output=item.output, key=item.key, etag=item.etag, code=error.code, message=error.message)
-        self.settle(passage, failure)
+        self.settle(passage, Failure.of(passage.item, code=error.code, message=error.message))
 
     def settle(self, passage: Passage, outcome: Outcome) -> None:
         """Let go of the item and tell its feed."""

@@ -125,9 +125,12 @@ def _within_s() -> float:
 
 
 def _jobs(ctx: typer.Context, beginning: str, is_meant: "Callable[[JobRecord], bool]") -> Iterator[Word]:
+    from gpupipe.cli.screen import plural
+    from gpupipe.tasks import inputs_of
+
     records = (one for one in _records(ctx) if one.job.startswith(beginning) and is_meant(one))
     for record in itertools.islice(records, JOBS_OFFERED):
-        yield record.job, f"{record.state.value}, {record.items:,} images"
+        yield record.job, f"{record.state.value}, {plural(record.items, *inputs_of(record.task))}"
 
 
 def _projects(ctx: typer.Context, beginning: str) -> Iterator[Word]:

@@ -1,9 +1,9 @@
 """What a task is, and the table of tasks by name; importing this imports no model library.
 
-A task turns the bytes of one input into the files and the record of one result. It knows nothing of AWS,
-queues or shards. The stream (`gpuworker.stream`) calls its steps from several threads:
+A task turns one input, the bytes of an object or a value, into the files and the record of one result. It knows
+nothing of AWS, queues or shards. The stream (`gpuworker.stream`) calls its steps from several threads:
 
-    decode   bytes -> Decoded         any thread, many at once
+    decode   input -> Decoded         any thread, many at once
     run      [Decoded, ...] -> [...]  `infer_threads` threads, each with at most `batch_size` items
     encode   Decoded + result -> Encoded   any thread, many at once
 
@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gpuworker.contract import InputKind
 from gpuworker.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ class Task(Hooks, ABC):
 
     record_name: ClassVar[str]
     """File name of the per-item record, e.g. `annotations.json`."""
+    takes: ClassVar[frozenset[InputKind]]
+    """What an input may be: `frozenset({"object"})` for files, `frozenset({"value"})` for JSON objects that came with
+    the job, or both. What it does not take fails as `unsuitable` before any hook is called with it."""
     takes_files: ClassVar[bool] = False
     """Whether inputs of more than 256 MiB come as a Path in place of bytes to `decode` and `decoded_bytes`; the file is
     there until they return."""
@@ -158,12 +162,14 @@ class Task(Hooks, ABC):
     # --- one item ---
 
     def decoded_bytes(self, data: Any, source: Source, options: Mapping[str, Any]) -> int | None:
-        """What `decode` will hold of `data`, by its header; None where only its size can be guessed from."""
+        """What `decode` will hold of `data`, by its header; None where only its size can be guessed from. Of a value
+        too: how large is the image that it asks for?"""
         return None
 
     @abstractmethod
     def decode(self, data: Any, source: Source, options: Mapping[str, Any]) -> Decoded:
-        """Turn an input's bytes (or the Path to them, see `takes_files`) into what `run` takes. Raises ItemError."""
+        """Turn an input's bytes (or the Path to them, see `takes_files`), or the dict that is a value, into what `run`
+        takes. Raises ItemError."""
 
     @abstractmethod
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:

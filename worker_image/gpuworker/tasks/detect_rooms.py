@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from gpuworker import coco
+from gpuworker.contract import InputKind
 from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.masks import Instance
 from gpuworker.option_rules import mistake_in
@@ -34,6 +35,7 @@ class DetectRooms(Task):
     """No model is loaded but that which reads text, and that only where it is installed and asked for."""
 
     record_name: ClassVar[str] = "rooms.json"
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     takes_files: ClassVar[bool] = True
 
     def __init__(self) -> None:

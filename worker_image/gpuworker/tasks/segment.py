@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import cv2
 
 from gpuworker import coco
+from gpuworker.contract import InputKind
 from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
 from gpuworker.models import Models
@@ -79,6 +80,7 @@ class Segment(Task):
     """`load` makes the engine of the worker's pipeline; others are made when a job first asks for them."""
 
     record_name: ClassVar[str] = "annotations.json"
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     takes_files: ClassVar[bool] = True
 
     def __init__(self, engines: Mapping[str, str] = ENGINES) -> None:
