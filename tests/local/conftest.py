@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tests.local.clients import Client, client_of
 from tests.local.containers import write_container_python
-from tests.local.rooms import Room
+from tests.local.runners.sagemaker.rig import Room
 from tests.local.stacks import Stack
 from tests.local.stand_in import write_config, write_worker_python
 
 from gpupipe.local import emulators
 from gpupipe.local.emulators import RUNTIME, Account, Emulators, bound_socket
-from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.runners.sagemaker.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from gpupipe.aws import Attendant, Aws
 from gpupipe.errors import NotDeployedError, TargetError
 from gpupipe.local import emulators, moto_state, ownership, processes
-from gpupipe.local.container import Container, end_strays, read_all
-from gpupipe.local.host import Host, announce_interruption
-from gpupipe.local.machine_room import running_machines
 from gpupipe.local.processes import ProcessName
+from gpupipe.local.runners.ec2.host import Host, announce_interruption
+from gpupipe.local.runners.ec2.runner import running_machines
+from gpupipe.local.runners.sagemaker.container import Container, end_strays, read_all
 from gpupipe.local.state import Folder, Record, Target
 from gpupipe.names import Stack
 

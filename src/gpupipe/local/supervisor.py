@@ -27,13 +27,13 @@ from gpupipe.errors import GpupipeError, LockedError
 from gpupipe.local import apply, moto_state
 from gpupipe.local.configuration import Configuration
 from gpupipe.local.emulators import NAMES, RUNTIME, START_TIMEOUT_S, Account, bound_socket, environment
-from gpupipe.local.hosting import HostedEndpoints
-from gpupipe.local.machine_room import MachineRoom
-from gpupipe.local.metadata import MetadataService
 from gpupipe.local.pair import EmulatorPair
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.rooms import Room
-from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.runners import Room
+from gpupipe.local.runners.ec2.metadata import MetadataService
+from gpupipe.local.runners.ec2.runner import MachineRoom
+from gpupipe.local.runners.sagemaker.runner import HostedEndpoints
+from gpupipe.local.runners.sagemaker.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder, Target
 from gpupipe.threads import at_once
 

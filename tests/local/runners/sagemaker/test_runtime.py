@@ -10,11 +10,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from tests.local.containers import asynchronous, make_config, make_endpoint
-from tests.local.rooms import Room, unique
+from tests.local.runners.sagemaker.rig import Room, unique
 from tests.local.waiting import kill, until
 
-from gpupipe.local.async_delivery import AsyncDelivery
-from gpupipe.local.container import Patience
+from gpupipe.local.runners.sagemaker.async_delivery import AsyncDelivery
+from gpupipe.local.runners.sagemaker.container import Patience
 
 
 def started(room: Room, **config: Any) -> str:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from tests.local.waiting import runs, until
 
-from gpupipe.local.machine import Machine, Patience
+from gpupipe.local.runners.ec2.machine import Machine, Patience
 
 QUICK = Patience(restart_s=0.01, restart_max_s=0.05, term_grace_s=0.5)
 
@@ -37,7 +37,7 @@ def run(folder: Path, python: Path | str) -> dict[str, Any]:
 
 
 def power_on(folder: Path, python: Path | str, hours: float = 1.0) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "gpupipe.local.machine", "--folder", str(folder)]
+    command = [sys.executable, "-m", "gpupipe.local.runners.ec2.machine", "--folder", str(folder)]
     return subprocess.Popen(
         [*command, "--python", str(python), "--max-hours", str(hours)],
         env={**os.environ, "GPUPIPE_WORK_DIR": str(folder), "GPUPIPE_WORKER_CONFIG": str(folder / "worker.json")},

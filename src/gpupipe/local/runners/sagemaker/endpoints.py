@@ -15,14 +15,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import GpupipeError
-from gpupipe.local.async_requests import AsyncRequests
-from gpupipe.local.autoscaler import Autoscaler
 from gpupipe.local.configuration import RoomSettings
-from gpupipe.local.container import USUAL, Container, Patience, end_strays, read_all
-from gpupipe.local.container_logs import ContainerLogs
-from gpupipe.local.deployment import Deployment, Fleet, FleetVariant, Report, Wanted
-from gpupipe.local.endpoint_metrics import EndpointMetrics, Load
-from gpupipe.local.routing import AsyncSettings, Directory, Hosted, RoutedVariant
+from gpupipe.local.runners.sagemaker.async_requests import AsyncRequests
+from gpupipe.local.runners.sagemaker.autoscaler import Autoscaler
+from gpupipe.local.runners.sagemaker.container import USUAL, Container, Patience, end_strays, read_all
+from gpupipe.local.runners.sagemaker.container_logs import ContainerLogs
+from gpupipe.local.runners.sagemaker.deployment import Deployment, Fleet, FleetVariant, Report, Wanted
+from gpupipe.local.runners.sagemaker.endpoint_metrics import EndpointMetrics, Load
+from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Hosted, RoutedVariant
 from gpupipe.local.state import Folder
 from gpupipe.names import TAG_STACK
 

@@ -4,10 +4,10 @@ import signal
 
 import pytest
 from tests.local.containers import make_config, make_endpoint
-from tests.local.rooms import Room, unique
+from tests.local.runners.sagemaker.rig import Room, unique
 from tests.local.waiting import kill, runs, until
 
-from gpupipe.local.container import Patience
+from gpupipe.local.runners.sagemaker.container import Patience
 
 
 def started(room: Room, **config: object) -> str:

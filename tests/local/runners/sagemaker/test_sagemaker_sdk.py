@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from tests.local.containers import asynchronous, make_config, make_endpoint
-from tests.local.rooms import Room, unique
+from tests.local.runners.sagemaker.rig import Room, unique
 
 # Told once: this is about version 2 of the SDK.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.exhaustive]

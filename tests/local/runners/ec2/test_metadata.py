@@ -7,7 +7,7 @@ import pytest
 from botocore.utils import InstanceMetadataRegionFetcher
 
 from gpupipe.local.emulators import bound_socket
-from gpupipe.local.metadata import InstanceFacts, Interruption, MetadataService
+from gpupipe.local.runners.ec2.metadata import InstanceFacts, Interruption, MetadataService
 
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 TOKEN = "X-aws-ec2-metadata-token"

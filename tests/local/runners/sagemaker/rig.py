@@ -12,11 +12,11 @@ from tests.local.waiting import until
 
 from gpupipe.clock import SystemClock
 from gpupipe.local.configuration import RoomSettings
-from gpupipe.local.container import Container, Patience, read_all
 from gpupipe.local.emulators import Emulators
-from gpupipe.local.endpoint_reports import EndpointReports
-from gpupipe.local.hosting import HostedEndpoints
-from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.runners.sagemaker.container import Container, Patience, read_all
+from gpupipe.local.runners.sagemaker.endpoint_reports import EndpointReports
+from gpupipe.local.runners.sagemaker.runner import HostedEndpoints
+from gpupipe.local.runners.sagemaker.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder
 
 QUICK = Patience(restart_s=0.2, ping_pause_starting_s=0.05)

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from gpupipe.local.emulators import Account
-from gpupipe.local.routing import Instance
+from gpupipe.local.runners.sagemaker.routing import Instance
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"

@@ -17,10 +17,10 @@ import psutil
 
 from gpupipe.local import processes
 from gpupipe.local.documents import read_json, write_json
-from gpupipe.local.invocations import TOKEN
-from gpupipe.local.machine import told
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.routing import Instance
+from gpupipe.local.runners.ec2.machine import told
+from gpupipe.local.runners.sagemaker.invocations import TOKEN
+from gpupipe.local.runners.sagemaker.routing import Instance
 
 CONTAINER_FILE = "container.json"
 MODULE = "gpuworker.serve"

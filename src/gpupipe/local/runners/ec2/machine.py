@@ -1,6 +1,6 @@
 """The inside of one emulated machine: runs the worker as systemd does on AWS, until the machine powers off.
 
-    python -m gpupipe.local.machine --folder DIR --python PYTHON --max-hours H
+    python -m gpupipe.local.runners.ec2.machine --folder DIR --python PYTHON --max-hours H
 
 A process of its own, so that neither a command's end nor the supervisor's death takes a worker down, and the worker's
 exit is seen whoever is watching. It ends when the machine should be off, and says why in `run.json`:
@@ -75,7 +75,7 @@ class _Told(BaseException):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the worker until the machine should be off."""
-    parser = argparse.ArgumentParser(prog="python -m gpupipe.local.machine")
+    parser = argparse.ArgumentParser(prog="python -m gpupipe.local.runners.ec2.machine")
     parser.add_argument("--folder", type=Path, required=True, help="the machine's disk")
     parser.add_argument("--python", required=True, help="the Python that runs the worker")
     parser.add_argument("--max-hours", type=float, required=True)

@@ -13,9 +13,9 @@ import psutil
 
 from gpupipe.local import processes
 from gpupipe.local.documents import read_json, write_json
-from gpupipe.local.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, WorkerFailure, write_run
-from gpupipe.local.metadata import Interruption
 from gpupipe.local.processes import ProcessName
+from gpupipe.local.runners.ec2.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, WorkerFailure, write_run
+from gpupipe.local.runners.ec2.metadata import Interruption
 
 HOST_FILE = "host.json"
 INTERRUPTION_FILE = "interruption.json"
@@ -90,7 +90,7 @@ class Host:
         local = {"GPUPIPE_WORKER_CONFIG": str(self.folder / SETTINGS_FILE), "GPUPIPE_WORK_DIR": str(self.folder)}
         arguments = ["--folder", str(self.folder), "--python", boot.python, "--max-hours", str(boot.max_hours)]
         self._process = processes.spawn(
-            processes.python_module("gpupipe.local.machine", *arguments),
+            processes.python_module("gpupipe.local.runners.ec2.machine", *arguments),
             environment={**boot.environment, **local},
             folder=self.folder,
             log=self.log,

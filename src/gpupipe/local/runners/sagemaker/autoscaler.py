@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpupipe.clock import SYSTEM, Clock
-from gpupipe.local.endpoint_metrics import Load
+from gpupipe.local.runners.sagemaker.endpoint_metrics import Load
 
 READ_AGAIN_S = 2.0
 MINUTE_S = 60.0

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gpupipe.clock import SYSTEM, Clock
-from gpupipe.local.container import Container
 from gpupipe.local.documents import read_json, write_json
+from gpupipe.local.runners.sagemaker.container import Container
 
 GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
 SHIPPED_FILE = "shipped.json"

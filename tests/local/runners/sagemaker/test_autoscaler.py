@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from tests.local.clients import Client
 from tests.local.containers import asynchronous, make_config, make_endpoint
-from tests.local.rooms import Room, unique
+from tests.local.runners.sagemaker.rig import Room, unique
 
-from gpupipe.local.autoscaler import (
+from gpupipe.local.runners.sagemaker.autoscaler import (
     CONCURRENCY_METRIC,
     INVOCATIONS_METRIC,
     READ_AGAIN_S,
@@ -17,7 +17,7 @@ from gpupipe.local.autoscaler import (
     ScaledVariant,
     decide,
 )
-from gpupipe.local.endpoint_metrics import Load, counts, data
+from gpupipe.local.runners.sagemaker.endpoint_metrics import Load, counts, data
 
 TRACK = Policy(metric="ApproximateBacklogSizePerInstance", target=4.0, in_cooldown_s=60.0, out_cooldown_s=30.0)
 WAKE = Policy(adjustment=1)

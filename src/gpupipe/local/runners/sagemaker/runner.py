@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpupipe.clock import SYSTEM, Clock
-from gpupipe.local.async_delivery import AsyncDelivery
-from gpupipe.local.async_requests import AsyncRequests
 from gpupipe.local.configuration import RoomSettings
-from gpupipe.local.container import USUAL, Patience
 from gpupipe.local.emulators import Account
-from gpupipe.local.endpoint_reports import EndpointReports
-from gpupipe.local.endpoint_room import EndpointRoom
-from gpupipe.local.routing import Directory
-from gpupipe.local.runtime_operations import RuntimeOperations
-from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.runners.sagemaker.async_delivery import AsyncDelivery
+from gpupipe.local.runners.sagemaker.async_requests import AsyncRequests
+from gpupipe.local.runners.sagemaker.container import USUAL, Patience
+from gpupipe.local.runners.sagemaker.endpoint_reports import EndpointReports
+from gpupipe.local.runners.sagemaker.endpoints import EndpointRoom
+from gpupipe.local.runners.sagemaker.routing import Directory
+from gpupipe.local.runners.sagemaker.runtime_operations import RuntimeOperations
+from gpupipe.local.runners.sagemaker.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder
 
 

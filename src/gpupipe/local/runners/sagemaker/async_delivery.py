@@ -15,10 +15,17 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from gpupipe.local.async_requests import AsyncRequest, AsyncRequests
 from gpupipe.local.emulators import Account
-from gpupipe.local.invocations import Asked, InvocationError, NotReachedError, Reply, ask, failure_sentence
-from gpupipe.local.routing import AsyncSettings, Directory, Instance
+from gpupipe.local.runners.sagemaker.async_requests import AsyncRequest, AsyncRequests
+from gpupipe.local.runners.sagemaker.invocations import (
+    Asked,
+    InvocationError,
+    NotReachedError,
+    Reply,
+    ask,
+    failure_sentence,
+)
+from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Instance
 
 _THREADS = 64
 _PAUSE_S = 0.25

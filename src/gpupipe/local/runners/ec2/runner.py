@@ -18,8 +18,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gpupipe.local.configuration import RoomSettings
-from gpupipe.local.host import Boot, Host, HostState
-from gpupipe.local.metadata import InstanceFacts, MetadataService
+from gpupipe.local.runners.ec2.host import Boot, Host, HostState
+from gpupipe.local.runners.ec2.metadata import InstanceFacts, MetadataService
 from gpupipe.local.state import Folder
 from gpupipe.names import TAG_STACK
 

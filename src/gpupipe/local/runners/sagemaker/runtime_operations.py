@@ -6,10 +6,10 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from gpupipe.local.async_requests import AsyncRequest, AsyncRequests
-from gpupipe.local.container_logs import GROUP_PREFIX, stream_name
 from gpupipe.local.emulators import Account
-from gpupipe.local.invocations import (
+from gpupipe.local.runners.sagemaker.async_requests import AsyncRequest, AsyncRequests
+from gpupipe.local.runners.sagemaker.container_logs import GROUP_PREFIX, stream_name
+from gpupipe.local.runners.sagemaker.invocations import (
     ATTRIBUTES,
     INFERENCE_ID,
     Asked,
@@ -17,9 +17,9 @@ from gpupipe.local.invocations import (
     NotReachedError,
     failure_sentence,
 )
-from gpupipe.local.invocations import ask as ask_container
-from gpupipe.local.routing import AsyncSettings, Directory, Hosted, Instance
-from gpupipe.local.runtime_server import Answer, Call, Operation, refusal, service_unavailable
+from gpupipe.local.runners.sagemaker.invocations import ask as ask_container
+from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Hosted, Instance
+from gpupipe.local.runners.sagemaker.runtime_server import Answer, Call, Operation, refusal, service_unavailable
 
 INLINE_BODY_MAX_BYTES = 128_000
 TTL_DEFAULT_S, TTL_MIN_S, TTL_MAX_S = 21_600, 60, 21_600

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.local.containers import asynchronous, make_config, make_endpoint
 from tests.local.functions import deploy
-from tests.local.rooms import unique
+from tests.local.runners.sagemaker.rig import unique
 from tests.local.stacks import Stack
 from tests.local.waiting import kill, runs, until
 

@@ -17,9 +17,9 @@ from tests.local.waiting import until
 
 from gpupipe.local.configuration import RoomSettings
 from gpupipe.local.emulators import Emulators, bound_socket
-from gpupipe.local.host import announce_interruption
-from gpupipe.local.machine_room import MachineRoom, UserDataError, running_machines, worker_settings
-from gpupipe.local.metadata import MetadataService
+from gpupipe.local.runners.ec2.host import announce_interruption
+from gpupipe.local.runners.ec2.metadata import MetadataService
+from gpupipe.local.runners.ec2.runner import MachineRoom, UserDataError, running_machines, worker_settings
 from gpupipe.local.state import Folder
 
 

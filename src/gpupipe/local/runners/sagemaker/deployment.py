@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpupipe.local.container import USUAL, Container, Identity, Patience, log_file
 from gpupipe.local.processes import last_lines
+from gpupipe.local.runners.sagemaker.container import USUAL, Container, Identity, Patience, log_file
 
 MAX_FAILED_STARTS = 3
 REASON_MAX_CHARACTERS = 1024  # of FailureReason, in SageMaker
