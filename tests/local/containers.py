@@ -1,6 +1,6 @@
 """A stand-in for `gpuworker.serve`: a small container that does what requests ask for, and endpoints that use it.
 
-It is started as the room starts the real one (`PYTHON -m gpuworker.serve serve`). FAKE in the model's environment
+It is started as the runner starts the real one (`PYTHON -m gpuworker.serve serve`). FAKE in the model's environment
 says how it starts: "" comes up at once, "late" after 0.5 s, "crash" never does, "deaf" never answers /ping well.
 """
 

@@ -180,7 +180,7 @@ def _data(ctx: typer.Context) -> Iterator[Word]:
 
 
 def _machines(ctx: typer.Context) -> Iterator[Word]:
-    from gpupipe.local.runners.ec2.runner import running_machines
+    from gpupipe.local.runners.ec2.host import running_machines
     from gpupipe.local.state import Folder
 
     path, config = _configuration(ctx)

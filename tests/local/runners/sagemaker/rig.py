@@ -1,4 +1,4 @@
-"""An endpoint room with the emulated SageMaker it watches, for the tests of hosting."""
+"""A SageMaker runner with the emulated SageMaker it watches, for the tests of hosting."""
 
 import itertools
 import json
@@ -11,15 +11,17 @@ from typing import Any
 from tests.local.waiting import until
 
 from gpupipe.clock import SystemClock
-from gpupipe.local.configuration import RoomSettings
+from gpupipe.local.configuration import RunnerSettings
 from gpupipe.local.emulators import Emulators
+from gpupipe.local.runners import Emulated, Site
+from gpupipe.local.runners.health import Pings
 from gpupipe.local.runners.sagemaker.container import Container, Patience, read_all
 from gpupipe.local.runners.sagemaker.endpoint_reports import EndpointReports
-from gpupipe.local.runners.sagemaker.runner import HostedEndpoints
+from gpupipe.local.runners.sagemaker.runner import SageMakerRunner
 from gpupipe.local.runners.sagemaker.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder
 
-QUICK = Patience(restart_s=0.2, ping_pause_starting_s=0.05)
+QUICK = Patience(restart_s=0.2, pings=Pings(pause_starting_s=0.05))
 _numbers = itertools.count(1)
 
 
@@ -38,8 +40,8 @@ class ClockAhead(SystemClock):
         return super().monotonic() + self.ahead_s
 
 
-class Room:
-    """A room on a disk of its own with the emulated SageMaker it watches; a step is taken with every look."""
+class Rig:
+    """A runner on a disk of its own with the emulated SageMaker it watches; a step is taken with every look."""
 
     def __init__(
         self, local: Emulators, server: RuntimeServer, folder: Folder, python: Path, client: Callable[[str], Any]
@@ -53,24 +55,15 @@ class Room:
         self.client = client
         self._resting = threading.Event()
         self.clock = ClockAhead()
-        self.room = self.open()
+        self.runner = self.open()
 
-    def open(self, patience: Patience = QUICK) -> HostedEndpoints:
-        """Open the room; one that was open before is left as if its supervisor had been killed."""
-        settings = RoomSettings(worker_python=str(self._python), guard_interval_s=60.0, guard_functions=())
-        self.room = HostedEndpoints(
-            stack_id="demo-dev",
-            folder=self.folder,
-            account=self.account,
-            client=self.client,
-            endpoints=self.endpoints,
-            environment=self.environment,
-            settings=lambda: settings,
-            server=self.server,
-            patience=patience,
-            clock=self.clock,
-        )
-        return self.room
+    def open(self, patience: Patience = QUICK) -> SageMakerRunner:
+        """Open a runner; one that was open before is left as if its supervisor had been killed."""
+        settings = RunnerSettings(worker_python=str(self._python), guard_interval_s=60.0, guard_functions=())
+        site = Site(stack_id="demo-dev", folder=self.folder, account=self.account, settings=lambda: settings)
+        self.runner = SageMakerRunner(site, server=self.server, patience=patience, clock=self.clock)
+        self.runner.open(Emulated(client=self.client, endpoints=self.endpoints, environment=self.environment))
+        return self.runner
 
     def keep_stepping(self) -> None:
         """Work in the background, as under a supervisor, for clients that wait by themselves."""
@@ -84,11 +77,11 @@ class Room:
 
     def _step_on(self) -> None:
         while not self._resting.wait(0.1):
-            self.room.step()
+            self.runner.step()
 
     def step_until(self, look: Callable[[], Any]) -> Any:
         def stepped() -> Any:
-            self.room.step()
+            self.runner.step()
             return look()
 
         return until(stepped)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.local.clients import Client
 from tests.local.containers import asynchronous, make_config, make_endpoint
-from tests.local.runners.sagemaker.rig import Room, unique
+from tests.local.runners.sagemaker.rig import Rig, unique
 
 from gpupipe.local.runners.sagemaker.autoscaler import (
     CONCURRENCY_METRIC,
@@ -123,9 +123,9 @@ def test_average_of_the_errors_is_the_share_that_failed(hosted_client: Client) -
     assert counts(now, now) == []
 
 
-def register(room: Room, name: str, *, idle_s: int, **suspended: Any) -> None:
+def register(rig: Rig, name: str, *, idle_s: int, **suspended: Any) -> None:
     """Scale `main` of the endpoint between none and two."""
-    scaling = room.client("application-autoscaling")
+    scaling = rig.client("application-autoscaling")
     target = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{name}/variant/main",
@@ -159,27 +159,27 @@ def register(room: Room, name: str, *, idle_s: int, **suspended: Any) -> None:
         )
 
 
-def test_endpoint_goes_to_none_and_is_woken_by_a_request(endpoint_room: Room) -> None:
+def test_endpoint_goes_to_none_and_is_woken_by_a_request(rig: Rig) -> None:
     # given an endpoint that is scaled and has nothing to do
-    bucket, name = endpoint_room.bucket(), unique("endpoint")
-    sagemaker = endpoint_room.client("sagemaker")
+    bucket, name = rig.bucket(), unique("endpoint")
+    sagemaker = rig.client("sagemaker")
     make_endpoint(sagemaker, name, make_config(sagemaker, unique("config"), asynchronous=asynchronous(bucket)))
-    endpoint_room.settled(name)
-    register(endpoint_room, name, idle_s=600)
-    endpoint_room.clock.ahead_s += READ_AGAIN_S + 1
-    endpoint_room.room.step()
-    assert endpoint_room.counts(name) == {"main": 1}
+    rig.settled(name)
+    register(rig, name, idle_s=600)
+    rig.clock.ahead_s += READ_AGAIN_S + 1
+    rig.runner.step()
+    assert rig.counts(name) == {"main": 1}
     # when its idle time is over, then nobody is left
-    endpoint_room.clock.ahead_s += 601
-    endpoint_room.step_until(lambda: endpoint_room.counts(name) == {"main": 0})
-    endpoint_room.step_until(lambda: not endpoint_room.pids(name))
+    rig.clock.ahead_s += 601
+    rig.step_until(lambda: rig.counts(name) == {"main": 0})
+    rig.step_until(lambda: not rig.pids(name))
     # when a request comes, then an instance does it
-    answer = endpoint_room.ask_async(name, endpoint_room.put(bucket, {}))
-    assert endpoint_room.step_until(lambda: endpoint_room.read(answer["OutputLocation"]))
+    answer = rig.ask_async(name, rig.put(bucket, {}))
+    assert rig.step_until(lambda: rig.read(answer["OutputLocation"]))
     # and CloudWatch knows of it
-    metrics = endpoint_room.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker")["Metrics"]
+    metrics = rig.client("cloudwatch").list_metrics(Namespace="AWS/SageMaker")["Metrics"]
     ours = {one["MetricName"] for one in metrics if {"Name": "EndpointName", "Value": name} in one["Dimensions"]}
     assert "ApproximateBacklogSize" in ours
     # and goes again
-    endpoint_room.clock.ahead_s += 601
-    endpoint_room.step_until(lambda: endpoint_room.counts(name) == {"main": 0})
+    rig.clock.ahead_s += 601
+    rig.step_until(lambda: rig.counts(name) == {"main": 0})

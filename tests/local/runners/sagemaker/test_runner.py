@@ -1,4 +1,4 @@
-"""Endpoints in a whole local target: supervisor, emulators and room together."""
+"""Endpoints in a whole local target: supervisor, emulators and runner together."""
 
 import json
 import shutil

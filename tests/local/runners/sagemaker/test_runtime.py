@@ -10,27 +10,27 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from tests.local.containers import asynchronous, make_config, make_endpoint
-from tests.local.runners.sagemaker.rig import Room, unique
+from tests.local.runners.sagemaker.rig import Rig, unique
 from tests.local.waiting import kill, until
 
 from gpupipe.local.runners.sagemaker.async_delivery import AsyncDelivery
 from gpupipe.local.runners.sagemaker.container import Patience
 
 
-def started(room: Room, **config: Any) -> str:
+def started(rig: Rig, **config: Any) -> str:
     """The name of an endpoint in service."""
     name = unique("endpoint")
-    sagemaker = room.client("sagemaker")
+    sagemaker = rig.client("sagemaker")
     make_endpoint(sagemaker, name, make_config(sagemaker, unique("config"), **config))
-    assert room.settled(name)["EndpointStatus"] == "InService"
-    room.room.step()
+    assert rig.settled(name)["EndpointStatus"] == "InService"
+    rig.runner.step()
     return name
 
 
 class TestInvokeEndpoint:
-    def test_what_the_caller_says_reaches_the_container_and_back(self, endpoint_room: Room) -> None:
-        name = started(endpoint_room)
-        answer = endpoint_room.client("sagemaker-runtime").invoke_endpoint(
+    def test_what_the_caller_says_reaches_the_container_and_back(self, rig: Rig) -> None:
+        name = started(rig)
+        answer = rig.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=name,
             Body=b"\x89PNG",
             ContentType="image/png",
@@ -47,17 +47,17 @@ class TestInvokeEndpoint:
         assert answer["CustomAttributes"] == "from=container"
         assert answer["ContentType"] == "application/json"
 
-    def test_variants_are_chosen_by_weight_or_by_name(self, endpoint_room: Room) -> None:
-        name = started(endpoint_room, variants={"a": 3.0, "b": 1.0})
-        chosen = [endpoint_room.ask(name)["variant"] for _ in range(8)]
+    def test_variants_are_chosen_by_weight_or_by_name(self, rig: Rig) -> None:
+        name = started(rig, variants={"a": 3.0, "b": 1.0})
+        chosen = [rig.ask(name)["variant"] for _ in range(8)]
         assert (chosen.count("a"), chosen.count("b")) == (6, 2)
-        assert endpoint_room.ask(name, TargetVariant="b")["variant"] == "b"
+        assert rig.ask(name, TargetVariant="b")["variant"] == "b"
         # when the weights are changed, then that counts at once
         change = [{"VariantName": "a", "DesiredWeight": 0.0}]
-        sagemaker = endpoint_room.client("sagemaker")
+        sagemaker = rig.client("sagemaker")
         sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=change)
-        endpoint_room.room.step()
-        assert {endpoint_room.ask(name)["variant"] for _ in range(4)} == {"b"}
+        rig.runner.step()
+        assert {rig.ask(name)["variant"] for _ in range(4)} == {"b"}
 
     @pytest.mark.parametrize(
         ("wish", "status", "said"),
@@ -67,13 +67,11 @@ class TestInvokeEndpoint:
             ({"crash": True}, 0, "Received server error (0) from primary with message"),
         ],
     )
-    def test_models_failure_is_a_model_error(
-        self, endpoint_room: Room, wish: dict[str, Any], status: int, said: str
-    ) -> None:
-        name = started(endpoint_room)
-        (container,) = endpoint_room.containers(name)
+    def test_models_failure_is_a_model_error(self, rig: Rig, wish: dict[str, Any], status: int, said: str) -> None:
+        name = started(rig)
+        (container,) = rig.containers(name)
         with pytest.raises(ClientError) as caught:
-            endpoint_room.ask(name, wish)
+            rig.ask(name, wish)
         answer = caught.value.response
         assert answer["Error"]["Code"] == "ModelError"
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 424
@@ -84,41 +82,41 @@ class TestInvokeEndpoint:
         if status == 415:
             assert json.loads(answer["OriginalMessage"])["error"]["code"] == "asked_for"  # type: ignore[typeddict-item]
 
-    def test_hung_model_is_waited_for_no_longer_than_allowed(self, endpoint_room: Room) -> None:
-        endpoint_room.room.close()
-        endpoint_room.open(Patience(invocation_s=0.3))
-        name = started(endpoint_room)
+    def test_hung_model_is_waited_for_no_longer_than_allowed(self, rig: Rig) -> None:
+        rig.runner.close()
+        rig.open(Patience(invocation_s=0.3))
+        name = started(rig)
         with pytest.raises(ClientError, match="Your invocation timed out"):
-            endpoint_room.ask(name, {"sleep": 5})
+            rig.ask(name, {"sleep": 5})
 
-    def test_wrong_requests_are_refused(self, endpoint_room: Room) -> None:
+    def test_wrong_requests_are_refused(self, rig: Rig) -> None:
         # given an endpoint of each kind
-        runtime = endpoint_room.client("sagemaker-runtime")
-        now, later = started(endpoint_room), started(endpoint_room, asynchronous=asynchronous("nowhere"))
+        runtime = rig.client("sagemaker-runtime")
+        now, later = started(rig), started(rig, asynchronous=asynchronous("nowhere"))
         refused = runtime.exceptions.ClientError
         # then what they cannot do is refused as SageMaker refuses it
         with pytest.raises(refused, match=r"ValidationError.*Endpoint none of account \d+ not found"):
             runtime.invoke_endpoint(EndpointName="none", Body=b"")
         with pytest.raises(refused, match=r"ValidationError.*Could not find variant"):
-            endpoint_room.ask(now, TargetVariant="none")
+            rig.ask(now, TargetVariant="none")
         with pytest.raises(refused, match=r"ValidationError.*is asynchronous"):
-            endpoint_room.ask(later)
+            rig.ask(later)
         with pytest.raises(refused, match=r"ValidationError.*is not asynchronous"):
-            endpoint_room.ask_async(now, "s3://any/thing")
+            rig.ask_async(now, "s3://any/thing")
         with pytest.raises(refused, match=r"ValidationError.*Either InputLocation or Body"):
             runtime.invoke_endpoint_async(EndpointName=later)
         with pytest.raises(refused, match="larger than"):
             runtime.invoke_endpoint(EndpointName=now, Body=b"0" * (26 * 2**20))
 
-    def test_nobody_there_is_service_unavailable(self, endpoint_room: Room) -> None:
-        name = started(endpoint_room)
+    def test_nobody_there_is_service_unavailable(self, rig: Rig) -> None:
+        name = started(rig)
         change = [{"VariantName": "main", "DesiredInstanceCount": 0}]
-        sagemaker = endpoint_room.client("sagemaker")
+        sagemaker = rig.client("sagemaker")
         sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=change)
-        endpoint_room.settled(name)
-        endpoint_room.room.step()
+        rig.settled(name)
+        rig.runner.step()
         with pytest.raises(ClientError, match="ServiceUnavailable"):
-            endpoint_room.ask(name)
+            rig.ask(name)
 
     @pytest.mark.parametrize(
         "headers",
@@ -130,10 +128,10 @@ class TestInvokeEndpoint:
             {"Authorization": ""},
         ],
     )
-    def test_strangers_stay_outside(self, endpoint_room: Room, headers: dict[str, str]) -> None:
+    def test_strangers_stay_outside(self, rig: Rig, headers: dict[str, str]) -> None:
         # given what would pass
-        address = endpoint_room.endpoints["sagemaker-runtime"].removeprefix("http://")
-        account = endpoint_room.account
+        address = rig.endpoints["sagemaker-runtime"].removeprefix("http://")
+        account = rig.account
         request = AWSRequest(method="POST", url=f"http://{address}/endpoints/none/invocations", data=b"")
         SigV4Auth(Credentials(account.access_key, account.secret_key), "sagemaker", account.region).add_auth(request)
         good = {"Host": address, **dict(request.prepare().headers)}
@@ -146,21 +144,21 @@ class TestInvokeEndpoint:
             finally:
                 connection.close()
 
-        endpoint_room.room.step()
+        rig.runner.step()
         assert status(good) == 400
         # then one wrong header is enough
         assert status({**good, **headers}) == 403
 
 
 class TestInvokeEndpointAsync:
-    def test_result_is_in_s3_and_the_topic_is_told(self, endpoint_room: Room) -> None:
+    def test_result_is_in_s3_and_the_topic_is_told(self, rig: Rig) -> None:
         # given an asynchronous endpoint with topics, and a request's body in S3
-        bucket = endpoint_room.bucket()
-        (good, heard), (bad, heard_bad) = endpoint_room.topic(), endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket, success=good, error=bad))
-        location = endpoint_room.put(bucket, {"tell": ["GPUPIPE_MACHINE"]})
+        bucket = rig.bucket()
+        (good, heard), (bad, heard_bad) = rig.topic(), rig.topic()
+        name = started(rig, asynchronous=asynchronous(bucket, success=good, error=bad))
+        location = rig.put(bucket, {"tell": ["GPUPIPE_MACHINE"]})
         # when it is sent
-        answer = endpoint_room.ask_async(
+        answer = rig.ask_async(
             name, location, Accept="application/json", CustomAttributes="trace=1", InferenceId="job.00001.0"
         )
         # then the caller knows where the result will be
@@ -169,7 +167,7 @@ class TestInvokeEndpointAsync:
         assert answer["OutputLocation"].startswith(f"s3://{bucket}/responses/")
         assert answer["FailureLocation"].startswith(f"s3://{bucket}/errors/")
         # and it is there in the end
-        told = json.loads(until(lambda: endpoint_room.read(answer["OutputLocation"])))
+        told = json.loads(until(lambda: rig.read(answer["OutputLocation"])))
         assert told["type"] == told["accept"] == "application/json"
         assert (told["attributes"], told["inference_id"]) == ("trace=1", "job.00001.0")
         # and the success topic says so in SageMaker's words
@@ -181,28 +179,28 @@ class TestInvokeEndpointAsync:
         assert said["responseParameters"]["outputLocation"] == answer["OutputLocation"]
         assert said["eventSource"] == "aws:sagemaker"
         assert not heard_bad()
-        until(lambda: endpoint_room.backlog(name) == 0)
+        until(lambda: rig.backlog(name) == 0)
 
-    def test_request_without_id_gets_one_and_may_carry_its_body(self, endpoint_room: Room) -> None:
-        bucket = endpoint_room.bucket()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket))
-        answer = endpoint_room.client("sagemaker-runtime").invoke_endpoint_async(
+    def test_request_without_id_gets_one_and_may_carry_its_body(self, rig: Rig) -> None:
+        bucket = rig.bucket()
+        name = started(rig, asynchronous=asynchronous(bucket))
+        answer = rig.client("sagemaker-runtime").invoke_endpoint_async(
             EndpointName=name, Body=b'{"here": 1}', ContentType="application/json", Filename="one.json"
         )
         assert len(answer["InferenceId"]) == 36
         assert answer["OutputLocation"] == f"s3://{bucket}/responses/one.json"
-        told = json.loads(until(lambda: endpoint_room.read(answer["OutputLocation"])))
+        told = json.loads(until(lambda: rig.read(answer["OutputLocation"])))
         assert told["echo"] == '{"here": 1}'
         assert told["inference_id"] == answer["InferenceId"]
 
-    def test_body_is_of_the_type_that_s3_knows_where_nobody_says_another(self, endpoint_room: Room) -> None:
-        bucket = endpoint_room.bucket()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket))
-        endpoint_room.client("s3").put_object(Bucket=bucket, Key="one", Body=b"x", ContentType="image/tiff")
-        answer = endpoint_room.client("sagemaker-runtime").invoke_endpoint_async(
+    def test_body_is_of_the_type_that_s3_knows_where_nobody_says_another(self, rig: Rig) -> None:
+        bucket = rig.bucket()
+        name = started(rig, asynchronous=asynchronous(bucket))
+        rig.client("s3").put_object(Bucket=bucket, Key="one", Body=b"x", ContentType="image/tiff")
+        answer = rig.client("sagemaker-runtime").invoke_endpoint_async(
             EndpointName=name, InputLocation=f"s3://{bucket}/one"
         )
-        assert json.loads(until(lambda: endpoint_room.read(answer["OutputLocation"])))["type"] == "image/tiff"
+        assert json.loads(until(lambda: rig.read(answer["OutputLocation"])))["type"] == "image/tiff"
 
     @pytest.mark.parametrize(
         ("wish", "more", "reason"),
@@ -213,119 +211,119 @@ class TestInvokeEndpointAsync:
         ],
     )
     def test_failure_is_in_s3_and_the_topic_is_told(
-        self, endpoint_room: Room, wish: dict[str, Any], more: dict[str, Any], reason: str
+        self, rig: Rig, wish: dict[str, Any], more: dict[str, Any], reason: str
     ) -> None:
         # given an endpoint
-        bucket = endpoint_room.bucket()
-        topic, heard = endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket, error=topic))
+        bucket = rig.bucket()
+        topic, heard = rig.topic()
+        name = started(rig, asynchronous=asynchronous(bucket, error=topic))
         # when the model fails, ends, or does not end
-        answer = endpoint_room.ask_async(name, endpoint_room.put(bucket, wish), **more)
+        answer = rig.ask_async(name, rig.put(bucket, wish), **more)
         # then the error topic is told why, and the failure path holds it
-        (said,) = endpoint_room.step_until(heard)
+        (said,) = rig.step_until(heard)
         assert said["invocationStatus"] == "Failed"
         assert reason in said["failureReason"]
         assert said["inferenceId"] == answer["InferenceId"]
-        assert endpoint_room.read(answer["FailureLocation"])
-        assert endpoint_room.read(answer["OutputLocation"]) is None
+        assert rig.read(answer["FailureLocation"])
+        assert rig.read(answer["OutputLocation"]) is None
 
     @pytest.mark.parametrize("bucket", ["bucket-of-nobody", "No_Bucket"])
-    def test_missing_input_is_a_client_error(self, endpoint_room: Room, bucket: str) -> None:
-        topic, heard = endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous(endpoint_room.bucket(), error=topic))
-        endpoint_room.ask_async(name, f"s3://{bucket}/missing.json")
+    def test_missing_input_is_a_client_error(self, rig: Rig, bucket: str) -> None:
+        topic, heard = rig.topic()
+        name = started(rig, asynchronous=asynchronous(rig.bucket(), error=topic))
+        rig.ask_async(name, f"s3://{bucket}/missing.json")
         (said,) = until(heard)
         assert said["failureReason"].startswith(f'ClientError: Could not access data at "s3://{bucket}/missing.json"')
-        until(lambda: endpoint_room.backlog(name) == 0)
+        until(lambda: rig.backlog(name) == 0)
 
-    def test_result_that_cannot_be_written_is_a_failure(self, endpoint_room: Room) -> None:
-        topic, heard = endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous("bucket-of-nobody", error=topic))
-        endpoint_room.ask_async(name, endpoint_room.put(endpoint_room.bucket(), {}))
+    def test_result_that_cannot_be_written_is_a_failure(self, rig: Rig) -> None:
+        topic, heard = rig.topic()
+        name = started(rig, asynchronous=asynchronous("bucket-of-nobody", error=topic))
+        rig.ask_async(name, rig.put(rig.bucket(), {}))
         (said,) = until(heard)
         assert 'Could not write to "s3://bucket-of-nobody/responses/' in said["failureReason"]
 
-    def test_no_container_gets_more_at_once_than_it_may(self, endpoint_room: Room) -> None:
+    def test_no_container_gets_more_at_once_than_it_may(self, rig: Rig) -> None:
         # given two instances of two at once each
-        bucket = endpoint_room.bucket()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket, at_once=2), instances=2)
-        location = endpoint_room.put(bucket, {"sleep": 0.1})
+        bucket = rig.bucket()
+        name = started(rig, asynchronous=asynchronous(bucket, at_once=2), instances=2)
+        location = rig.put(bucket, {"sleep": 0.1})
         # when many requests come
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: endpoint_room.ask_async(name, location), range(16)))
-        told = [json.loads(until(lambda a=a: endpoint_room.read(a["OutputLocation"]))) for a in answers]
+            answers = list(pool.map(lambda _: rig.ask_async(name, location), range(16)))
+        told = [json.loads(until(lambda a=a: rig.read(a["OutputLocation"]))) for a in answers]
         # then both work, on two each
         assert {one["most"] for one in told} <= {1, 2}
         assert len({one["pid"] for one in told}) == 2
 
-    def test_what_a_killed_supervisor_had_accepted_is_done_by_the_next(self, endpoint_room: Room) -> None:
+    def test_what_a_killed_supervisor_had_accepted_is_done_by_the_next(self, rig: Rig) -> None:
         # given requests for an endpoint that has nobody to do them
-        bucket = endpoint_room.bucket()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket))
-        capacity(endpoint_room, name, 0)
-        answers = [endpoint_room.ask_async(name, endpoint_room.put(bucket, {"n": n})) for n in range(3)]
-        # when the supervisor is killed and another opens the room, with an instance
-        endpoint_room.open()
-        capacity(endpoint_room, name, 1)
+        bucket = rig.bucket()
+        name = started(rig, asynchronous=asynchronous(bucket))
+        capacity(rig, name, 0)
+        answers = [rig.ask_async(name, rig.put(bucket, {"n": n})) for n in range(3)]
+        # when the supervisor is killed and another opens the runner, with an instance
+        rig.open()
+        capacity(rig, name, 1)
         # then they are done
         for number, answer in enumerate(answers):
-            told = json.loads(endpoint_room.step_until(lambda a=answer: endpoint_room.read(a["OutputLocation"])))
+            told = json.loads(rig.step_until(lambda a=answer: rig.read(a["OutputLocation"])))
             assert json.loads(told["echo"]) == {"n": number}
 
-    def test_request_in_work_is_sent_again_after_an_orderly_end(self, endpoint_room: Room) -> None:
+    def test_request_in_work_is_sent_again_after_an_orderly_end(self, rig: Rig) -> None:
         # given a request in work
-        bucket = endpoint_room.bucket()
-        topic, heard = endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket, error=topic))
-        answer = endpoint_room.ask_async(name, endpoint_room.put(bucket, {"sleep": 2}))
-        (container,) = endpoint_room.containers(name)
-        until(lambda: endpoint_room.backlog(name) == 1)
+        bucket = rig.bucket()
+        topic, heard = rig.topic()
+        name = started(rig, asynchronous=asynchronous(bucket, error=topic))
+        answer = rig.ask_async(name, rig.put(bucket, {"sleep": 2}))
+        (container,) = rig.containers(name)
+        until(lambda: rig.backlog(name) == 1)
         time.sleep(0.3)
-        # when the room is closed and opened again
-        endpoint_room.room.close()
+        # when the runner is closed and opened again
+        rig.runner.close()
         assert not container.alive
-        endpoint_room.open()
+        rig.open()
         # then it is done after all, and nobody was told of a failure
-        assert endpoint_room.step_until(lambda: endpoint_room.read(answer["OutputLocation"]))
+        assert rig.step_until(lambda: rig.read(answer["OutputLocation"]))
         assert not heard()
 
-    def test_expired_request_fails(self, endpoint_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_expired_request_fails(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         # given a request that has waited for too long while the supervisor was away
-        bucket = endpoint_room.bucket()
-        topic, heard = endpoint_room.topic()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket, error=topic))
-        capacity(endpoint_room, name, 0)
-        endpoint_room.ask_async(name, endpoint_room.put(bucket, {}), RequestTTLSeconds=60)
-        (file,) = endpoint_room.folder.requests.glob(f"{name}/*.json")
-        endpoint_room.room.close()
+        bucket = rig.bucket()
+        topic, heard = rig.topic()
+        name = started(rig, asynchronous=asynchronous(bucket, error=topic))
+        capacity(rig, name, 0)
+        rig.ask_async(name, rig.put(bucket, {}), RequestTTLSeconds=60)
+        (file,) = rig.folder.requests.glob(f"{name}/*.json")
+        rig.runner.close()
         file.write_text(json.dumps({**json.loads(file.read_text()), "received_at": time.time() - 61}))
-        # when the room opens, and looks for such requests before it has looked at its endpoints
+        # when the runner opens, and looks for such requests before it has looked at its endpoints
         looks: list[None] = []
         expire = AsyncDelivery._expire
         monkeypatch.setattr(AsyncDelivery, "_expire", lambda self: (expire(self), looks.append(None)))
-        endpoint_room.open()
+        rig.open()
         until(lambda: len(looks) > 1)
         assert file.exists()
         # then the error topic is told
-        (said,) = endpoint_room.step_until(heard)
+        (said,) = rig.step_until(heard)
         assert "expired" in said["failureReason"]
 
-    def test_container_that_ends_between_requests_costs_none(self, endpoint_room: Room) -> None:
-        bucket = endpoint_room.bucket()
-        name = started(endpoint_room, asynchronous=asynchronous(bucket))
+    def test_container_that_ends_between_requests_costs_none(self, rig: Rig) -> None:
+        bucket = rig.bucket()
+        name = started(rig, asynchronous=asynchronous(bucket))
         # given a container that was killed a moment ago
-        (pid,) = endpoint_room.pids(name)
+        (pid,) = rig.pids(name)
         kill(pid)
         # when a request comes, then the next container does it
-        answer = endpoint_room.ask_async(name, endpoint_room.put(bucket, {}))
-        assert endpoint_room.step_until(lambda: endpoint_room.read(answer["OutputLocation"]))
+        answer = rig.ask_async(name, rig.put(bucket, {}))
+        assert rig.step_until(lambda: rig.read(answer["OutputLocation"]))
 
 
-def capacity(room: Room, name: str, count: int) -> None:
+def capacity(rig: Rig, name: str, count: int) -> None:
     """Have the endpoint run `count` instances."""
     change = [{"VariantName": "main", "DesiredInstanceCount": count}]
-    room.step_until(lambda: room.described(name)["EndpointStatus"] == "InService")
-    room.client("sagemaker").update_endpoint_weights_and_capacities(
+    rig.step_until(lambda: rig.described(name)["EndpointStatus"] == "InService")
+    rig.client("sagemaker").update_endpoint_weights_and_capacities(
         EndpointName=name, DesiredWeightsAndCapacities=change
     )
-    room.step_until(lambda: room.counts(name) == {"main": count})
+    rig.step_until(lambda: rig.counts(name) == {"main": count})

@@ -8,33 +8,33 @@ from typing import Any
 import boto3
 import pytest
 from tests.local.containers import asynchronous, make_config, make_endpoint
-from tests.local.runners.sagemaker.rig import Room, unique
+from tests.local.runners.sagemaker.rig import Rig, unique
 
 # Told once: this is about version 2 of the SDK.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.exhaustive]
 
 
 @pytest.fixture
-def session(endpoint_room: Room, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Any]:
+def session(rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Any]:
     """The SDK's session, with nothing of ours but the emulators' environment."""
     monkeypatch.setenv("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    for name, value in endpoint_room.environment.items():
+    for name, value in rig.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     sagemaker = pytest.importorskip("sagemaker", reason="the SageMaker SDK is not installed")
-    account = endpoint_room.account
+    account = rig.account
     found = sagemaker.Session(
         boto_session=boto3.Session(account.access_key, account.secret_key, region_name=account.region),
-        default_bucket=endpoint_room.bucket(),
+        default_bucket=rig.bucket(),
     )
-    endpoint_room.keep_stepping()
+    rig.keep_stepping()
     yield found
-    endpoint_room.stop_stepping()
+    rig.stop_stepping()
 
 
-def started(room: Room, **config: Any) -> str:
-    name, sagemaker = unique("endpoint"), room.client("sagemaker")
+def started(rig: Rig, **config: Any) -> str:
+    name, sagemaker = unique("endpoint"), rig.client("sagemaker")
     make_endpoint(sagemaker, name, make_config(sagemaker, unique("config"), **config))
     return name
 
@@ -48,16 +48,16 @@ def predictor(session: Any, name: str) -> Any:
     return Predictor(name, sagemaker_session=session, serializer=JSONSerializer(), deserializer=JSONDeserializer())
 
 
-def test_predictor_asks_a_realtime_endpoint(session: Any, endpoint_room: Room) -> None:
-    one = predictor(session, started(endpoint_room, variants={"a": 1.0, "b": 1.0}))
+def test_predictor_asks_a_realtime_endpoint(session: Any, rig: Rig) -> None:
+    one = predictor(session, started(rig, variants={"a": 1.0, "b": 1.0}))
     told = one.predict({"number": 7}, target_variant="b", inference_id="mine")
     assert json.loads(told["echo"]) == {"number": 7}
     assert told["type"] == "application/json"
     assert told["inference_id"] == "mine"
 
 
-def test_predictor_shows_the_models_own_error(session: Any, endpoint_room: Room) -> None:
-    one = predictor(session, started(endpoint_room))
+def test_predictor_shows_the_models_own_error(session: Any, rig: Rig) -> None:
+    one = predictor(session, started(rig))
     with pytest.raises(session.sagemaker_runtime_client.exceptions.ModelError, match=r"client error \(422\)") as caught:
         one.predict({"status": 422})
     assert caught.value.response["OriginalStatusCode"] == 422
@@ -65,15 +65,15 @@ def test_predictor_shows_the_models_own_error(session: Any, endpoint_room: Room)
 
 class TestAsyncPredictor:
     @pytest.fixture
-    def one(self, session: Any, endpoint_room: Room) -> Iterator[Any]:
+    def one(self, session: Any, rig: Rig) -> Iterator[Any]:
         from sagemaker.predictor_async import AsyncPredictor
 
-        bucket = endpoint_room.bucket()
+        bucket = rig.bucket()
         threads = set(threading.enumerate())
-        name = started(endpoint_room, asynchronous=asynchronous(bucket))
+        name = started(rig, asynchronous=asynchronous(bucket))
         yield AsyncPredictor(predictor(session, name))
         # The SDK waits in a thread for the failure of what has succeeded: let it see one, so that it ends.
-        s3 = endpoint_room.client("s3")
+        s3 = rig.client("s3")
         for found in s3.list_objects_v2(Bucket=bucket)["Contents"]:
             file = found["Key"].rpartition("/")[2].removesuffix(".out").removesuffix("-error")
             for key in (f"errors/{file}-error.out", f"responses/{file}.out"):

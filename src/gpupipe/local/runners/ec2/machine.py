@@ -10,7 +10,7 @@ exit is seen whoever is watching. It ends when the machine should be off, and sa
     hard_limit   the machine ran for `max_processing_hours`
     stopped      the machine was told to power off (SIGTERM)
 
-Turning the instance off in the emulated EC2 is the machine room's part, as it is the hypervisor's on AWS.
+Turning the instance off in the emulated EC2 is the runner's part, as it is the hypervisor's on AWS.
 """
 
 import argparse
@@ -25,6 +25,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from gpupipe.local.runners.exits import in_words
 
 RUN_FILE = "run.json"
 SETTINGS_FILE = "worker.json"
@@ -132,11 +134,11 @@ class Machine:
                 return PowerOff.now("failed", f"the worker cannot be started: {error}")
             if exit_code == 0:
                 return PowerOff.now("idle", "the worker ended by itself", 0)
-            self._say(f"the worker ended: {told(exit_code)}")
-            self._failure = WorkerFailure(at=time.time(), detail=told(exit_code))
+            self._say(f"the worker ended: {in_words(exit_code)}")
+            self._failure = WorkerFailure(at=time.time(), detail=in_words(exit_code))
             write_run(self._folder, failure=self._failure)
             if self._failed_too_often():
-                detail = f"the worker failed {self._patience.max_failures} times: {told(exit_code)}"
+                detail = f"the worker failed {self._patience.max_failures} times: {in_words(exit_code)}"
                 return PowerOff.now("failed", detail, exit_code)
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, self._patience.restart_max_s)
@@ -189,7 +191,7 @@ def write_run(
     off: PowerOff | None = None,
     failure: WorkerFailure | None = None,
 ) -> None:
-    """Note the state of this run where the machine room reads it."""
+    """Note the state of this run where the runner reads it."""
     document: dict[str, Any] = {
         "worker_pid": worker_pid,
         "off": asdict(off) if off else None,
@@ -198,15 +200,6 @@ def write_run(
     draft = folder / f"{RUN_FILE}.draft"
     draft.write_text(json.dumps(document), encoding="utf-8")
     draft.replace(folder / RUN_FILE)
-
-
-def told(exit_code: int) -> str:
-    """An exit code in words."""
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    with contextlib.suppress(ValueError):
-        return f"killed by {signal.Signals(-exit_code).name}"
-    return f"killed by signal {-exit_code}"
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ class AsyncDelivery(threading.Thread):
         self._next_expiry = time.monotonic() + _EXPIRY_LOOK_S
         for endpoint in self._requests.endpoints():
             hosted = self._directory.get(endpoint)
-            if hosted and hosted.asynchronous:  # before a room's first look nobody knows whom to tell
+            if hosted and hosted.asynchronous:  # before the first step nobody knows whom to tell
                 for request in self._requests.take_expired(endpoint):
                     self._pool.submit(self._finish, hosted.asynchronous, request, _expired(request))
 

@@ -23,7 +23,7 @@ class Load:
     """Instances by variant."""
     ready: Mapping[str, int]
     invocations: Mapping[str, int]
-    """Requests given to each variant since the room was opened."""
+    """Requests given to each variant since the runner was opened."""
     errors: Mapping[str, int] = field(default_factory=dict)
     """Those of them that ended with a 5xx, or with no answer."""
     in_flight: Mapping[str, int] = field(default_factory=dict)

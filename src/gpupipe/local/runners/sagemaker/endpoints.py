@@ -6,7 +6,6 @@ containers' processes, acts on the difference, and reports how the endpoints are
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,14 +14,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import GpupipeError
-from gpupipe.local.configuration import RoomSettings
+from gpupipe.local.configuration import RunnerSettings
+from gpupipe.local.runners.process_host import await_ends, end_strays
 from gpupipe.local.runners.sagemaker.async_requests import AsyncRequests
 from gpupipe.local.runners.sagemaker.autoscaler import Autoscaler
-from gpupipe.local.runners.sagemaker.container import USUAL, Container, Patience, end_strays, read_all
-from gpupipe.local.runners.sagemaker.container_logs import ContainerLogs
+from gpupipe.local.runners.sagemaker.container import USUAL, Container, Patience, read_all
 from gpupipe.local.runners.sagemaker.deployment import Deployment, Fleet, FleetVariant, Report, Wanted
 from gpupipe.local.runners.sagemaker.endpoint_metrics import EndpointMetrics, Load
 from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Hosted, RoutedVariant
+from gpupipe.local.runners.worker_logs import WorkerLogs
 from gpupipe.local.state import Folder
 from gpupipe.names import TAG_STACK
 
@@ -32,7 +32,7 @@ FORGET_REQUESTS_S = 60.0
 log = logging.getLogger(__name__)
 
 
-class EndpointRoom:
+class Endpoints:
     """One stack's endpoints."""
 
     def __init__(
@@ -42,7 +42,7 @@ class EndpointRoom:
         folder: Folder,
         client: Callable[[str], Any],
         environment: Mapping[str, str],
-        settings: Callable[[], RoomSettings],
+        settings: Callable[[], RunnerSettings],
         directory: Directory,
         requests: AsyncRequests,
         tell: Callable[[Mapping[str, Any]], None],
@@ -60,15 +60,16 @@ class EndpointRoom:
         self._patience = patience
         self._clock = clock
         self._pings = ThreadPoolExecutor(4, thread_name_prefix="ping")
-        end_strays(folder.containers)
         self._deployments: dict[str, Deployment] = {}
-        for container in read_all(folder.containers, logs=folder.logs, patience=patience):
+        found = read_all(folder.containers, logs=folder.logs, patience=patience)
+        end_strays(folder.containers, [container.worker for container in found])
+        for container in found:
             self._adopt(container)
         self._ours: dict[tuple[str, Any], bool] = {}
         self._told_ends: dict[str, int] = {}
         self._configs: dict[str, dict[str, Any]] = {}
         self._absent_since: dict[str, float] = {}
-        self._logs = ContainerLogs(client, clock=clock)
+        self._logs = WorkerLogs(client, clock=clock)
         self._metrics = EndpointMetrics(client)
         self._autoscaler = Autoscaler(client, clock=clock)
 
@@ -84,14 +85,12 @@ class EndpointRoom:
         loads = [self._load(described[name], one) for name, one in hosted.items()]
         self._metrics.put(loads)
         self._autoscaler.step(loads)
-        self._logs.ship(container for one in self._deployments.values() for container in one.containers)
+        self._logs.ship(container.stream for one in self._deployments.values() for container in one.containers)
 
     def close(self) -> None:
         """End every container, waiting until all have ended."""
         self._directory.publish({})
-        left = list(self._deployments.values())
-        while left := [one for one in left if not one.close()]:  # ends: a container is killed when it takes too long
-            time.sleep(0.05)
+        await_ends(deployment.close for deployment in self._deployments.values())
         self._pings.shutdown(wait=False, cancel_futures=True)
         for container in read_all(self._folder.containers, logs=self._folder.logs):
             container.remove()

@@ -1,4 +1,4 @@
-"""Where requests to the emulated endpoints may go now: written by the endpoint room, read by whatever answers them."""
+"""Where requests to the emulated endpoints may go now: written by `Endpoints`, read by whatever answers them."""
 
 import threading
 from collections import Counter, defaultdict

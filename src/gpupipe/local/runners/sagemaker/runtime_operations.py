@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gpupipe.local.emulators import Account
 from gpupipe.local.runners.sagemaker.async_requests import AsyncRequest, AsyncRequests
-from gpupipe.local.runners.sagemaker.container_logs import GROUP_PREFIX, stream_name
+from gpupipe.local.runners.sagemaker.container import GROUP_PREFIX, stream_name
 from gpupipe.local.runners.sagemaker.invocations import (
     ATTRIBUTES,
     INFERENCE_ID,

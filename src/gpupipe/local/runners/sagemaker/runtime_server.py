@@ -1,7 +1,7 @@
 """The sagemaker-runtime service: InvokeEndpoint and InvokeEndpointAsync on a port of their own, behind the gate.
 
-It listens before the emulators do (their Lambda functions are told its address) and answers 503 until the endpoint
-room has opened. Names and limits are those of botocore's service model `sagemaker-runtime`, 2017-05-13.
+It listens before the emulators do (their Lambda functions are told its address) and answers 503 until the
+runner was opened. Names and limits are those of botocore's service model `sagemaker-runtime`, 2017-05-13.
 """
 
 import asyncio

@@ -1,16 +1,16 @@
-"""Ships what containers print to their endpoint's log group, as SageMaker does; the group must be there."""
+"""Ships what workers print to log groups of the emulated CloudWatch, as AWS does; the group must be there."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.documents import read_json, write_json
-from gpupipe.local.runners.sagemaker.container import Container
+from gpupipe.local.runners.process_host import WorkerProcess
 
-GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
 SHIPPED_FILE = "shipped.json"
 _PAUSE_S = 1.0
 _PAUSE_WITHOUT_GROUP_S = 10.0
@@ -18,36 +18,40 @@ _MAX_EVENTS = 1000
 _MAX_BYTES = 512 * 1024  # PutLogEvents takes 1 MiB with 26 bytes an event
 
 
-def stream_name(variant: str, instance: str) -> str:
-    """As SageMaker names the log stream of an instance."""
-    return f"{variant}/{instance}"
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Where the lines of one worker go."""
+
+    worker: WorkerProcess
+    group: str
+    name: str
 
 
-class ContainerLogs:
-    """Reads the log files on, from where it was."""
+class WorkerLogs:
+    """Reads the log files on, from where it was, which is noted in each worker's folder."""
 
     def __init__(self, client: Callable[[str], Any], *, clock: Clock = SYSTEM) -> None:
         self._client = client
         self._clock = clock
         self._streams: set[tuple[str, str]] = set()
-        self._next_at: dict[str, float] = {}
+        self._next_at: dict[Path, float] = {}
 
-    def ship(self, containers: Iterable[Container]) -> None:
+    def ship(self, streams: Iterable[Stream]) -> None:
         """Put the lines that have come since the last time."""
         now = self._clock.monotonic()
-        for container in containers:
-            if now >= self._next_at.get(container.name, 0.0) and container.log.exists():
-                self._next_at[container.name] = now + (_PAUSE_S if self._ship(container) else _PAUSE_WITHOUT_GROUP_S)
+        for stream in streams:
+            log = stream.worker.log
+            if now >= self._next_at.get(log, 0.0) and log.exists():
+                self._next_at[log] = now + (_PAUSE_S if self._ship(stream) else _PAUSE_WITHOUT_GROUP_S)
 
-    def _ship(self, container: Container) -> bool:
+    def _ship(self, stream: Stream) -> bool:
         """False if there is no log group."""
-        noted = container.folder / SHIPPED_FILE
+        noted = stream.worker.folder / SHIPPED_FILE
         start = int((read_json(noted) or {}).get("bytes", 0))
-        lines, end = _complete_lines(container.log, start)
+        lines, end = _complete_lines(stream.worker.log, start)
         if not lines:
             return True
-        group = f"{GROUP_PREFIX}{container.identity.endpoint}"
-        if not self._put(group, stream_name(container.identity.variant, container.name), lines):
+        if not self._put(stream.group, stream.name, lines):
             return False
         write_json(noted, {"bytes": end})
         return True
