@@ -146,7 +146,7 @@ def _reap() -> None:
     for child in list(_children):
         code = child.poll()
         if code is not None:
-            _exits[child.pid] = code
+            _exits.setdefault(child.pid, code)
             _children.remove(child)
 
 
@@ -190,7 +190,7 @@ def end(*names: ProcessName, grace_s: float) -> bool:
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, late = psutil.wait_procs(found, timeout=grace_s)
+    late = _late(found, timeout_s=grace_s)
     _kill(families)
     return not late
 
@@ -218,7 +218,16 @@ def _kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(processes, timeout=5.0)
+    _late(processes, timeout_s=5.0)
+
+
+def _late(processes: list[psutil.Process], *, timeout_s: float) -> list[psutil.Process]:
+    """Those that have not ended in time. How a child has is kept: it is told once, to psutil here, and `Popen` would
+    take that for exit code 0."""
+    ended, late = psutil.wait_procs(processes, timeout=timeout_s)
+    codes = {process.pid: process.returncode for process in ended}
+    _exits.update({pid: int(code) for pid, code in codes.items() if code is not None})
+    return list(late)
 
 
 def last_lines(log: Path, *, count: int = 15, window_bytes: int = 16_384) -> str:

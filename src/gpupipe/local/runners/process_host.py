@@ -44,7 +44,7 @@ class WorkerProcess:
         self._note = folder / note
         self._term_grace_s = term_grace_s
         self._clock = clock
-        self.noted: Mapping[str, Any] = _read(self._note)
+        self.noted: Mapping[str, Any] = read_note(self._note)
         """What an earlier supervisor had written down; nothing where there is no note."""
         self.process = ProcessName.from_json(self.noted["process"]) if self.noted else None
         """Which it is, once it was started."""
@@ -124,7 +124,8 @@ class WorkerProcess:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _read(note: Path) -> dict[str, Any]:
+def read_note(note: Path) -> dict[str, Any]:
+    """What a note says; nothing where it is not there, or is damaged."""
     try:
         return read_json(note) or {}
     except TargetError as error:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gpupipe.clock import SYSTEM, Clock
-from gpupipe.local.documents import read_json, write_json
-from gpupipe.local.runners.process_host import WorkerProcess
+from gpupipe.local.documents import write_json
+from gpupipe.local.runners.process_host import WorkerProcess, read_note
 
 SHIPPED_FILE = "shipped.json"
 _PAUSE_S = 1.0
@@ -47,7 +47,7 @@ class WorkerLogs:
     def _ship(self, stream: Stream) -> bool:
         """False if there is no log group."""
         noted = stream.worker.folder / SHIPPED_FILE
-        start = int((read_json(noted) or {}).get("bytes", 0))
+        start = int(read_note(noted).get("bytes", 0))
         lines, end = _complete_lines(stream.worker.log, start)
         if not lines:
             return True

@@ -13,7 +13,7 @@ import pytest
 from tests.local.clients import Client
 from tests.local.functions import deploy, logged
 from tests.local.machines import TEMPLATE_DATA, launch, worker_template
-from tests.local.waiting import until
+from tests.local.waiting import runs, until
 
 from gpupipe.local.configuration import RunnerSettings
 from gpupipe.local.emulators import Emulators, bound_socket
@@ -26,11 +26,16 @@ from gpupipe.local.state import Folder
 class Rig:
     """Machines on a disk of their own, with the emulated EC2 that says which there are."""
 
-    def __init__(self, machines: Machines, folder: Folder, ec2: Any, metadata: MetadataService) -> None:
-        self.machines = machines
+    def __init__(self, open_all: Callable[[], Machines], folder: Folder, ec2: Any, metadata: MetadataService) -> None:
+        self._open_all = open_all
+        self.machines = open_all()
         self.folder = folder
         self.ec2 = ec2
         self.metadata = metadata
+
+    def take_over(self) -> None:
+        """As the next supervisor does, after one that was killed."""
+        self.machines = self._open_all()
 
     def disk(self, instance_id: str) -> Path:
         return self.folder.machines / instance_id
@@ -57,17 +62,21 @@ def rig(tmp_path: Path, local: Emulators, client: Client, worker_python: Path) -
     folder.create()
     metadata = MetadataService(bound_socket(0), secret="a stack's own")
     settings = RunnerSettings(worker_python=str(worker_python), guard_interval_s=0.2, guard_functions=("ec2-guard",))
-    machines = Machines(
-        stack_id="demo-dev",
-        folder=folder,
-        client=client,
-        environment=local.environment,
-        metadata=metadata,
-        settings=lambda: settings,
-    )
+
+    def open_all() -> Machines:
+        return Machines(
+            stack_id="demo-dev",
+            folder=folder,
+            client=client,
+            environment=local.environment,
+            metadata=metadata,
+            settings=lambda: settings,
+        )
+
     ec2 = client("ec2")
-    yield Rig(machines, folder, ec2, metadata)
-    machines.close()
+    rig = Rig(open_all, folder, ec2, metadata)
+    yield rig
+    rig.machines.close()
     metadata.close()
     left = [i["InstanceId"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
     ec2.terminate_instances(InstanceIds=left) if left else None
@@ -144,6 +153,18 @@ def test_a_new_supervisors_machines_adopt_what_runs(rig: Rig, client: Client, lo
     assert len(rig.starts(instance_id)) == 1
     other.close()
     assert not psutil.pid_exists(rig.starts(instance_id)[0]["pid"])
+
+
+def test_machine_that_was_started_and_never_noted_is_ended_before_another_is_started(rig: Rig) -> None:
+    # given a machine at work whose supervisor was killed between starting it and writing that down
+    instance_id = launch(rig.ec2, name="ec2-stray", data=worker_template("stop", then="wait"))
+    first = rig.step_until(lambda: rig.starts(instance_id))[0]["pid"]
+    (rig.disk(instance_id) / "host.json").unlink()
+    # when the next supervisor takes over
+    rig.take_over()
+    # then no two workers ever work on one disk
+    assert not runs(first)
+    rig.step_until(lambda: len(rig.starts(instance_id)) == 2)
 
 
 def test_killed_machine_is_booted_again_without_a_stray_worker(rig: Rig) -> None:

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from gpupipe.clock import SYSTEM, Clock
-from gpupipe.local.documents import read_json
 from gpupipe.local.runners.health import Health, Pings, http_ping
-from gpupipe.local.runners.process_host import WORK_DIR, WorkerProcess, free_port
+from gpupipe.local.runners.process_host import WORK_DIR, WorkerProcess, free_port, read_note
 from gpupipe.local.runners.sagemaker.invocations import TOKEN
 from gpupipe.local.runners.sagemaker.routing import Instance
 from gpupipe.local.runners.worker_logs import Stream
@@ -206,7 +205,7 @@ def read_all(folder: Path, *, logs: Path, patience: Patience = USUAL, clock: Clo
     """All containers noted below `folder` (`<endpoint>/<instance>`), with their logs in `logs`."""
     found = []
     for file in sorted(folder.glob(f"*/*/{CONTAINER_FILE}")):
-        if noted := read_json(file):
+        if noted := read_note(file):
             log = log_file(logs, file.parent)
             found.append(Container(file.parent, Identity(**noted["identity"]), log=log, patience=patience, clock=clock))
     return found
