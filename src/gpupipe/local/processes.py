@@ -225,7 +225,7 @@ def _late(processes: list[psutil.Process], *, timeout_s: float) -> list[psutil.P
     """Those that have not ended in time. How a child has is kept: it is told once, to psutil here, and `Popen` would
     take that for exit code 0."""
     ended, late = psutil.wait_procs(processes, timeout=timeout_s)
-    codes = {process.pid: process.returncode for process in ended}
+    codes = {process.pid: process.wait(timeout=0) for process in ended}  # kept by psutil; None for who is no child
     _exits.update({pid: int(code) for pid, code in codes.items() if code is not None})
     return list(late)
 

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[3]
 def test_every_runner_of_the_table_is_one_and_shares_no_name() -> None:
     found = runner_classes()
     assert all(issubclass(one, Runner) for one in found)
+    # and what one lacks fails the type check, too
+    assert all(getattr(one, "__final__", False) for one in found)
     sections, ports = [one.section for one in found], [one.port_name for one in found if one.port_name]
     assert len(set(sections)) == len(sections) == len(RUNNERS)
     assert len(set(ports)) == len(ports)
@@ -94,7 +96,7 @@ def toys(tmp_path: Path) -> Iterator[Toys]:
 
 
 def test_a_third_runner_is_a_file_and_a_line(toys: Toys) -> None:
-    # given a supervisor with one line more in its table
+    # given a supervisor with one line more in its table, beside a runner that can do nothing
     first = toys.supervise()
     url = toys.queues().create_queue(QueueName="toy-one")["QueueUrl"]
     # when its emulator says that there is to be a worker, then there is, and it answers
@@ -112,5 +114,9 @@ def test_a_third_runner_is_a_file_and_a_line(toys: Toys) -> None:
     # and the supervisor's end is the end of those that are left
     toys.queues().create_queue(QueueName="toy-two")
     pid = toys.answering()["pid"]
-    processes.end(second, grace_s=control.STOP_TIMEOUT_S)
+    assert processes.end(second, grace_s=control.STOP_TIMEOUT_S)
     assert not runs(pid)
+    # and what another could not do is in its log
+    said = toys.folder.supervisor_log.read_text()
+    assert "BrokenRunner could not do its work; it tries again" in said
+    assert "BrokenRunner could not end its workers" in said

@@ -92,12 +92,36 @@ def read_toys(folder: Folder) -> list[WorkerProcess]:
     return [read_toy(folder, name) for name in names]
 
 
+@final
+class BrokenRunner(Runner):
+    """One that can do nothing."""
+
+    section: ClassVar[str] = "broken"
+
+    def open(self, emulated: Emulated) -> None:
+        pass
+
+    def step(self) -> None:
+        raise RuntimeError("broken")
+
+    def close(self) -> None:
+        raise RuntimeError("broken")
+
+    @classmethod
+    def status(cls, folder: Folder) -> list[dict[str, Any]]:
+        return []
+
+    @classmethod
+    def end_left(cls, folder: Folder) -> None:
+        pass
+
+
 def main() -> int:
-    """A supervisor of a configuration and a folder, with the toys beside its own runners."""
+    """A supervisor of a configuration and a folder, with the toys beside its own runners, and one that is broken."""
     from gpupipe.local.runners import RUNNERS, runner_classes
     from gpupipe.local.supervisor import Supervisor
 
-    table = {**RUNNERS, "toy": f"{__package__}.toy:ToyRunner"}
+    table = {"broken": f"{__package__}.toy:BrokenRunner", **RUNNERS, "toy": f"{__package__}.toy:ToyRunner"}
     config, folder = map(Path, os.environ["TOY_SUPERVISES"].split(os.pathsep))
     return Supervisor(config, Folder(folder), runners=lambda: runner_classes(table)).run()
 

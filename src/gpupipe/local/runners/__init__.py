@@ -3,7 +3,7 @@
 A runner is one file, or one folder, beside this one and one line in `RUNNERS`. It compares what an emulator says
 should run with the processes there are, and acts on the difference, so that nothing depends on having seen an event.
 What it does with its processes is in `process_host`, whether they answer in `health`, where their lines go in
-`worker_logs`. The smallest example is `ToyRunner` in tests/local/runners/test_runners.py; read `ec2` after it.
+`worker_logs`. The smallest example is tests/local/runners/toy.py; read `ec2` after it.
 """
 
 from __future__ import annotations

@@ -133,3 +133,10 @@ def test_stubborn_worker_is_killed(tmp_path: Path, worker_python: Path, monkeypa
     # then
     assert found.reason == "stopped"
     assert not psutil.pid_exists(starts(folder)[0]["pid"])
+
+
+def test_a_machines_own_process_is_small() -> None:
+    # one runs beside each worker for as long as that does
+    code = "import sys, gpupipe.local.runners.ec2.machine; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert {"psutil", "boto3", "botocore", "pydantic"}.isdisjoint(found.stdout.split())

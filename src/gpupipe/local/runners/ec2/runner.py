@@ -20,12 +20,12 @@ class Ec2Runner(Runner):
 
     def __init__(self, site: Site, *, port: int = 0) -> None:
         super().__init__(site, port=port)
-        self.metadata = MetadataService(bound_socket(port), secret=site.account.secret_key)
+        self._metadata = MetadataService(bound_socket(port), secret=site.account.secret_key)
         self._machines: Machines | None = None
 
     @property
     def port(self) -> int:
-        return self.metadata.port
+        return self._metadata.port
 
     def open(self, emulated: Emulated) -> None:
         self._machines = Machines(
@@ -33,7 +33,7 @@ class Ec2Runner(Runner):
             folder=self.site.folder,
             client=emulated.client,
             environment=emulated.environment,
-            metadata=self.metadata,
+            metadata=self._metadata,
             settings=self.site.settings,
         )
 
@@ -48,7 +48,7 @@ class Ec2Runner(Runner):
 
     def end(self) -> None:
         super().end()
-        self.metadata.close()
+        self._metadata.close()
 
     @classmethod
     def status(cls, folder: Folder) -> list[dict[str, Any]]:
