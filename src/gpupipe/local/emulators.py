@@ -230,12 +230,12 @@ def start(
         state = folder / name
         (state / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
         arguments = [name, "--fd", str(listener.fileno()), "--state", str(state)]
-        announced = {name: value for one in substitutes for name, value in one.environment.items()}
+        presence = {variable: value for one in substitutes for variable, value in one.environment.items()}
         addresses = endpoints(known, substitutes)
         process = processes.spawn(
             processes.python_module("gpupipe.local.emulator", *arguments, *(["--with-parent"] if with_parent else [])),
             # TMPDIR: ministack unpacks Lambda code there; in our folder it goes when the stack goes.
-            environment={**environment(account, addresses), **announced, "TMPDIR": str(state / "tmp")},
+            environment={**environment(account, addresses), **presence, "TMPDIR": str(state / "tmp")},
             folder=state,
             log=log_file(folder, name),
             pass_fds=(listener.fileno(),),

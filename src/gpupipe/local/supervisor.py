@@ -29,7 +29,7 @@ from gpupipe.local.configuration import Configuration
 from gpupipe.local.emulators import NAMES, START_TIMEOUT_S, Account, Substitute, environment
 from gpupipe.local.pair import EmulatorPair
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.runners import Emulated, Runner, Site, runner_classes
+from gpupipe.local.runners import EmulatedAccount, Runner, Site, runner_classes
 from gpupipe.local.state import Folder, Target
 from gpupipe.threads import at_once
 
@@ -215,7 +215,7 @@ class Supervisor:
         return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys, attendant=AwaitsPair(pair))
 
     def _open_runners(self, pair: EmulatorPair) -> None:
-        emulated = Emulated(
+        emulated = EmulatedAccount(
             client=impatient_client(self._account, pair.endpoints),
             endpoints=pair.endpoints,
             environment=environment(self._account, pair.endpoints),

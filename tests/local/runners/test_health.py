@@ -22,7 +22,7 @@ class AtOnce(Executor):
         return future
 
 
-class Asked:
+class Worker:
     """A worker whose answers are given."""
 
     def __init__(self, *, was_ready: bool = False) -> None:
@@ -46,63 +46,63 @@ class Asked:
 
 
 def test_a_worker_is_asked_often_until_it_is_ready_and_then_seldom() -> None:
-    asked = Asked()
+    worker = Worker()
     # when nobody answers, then 503, then it is ready
-    asked.look_for(2)
-    asked.answer = False
-    asked.look_for(2)
-    assert (asked.times, asked.health.is_good, asked.health.is_hung) == ([0.0, 1.0, 2.0, 3.0], False, False)
-    asked.answer = True
-    asked.look_for(20)
+    worker.look_for(2)
+    worker.answer = False
+    worker.look_for(2)
+    assert (worker.times, worker.health.is_good, worker.health.is_hung) == ([0.0, 1.0, 2.0, 3.0], False, False)
+    worker.answer = True
+    worker.look_for(20)
     # then it was asked as often as that, and was noted once
-    assert asked.times[4:] == [4.0, 5.0, 15.0]
-    assert (asked.health.is_good, asked.health.was_ready, asked.became_ready) == (True, True, 1)
+    assert worker.times[4:] == [4.0, 5.0, 15.0]
+    assert (worker.health.is_good, worker.health.was_ready, worker.became_ready) == (True, True, 1)
 
 
 def test_a_ready_worker_may_be_late_but_not_unwilling() -> None:
     # given a worker that is ready
-    asked = Asked()
-    asked.answer = True
-    asked.look_for(1)
+    worker = Worker()
+    worker.answer = True
+    worker.look_for(1)
     # when it does not answer twice, then it stays good; the third time it is hung
-    asked.answer = None
-    asked.look_for(20)
-    assert (asked.health.is_good, asked.health.is_hung) == (True, False)
-    asked.look_for(10)
-    assert (asked.health.is_good, asked.health.is_hung) == (False, True)
+    worker.answer = None
+    worker.look_for(20)
+    assert (worker.health.is_good, worker.health.is_hung) == (True, False)
+    worker.look_for(10)
+    assert (worker.health.is_good, worker.health.is_hung) == (False, True)
     # and when its next process says 503, then that counts at once
-    asked.health.begin_anew()
-    assert not asked.health.is_hung
-    asked.answer = True
-    asked.look_for(1)
-    asked.answer = False
-    asked.look_for(10)
-    assert (asked.health.is_good, asked.health.is_hung, asked.became_ready) == (False, False, 1)
+    worker.health.begin_anew()
+    assert not worker.health.is_hung
+    worker.answer = True
+    worker.look_for(1)
+    worker.answer = False
+    worker.look_for(10)
+    assert (worker.health.is_good, worker.health.is_hung, worker.became_ready) == (False, False, 1)
 
 
 def test_a_worker_that_was_never_ready_is_not_hung() -> None:
-    asked = Asked()
-    asked.look_for(20)
-    assert not asked.health.is_hung
+    worker = Worker()
+    worker.look_for(20)
+    assert not worker.health.is_hung
     # while one that an earlier supervisor had seen ready is
-    adopted = Asked(was_ready=True)
+    adopted = Worker(was_ready=True)
     adopted.look_for(20)
     assert adopted.health.is_hung
 
 
 def test_only_one_question_is_asked_at_a_time() -> None:
-    asked = Asked()
+    worker = Worker()
 
     class Never(Executor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-            asked.times.append(asked.clock.now)
+            worker.times.append(worker.clock.now)
             return Future()
 
     never = Never()
     for _ in range(5):
-        asked.health.look(never)
-        asked.clock.now += 5
-    assert len(asked.times) == 1
+        worker.health.look(never)
+        worker.clock.now += 5
+    assert len(worker.times) == 1
 
 
 @pytest.fixture

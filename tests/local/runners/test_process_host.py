@@ -63,11 +63,11 @@ def test_what_was_started_is_adopted_with_what_was_noted(workers: Workers) -> No
     worker = workers.start("one", WAITS, url="http://here")
     # then it works in its folder, and whoever comes next finds it
     adopted = workers.of("one")
-    assert (adopted.alive, adopted.pid, adopted.noted["url"]) == (True, worker.pid, "http://here")
+    assert (adopted.alive, adopted.pid, adopted.notes["url"]) == (True, worker.pid, "http://here")
     assert workers.printed("one") == "up\n"
     # and what is noted again takes the place of what was
     adopted.write_note({"url": "http://there"})
-    assert workers.of("one").noted == {**worker.noted, "process": adopted.noted["process"], "url": "http://there"}
+    assert workers.of("one").notes == {**worker.notes, "process": adopted.notes["process"], "url": "http://there"}
 
 
 def test_worker_is_told_where_it_works_unless_it_was(workers: Workers) -> None:

@@ -31,6 +31,11 @@ def test_every_runner_of_the_table_is_one_and_shares_no_name() -> None:
     assert all(one.port_name for one in found if one.serves)
 
 
+def test_names_are_those_that_earlier_versions_have_noted() -> None:
+    found = {one.section: one.port_name for one in runner_classes()}
+    assert (found["machines"], found["containers"]) == ("metadata", "runtime")
+
+
 @pytest.mark.parametrize("name", ["section", "open", "step", "close", "status", "end_left"])
 def test_a_runner_that_lacks_something_fails_where_it_is_made(name: str) -> None:
     # given all that a runner needs, but for one thing

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from gpupipe.local.runners import Emulated, Runner, Site
+from gpupipe.local.runners import EmulatedAccount, Runner, Site
 from gpupipe.local.runners.process_host import WorkerProcess, await_ends, end_strays, free_port
 from gpupipe.local.state import Folder
 
@@ -32,10 +32,10 @@ class ToyRunner(Runner):
 
     def __init__(self, site: Site, *, port: int = 0) -> None:
         super().__init__(site, port=port)
-        self._emulated: Emulated | None = None
+        self._emulated: EmulatedAccount | None = None
         self._toys: dict[str, WorkerProcess] = {}
 
-    def open(self, emulated: Emulated) -> None:
+    def open(self, emulated: EmulatedAccount) -> None:
         self._emulated = emulated
         self._toys = {toy.folder.name: toy for toy in read_toys(self.site.folder)}
         end_strays(folder_of_toys(self.site.folder), self._toys.values())
@@ -53,7 +53,7 @@ class ToyRunner(Runner):
             if self._toys[name].ask_end():
                 self._toys.pop(name).remove()
 
-    def _start(self, toy: WorkerProcess, emulated: Emulated) -> None:
+    def _start(self, toy: WorkerProcess, emulated: EmulatedAccount) -> None:
         port = free_port()
         environment = {**emulated.environment, "TOY_PORT": str(port)}
         toy.start([sys.executable, "-c", CODE], environment=environment, notes={"url": f"http://127.0.0.1:{port}"})
@@ -67,7 +67,7 @@ class ToyRunner(Runner):
     @classmethod
     def status(cls, folder: Folder) -> list[dict[str, Any]]:
         return [
-            {"name": toy.folder.name, "pid": toy.pid, "alive": toy.alive, "url": toy.noted["url"]}
+            {"name": toy.folder.name, "pid": toy.pid, "alive": toy.alive, "url": toy.notes["url"]}
             for toy in read_toys(folder)
         ]
 
@@ -98,7 +98,7 @@ class BrokenRunner(Runner):
 
     section: ClassVar[str] = "broken"
 
-    def open(self, emulated: Emulated) -> None:
+    def open(self, emulated: EmulatedAccount) -> None:
         pass
 
     def step(self) -> None:

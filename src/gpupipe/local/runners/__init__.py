@@ -38,7 +38,7 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Emulated:
+class EmulatedAccount:
     """The emulated account, for as long as its emulators are where they are."""
 
     client: Callable[[str], Any]
@@ -58,7 +58,7 @@ class Runner(ABC):
     """
 
     section: ClassVar[str]
-    """What `gpupipe local` shows its workers under, such as `machines`."""
+    """Under which the target's status lists its workers, such as `machines`."""
     port_name: ClassVar[str] = ""
     """What its port is called where ports are noted; nothing where it does not listen."""
     serves: ClassVar[tuple[str, ...]] = ()
@@ -82,7 +82,7 @@ class Runner(ABC):
         return 0
 
     @abstractmethod
-    def open(self, emulated: Emulated) -> None:
+    def open(self, emulated: EmulatedAccount) -> None:
         """Take up work: adopt the workers that an earlier supervisor has left, end those that it had not noted."""
 
     @abstractmethod

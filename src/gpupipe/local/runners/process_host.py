@@ -44,9 +44,9 @@ class WorkerProcess:
         self._note = folder / note
         self._term_grace_s = term_grace_s
         self._clock = clock
-        self.noted: Mapping[str, Any] = read_note(self._note)
+        self.notes: Mapping[str, Any] = read_note(self._note)
         """What an earlier supervisor had written down; nothing where there is no note."""
-        self.process = ProcessName.from_json(self.noted["process"]) if self.noted else None
+        self.process = ProcessName.from_json(self.notes["process"]) if self.notes else None
         """Which it is, once it was started."""
         self._searched: ProcessName | None = None
         self._told_to_end_at: float | None = None

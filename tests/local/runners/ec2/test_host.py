@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def left(folder: Folder) -> Iterator[ProcessName]:
+def orphan(folder: Folder) -> Iterator[ProcessName]:
     """The process of machine i-1, noted as every version has noted it."""
     disk = folder.machines / "i-1"
     code = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -37,35 +37,35 @@ def left(folder: Folder) -> Iterator[ProcessName]:
     processes.end(process, grace_s=0.0)
 
 
-def test_machines_are_found_by_their_disks(folder: Folder, left: ProcessName) -> None:
+def test_machines_are_found_by_their_disks(folder: Folder, orphan: ProcessName) -> None:
     running, new = read_hosts(folder)
-    assert (running.state, running.pid, running.crashes) == (HostState.RUNNING, left.pid, 2)
+    assert (running.state, running.pid, running.crashes) == (HostState.RUNNING, orphan.pid, 2)
     assert (new.state, new.pid, new.crashes) == (HostState.NEW, None, 0)
     assert running_machines(folder) == [folder.machines / "i-1"]
     assert Ec2Runner.status(folder) == [
-        {"instance_id": "i-1", "state": "running", "pid": left.pid, "log": str(folder.logs / "i-1.log")},
+        {"instance_id": "i-1", "state": "running", "pid": orphan.pid, "log": str(folder.logs / "i-1.log")},
         {"instance_id": "i-2", "state": "new", "pid": None, "log": str(folder.logs / "i-2.log")},
     ]
 
 
-def test_crashes_are_counted_over_supervisors(folder: Folder, left: ProcessName) -> None:
+def test_crashes_are_counted_over_supervisors(folder: Folder, orphan: ProcessName) -> None:
     assert read_hosts(folder)[0].crashed() == 3
     again = read_hosts(folder)[0]
-    assert (again.crashes, again.pid) == (3, left.pid)
+    assert (again.crashes, again.pid) == (3, orphan.pid)
 
 
-def test_what_was_left_is_ended_and_the_disk_stays(folder: Folder, left: ProcessName) -> None:
+def test_what_was_left_is_ended_and_the_disk_stays(folder: Folder, orphan: ProcessName) -> None:
     Ec2Runner.end_left(folder)
-    assert not runs(left.pid)
+    assert not runs(orphan.pid)
     assert [host.state for host in read_hosts(folder)] == [HostState.NEW, HostState.NEW]
     Ec2Runner.end_left(folder)
 
 
-def test_what_was_left_is_ended_though_its_note_is_damaged(folder: Folder, left: ProcessName) -> None:
+def test_what_was_left_is_ended_though_its_note_is_damaged(folder: Folder, orphan: ProcessName) -> None:
     (folder.machines / "i-1" / "host.json").write_text("{")
     assert Ec2Runner.status(folder)[0]["state"] == "new"
     Ec2Runner.end_left(folder)
-    until(lambda: not runs(left.pid))
+    until(lambda: not runs(orphan.pid))
 
 
 def test_nothing_is_left_where_there_is_no_folder(tmp_path: Path) -> None:

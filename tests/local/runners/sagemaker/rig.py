@@ -13,7 +13,7 @@ from tests.local.waiting import until
 from gpupipe.clock import SystemClock
 from gpupipe.local.configuration import RunnerSettings
 from gpupipe.local.emulators import Emulators
-from gpupipe.local.runners import Emulated, Site
+from gpupipe.local.runners import EmulatedAccount, Site
 from gpupipe.local.runners.health import Pings
 from gpupipe.local.runners.sagemaker.container import Container, Patience, read_all
 from gpupipe.local.runners.sagemaker.endpoint_reports import EndpointReports
@@ -62,7 +62,7 @@ class Rig:
         settings = RunnerSettings(worker_python=str(self._python), guard_interval_s=60.0, guard_functions=())
         site = Site(stack_id="demo-dev", folder=self.folder, account=self.account, settings=lambda: settings)
         self.runner = SageMakerRunner(site, server=self.server, patience=patience, clock=self.clock)
-        self.runner.open(Emulated(client=self.client, endpoints=self.endpoints, environment=self.environment))
+        self.runner.open(EmulatedAccount(client=self.client, endpoints=self.endpoints, environment=self.environment))
         return self.runner
 
     def keep_stepping(self) -> None:

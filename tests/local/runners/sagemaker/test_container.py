@@ -21,7 +21,7 @@ IDENTITY = Identity(endpoint="e", config="c", variant="main", number=1)
 
 
 @pytest.fixture
-def left(tmp_path: Path) -> Iterator[ProcessName]:
+def orphan(tmp_path: Path) -> Iterator[ProcessName]:
     """The process of container i-1, noted as every version has noted it."""
     folder = Folder(tmp_path)
     disk = folder.containers / "e" / "i-1"
@@ -44,10 +44,10 @@ def left(tmp_path: Path) -> Iterator[ProcessName]:
     processes.end(process, grace_s=0.0)
 
 
-def test_containers_are_found_by_what_was_noted(tmp_path: Path, left: ProcessName) -> None:
+def test_containers_are_found_by_what_was_noted(tmp_path: Path, orphan: ProcessName) -> None:
     folder = Folder(tmp_path)
     (found,) = read_all(folder.containers, logs=folder.logs)
-    assert (found.identity, found.name, found.alive, found.pid) == (IDENTITY, "i-1", True, left.pid)
+    assert (found.identity, found.name, found.alive, found.pid) == (IDENTITY, "i-1", True, orphan.pid)
     assert (found.failures, found.was_ready, found.ready, found.ended) == (1, True, False, "")
     assert (found.instance.url, found.instance.token, found.instance.variant) == ("http://127.0.0.1:9", "word", "main")
     assert SageMakerRunner.status(folder) == [
@@ -56,7 +56,7 @@ def test_containers_are_found_by_what_was_noted(tmp_path: Path, left: ProcessNam
             "variant": "main",
             "instance": "i-1",
             "state": "ready",
-            "pid": left.pid,
+            "pid": orphan.pid,
             "url": "http://127.0.0.1:9",
             "log": str(folder.logs / "e.i-1.log"),
         }
@@ -69,18 +69,18 @@ def test_containers_are_found_by_what_was_noted(tmp_path: Path, left: ProcessNam
 
 
 @pytest.mark.parametrize("damage", ["", "{"], ids=["noted", "damaged"])
-def test_what_was_left_is_ended(tmp_path: Path, left: ProcessName, damage: str) -> None:
+def test_what_was_left_is_ended(tmp_path: Path, orphan: ProcessName, damage: str) -> None:
     folder = Folder(tmp_path)
     if damage:
         (folder.containers / "e" / "i-1" / "container.json").write_text(damage)
     SageMakerRunner.end_left(folder)
-    until(lambda: not runs(left.pid))
+    until(lambda: not runs(orphan.pid))
     assert SageMakerRunner.status(folder) == []
     SageMakerRunner.end_left(folder)
 
 
-class Kept:
-    """A container that is wanted, of a model that starts as it is said."""
+class Keeper:
+    """Keeps one container running, of a model that starts as it is said."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = TickingClock()
@@ -91,7 +91,7 @@ class Kept:
         self._command = [str(write_container_python(folder))]
         self._pings = ThreadPoolExecutor(1)
 
-    def keep(self, how: str = "") -> None:
+    def keep_running(self, how: str = "") -> None:
         environment = {**os.environ, "FAKE": how}
         self.container.keep_running(command=self._command, environment=environment, pings=self._pings)
 
@@ -99,7 +99,7 @@ class Kept:
         """Keep it running, a second each time that it is looked at."""
 
         def stepped() -> Any:
-            self.keep(how)
+            self.keep_running(how)
             self.clock.now += 1
             return look()
 
@@ -111,25 +111,25 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Kept]:
-    kept = Kept(tmp_path)
-    yield kept
-    kept.end()
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    keeper = Keeper(tmp_path)
+    yield keeper
+    keeper.end()
 
 
-def test_container_that_ends_is_started_again_after_growing_pauses(kept: Kept) -> None:
-    container, pauses = kept.container, []
+def test_container_that_ends_is_started_again_after_growing_pauses(keeper: Keeper) -> None:
+    container, pauses = keeper.container, []
     # when a model that cannot start is wanted all the same
     for _ in range(4):
-        kept.keep("crash")
+        keeper.keep_running("crash")
         until(lambda: not container.alive)
         assert container.ended == "the container ended: exit code 3"
-        kept.keep("crash")  # sees its end
-        before, began = container.pid, kept.clock.now
-        while container.pid == before and kept.clock.now < began + 10:
-            kept.clock.now += 0.5
-            kept.keep("crash")
-        pauses.append(kept.clock.now - began)
+        keeper.keep_running("crash")  # sees its end
+        before, began = container.pid, keeper.clock.now
+        while container.pid == before and keeper.clock.now < began + 10:
+            keeper.clock.now += 0.5
+            keeper.keep_running("crash")
+        pauses.append(keeper.clock.now - began)
         assert container.pid != before
         until(lambda: not container.alive)
     # then it is given more time after each end, but not ever more
@@ -137,44 +137,44 @@ def test_container_that_ends_is_started_again_after_growing_pauses(kept: Kept) -
     assert container.failures == container.ends == 4
 
 
-def test_container_that_was_ready_is_forgiven(kept: Kept) -> None:
+def test_container_that_was_ready_is_forgiven(keeper: Keeper) -> None:
     # given a container that failed twice and is ready now
-    container = kept.container
-    kept.until(lambda: container.failures == 2, "crash")
-    kept.until(lambda: container.ready)
+    container = keeper.container
+    keeper.until(lambda: container.failures == 2, "crash")
+    keeper.until(lambda: container.ready)
     # when it is killed
     kill(container.pid or 0)
-    kept.keep()
+    keeper.keep_running()
     assert container.ended == "the container ended: killed by SIGKILL"
     assert (container.ready, container.was_ready, container.failures) == (False, True, 2)
     # then it is started again after the first pause
-    kept.clock.now += kept.patience.restart_s
-    kept.keep()
+    keeper.clock.now += keeper.patience.restart_s
+    keeper.keep_running()
     assert container.alive
 
 
-def test_container_may_finish_before_it_is_told_to_end(kept: Kept) -> None:
+def test_container_may_finish_before_it_is_told_to_end(keeper: Keeper) -> None:
     # given a container at work
-    container = kept.container
-    kept.until(lambda: container.ready)
+    container = keeper.container
+    keeper.until(lambda: container.ready)
     container.instance.in_flight = 1
     # when it is to leave, then it gets nothing new, and is let finish for a while
     assert not container.ask_end()
     assert not container.ready
-    kept.clock.now += kept.patience.drain_s
+    keeper.clock.now += keeper.patience.drain_s
     assert not container.ask_end()
     assert container.alive
     # and when that is over it is told to
-    kept.clock.now += 1
+    keeper.clock.now += 1
     assert not container.ask_end()
     until(lambda: not container.alive)
     assert container.ask_end()
     assert container.ended == "the container ended: exit code 0"
 
 
-def test_container_that_must_end_at_once_is_not_waited_for(kept: Kept) -> None:
-    container = kept.container
-    kept.until(lambda: container.ready)
+def test_container_that_must_end_at_once_is_not_waited_for(keeper: Keeper) -> None:
+    container = keeper.container
+    keeper.until(lambda: container.ready)
     container.instance.in_flight = 1
     assert not container.ask_end(at_once=True)
     until(lambda: not container.alive)

@@ -48,7 +48,7 @@ class Host:
         self.log = log
         self.worker = WorkerProcess(folder, note=HOST_FILE, log=log, term_grace_s=_KILL_AFTER_S)
         """The machine's own process, whose child is what works on it."""
-        self.crashes = int(self.worker.noted.get("crashes", 0))
+        self.crashes = int(self.worker.notes.get("crashes", 0))
 
     @property
     def state(self) -> HostState:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, final
 
 from gpupipe.local.emulators import bound_socket
-from gpupipe.local.runners import Emulated, Runner, Site
+from gpupipe.local.runners import EmulatedAccount, Runner, Site
 from gpupipe.local.runners.ec2.host import read_hosts
 from gpupipe.local.runners.ec2.machines import Machines
 from gpupipe.local.runners.ec2.metadata import MetadataService
@@ -27,7 +27,7 @@ class Ec2Runner(Runner):
     def port(self) -> int:
         return self._metadata.port
 
-    def open(self, emulated: Emulated) -> None:
+    def open(self, emulated: EmulatedAccount) -> None:
         self._machines = Machines(
             stack_id=self.site.stack_id,
             folder=self.site.folder,

@@ -60,7 +60,7 @@ class Container:
         self.worker = WorkerProcess(
             folder, note=CONTAINER_FILE, log=log, term_grace_s=patience.term_grace_s, clock=clock
         )
-        noted = self.worker.noted
+        noted = self.worker.notes
         self._patience = patience
         self._clock = clock
         self.identity = identity

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.emulators import bound_socket
 from gpupipe.local.moto_sagemaker import HOSTED
-from gpupipe.local.runners import Emulated, Runner, Site
+from gpupipe.local.runners import EmulatedAccount, Runner, Site
 from gpupipe.local.runners.process_host import await_ends, end_strays
 from gpupipe.local.runners.sagemaker.async_delivery import AsyncDelivery
 from gpupipe.local.runners.sagemaker.async_requests import AsyncRequests
@@ -49,7 +49,7 @@ class SageMakerRunner(Runner):
     def port(self) -> int:
         return self._server.port
 
-    def open(self, emulated: Emulated) -> None:
+    def open(self, emulated: EmulatedAccount) -> None:
         site, directory = self.site, Directory()
         requests = AsyncRequests(site.folder.requests)
         self._endpoints = Endpoints(
