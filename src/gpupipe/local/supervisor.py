@@ -256,12 +256,15 @@ class Supervisor:
             self._step_runners()
 
     def _step_runners(self) -> None:
+        self._ask_each(lambda runner: runner.step(), "do its work; it tries again")
+
+    def _ask_each(self, act: Callable[[Runner], None], what: str) -> None:
+        """An emulator that has just died, or a mistake of ours: neither may end the daemon, or stop the others."""
         for runner in self._runners:
             try:
-                runner.step()
+                act(runner)
             except Exception:
-                # An emulator that has just died, or a mistake of ours: neither may end the daemon.
-                log.exception("%s could not do its work; it tries again", type(runner).__name__)
+                log.exception("%s could not %s", type(runner).__name__, what)
 
     def _recover(self, pair: EmulatorPair) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
@@ -277,8 +280,7 @@ class Supervisor:
         self._folder.add_notice(f"The local target's {' and '.join(dead)} ended unexpectedly and was started again.")
         self._bring_up(pair, killed="ministack" in dead)
         if pair.endpoints != endpoints:
-            for runner in self._runners:
-                runner.close()
+            self._ask_each(lambda runner: runner.close(), "end its workers")
             self._open_runners(pair)
         if self._record.phase == "ready":
             self._report_ready(pair)
@@ -287,21 +289,13 @@ class Supervisor:
 
     def _end(self) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
-        self._end_runners()
+        self._ask_each(lambda runner: runner.end(), "end its workers")
         if self._pair:
             self._pair.end_all()
         if self._are_open:  # else machines may run that an earlier supervisor has left, and the next takes over
             moto_state.forget(self._folder.path / "moto")
         self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
-
-    def _end_runners(self) -> None:
-        for runner in self._runners:
-            try:
-                runner.end()
-            except Exception:
-                # The others' workers are to end all the same; `stop` ends what this one leaves.
-                log.exception("%s could not end its workers", type(runner).__name__)
 
     def _note(self, **changes: Any) -> None:
         """Change the record and write it, unless a person has removed the folder."""

@@ -1,4 +1,6 @@
 import os
+import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,3 +127,25 @@ def test_a_third_runner_is_a_file_and_a_line(toys: Toys) -> None:
     said = toys.folder.supervisor_log.read_text()
     assert "BrokenRunner could not do its work; it tries again" in said
     assert "BrokenRunner could not end its workers" in said
+
+
+@pytest.mark.exhaustive
+def test_workers_are_started_again_where_an_emulator_comes_back_elsewhere(toys: Toys) -> None:
+    # given a toy that answers
+    supervisor = toys.supervise()
+    toys.queues().create_queue(QueueName="toy-one")
+    before, record = toys.answering(), toys.folder.read_record()
+    # when moto is killed, and its port is another's before it is started again
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    kill(record.emulators["moto"].pid)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", record.ports["moto"]))
+        taken.listen()
+        os.kill(supervisor.pid, signal.SIGCONT)
+        until(lambda: toys.folder.read_record().ports["moto"] != record.ports["moto"])
+        until(lambda: toys.is_ready(supervisor))
+    # then the toy is another process, which knows the new address, though one of the other runners could not end
+    until(lambda: not runs(before["pid"]))
+    assert toys.answering()["pid"] != before["pid"]
+    assert supervisor.alive
