@@ -37,7 +37,7 @@ class SageMakerRunner(Runner):
         patience: Patience = USUAL,
         clock: Clock = SYSTEM,
     ) -> None:
-        """`server` may listen already; `clock` is what scaling, containers and the shipping of logs go by."""
+        """`server` may listen already; `clock` is what scaling and the shipping of logs go by."""
         super().__init__(site, port=port)
         self._server = server or RuntimeServer(bound_socket(port), signatures=site.account.signatures)
         self._patience = patience
