@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupipe.config import KINDS, find_file, load, pipeline_class, schema
+from gpupipe.config import find_file, load, schema
 from gpupipe.errors import ConfigError
-from gpupipe.pipelines import Provisioned
-from gpupipe.pipelines.queue import QueuePipeline
+from gpupipe.kinds.queue.settings import QueuePipeline
 
 MINIMAL = """
 [stack]
@@ -150,14 +149,6 @@ def test_the_schema_knows_kinds_tasks_and_every_key() -> None:
     text = json.dumps(schema())
     for key in ("max_processing_hours", "score_threshold", "allowed_cidrs", "worker_python"):
         assert f'"{key}"' in text
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_each_kind_knows_all_that_is_asked_of_kinds(kind: str) -> None:
-    asked = {name for name, member in vars(Provisioned).items() if callable(member) and not name.startswith("_")}
-
-    assert {"resources", "log_groups", "shard_items", "cost_note"} <= asked
-    assert all(callable(getattr(pipeline_class(kind), name, None)) for name in asked)
 
 
 def test_each_kind_has_its_own_tables_in_the_schema() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gpupipe.config import KINDS, load
+from gpupipe.config import load
 from gpupipe.config_file import default_name, render, write_new
 from gpupipe.errors import ConfigError, UsageError
+from gpupipe.kinds.registry import KINDS
 
 ROOT = Path(__file__).parent.parent
 

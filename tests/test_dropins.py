@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from gpupipe.config import KINDS, Config, load, schema
+from gpupipe.config import Config, load, schema
 from gpupipe.dropins import toml_key
 from gpupipe.errors import ConfigError
+from gpupipe.kinds.registry import KINDS
 
 WEIGHTS = '[pipelines.segment.model]\nweights = "/weights"\n'
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupipe.config import ENVIRONMENT_NAME, PIPELINE_NAME, STACK_NAME
 from gpupipe.names import TAG_KEY, TAG_PIPELINE, TAG_STACK, Stack
+from gpupipe.settings import ENVIRONMENT_NAME, PIPELINE_NAME, STACK_NAME
 
 
 def exactly(pattern: str) -> st.SearchStrategy[str]:

@@ -10,7 +10,7 @@ from gpupipe.costs import INSTANCE_USD_PER_HOUR
 from gpupipe.errors import ConfigError
 from gpupipe.offers import region_mistake, service_mistake, type_mistakes
 from gpupipe.provision import check_offers
-from tests.pipelines.settings import config
+from tests.kinds.settings import config
 
 SERVICES = ("ec2", "sagemaker")
 

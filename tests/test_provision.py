@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gpupipe.config import Config
-from gpupipe.errors import ApplyError, ConfigError, NotOursError, UsageError
+from gpupipe.errors import ApplyError, NotOursError, UsageError
 from gpupipe.lock import LOCK_KEY, Lock
 from gpupipe.plan import Action
 from gpupipe.provision import connect, down, plan_down, plan_up, status, up
@@ -241,12 +241,13 @@ def test_plans_say_what_is_asked_of_drop_ins_and_show_each_change(deployed: Acco
     assert plan_up(config(deployed, **settings), deployed.aws).is_empty
 
 
-def test_drop_ins_whose_options_a_function_cannot_be_told_are_refused_by_the_plan(account: Account) -> None:
+def test_drop_ins_of_more_projects_than_an_environment_has_room_for_are_taken(account: Account) -> None:
     tables = {f"site{number}": {"prompts": ["car"], "score_threshold": 0.25} for number in range(90)}
+    wanted = config(account, dropins=tables)
 
-    with pytest.raises(ConfigError, match=r"pipelines\.segment\.dropins: the options are .* bytes long, and .* fit"):
-        plan_up(config(account, dropins=tables), account.aws)
-    assert account.calls.changes == []
+    up(wanted, account.aws)
+
+    assert plan_up(wanted, account.aws).is_empty
 
 
 def test_the_local_target_is_not_reached_by_a_persons_credentials(account: Account) -> None:

@@ -10,7 +10,7 @@ from gpupipe.names import TAG_STACK
 from gpupipe.resources.secret import Secret
 from gpuworker.contract import model_manifest_key
 from tests.account import Account
-from tests.pipelines.settings import config
+from tests.kinds.settings import config
 
 VALUE = "hf_" + "v" * 30
 MODEL = {"weights": "meadow/trees-1", "revision": "0" * 40, "token_secret": "hf_token"}

@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeVar
 
 from gpupipe.clock import SYSTEM, Clock, looks
 from gpupipe.errors import AwsError, CredentialsError
-from gpupipe.explain import DENIED, credentials_error, error_code, explain, explained, unknown_region
+from gpupipe.explain import DENIED, credentials_error, explain, explained, unknown_region
 from gpupipe.names import Stack
 from gpupipe.threads import at_once
+from gpuworker.contract import NO_OBJECT, error_code
 
 __all__ = ["DENIED", "Aws", "absent_ok", "connect", "error_code", "explain", "explained", "is_absent", "is_mutation"]
 __all__ += ["is_propagating", "together"]
@@ -25,7 +26,8 @@ FIRST_PAUSE_S = 0.5
 ABSENT_BY_SERVICE: Mapping[str, frozenset[str]] = {
     "s3": frozenset(
         {
-            *("404", "NoSuchBucket", "NoSuchKey", "NoSuchVersion", "NoSuchUpload", "NoSuchTagSet"),
+            *NO_OBJECT,
+            *("NoSuchBucket", "NoSuchVersion", "NoSuchUpload", "NoSuchTagSet"),
             *("NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "NoSuchPublicAccessBlockConfiguration"),
             *("OwnershipControlsNotFoundError", "ServerSideEncryptionConfigurationNotFoundError"),
         }

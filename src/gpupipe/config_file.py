@@ -12,9 +12,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gpupipe.config import STACK_NAME, STACK_NAME_RULE, LocalSettings, StackSettings, pipeline_class, table_of
+from gpupipe.config import table_of
 from gpupipe.dropins import EXAMPLE, toml_key
 from gpupipe.errors import UsageError
+from gpupipe.kinds import registry
+from gpupipe.kinds.kind import AnyKind
+from gpupipe.settings import STACK_NAME, STACK_NAME_RULE, LocalSettings, StackSettings
 from gpupipe.tasks import TaskOptions, options_class
 
 HEADER = """\
@@ -24,29 +27,29 @@ HEADER = """\
 _EXAMPLE = "new"
 _DROPINS = "dropins"
 
-FIRST_OF_KIND: Mapping[str, tuple[str, str]] = {"queue": ("segment", "segment"), "endpoint": ("rooms", "detect-rooms")}
-"""The name and the task of the pipeline that a new configuration of each kind begins with."""
-
-NEEDED_ON_AWS = ("image",)
-"""Keys without a default that works there: shown as something to fill in."""
-
 
 def render(*, kinds: Sequence[str], name: str, target: str) -> str:
-    """The text of a new gpupipe.toml with one pipeline of each of `kinds`."""
+    """The text of a new gpupipe.toml with one pipeline of each of `kinds`. Raises UsageError for one unknown."""
     lines = [
         HEADER,
         *_table("stack", StackSettings, {"name": name, "target": target}),
         *_table("local", LocalSettings),
-        *(line for kind in kinds for line in _pipeline(kind, target)),
+        *(line for kind in kinds for line in _pipeline(_called(kind), target)),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _pipeline(kind: str, target: str) -> Iterator[str]:
-    name, task = FIRST_OF_KIND[kind]
-    pipeline, table = pipeline_class(kind), f"pipelines.{name}"
-    to_fill_in = {key: "" for key in NEEDED_ON_AWS if key in pipeline.model_fields and target == "aws"}
-    yield from _table(table, pipeline, {"kind": kind, "task": task, **to_fill_in})
+def _called(name: str) -> AnyKind:
+    found = registry.find(name)
+    if found is None:
+        raise UsageError(f"{name!r} is not a pipeline kind.", hint=f"Choose from: {', '.join(registry.names())}.")
+    return found
+
+
+def _pipeline(kind: AnyKind, target: str) -> Iterator[str]:
+    task, pipeline, table = kind.starter.task, kind.settings, f"pipelines.{kind.starter.pipeline}"
+    to_fill_in = {key: "" for key in kind.starter.to_fill_in if target == "aws"}
+    yield from _table(table, pipeline, {"kind": kind.name, "task": task, **to_fill_in})
     yield from _table(f"{table}.task_options", options_class(task))
     yield from _dropins(f"{table}.{_DROPINS}", pipeline.model_fields[_DROPINS], options_class(task))
     for key, field in pipeline.model_fields.items():
@@ -127,8 +130,7 @@ def _toml(value: Any) -> str:
 
 def write_new(path: Path, *, kind: str, name: str | None, target: str) -> None:
     """Write a new configuration to `path`; never over an existing file. Raises UsageError, ConfigError."""
-    if kind not in FIRST_OF_KIND:
-        raise UsageError(f"{kind!r} is not a pipeline kind.", hint=f"Choose from: {', '.join(FIRST_OF_KIND)}.")
+    _called(kind)
     if target not in ("local", "aws"):
         raise UsageError(f"{target!r} is not a target.", hint='Choose "local" or "aws".')
     name = default_name(path.parent.name) if name is None else name

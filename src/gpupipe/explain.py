@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from gpupipe.errors import AwsError, CredentialsError, GpupipeError, PermissionDeniedError
+from gpuworker.contract import error_code, error_message
 
 DENIED = frozenset(
     {
@@ -110,12 +111,6 @@ _SAGEMAKER: tuple[tuple[str, str], ...] = (
 AGAIN = "Run the same command again: what was done is kept, and the rest is tried again."
 
 
-def error_code(error: BaseException) -> str:
-    """The service's error code of a botocore ClientError, else ""."""
-    response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, Mapping) else ""
-
-
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
     """Turn botocore's errors inside into AwsError: `could not <what>: <cause>. <remedy>`."""
@@ -197,8 +192,5 @@ def _action(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    response = getattr(error, "response", None)
-    if not isinstance(response, Mapping):
-        return str(error).rstrip(".")
-    details = response.get("Error", {})
-    return f"{details.get('Code', 'unknown error')}: {details.get('Message', '')}".rstrip(". :")
+    code = error_code(error)
+    return f"{code}: {error_message(error)}".rstrip(". :") if code else str(error).rstrip(".")

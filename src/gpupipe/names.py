@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-TAG_STACK = "gpupipe:stack"
-TAG_PIPELINE = "gpupipe:pipeline"
-TAG_KEY = "gpupipe:key"
+from gpuworker.contract import TAG_KEY, TAG_PIPELINE, TAG_STACK
+
+__all__ = ["TAG_KEY", "TAG_PIPELINE", "TAG_STACK", "Stack"]
+
 BUCKET_NAME_MAX = 63
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from gpupipe import aws as aws_access
 from gpupipe.aws import Aws, explained
 from gpupipe.config import Config
+from gpupipe.desired import cost_notes, desired, dropin_notes
 from gpupipe.errors import ConfigError, UsageError
 from gpupipe.holder import Holder
+from gpupipe.kinds import registry
 from gpupipe.offers import region_mistake
-from gpupipe.pipelines import cost_notes, desired, dropin_notes, provisioned
 from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
 
 STATES = {Action.KEEP: "present", Action.CREATE: "missing", Action.UPDATE: "changed", Action.REPLACE: "changed"}
@@ -32,7 +33,7 @@ def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = ()) -> P
     `delete_data` names (AWS name or key) what may be deleted or replaced with all that it holds.
     """
     planned = plan(aws, desired(config, aws), delete_data=delete_data)
-    return replace(planned, notes=_notes(config))
+    return replace(planned, notes=_notes(config, aws))
 
 
 def check_offers(config: Config) -> None:
@@ -43,13 +44,13 @@ def check_offers(config: Config) -> None:
     region = config.stack.region
     found = [f"stack.region: {why}"] if (why := region_mistake(region)) else []
     for name, settings in config.pipelines.items():
-        found += [f"pipelines.{name}.{mistake}" for mistake in provisioned(settings).not_offered(region)]
+        found += [f"pipelines.{name}.{mistake}" for mistake in registry.of(settings).not_offered(settings, region)]
     if found:
         raise ConfigError("\n  ".join(["AWS does not have what the configuration names:", *found]))
 
 
-def _notes(config: Config) -> tuple[str, ...]:
-    notes = (*cost_notes(config), *dropin_notes(config))
+def _notes(config: Config, aws: Aws) -> tuple[str, ...]:
+    notes = (*cost_notes(config, aws), *dropin_notes(config))
     if config.stack.target == "local":
         return ("EmulatedAccount: nothing is billed. The prices are what it would cost on AWS.", *notes)
     return notes

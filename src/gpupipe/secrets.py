@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpupipe.aws import Aws, absent_ok
-from gpupipe.config import Config, ModelSettings
+from gpupipe.config import Config
 from gpupipe.errors import NotDeployedError, UsageError
 from gpupipe.explain import explained
+from gpupipe.kinds import registry
 from gpupipe.resources.ownership import ours
 from gpupipe.resources.secret import BUSY, SETTLE_S, Secret, has_value, secrets_of
+from gpupipe.settings import ModelSettings
 from gpupipe.weights import SECRET_NAME, SECRET_NAME_RULE
 from gpuworker.contract import model_manifest_key
 
@@ -71,16 +73,20 @@ def unset(config: Config, aws: Aws) -> tuple[str, ...]:
 
 
 def check_set(config: Config, aws: Aws) -> None:
-    """Before an `up`: an endpoint loads its weights while it is made, so what it needs for that must be there.
+    """Before an `up`: what loads its weights while it is made must find all that it needs for that.
 
     Raises NotDeployedError, and AwsError.
     """
     missing = unset(config, aws)
     for pipeline, settings in config.pipelines.items():
         model = settings.model
-        if settings.kind == "endpoint" and model.token_secret in missing and not _has_copy(aws, pipeline, model):
+        if (
+            registry.of(settings).loads_weights_in_up
+            and model.token_secret in missing
+            and not _has_copy(aws, pipeline, model)
+        ):
             raise NotDeployedError(
-                f"secret {model.token_secret} has no value, and the endpoint of pipeline {pipeline} fetches its "
+                f"secret {model.token_secret} has no value, and the {settings.kind} of pipeline {pipeline} fetches its "
                 "weights with it while it is made.",
                 hint=f"Set it first: `gpupipe secrets set {model.token_secret}`.",
             )

@@ -18,11 +18,10 @@ from gpupipe import __version__
 from gpupipe.aws import Aws, absent_ok, error_code, explained
 from gpupipe.errors import GpupipeError, IntegrityError, StalePlanError
 from gpupipe.resources import Resource, identity
-from gpuworker.contract import DISTRIBUTION
+from gpuworker.contract import DISTRIBUTION, OVERTAKEN_OR_GONE
 
 INVENTORY_KEY = "inventory.json"
 INVENTORY_VERSION = 1
-LOST_THE_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +118,7 @@ def put_if(aws: Aws, key: str, document: Mapping[str, Any], etag: str) -> str | 
             **object_of(aws, key), Body=body, ContentType="application/json", **condition
         )
     except ClientError as error:
-        if error_code(error) in LOST_THE_RACE:
+        if error_code(error) in OVERTAKEN_OR_GONE:
             return _written_after_all(aws, key, body)
         raise
     return str(answer["ETag"])

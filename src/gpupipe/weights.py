@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpupipe.tasks import TaskOptions
+from gpuworker.contract import COMMIT, HUB_NAME
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 SECRET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,38}[a-z0-9]")
 SECRET_NAME_RULE = "2 to 40 lower-case letters, digits, - and _, starting with a letter"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.pipelines.settings import STACK
+from tests.kinds.settings import STACK
 from tests.plan.things import Thing
 
 from gpupipe.cli.plans import applying, show_plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -16,9 +16,16 @@ from moto.ec2.models import ec2_backends
 from tests import moto_in_process
 from tests.account import shared_session
 
-from gpupipe.functions import machines
-from gpupipe.functions.settings import FunctionSettings
-from gpupipe.functions.surroundings import Surroundings
+from gpupipe.functions.backend import AnyBackend
+from gpupipe.functions.context import Clients, Context
+from gpupipe.functions.guard import guard
+from gpupipe.functions.queue_transport import QueueTransport
+from gpupipe.functions.transport import Transport
+from gpupipe.kinds.endpoint.backend.invocations import RequestTransport
+from gpupipe.kinds.endpoint.backend.settings import EndpointSettings
+from gpupipe.kinds.queue.backend import machines
+from gpupipe.kinds.queue.backend.fleet import Fleet
+from gpupipe.kinds.queue.backend.settings import QueueSettings
 from gpuworker.contract import JobSpec, Manifest, Message, Shard, job_key, manifest_key, parse_shard_key
 from gpuworker.ledger import Ledger
 
@@ -124,33 +131,46 @@ class Runtime:
 
 @dataclass
 class World:
-    """What a test sees: the surroundings of a function, and what it left behind."""
+    """What a test sees: the context of a pipeline's functions, and what they left behind."""
 
-    around: Surroundings
+    ctx: Context[Any]
     functions: Functions
     now: list[float]
+    backend: Callable[[Any], AnyBackend] = Fleet
+    """What works on the pipeline's shards."""
 
     @property
     def ledger(self) -> Ledger:
-        return self.around.ledger
+        return self.ctx.ledger
 
-    def mortal(self, at: int) -> Surroundings:
-        """The surroundings of an invocation that is killed before call number `at`."""
+    def mortal(self, at: int) -> Context[Any]:
+        """The context of an invocation that is killed before call number `at`."""
         return self.under(Fate(at))
 
-    def under(self, fate: Fate) -> Surroundings:
-        """The surroundings with a fate."""
-        around = self.around
+    def under(self, fate: Fate) -> Context[Any]:
+        """The context with a fate."""
+        ctx = self.ctx
+        mortal: Clients = lambda service, **_: Mortal(ctx.client(service), fate)  # noqa: E731
+        ledger = Ledger(Mortal(ctx.ledger._client, fate), TABLE, ctx.clock)
         return replace(
-            around,
-            s3=Mortal(around.s3, fate),
-            sqs=Mortal(around.sqs, fate),
-            functions=Mortal(around.functions, fate),
-            ec2=Mortal(around.ec2, fate),
-            alarms=Mortal(around.alarms, fate),
-            runtime=Mortal(around.runtime, fate),
-            ledger=Ledger(Mortal(around.ledger._client, fate), TABLE, around.clock),
+            ctx, client=mortal, ledger=ledger, leases=ledger, transport=transport(ctx.settings, mortal, ctx.clock)
         )
+
+    def with_client(self, service: str, client: Any) -> Context[Any]:
+        """The context in which the client of one service is another."""
+        ctx = self.ctx
+        return replace(ctx, client=lambda name, **_: client if name == service else ctx.client(name))
+
+    def with_settings(self, **changes: Any) -> World:
+        """The world of a pipeline that differs in these."""
+        told = replace(self.ctx.settings, **changes)
+        way = transport(told, self.ctx.client, self.ctx.clock)
+        return replace(self, ctx=replace(self.ctx, settings=told, transport=way))
+
+    def guard(self, event: dict[str, Any], *, ctx: Context[Any] | None = None, left_s: float = 60) -> dict[str, Any]:
+        """One invocation of the guard."""
+        used = ctx or self.ctx
+        return guard(used, self.backend(used), event, holder="me", left_s=left_s)
 
     def put_job(self, shards: dict[int, int], *, job: str = "j1", **changes: Any) -> None:
         """As `submit` does, without the inputs."""
@@ -162,31 +182,31 @@ class World:
         self.put(manifest_key(job), manifest.to_json())
 
     def put(self, key: str, text: str = "x") -> None:
-        self.around.s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+        self.ctx.s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
 
     def get(self, key: str) -> bytes:
-        body: bytes = self.around.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        body: bytes = self.ctx.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         return body
 
     def keys(self, prefix: str = "") -> list[str]:
-        answer = self.around.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        answer = self.ctx.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
         return [thing["Key"] for thing in answer.get("Contents", ())]
 
     def forget(self) -> None:
         """Begin again without ledger and machines: the emulator gets slow by all that it remembers."""
         ec2_backends[ACCOUNT][REGION].reservations.clear()
-        dynamodb = self.around.ledger._client
+        dynamodb = self.ctx.ledger._client
         dynamodb.delete_table(TableName=TABLE)
         make_table(dynamodb)
 
     def sent(self) -> list[Message]:
         """All messages of the work queue; takes them."""
         messages: list[Message] = []
-        url = self.around.settings.work_queue_url
-        while batch := self.around.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        url = self.ctx.settings.work_queue_url
+        while batch := self.ctx.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             messages += [Message.from_json(message["Body"]) for message in batch]
             entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(batch)]
-            self.around.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+            self.ctx.client("sqs").delete_message_batch(QueueUrl=url, Entries=entries)
         return messages
 
     def shard_document(self, job: str, number: int, generation: int = 0) -> Shard:
@@ -236,7 +256,7 @@ def empty(s3: Any) -> None:
     s3.delete_bucket(Bucket=BUCKET)
 
 
-def settings(**changes: Any) -> FunctionSettings:
+def settings(**changes: Any) -> QueueSettings:
     fields: dict[str, Any] = {
         "stack": "demo-dev",
         "pipeline": "segment",
@@ -256,7 +276,31 @@ def settings(**changes: Any) -> FunctionSettings:
         "prices_usd_per_hour": {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006},
         "tags": {"gpupipe:stack": "demo-dev", "gpupipe:pipeline": "segment"},
     }
-    return FunctionSettings(**{**fields, **changes})
+    return QueueSettings(**{**fields, **changes})
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Clients by their service."""
+
+    clients: Mapping[str, Any]
+
+    def __call__(self, service: str, **config: Any) -> Any:
+        return self.clients[service]
+
+
+def context(told: Any, client: Clients, dynamodb: Any, clock: Callable[[], float]) -> Context[Any]:
+    """Of a pipeline that is told this."""
+    ledger = Ledger(dynamodb, TABLE, clock)
+    way = transport(told, client, clock)
+    return Context(settings=told, ledger=ledger, leases=ledger, client=client, transport=way, clock=clock)
+
+
+def transport(told: Any, client: Clients, clock: Callable[[], float]) -> Transport:
+    """As the pipeline's kind has it."""
+    if isinstance(told, EndpointSettings) and not told.is_realtime:
+        return RequestTransport(told, client, clock)
+    return QueueTransport(told, client)
 
 
 @pytest.fixture
@@ -267,17 +311,9 @@ def world(emulated: Callable[[str], Any]) -> Iterator[World]:
     make_table(dynamodb)
     now = [NOW]
     functions = Functions()
-    around = Surroundings(
-        settings=settings(work_queue_url=url),
-        ledger=Ledger(dynamodb, TABLE, lambda: now[0]),
-        s3=s3,
-        sqs=sqs,
-        functions=functions,
-        ec2=emulated("ec2"),
-        alarms=emulated("cloudwatch"),
-        clock=lambda: now[0],
-    )
-    yield World(around=around, functions=functions, now=now)
+    clients = {"s3": s3, "sqs": sqs, "lambda": functions, "ec2": emulated("ec2"), "cloudwatch": emulated("cloudwatch")}
+    ctx = context(settings(work_queue_url=url), Fakes(clients), dynamodb, lambda: now[0])
+    yield World(ctx=ctx, functions=functions, now=now)
     dynamodb.delete_table(TableName=TABLE)
     sqs.delete_queue(QueueUrl=url)
     empty(s3)
@@ -286,13 +322,13 @@ def world(emulated: Callable[[str], Any]) -> Iterator[World]:
 @pytest.fixture
 def room(world: World) -> Iterator[World]:
     """The world with a launch template, at the emulator's own time."""
-    ec2 = world.around.ec2
+    ec2 = world.ctx.client("ec2")
     make_template(ec2)
     world.now[0] = float(int(time.time()))
     yield world
-    there = machines.instances(world.around)
+    there = machines.instances(world.ctx)
     if there:
         ec2.terminate_instances(InstanceIds=[one.machine for one in there])
     ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
-    alarms = world.around.alarms.describe_alarms()["MetricAlarms"]
-    world.around.alarms.delete_alarms(AlarmNames=[alarm["AlarmName"] for alarm in alarms])
+    alarms = world.ctx.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    world.ctx.client("cloudwatch").delete_alarms(AlarmNames=[alarm["AlarmName"] for alarm in alarms])

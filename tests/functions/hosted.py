@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
-from tests.functions.conftest import BUCKET, NOW, Runtime, World, made, settings
+from tests.functions.conftest import BUCKET, NOW, Fakes, Runtime, World, made, settings, transport
 
-from gpupipe.functions.callback import callback
 from gpupipe.functions.dispatch import dispatch
+from gpupipe.functions.queue_transport import QueuedSettings
+from gpupipe.kinds.endpoint.backend.callback import callback
+from gpupipe.kinds.endpoint.backend.hosted import Hosted
+from gpupipe.kinds.endpoint.backend.settings import EndpointSettings
 from gpuworker.contract import manifest_key, shard_key
 from gpuworker.ledger import ShardRecord
 
@@ -23,9 +26,6 @@ ASYNC: dict[str, Any] = {
     "variants": {"main": "ml.m5.xlarge"},
     "max_instances": 2,
     "prices_usd_per_hour": {"ml.m5.xlarge": 0.23},
-    "launch_template": "",
-    "instance_types": [],
-    "work_queue_url": "",
 }
 TIME_IS_UP = 'Received server error (503) from primary with message "{"error": {"code": "time_is_up"}}". See https://x'
 CRASHED = 'Received server error (500) from primary with message "". The container closed the connection.'
@@ -125,7 +125,7 @@ class Service:
 
 def realtime(world: World) -> tuple[World, Service]:
     """The world of a realtime endpoint, whose shards wait in the work queue."""
-    url = world.around.settings.work_queue_url
+    url = world.ctx.settings.work_queue_url
     return hosted(world, mode="realtime", work_queue_url=url, min_instances=1, invocation_timeout_s=60.0)
 
 
@@ -138,20 +138,30 @@ def asynchronous(world: World, **changes: Any) -> tuple[World, Runtime]:
 def hosted(world: World, **changes: Any) -> tuple[World, Service]:
     """The world of an endpoint, and its SageMaker."""
     service = Service()
-    around = replace(
-        world.around,
-        settings=settings(**{**ASYNC, **changes}),
-        runtime=service.runtime,
-        hosting=service.hosting,
-        autoscaling=service.autoscaling,
-        alarms=service.metrics,
+    told = endpoint_settings(**{"work_queue_url": "", **changes})
+    client = Fakes(
+        {
+            **{name: world.ctx.client(name) for name in ("s3", "sqs", "lambda")},
+            "sagemaker-runtime": service.runtime,
+            "sagemaker": service.hosting,
+            "application-autoscaling": service.autoscaling,
+            "cloudwatch": service.metrics,
+        }
     )
-    return replace(world, around=around), service
+    way = transport(told, client, world.ctx.clock)
+    ctx = replace(world.ctx, settings=told, client=client, transport=way)
+    return replace(world, ctx=ctx, backend=Hosted), service
+
+
+def endpoint_settings(**changes: Any) -> EndpointSettings:
+    """As those of the tests' queue, as far as both have them."""
+    shared = {one.name: getattr(settings(), one.name) for one in fields(QueuedSettings)}
+    return EndpointSettings(**{**shared, **ASYNC, **changes})
 
 
 def submit(world: World, shards: dict[int, int], job: str = "j1", **changes: Any) -> None:
     world.put_job(shards, job=job, **changes)
-    assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
+    assert dispatch(world.ctx, [made(manifest_key(job))], lambda: 900_000) == set()
 
 
 def failed(
@@ -181,7 +191,7 @@ def failed(
 
 
 def tell(world: World, reason: str = CRASHED, **about: Any) -> None:
-    callback(world.around, failed(world, reason, **about))
+    callback(world.ctx, failed(world, reason, **about))
 
 
 def row_of(world: World, number: int = 0, job: str = "j1") -> ShardRecord:

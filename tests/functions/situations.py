@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
-from tests.functions.conftest import NOW, settings
+from tests.functions.conftest import NOW, settings, transport
+from tests.functions.hosted import endpoint_settings
 
 from gpupipe.functions.actions import Decision
-from gpupipe.functions.settings import FunctionSettings
-from gpupipe.functions.view import Instance, JobView, View
+from gpupipe.functions.decide import decide as decide_by
+from gpupipe.functions.transport import Delivery
+from gpupipe.functions.view import Facts, JobView
+from gpupipe.kinds.endpoint.backend.hosted_scale import hosted_scaling
+from gpupipe.kinds.endpoint.backend.view import EndpointView
+from gpupipe.kinds.queue.backend.scale import scaling
+from gpupipe.kinds.queue.backend.view import FleetView, Instance
 from gpuworker.ledger import Intake, JobRecord, JobState, MachineRecord, MachineState, Run, ShardRecord, ShardState
 
 HOUR = 3600.0
@@ -73,13 +79,15 @@ def a_view(
     queue: int | None = None,
     config: dict[str, Any] | None = None,
     **changes: Any,
-) -> View:
+) -> FleetView:
     there = instances or []
     known = [a_record(one.machine) for one in there if one.is_live] if records is None else records
     messages = sum(len(job.open_shards) for job in jobs) if queue is None else queue
-    return View(
+    told = settings(**(config or {}))
+    return FleetView(
         now=NOW,
-        settings=_settings(config or {}),
+        settings=told,
+        delivery=delivery_of(told),
         jobs=jobs,
         queue_messages=messages,
         instances=there,
@@ -89,8 +97,22 @@ def a_view(
     )
 
 
-def _settings(config: dict[str, Any]) -> FunctionSettings:
-    return settings(**config)
+def delivery_of(told: Any) -> Delivery:
+    return transport(told, lambda service, **_: None, lambda: NOW).delivery
+
+
+def decide(view: FleetView | EndpointView) -> Decision:
+    """As the view's kind does."""
+    if isinstance(view, EndpointView):
+        return decide_by(view, hosted_scaling)
+    return decide_by(view, scaling)
+
+
+def an_endpoint_view(view: FleetView, config: dict[str, Any], **changes: Any) -> EndpointView:
+    """The same jobs, of an endpoint."""
+    told = endpoint_settings(**config)
+    known = {one.name: getattr(view, one.name) for one in fields(Facts)}
+    return EndpointView(**{**known, "settings": told, "delivery": delivery_of(told), **changes})
 
 
 def of(decision: Decision, kind: type) -> list[Any]:

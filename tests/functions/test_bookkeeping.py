@@ -8,8 +8,9 @@ import pytest
 from tests.functions.conftest import NOW, settings
 from tests.functions.situations import a_record, an_instance
 
-from gpupipe.functions.bookkeeping import BeginRun, Change, EndRun, Forget, NewRecord, SetAlarm, changes
-from gpupipe.functions.view import Instance
+from gpupipe.functions.changes import BeginRun, Change, EndRun, Forget, NewRecord, SetAlarm
+from gpupipe.kinds.queue.backend.bookkeeping import changes
+from gpupipe.kinds.queue.backend.view import Instance
 from gpuworker.ledger import MachineRecord, MachineState
 
 

@@ -10,7 +10,7 @@ from tests.functions.hosted import CRASHED, TIME_IS_UP, asynchronous, failed, ro
 from tests.functions.looks import look
 from tests.kill_points import KillPoints, at_kill_points
 
-from gpupipe.functions.callback import callback
+from gpupipe.kinds.endpoint.backend.callback import callback
 from gpuworker.contract import Failure, ShardResult, result_key
 from gpuworker.ledger import JobState, ShardRecord, ShardState
 
@@ -109,8 +109,8 @@ def committed(world: World) -> None:
     failure = Failure(output="b", key="inputs/p/b.jpg", etag="e", code="timeout", message="")
     about = {"job": "j1", "number": 0, "generation": 0, "machine": "main/a", "engine": {}, "header": {}}
     result = ShardResult(**about, **times, items=[], failures=[failure])  # type: ignore[arg-type]
-    place = {"Bucket": world.around.settings.bucket, "Key": result_key(*SHARD)}
-    world.around.s3.put_object(**place, Body=result.to_gzip())
+    place = {"Bucket": world.ctx.settings.bucket, "Key": result_key(*SHARD)}
+    world.ctx.s3.put_object(**place, Body=result.to_gzip())
 
 
 def test_a_container_that_died_after_its_commit_has_done_its_work(world: World) -> None:
@@ -197,5 +197,5 @@ def test_killed_anywhere_it_is_sent_again_in_the_end(world: World, kill_points: 
         event = crashed(f"k{calls}")
         with pytest.raises(Killed):
             callback(world.mortal(calls), event)
-        callback(world.around, event)  # Lambda calls again, with the same event
+        callback(world.ctx, event)  # Lambda calls again, with the same event
         assert 1 <= sent_again(f"k{calls}") <= 2

@@ -14,7 +14,7 @@ from tests.functions.hosted import CRASHED, TIME_IS_UP, Service, failed, hosted,
 from tests.functions.looks import look
 from tests.properties import examples
 
-from gpupipe.functions.callback import callback
+from gpupipe.kinds.endpoint.backend.callback import callback
 from gpuworker.contract import ItemResult, ShardResult, parse_shard_key, result_key
 from gpuworker.ledger import JobState, ShardState
 
@@ -80,10 +80,9 @@ class Cloud:
         )
         key = result_key(*request.place)
         if key not in self.world.keys(key):
-            self.world.around.s3.put_object(Bucket=BUCKET, Key=key, Body=result.to_gzip())
+            self.world.ctx.s3.put_object(Bucket=BUCKET, Key=key, Body=result.to_gzip())
         if in_ledger:
-            told: dict[str, Any] = {"counts": {"annotations": 3}, "seconds": {}, "machine": request.machine}
-            self.world.ledger.commit_shard(*request.place, done=1, failed=0, **told)
+            self.world.ledger.count_result(result)
             self.world.ledger.finish_if_complete(job)
             self.open.remove(request)
 
@@ -113,9 +112,9 @@ class Cloud:
         self.open.remove(request)
 
     def tell(self, notice: dict[str, Any], *, killed_at: int | None = None) -> None:
-        around = self.world.around if killed_at is None else self.world.mortal(killed_at)
+        ctx = self.world.ctx if killed_at is None else self.world.mortal(killed_at)
         with suppress(Killed):
-            callback(around, notice)
+            callback(ctx, notice)
 
     def pass_time(self, seconds: float) -> None:
         self.world.now[0] += seconds
@@ -175,7 +174,7 @@ def come_to_an_end(cloud: Cloud) -> None:
 def test_each_shard_ends_once(world: World, events: list[tuple[Any, ...]]) -> None:
     world.forget()
     for key in world.keys("jobs/"):
-        world.around.s3.delete_object(Bucket=BUCKET, Key=key)
+        world.ctx.s3.delete_object(Bucket=BUCKET, Key=key)
     world, service = hosted(world)
     service.hosting.desired = service.hosting.current = {"main": 1}
     cloud = Cloud(world, service)
@@ -190,5 +189,5 @@ def test_each_shard_ends_once(world: World, events: list[tuple[Any, ...]]) -> No
         committed = result_key("j1", row.number, 0) in world.keys("jobs/j1/results/")
         assert row.state is (ShardState.DONE if committed else ShardState.DEAD)
         assert (row.done, row.counts) == ((1, {"annotations": 3}) if committed else (0, {}))
-        assert row.started <= world.around.settings.max_receives
+        assert row.started <= world.ctx.settings.max_receives
     assert cloud.requests <= 2 * (len(events) + 2)

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.functions.situations import a_job, a_shard, a_view, an_instance, of
+from tests.functions.situations import a_job, a_shard, a_view, an_instance, decide, of
 
-from gpupipe.functions.actions import LaunchMachines, StartMachine, StopMachines, TerminateMachines
-from gpupipe.functions.decide import decide
+from gpupipe.kinds.queue.backend.actions import LaunchMachines, StartMachine, StopMachines, TerminateMachines
 from gpuworker.ledger import JobState, ShardState
 
 # --- always ---

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,16 +17,16 @@ from tests.kill_points import KillPoints, at_kill_points
 
 from gpupipe.functions.arrivals import ObjectArrived
 from gpupipe.functions.closing import close_dropin
+from gpupipe.functions.context import AnyContext
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.dropins import newest
-from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import Item, JobSpec, Manifest, job_key, manifest_key, shard_key
 from gpuworker.ledger import Intake
 from gpuworker.ledger.records import padded
 
 
-def run(around: Surroundings, *records: dict[str, Any]) -> set[str]:
-    return dispatch(around, records, lambda: 900_000)
+def run(ctx: AnyContext, *records: dict[str, Any]) -> set[str]:
+    return dispatch(ctx, records, lambda: 900_000)
 
 
 def drop(*names: str, project: str = "field7", **changes: Any) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def all_items(world: World) -> list[Item]:
 
 
 def test_a_burst_becomes_shards_of_the_open_job(world: World) -> None:
-    assert run(world.around, *drop(*(f"{n}.jpg" for n in range(10)))) == set()
+    assert run(world.ctx, *drop(*(f"{n}.jpg" for n in range(10)))) == set()
     job = the_job(world)
     record = world.ledger.job(job)
     assert record is not None
@@ -65,13 +65,13 @@ def test_a_burst_becomes_shards_of_the_open_job(world: World) -> None:
 
 
 def test_an_item_is_pinned_to_its_version(world: World) -> None:
-    run(world.around, made("incoming/field7/a/b c.jpg", size=77, eTag="abc", versionId="v9"))
+    run(world.ctx, made("incoming/field7/a/b c.jpg", size=77, eTag="abc", versionId="v9"))
     (item,) = items(world, the_job(world))
     assert item == Item(key="incoming/field7/a/b c.jpg", etag="abc", size=77, output="a/b c", version_id="v9")
 
 
 def test_the_job_says_what_to_do(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, *drop("a.jpg"))
     job = the_job(world)
     spec = JobSpec.from_json(world.get(job_key(job)))
     shard = world.shard_document(job, 0)
@@ -80,21 +80,21 @@ def test_the_job_says_what_to_do(world: World) -> None:
 
 
 def test_the_next_burst_joins_the_open_job(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
-    run(world.around, *drop("b.jpg"))
+    run(world.ctx, *drop("a.jpg"))
+    run(world.ctx, *drop("b.jpg"))
     assert [row.items for row in world.ledger.shards(the_job(world))] == [1, 1]
 
 
 def test_projects_have_jobs_of_their_own(world: World) -> None:
-    run(world.around, *drop("a.jpg"), *drop("a.jpg", project="field8"))
+    run(world.ctx, *drop("a.jpg"), *drop("a.jpg", project="field8"))
     assert the_job(world, "field7") != the_job(world, "field8")
 
 
 def test_after_a_close_another_job_opens(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, *drop("a.jpg"))
     first = the_job(world)
     assert world.ledger.close_dropin_job("segment", "field7", first, 1) is True
-    run(world.around, *drop("b.jpg"))
+    run(world.ctx, *drop("b.jpg"))
     assert the_job(world) != first
     assert [item.output for item in items(world, the_job(world))] == ["b"]
 
@@ -104,9 +104,9 @@ def test_after_a_close_another_job_opens(world: World) -> None:
 OPTIONS = {"fi*": {"prompts": ["car"]}, "field*": {"prompts": ["tree"]}, "field8": {}}
 
 
-def under(world: World, **changes: Any) -> Surroundings:
-    """The surroundings of a function after an `up` with other settings."""
-    return replace(world.around, settings=replace(world.around.settings, **changes))
+def under(world: World, **changes: Any) -> AnyContext:
+    """The context of a function after an `up` with other settings."""
+    return world.with_settings(**changes).ctx
 
 
 def asked_of(world: World, job: str) -> list[Any]:
@@ -121,8 +121,8 @@ def asked_of(world: World, job: str) -> list[Any]:
     [("field7", ["tree"]), ("fir", ["car"]), ("field8", ["dog"]), ("yard", ["dog"])],
 )
 def test_a_job_opens_with_the_options_of_its_project(world: World, project: str, prompts: list[str]) -> None:
-    around = under(world, task_options={"prompts": ["dog"], "masks": "none"}, dropin_options=OPTIONS)
-    run(around, *drop("a.jpg", project=project))
+    ctx = under(world, task_options={"prompts": ["dog"], "masks": "none"}, dropin_options=OPTIONS)
+    run(ctx, *drop("a.jpg", project=project))
     job = the_job(world, project)
     assert asked_of(world, job) == [prompts, prompts]
     assert world.shard_document(job, 0).options["masks"] == "none"  # what is not replaced stays
@@ -141,7 +141,7 @@ def test_an_open_job_keeps_its_options_whatever_the_settings_become(world: World
     # and the next job has what holds then
     closed = world.ledger.job(first)
     assert closed is not None
-    assert close_dropin(world.around, closed)
+    assert close_dropin(world.ctx, closed)
     run(later, *drop("d.jpg"))
     assert asked_of(world, the_job(world)) == [["car"]] * 2
 
@@ -171,9 +171,9 @@ def test_a_rival_that_opened_the_job_first_has_the_say(world: World) -> None:
 
 
 def test_shards_are_as_large_as_the_projects_options_allow(world: World) -> None:
-    around = under(world, dropin_options=OPTIONS, dropin_shard_items={"field*": 2})
+    ctx = under(world, dropin_options=OPTIONS, dropin_shard_items={"field*": 2})
     for project in ("field7", "field8"):
-        run(around, *drop(*(f"{n}.jpg" for n in range(5)), project=project))
+        run(ctx, *drop(*(f"{n}.jpg" for n in range(5)), project=project))
     sizes = {
         project: [row.items for row in world.ledger.shards(the_job(world, project))] for project in ("field7", "field8")
     }
@@ -185,7 +185,7 @@ def test_shards_are_as_large_as_the_projects_options_allow(world: World) -> None
 
 def test_a_duplicate_is_dropped(world: World) -> None:
     for _ in range(3):
-        assert run(world.around, *drop("a.jpg", "a.jpg")) == set()
+        assert run(world.ctx, *drop("a.jpg", "a.jpg")) == set()
     assert len(all_items(world)) == 1
     assert len(world.sent()) == 1
 
@@ -193,14 +193,14 @@ def test_a_duplicate_is_dropped(world: World) -> None:
 @pytest.mark.parametrize(("first", "second", "etags"), [("0A", "0B", ["e1", "e2"]), ("0B", "0A", ["e1"])])
 @pytest.mark.parametrize("width", [2, 30])
 def test_only_newer_versions_are_taken(world: World, first: str, second: str, etags: list[str], width: int) -> None:
-    run(world.around, *drop("a.jpg", sequencer=first))
-    run(world.around, *drop("a.jpg", sequencer=second.rjust(width, "0"), eTag="e2", versionId="v2"))
+    run(world.ctx, *drop("a.jpg", sequencer=first))
+    run(world.ctx, *drop("a.jpg", sequencer=second.rjust(width, "0"), eTag="e2", versionId="v2"))
     assert [item.etag for item in all_items(world)] == etags
 
 
 def test_a_newer_version_keeps_the_output_name(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
-    run(world.around, *drop("a.jpg", sequencer="0B", eTag="e2"))
+    run(world.ctx, *drop("a.jpg"))
+    run(world.ctx, *drop("a.jpg", sequencer="0B", eTag="e2"))
     assert [item.output for item in items(world, the_job(world))] == ["a", "a"]
 
 
@@ -217,17 +217,17 @@ def test_of_one_batch_the_newest_counts(order: list[str]) -> None:
 
 
 def test_the_later_of_two_stems_takes_its_whole_name(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
-    run(world.around, *drop("a.png", "b.png", "b.jpg"))
-    run(world.around, *drop("a.jpg.png"))
+    run(world.ctx, *drop("a.jpg"))
+    run(world.ctx, *drop("a.png", "b.png", "b.jpg"))
+    run(world.ctx, *drop("a.jpg.png"))
     names = {item.key.rpartition("/")[2]: item.output for item in items(world, the_job(world))}
     assert names == {"a.jpg": "a", "a.png": "a.png", "b.png": "b", "b.jpg": "b.jpg", "a.jpg.png": "a.jpg"}
 
 
 def test_names_run_out_only_into_a_name_of_ones_own(world: World) -> None:
-    run(world.around, *drop("a.png"))
-    run(world.around, *drop("a.jpg.png"))
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, *drop("a.png"))
+    run(world.ctx, *drop("a.jpg.png"))
+    run(world.ctx, *drop("a.jpg"))
     outputs = [item.output for item in items(world, the_job(world))]
     assert outputs[:2] == ["a", "a.jpg"]
     assert outputs[2].startswith("a.jpg~")
@@ -238,14 +238,14 @@ def test_names_run_out_only_into_a_name_of_ones_own(world: World) -> None:
 
 def test_what_is_no_input_is_counted_where_status_shows_it(world: World) -> None:
     strange = [made(key) for key in ("incoming/a.jpg", "incoming/bad name/a.jpg", "incoming/field7/", "inputs/x/a.jpg")]
-    assert run(world.around, *drop("a.tfw", "b.tfw", "c.jpg"), *strange) == set()
+    assert run(world.ctx, *drop("a.tfw", "b.tfw", "c.jpg"), *strange) == set()
     counts = {(one.project, one.reason): one.count for one in world.ledger.ignored("segment")}
     assert counts == {("field7", "not_an_input"): 2, ("", "no_project"): 1, ("", "bad_project_name"): 1}
     assert len(all_items(world)) == 1
 
 
 def test_world_files_are_counted_and_logged_by_themselves(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(world.around, *drop("a.pgw", "a.PRJ", "a.txt", "a.png")) == set()
+    assert run(world.ctx, *drop("a.pgw", "a.PRJ", "a.txt", "a.png")) == set()
     (ignored,) = world.ledger.ignored("segment")
     assert (ignored.count, ignored.world_files) == (3, 2)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if '"world_files_left"' in line]
@@ -256,7 +256,7 @@ def test_world_files_are_counted_and_logged_by_themselves(world: World, capsys: 
 
 def test_a_message_that_cannot_be_read_fails_alone(world: World) -> None:
     broken = {"messageId": "broken", "body": '{"Records": [{"s3": {}}]}'}
-    assert run(world.around, broken, *drop("a.jpg")) == {"broken"}
+    assert run(world.ctx, broken, *drop("a.jpg")) == {"broken"}
     assert len(all_items(world)) == 1
 
 
@@ -268,11 +268,11 @@ def rescan(*things: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_rescan_takes_only_what_is_not_on_record(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, *drop("a.jpg"))
     known = {"key": "incoming/field7/a.jpg", "etag": '"e1"'}
     lost = {"key": "incoming/field7/b.jpg", "etag": '"e9"', "version_id": "v9"}
     for _ in range(2):
-        run(world.around, rescan(known, lost))
+        run(world.ctx, rescan(known, lost))
     assert [(item.key, item.etag) for item in all_items(world)] == [
         ("incoming/field7/a.jpg", "e1"),
         ("incoming/field7/b.jpg", "e9"),
@@ -280,21 +280,21 @@ def test_a_rescan_takes_only_what_is_not_on_record(world: World) -> None:
 
 
 def test_the_event_that_comes_after_its_rescan_is_a_duplicate(world: World) -> None:
-    run(world.around, rescan({"key": "incoming/field7/a.jpg", "etag": "e1"}))
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, rescan({"key": "incoming/field7/a.jpg", "etag": "e1"}))
+    run(world.ctx, *drop("a.jpg"))
     assert len(all_items(world)) == 1
 
 
 def test_between_event_and_listing_the_object_itself_decides(world: World) -> None:
     world.put("incoming/field7/a.jpg", "new")
-    now = world.around.s3.head_object(Bucket=world.around.settings.bucket, Key="incoming/field7/a.jpg")["ETag"]
-    run(world.around, rescan({"key": "incoming/field7/a.jpg", "etag": "old"}))
-    run(world.around, *drop("a.jpg", eTag="older", versionId=""))
+    now = world.ctx.s3.head_object(Bucket=world.ctx.settings.bucket, Key="incoming/field7/a.jpg")["ETag"]
+    run(world.ctx, rescan({"key": "incoming/field7/a.jpg", "etag": "old"}))
+    run(world.ctx, *drop("a.jpg", eTag="older", versionId=""))
     assert [item.etag for item in all_items(world)] == ["old"]
-    run(world.around, *drop("a.jpg", eTag=now, versionId=""))
+    run(world.ctx, *drop("a.jpg", eTag=now, versionId=""))
     assert [item.etag for item in all_items(world)] == ["old", now.strip('"')]
-    run(world.around, rescan({"key": "incoming/field7/gone.jpg", "etag": "e1"}))
-    run(world.around, *drop("gone.jpg", eTag="e2", versionId=""))
+    run(world.ctx, rescan({"key": "incoming/field7/gone.jpg", "etag": "e1"}))
+    run(world.ctx, *drop("gone.jpg", eTag="e2", versionId=""))
     assert [item.etag for item in all_items(world)][2:] == ["e1"]
 
 
@@ -328,7 +328,7 @@ def test_killed_anywhere_every_object_is_taken_once(world: World, kill_points: K
         world.forget()
         with pytest.raises(Killed):
             run(world.mortal(calls), *drop(*NAMES))
-        assert run(world.around, *drop(*NAMES)) == set()
+        assert run(world.ctx, *drop(*NAMES)) == set()
         assert_taken_once(world)
 
 
@@ -340,7 +340,7 @@ def test_killed_again_and_again_it_still_ends(world: World) -> None:
         except Killed:
             continue
         break
-    run(world.around, *burst)
+    run(world.ctx, *burst)
     assert Counter(item.key for item in all_items(world)) == Counter(f"incoming/field7/{n}.jpg" for n in range(6))
 
 
@@ -350,7 +350,7 @@ class Rival(Fate):
     def __init__(self, world: World, at: int, act: Callable[[], Any]) -> None:
         super().__init__(at)
         self.strike = act  # type: ignore[method-assign]
-        self.surroundings = world.under(self)
+        self.ctx = world.under(self)
 
     @property
     def has_struck(self) -> bool:
@@ -361,8 +361,8 @@ class Rival(Fate):
 def test_two_invocations_with_the_same_events_take_each_object_once(world: World, kill_points: KillPoints) -> None:
     for at in kill_points(calls_of_a_burst(world)):
         world.forget()
-        rival = Rival(world, at, lambda: run(world.around, *drop(*NAMES)))
-        assert run(rival.surroundings, *drop(*NAMES)) == set()
+        rival = Rival(world, at, lambda: run(world.ctx, *drop(*NAMES)))
+        assert run(rival.ctx, *drop(*NAMES)) == set()
         assert rival.has_struck
         assert_taken_once(world)
 
@@ -372,12 +372,12 @@ def test_a_job_that_is_closed_meanwhile_loses_nothing(world: World, kill_points:
     def close() -> None:
         for job in world.ledger.active_jobs("segment"):
             if job.intake is Intake.OPEN:
-                assert close_dropin(world.around, job) is True
+                assert close_dropin(world.ctx, job) is True
 
     for at in kill_points(calls_of_a_burst(world)):
         world.forget()
         rival = Rival(world, at, close)
-        assert run(rival.surroundings, *drop(*NAMES)) == set()
+        assert run(rival.ctx, *drop(*NAMES)) == set()
         assert rival.has_struck
         assert Counter(item.key for item in all_items(world)) == Counter(f"incoming/field7/{name}" for name in NAMES)
         for job in world.ledger.active_jobs("segment"):
@@ -387,12 +387,12 @@ def test_a_job_that_is_closed_meanwhile_loses_nothing(world: World, kill_points:
 
 
 def test_a_send_that_failed_is_made_good(world: World) -> None:
-    url = world.around.settings.work_queue_url
-    world.around.sqs.delete_queue(QueueUrl=url)
+    url = world.ctx.settings.work_queue_url
+    world.ctx.client("sqs").delete_queue(QueueUrl=url)
     burst = drop("a.jpg", "b.jpg")
-    assert run(world.around, *burst) == {"incoming/field7/a.jpg", "incoming/field7/b.jpg"}
-    world.around.sqs.create_queue(QueueName="demo-dev-segment-work")
-    assert run(world.around, *burst) == set()
+    assert run(world.ctx, *burst) == {"incoming/field7/a.jpg", "incoming/field7/b.jpg"}
+    world.ctx.client("sqs").create_queue(QueueName="demo-dev-segment-work")
+    assert run(world.ctx, *burst) == set()
     assert [message.number for message in world.sent()] == [0]
     assert len(all_items(world)) == 2
 
@@ -400,19 +400,19 @@ def test_a_send_that_failed_is_made_good(world: World) -> None:
 def test_a_job_id_that_is_taken_is_not_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = iter(["0000", "0000", "0001"])
     monkeypatch.setattr("secrets.token_hex", lambda _: next(ids))
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, *drop("a.jpg"))
     first = the_job(world)
     world.ledger.close_dropin_job("segment", "field7", first, 1)
-    run(world.around, *drop("b.jpg"))
+    run(world.ctx, *drop("b.jpg"))
     assert (first[-4:], the_job(world)[-4:]) == ("0000", "0001")
     assert [item.output for item in items(world, first)] == ["a"]
 
 
 def test_a_shard_of_a_future_that_the_ledger_lost_is_not_written_over(world: World) -> None:
-    run(world.around, *drop("a.jpg"))
+    run(world.ctx, *drop("a.jpg"))
     job = the_job(world)
     world.put(shard_key(job, 1), "of the lost future")
-    assert run(world.around, *drop("b.jpg")) == set()
+    assert run(world.ctx, *drop("b.jpg")) == set()
     assert world.get(shard_key(job, 1)) == b"of the lost future"
     assert [(row.number, row.items) for row in world.ledger.shards(job)] == [(0, 1), (2, 1)]
     assert sorted(item.output for item in items(world, job)) == ["a", "b"]

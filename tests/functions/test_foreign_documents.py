@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.functions.conftest import BUCKET, NOW, Runtime, World, asked, made, settings
+from tests.functions.conftest import BUCKET, NOW, World, asked, made
+from tests.functions.hosted import hosted as an_endpoint
 
-from gpupipe.functions.callback import callback
 from gpupipe.functions.commits import count_commit
+from gpupipe.functions.context import Context
 from gpupipe.functions.dispatch import dispatch
-from gpupipe.functions.forward import forward
-from gpupipe.functions.surroundings import Surroundings
+from gpupipe.kinds.endpoint.backend.callback import callback
+from gpupipe.kinds.endpoint.backend.forward import forward
+from gpupipe.kinds.endpoint.backend.settings import EndpointSettings
 from gpuworker.contract import Message, job_key, manifest_key, result_key, shard_key
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
 
@@ -44,7 +45,7 @@ def rows(world: World) -> list[Any]:
 
 
 def run(world: World, *records: dict[str, Any]) -> set[str]:
-    return dispatch(world.around, records, lambda: 900_000)
+    return dispatch(world.ctx, records, lambda: 900_000)
 
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -127,9 +128,8 @@ def test_a_rescan_takes_nothing_but_drop_ins(world: World, key: str) -> None:
 # --- what failed at an endpoint ---
 
 
-def hosted(world: World, mode: str) -> Surroundings:
-    own = settings(kind="endpoint", mode=mode, endpoint="e", work_queue_url=world.around.settings.work_queue_url)
-    return replace(world.around, settings=own, runtime=Runtime())
+def hosted(world: World, mode: str) -> Context[EndpointSettings]:
+    return an_endpoint(world, mode=mode, work_queue_url=world.ctx.settings.work_queue_url)[0].ctx
 
 
 def test_a_failure_told_of_another_pipelines_shard_leaves_it_alone(shared: World) -> None:
@@ -147,12 +147,12 @@ def test_a_failure_told_of_another_pipelines_shard_leaves_it_alone(shared: World
 def test_a_message_of_another_pipelines_shard_is_not_forwarded(shared: World) -> None:
     # given its document in our bucket, and an endpoint that would fail
     shared.put(shard_key(VICTIM, 0), "{}")
-    around, before = hosted(shared, "realtime"), rows(shared)
-    around.runtime.answers = [RuntimeError("it broke")] * 9
+    ctx, before = hosted(shared, "realtime"), rows(shared)
+    ctx.client("sagemaker-runtime").answers = [RuntimeError("it broke")] * 9
     body = Message(job=VICTIM, number=0, generation=0).to_json()
     record = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "4"}, "receiptHandle": "r"}
-    assert forward(around, record, lambda: 1.0) is False
-    assert around.runtime.requests == []
+    assert forward(ctx, record, lambda: 1.0) is False
+    assert ctx.client("sagemaker-runtime").requests == []
     assert rows(shared) == before
 
 
@@ -193,8 +193,8 @@ def test_the_guard_counts_a_commit_of_its_own_place_only(world: World, fields: d
     row = ShardRecord(job="j1", number=0, items=1)
     world.ledger.put_shards([row])
     data = gzip.compress(json.dumps(COMMIT | fields).encode())
-    world.around.s3.put_object(Bucket=BUCKET, Key=result_key("j1", 0, 0), Body=data)
-    assert count_commit(world.around, row) is counts
+    world.ctx.s3.put_object(Bucket=BUCKET, Key=result_key("j1", 0, 0), Body=data)
+    assert count_commit(world.ctx, row) is counts
     now = world.ledger.shard("j1", 0)
     assert now is not None
     assert now.state is (ShardState.DONE if counts else ShardState.PENDING)

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.functions.conftest import World
 from tests.functions.hosted import Service, realtime, refused, row_of, submit
 
-from gpupipe.functions.forward import forward
+from gpupipe.kinds.endpoint.backend.forward import forward
 from gpuworker.contract import Message, Shard, shard_key
 from gpuworker.ledger import JobState, ShardState
 
@@ -42,8 +42,8 @@ def hosted(world: World) -> tuple[World, Service]:
 
 def received(world: World, receives: int = 1) -> dict[str, Any]:
     """The next message, as Lambda gets it."""
-    url = world.around.settings.work_queue_url
-    (message,) = world.around.sqs.receive_message(QueueUrl=url)["Messages"]
+    url = world.ctx.settings.work_queue_url
+    (message,) = world.ctx.client("sqs").receive_message(QueueUrl=url)["Messages"]
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
@@ -53,7 +53,7 @@ def received(world: World, receives: int = 1) -> dict[str, Any]:
 
 
 def go(world: World, receives: int = 1, left_s: Callable[[], float] = little_time) -> bool:
-    return forward(world.around, received(world, receives), left_s)
+    return forward(world.ctx, received(world, receives), left_s)
 
 
 def test_a_shard_is_the_body_of_a_request(hosted: tuple[World, Service]) -> None:
@@ -85,16 +85,18 @@ def test_what_is_not_the_shards_fault_begins_anew_after_the_last_receive(
     world, service = hosted
     service.runtime.answers = [error, error]
     assert go(world, receives=3) is False
-    url = world.around.settings.work_queue_url
-    world.around.sqs.purge_queue(QueueUrl=url)
-    world.around.sqs.send_message(QueueUrl=url, MessageBody=Message(job="j1", number=0, generation=0).to_json())
+    url = world.ctx.settings.work_queue_url
+    world.ctx.client("sqs").purge_queue(QueueUrl=url)
+    world.ctx.client("sqs").send_message(QueueUrl=url, MessageBody=Message(job="j1", number=0, generation=0).to_json())
     assert go(world, receives=4) is True
-    counts = world.around.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesDelayed"])
+    counts = world.ctx.client("sqs").get_queue_attributes(
+        QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+    )
     assert counts["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "1"
     assert row_of(world).state is ShardState.PENDING
 
 
-def test_what_kills_the_container_is_blamed_and_buried_at_last(hosted: tuple[World, Service]) -> None:
+def test_what_kills_the_container_is_blamed_and_marked_dead_at_last(hosted: tuple[World, Service]) -> None:
     world, service = hosted
     service.runtime.answers = [model_error()]
     world.ledger.start_shard(*SHARD, "main/i")
@@ -104,7 +106,7 @@ def test_what_kills_the_container_is_blamed_and_buried_at_last(hosted: tuple[Wor
     for _ in range(3):
         world.ledger.start_shard(*SHARD, "main/i")
     again = Message(job="j1", number=0, generation=0).to_json()
-    world.around.sqs.send_message(QueueUrl=world.around.settings.work_queue_url, MessageBody=again)
+    world.ctx.client("sqs").send_message(QueueUrl=world.ctx.settings.work_queue_url, MessageBody=again)
     assert go(world, receives=2) is False
     row, job = row_of(world), world.ledger.job("j1")
     assert (row.state, row.reason.startswith("tried 4 times")) == (ShardState.DEAD, True)
@@ -112,10 +114,10 @@ def test_what_kills_the_container_is_blamed_and_buried_at_last(hosted: tuple[Wor
     assert job.state is JobState.FINISHED
 
 
-def test_a_shard_that_the_container_buried_is_done_with(hosted: tuple[World, Service]) -> None:
+def test_a_shard_that_the_container_marked_dead_is_done_with(hosted: tuple[World, Service]) -> None:
     world, service = hosted
     service.runtime.answers = [model_error("unusable_shard", 422)]
-    world.ledger.bury_shard(*SHARD, "no shard")
+    world.ledger.mark_dead(*SHARD, "no shard")
     assert go(world) is True
 
 
@@ -130,5 +132,5 @@ def test_a_message_that_is_none_of_ours_ends_in_the_dead_letter_queue(hosted: tu
     world, service = hosted
     for body in ("x", Message(job="nobody", number=7, generation=0).to_json()):
         record = {"messageId": "m", "receiptHandle": "r", "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
-        assert forward(world.around, record, little_time) is False
+        assert forward(world.ctx, record, little_time) is False
     assert service.runtime.requests == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from tests.functions.conftest import World, made, make_template, settings
 from tests.functions.looks import HOUR, alarm_names, codes, configured, look, states, submit, the_machine, work
 
 from gpupipe.functions.dispatch import dispatch
-from gpupipe.functions.guard import guard
 from gpuworker.contract import manifest_key
 from gpuworker.ledger import JobState, MachineState
 
@@ -40,7 +38,7 @@ def test_from_submit_to_a_stopped_machine_and_back(room: World) -> None:
     assert job is not None
     assert job.state is JobState.FINISHED
 
-    room.around.ec2.stop_instances(InstanceIds=[record.machine])  # it powers itself off
+    room.ctx.client("ec2").stop_instances(InstanceIds=[record.machine])  # it powers itself off
     room.now[0] += 60
     look(room)
     stopped = the_machine(room)
@@ -102,9 +100,9 @@ def test_a_changed_template_replaces_the_stopped_machine(room: World) -> None:
     submit(room, {0: 10})
     look(room)
     first = the_machine(room).machine
-    room.around.ec2.stop_instances(InstanceIds=[first])
-    room.around.ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
-    make_template(room.around.ec2, "t2")
+    room.ctx.client("ec2").stop_instances(InstanceIds=[first])
+    room.ctx.client("ec2").delete_launch_template(LaunchTemplateName=settings().launch_template)
+    make_template(room.ctx.client("ec2"), "t2")
     room.now[0] += 60
     look(room)
     assert states(room) == ["running"]
@@ -139,9 +137,9 @@ def test_a_kept_machine_that_cannot_start(room: World, code: str, replaced: bool
     submit(room, {0: 10})
     look(room)
     first = the_machine(room).machine
-    room.around.ec2.stop_instances(InstanceIds=[first])
+    room.ctx.client("ec2").stop_instances(InstanceIds=[first])
     room.now[0] += 60
-    status = look(room, around=replace(room.around, ec2=NoRoom(room.around.ec2, code)))
+    status = look(room, ctx=room.with_client("ec2", NoRoom(room.ctx.client("ec2"), code)))
     assert told in codes(status)
     assert [refusal["code"] for refusal in status["refusals"]] == [code]
     assert states(room) == (["running"] if replaced else ["stopped"])
@@ -153,12 +151,12 @@ def test_a_kept_machine_that_cannot_start(room: World, code: str, replaced: bool
 def test_refusals_are_remembered_while_it_waits(room: World) -> None:
     submit(room, {0: 10})
     room.ledger.put_guard_status("segment", {"refusals": [{"code": "Old", "at": room.now[0] - 100}]})
-    room.around.ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
+    room.ctx.client("ec2").delete_launch_template(LaunchTemplateName=settings().launch_template)
     status = look(room)
     assert codes(status) == ["error"]
     assert "gpupipe up" in status["waiting"][0]["message"]
     assert [refusal["code"] for refusal in status["refusals"]] == ["Old"]
-    make_template(room.around.ec2)
+    make_template(room.ctx.client("ec2"))
     assert look(room)["refusals"] == []
 
 
@@ -205,7 +203,7 @@ def test_stop_pauses_until_start(room: World) -> None:
 
 def test_start_begins_held_jobs(room: World) -> None:
     room.put_job({0: 10}, hold=True)
-    dispatch(room.around, [made(manifest_key("j1"))], lambda: 900_000)
+    dispatch(room.ctx, [made(manifest_key("j1"))], lambda: 900_000)
     assert codes(look(room)) == ["hold"]
     assert states(room) == []
     look(room, "start")
@@ -218,7 +216,7 @@ def test_start_begins_held_jobs(room: World) -> None:
 def test_start_without_work_starts_a_machine_once(room: World) -> None:
     look(room, "start")
     assert states(room) == ["running"]
-    room.around.ec2.stop_instances(InstanceIds=[the_machine(room).machine])
+    room.ctx.client("ec2").stop_instances(InstanceIds=[the_machine(room).machine])
     for _ in range(3):
         room.now[0] += 60
         look(room)
@@ -231,7 +229,7 @@ def test_start_without_work_starts_a_machine_once(room: World) -> None:
 def test_a_look_waits_for_another_and_leaves_it_to_it(room: World) -> None:
     submit(room, {0: 10})
     room.ledger.acquire_lease("segment", "somebody", 600)
-    status = guard(room.around, {"action": "stop"}, holder="me", left_s=0.3)
+    status = room.guard({"action": "stop"}, left_s=0.3)
     assert status["skipped"] is True
     assert states(room) == []
     assert room.ledger.control("segment")["paused"] is True
@@ -242,14 +240,14 @@ def test_a_look_waits_for_another_and_leaves_it_to_it(room: World) -> None:
 def test_of_many_looks_one_waits_and_the_others_leave(room: World) -> None:
     room.ledger.acquire_lease("segment", "looking", 600)
     room.ledger.acquire_lease("segment#next", "waiting", 600)
-    assert guard(room.around, {}, holder="me", left_s=600)["skipped"] is True
+    assert room.guard({}, left_s=600)["skipped"] is True
     assert room.ledger.release_lease("segment#next", "waiting") is True
 
 
 def test_the_lease_is_given_back_after_a_failure(room: World) -> None:
-    broken = replace(room.around, ec2=None)
+    broken = room.with_client("ec2", None)
     with pytest.raises(AttributeError):
-        guard(broken, {}, holder="me", left_s=60)
+        room.guard({}, ctx=broken)
     assert room.ledger.acquire_lease("segment", "other", 1) is True
 
 
@@ -257,7 +255,7 @@ def test_what_fails_does_not_keep_machines_from_being_stopped(room: World) -> No
     submit(room, {0: 10})
     look(room)
     room.now[0] += 4.5 * HOUR
-    room.around.sqs.delete_queue(QueueUrl=room.around.settings.work_queue_url)
-    look(room, around=replace(room.around, alarms=None))
+    room.ctx.client("sqs").delete_queue(QueueUrl=room.ctx.settings.work_queue_url)
+    look(room, ctx=room.with_client("cloudwatch", None))
     assert states(room) == ["stopped"]
-    room.around.sqs.create_queue(QueueName="demo-dev-segment-work")
+    room.ctx.client("sqs").create_queue(QueueName="demo-dev-segment-work")

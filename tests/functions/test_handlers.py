@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from tests.functions.conftest import World, made
+from tests.functions.hosted import realtime
 
-from gpupipe.functions import callback, dispatch, forward, guard
 from gpupipe.functions.settings import VARIABLE
-from gpupipe.functions.surroundings import surroundings
+from gpupipe.kinds.endpoint.backend import handlers as endpoint
+from gpupipe.kinds.queue.backend import handlers as queue
 
 
 @dataclass
-class Context:
+class Invocation:
     """What Lambda tells a function of its invocation."""
 
     aws_request_id: str = "request-1"
@@ -29,18 +28,25 @@ class Context:
 
 @pytest.fixture
 def deployed(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv(VARIABLE, world.around.settings.to_json())
+    monkeypatch.setenv(VARIABLE, world.ctx.settings.to_json())
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    surroundings.cache_clear()
     yield world
-    surroundings.cache_clear()
+    for one in (queue, endpoint):
+        vars(one.WORKINGS).pop("context", None)  # as if the next invocation were another process's
+
+
+@pytest.fixture
+def realtime_deployed(deployed: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    told = realtime(deployed)[0].ctx.settings
+    monkeypatch.setenv(VARIABLE, told.to_json())
+    return deployed
 
 
 def test_dispatch_names_the_messages_that_failed(deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
     deployed.put_job({0: 3})
     broken = {"messageId": "broken", "body": '{"Records": [{}]}'}
-    answer = dispatch.handler({"Records": [made("jobs/j1/manifest.json"), broken]}, Context())
+    answer = queue.dispatch({"Records": [made("jobs/j1/manifest.json"), broken]}, Invocation())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "broken"}]}
     assert [message.number for message in deployed.sent()] == [0]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -49,41 +55,37 @@ def test_dispatch_names_the_messages_that_failed(deployed: World, capsys: pytest
 
 
 def test_dispatch_without_time_gives_everything_back(deployed: World) -> None:
-    answer = dispatch.handler({"Records": [made("jobs/j1/manifest.json", "m1")]}, Context(left_ms=1000))
+    answer = queue.dispatch({"Records": [made("jobs/j1/manifest.json", "m1")]}, Invocation(left_ms=1000))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
 
 
 def test_dispatch_of_nothing(deployed: World) -> None:
-    assert dispatch.handler({}, Context()) == {"batchItemFailures": []}
+    assert queue.dispatch({}, Invocation()) == {"batchItemFailures": []}
 
 
 def test_the_guards_answer_is_its_status_and_plain_json(deployed: World) -> None:
-    status = guard.handler({}, Context())
+    status = queue.guard({}, Invocation())
     assert json.loads(json.dumps(status)) == status
     assert deployed.ledger.guard_status("segment") == status
     assert deployed.ledger.acquire_lease("segment", "another", 1) is True
 
 
-def test_forward_names_the_message_that_is_to_come_again(deployed: World) -> None:
+def test_forward_names_the_message_that_is_to_come_again(realtime_deployed: World) -> None:
     about = {"receiptHandle": "r", "attributes": {"ApproximateReceiveCount": "1"}}
-    answer = forward.handler({"Records": [{"messageId": "m1", "body": "no message", **about}]}, Context())
+    answer = endpoint.forward({"Records": [{"messageId": "m1", "body": "no message", **about}]}, Invocation())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
-    assert forward.handler({}, Context()) == {"batchItemFailures": []}
+    assert endpoint.forward({}, Invocation()) == {"batchItemFailures": []}
 
 
-def test_callback_leaves_what_is_not_ours(deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
-    callback.handler({"Records": [{"Sns": {"MessageId": "n1", "Message": "hello"}}]}, Context())
+def test_callback_leaves_what_is_not_ours(realtime_deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint.callback({"Records": [{"Sns": {"MessageId": "n1", "Message": "hello"}}]}, Invocation())
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["event"] == "foreign_request_failed"
 
 
-def test_a_function_loads_nothing_that_does_not_ship_with_it() -> None:
-    code = (
-        "from gpupipe.functions import callback, dispatch, forward, guard\nimport sys\n"
-        "ours = {n for n in sys.modules if n.startswith(('gpupipe', 'gpuworker'))}\n"
-        "shipped = ('gpupipe.functions', 'gpuworker.ledger', 'gpuworker.contract')\n"
-        "print(sorted(n for n in ours if '.' in n and not n.startswith(shipped)))\n"
-        "print([n for n in ('pydantic', 'typer', 'rich', 'obstore', 'numpy') if n in sys.modules])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[]", "[]"]
+def test_settings_of_the_version_before_are_understood_as_far_as_they_are_known(
+    deployed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {**json.loads(deployed.ctx.settings.to_json()), "mode": "", "endpoint": "", "variants": {}}
+    monkeypatch.setenv(VARIABLE, json.dumps(before))
+    assert queue.WORKINGS.context.settings.to_json() == deployed.ctx.settings.to_json()

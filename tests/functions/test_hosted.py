@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import World
 from tests.functions.hosted import hosted, realtime, refused, row_of, submit
 from tests.functions.looks import HOUR, codes, look
@@ -29,7 +30,7 @@ def test_from_submit_to_none_again(world: World) -> None:
     assert (record.machine, record.price_usd_per_hour, record.instance_type) == ("main/1", 0.23, "ml.m5.xlarge")
     for number in (0, 1):
         assert world.ledger.start_shard("j1", number, 0, "main/i") is not None
-        world.ledger.commit_shard("j1", number, 0, done=10, failed=0, counts={}, seconds={}, machine="main/i")
+        world.ledger.count_result(a_result("j1", number, done=10, machine="main/i"))
     world.now[0] += 3600
     look(world)
     (record,) = world.ledger.machines("segment")

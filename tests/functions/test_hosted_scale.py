@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.functions.conftest import NOW
 from tests.functions.hosted import ASYNC
-from tests.functions.situations import a_job, a_record, a_shard, a_view, of
+from tests.functions.situations import a_job, a_record, a_shard, a_view, an_endpoint_view, decide, of
 
-from gpupipe.functions.actions import ScaleVariants, SendShards, StallJob, SuspendScaling
-from gpupipe.functions.decide import decide
-from gpupipe.functions.view import Endpoint, Variant
+from gpupipe.functions.actions import SendShards, StallJob
+from gpupipe.kinds.endpoint.backend.actions import ScaleVariants, SuspendScaling
+from gpupipe.kinds.endpoint.backend.view import Endpoint, Variant
 from gpuworker.ledger import JobState, ShardState
 
 SERVING = ("InService", "UpdateRollbackFailed")
@@ -46,8 +46,10 @@ def test_every_situation_has_a_sane_answer(
     rows = tuple(a_shard(n, state=one, sent_at=float(sent)) for n, (one, sent) in enumerate(shards))
     config = {**ASYNC, "mode": mode, "variants": {one.name: one.instance_type for one in variants}, "monthly_usd": 1.0}
     spent = [a_record(price_usd_per_hour=100.0)] if held == "over budget" else []
-    view = replace(
-        a_view(replace(a_job(0, state=state), shards=rows), records=spent, config=config, paused=held == "paused"),
+    jobs = replace(a_job(0, state=state), shards=rows)
+    view = an_endpoint_view(
+        a_view(jobs, records=spent, paused=held == "paused"),
+        config,
         queue_messages=backlog,
         endpoint=Endpoint(name="e", status=status, variants=variants, changed_at=NOW - 60) if status else None,
         suspended={one.name: False for one in variants},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import Killed, Noting, World, made
 from tests.functions.hosted import ENDPOINT, asynchronous, hosted, refused, row_of, submit
 from tests.functions.looks import codes, look
 from tests.kill_points import KillPoints, at_kill_points
 
+from gpupipe.functions.context import AnyContext
 from gpupipe.functions.dispatch import dispatch
-from gpupipe.functions.invocations import invoke
-from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import Message, manifest_key
 from gpuworker.ledger import ShardState
 
@@ -39,7 +39,7 @@ def test_a_shard_is_a_request(world: World) -> None:
 def test_thousands_are_requested_at_once(world: World) -> None:
     world, runtime = asynchronous(world, max_instances=10)
     messages = [Message(job="j1", number=number, generation=0) for number in range(4000)]
-    assert invoke(world.around, messages) == messages
+    assert world.ctx.transport.send(messages) == messages
     assert len(runtime.taken()) == 4000
 
 
@@ -49,7 +49,7 @@ def test_what_is_too_much_at_once_is_left_to_the_guard(world: World) -> None:
     assert len(runtime.taken()) == 120
     for number in range(5):
         world.ledger.start_shard("j1", number, 0, "main/i")
-        world.ledger.commit_shard("j1", number, 0, done=2, failed=0, counts={}, seconds={}, machine="main/i")
+        world.ledger.count_result(a_result("j1", number, done=2, machine="main/i"))
     look(world)
     assert [number for _, number, _ in runtime.taken()] == [120, 121]
 
@@ -89,9 +89,9 @@ def test_a_job_waits_for_an_endpoint_that_is_not_there_yet(world: World) -> None
 def test_killed_anywhere_a_redelivered_manifest_sends_the_rest(world: World, kill_points: KillPoints) -> None:
     world, runtime = asynchronous(world)
 
-    def submitted(job: str, around: Surroundings) -> set[str]:
+    def submitted(job: str, ctx: AnyContext) -> set[str]:
         world.put_job({0: 2, 1: 2}, job=job)
-        return dispatch(around, [made(manifest_key(job))], lambda: 900_000)
+        return dispatch(ctx, [made(manifest_key(job))], lambda: 900_000)
 
     noting = Noting()
     submitted("whole", world.under(noting))
@@ -101,14 +101,14 @@ def test_killed_anywhere_a_redelivered_manifest_sends_the_rest(world: World, kil
         job = f"j{calls}"
         with pytest.raises(Killed):
             submitted(job, world.mortal(calls))
-        assert dispatch(world.around, [made(manifest_key(job))], lambda: 900_000) == set()
+        assert dispatch(world.ctx, [made(manifest_key(job))], lambda: 900_000) == set()
         assert set(runtime.taken()) == {(job, 0, 0), (job, 1, 0)}
         assert unsent(world, job) == []
 
 
 def test_dropins_are_sent_at_once_and_need_no_threshold(world: World) -> None:
     world, service = hosted(world)
-    dispatch(world.around, [made("incoming/field7/a.jpg")], lambda: 900_000)
+    dispatch(world.ctx, [made("incoming/field7/a.jpg")], lambda: 900_000)
     assert len(service.runtime.taken()) == 1
     assert codes(look(world)) == ["launching"]
     assert service.hosting.desired == {"main": 1}

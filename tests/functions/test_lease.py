@@ -9,9 +9,8 @@ from typing import Any, cast
 import pytest
 from tests.functions.conftest import World
 
-from gpupipe.functions.guard import guard
 from gpupipe.functions.lease import LEASE_S, renewing
-from gpupipe.functions.look import look
+from gpupipe.functions.reconcile import reconcile
 from gpuworker.ledger import Ledger
 
 SOON_S = 0.001
@@ -89,13 +88,13 @@ def test_it_is_given_back_though_the_look_fails() -> None:
 
 def test_after_a_guard_was_killed_the_next_looks_within_seconds(room: World) -> None:
     # given a lease whose holder is no more, and that another waited for, who is no more either
-    guard(room.around, {}, holder="first", left_s=120)
+    room.guard({}, left_s=120)
     room.ledger.acquire_lease("segment", "killed", LEASE_S)
-    assert guard(room.around, {}, holder="me", left_s=0.3)["skipped"] is True
+    assert room.guard({}, left_s=0.3)["skipped"] is True
     # when its time is over, though not the time that a function may take
     room.now[0] += LEASE_S + 1
     # then
-    assert "skipped" not in guard(room.around, {}, holder="me", left_s=120)
+    assert "skipped" not in room.guard({}, left_s=120)
 
 
 def test_a_look_whose_lease_another_has_by_now_does_nothing(room: World) -> None:
@@ -103,7 +102,7 @@ def test_a_look_whose_lease_another_has_by_now_does_nothing(room: World) -> None
     room.put_job({0: 20})
     before = room.ledger.guard_status("segment")
     # when somebody else is at it by the time that it would act
-    status = look(room.around, is_alone=lambda: False)
+    status = reconcile(room.ctx, room.backend(room.ctx), is_alone=lambda: False)
     # then no machine starts, and nothing is told
     assert status["skipped"] is True
     assert room.ledger.machines("segment") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import Killed, Noting, World, made
 from tests.functions.looks import look, states, submit
 from tests.kill_points import KillPoints, at_kill_points
@@ -31,7 +32,7 @@ def test_a_lost_message_is_sent_again(room: World) -> None:
     assert room.sent() == []
 
 
-def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
+def test_a_shard_whose_workers_vanish_is_marked_dead_in_the_end(room: World) -> None:
     submit(room, {0: 10})
     for times in range(1, 5):
         (message,) = room.sent()
@@ -50,7 +51,7 @@ def test_a_shard_whose_workers_vanish_is_buried_in_the_end(room: World) -> None:
 def test_a_shard_that_was_committed_is_not_dead(room: World) -> None:
     # given a worker that died between its commit and the ledger's row, after its message's last receive
     submit(room, {0: 2})
-    for _ in range(room.around.settings.max_receives):
+    for _ in range(room.ctx.settings.max_receives):
         room.ledger.start_shard("j1", 0, 0, "i-1")
     room.sent()
     result = ShardResult(
@@ -67,8 +68,8 @@ def test_a_shard_that_was_committed_is_not_dead(room: World) -> None:
         ],
         failures=[Failure(output="b", key="inputs/p/b.jpg", etag="e", code="timeout", message="")],
     )
-    place = {"Bucket": room.around.settings.bucket, "Key": result_key("j1", 0, 0)}
-    room.around.s3.put_object(**place, Body=result.to_gzip())
+    place = {"Bucket": room.ctx.settings.bucket, "Key": result_key("j1", 0, 0)}
+    room.ctx.s3.put_object(**place, Body=result.to_gzip())
     # when the guard gives it up
     room.now[0] += 700
     look(room)
@@ -84,7 +85,7 @@ def test_a_shard_that_was_committed_is_not_dead(room: World) -> None:
 
 
 def drop(world: World, *names: str) -> str:
-    dispatch(world.around, [made(f"incoming/field7/{name}") for name in names], lambda: 900_000)
+    dispatch(world.ctx, [made(f"incoming/field7/{name}") for name in names], lambda: 900_000)
     return str(world.ledger.dropin_job("segment", "field7"))
 
 
@@ -92,7 +93,7 @@ def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
     job = drop(room, "a.jpg", "b.jpg")
     room.ledger.allocate_shard(job)  # by an invocation that was killed before it registered the shard
     room.ledger.start_shard(job, 0, 0, "i-1")
-    room.ledger.commit_shard(job, 0, 0, done=2, failed=0, counts={}, seconds={}, machine="i-1")
+    room.ledger.count_result(a_result(job, 0, done=2))
     look(room)
     record = room.ledger.job(job)
     assert record is not None
@@ -105,7 +106,7 @@ def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
     manifest = Manifest.from_json(room.get(manifest_key(job)))
     assert (manifest.shards, manifest.project) == ({"0": 2}, "field7")
     room.sent()
-    dispatch(room.around, [made(manifest_key(job))], lambda: 900_000)
+    dispatch(room.ctx, [made(manifest_key(job))], lambda: 900_000)
     assert room.sent() == []
     assert room.ledger.job(job) == record
     assert drop(room, "c.jpg") != job
@@ -113,12 +114,12 @@ def test_a_quiet_dropin_job_is_closed_with_its_manifest(room: World) -> None:
 
 def test_an_object_that_arrives_while_closing_is_not_lost(room: World) -> None:
     job = drop(room, "a.jpg")
-    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    room.ledger.count_result(a_result(job, 0, done=1))
     room.now[0] += 61
     seen = room.ledger.job(job)
     assert seen is not None
     drop(room, "b.jpg")
-    assert close_dropin(room.around, seen) is False
+    assert close_dropin(room.ctx, seen) is False
     record = room.ledger.job(job)
     assert record is not None
     assert (record.intake, record.is_over) == (Intake.OPEN, False)
@@ -128,7 +129,7 @@ def much_to_do(room: World) -> str:
     """A quiet drop-in job to close, a submitted one to launch for, a lost message, and a machine that went."""
     base = room.now[0] = float(int(time.time()))
     job = drop(room, "a.jpg")
-    room.ledger.commit_shard(job, 0, 0, done=1, failed=0, counts={}, seconds={}, machine="i-1")
+    room.ledger.count_result(a_result(job, 0, done=1))
     gone = MachineRecord(
         machine="i-gone",
         pipeline="segment",
@@ -150,14 +151,14 @@ def much_to_do(room: World) -> str:
 def test_killed_anywhere_the_next_look_completes_it(room: World, kill_points: KillPoints) -> None:
     noting = Noting()
     much_to_do(room)
-    look(room, around=room.under(noting))
+    look(room, ctx=room.under(noting))
     assert {"create_fleet", "put_object", "send_message_batch"} <= {*noting.operations}
     for calls in kill_points(noting.operations):
         room.sent()
         room.forget()
         job = much_to_do(room)
         with pytest.raises(Killed):
-            look(room, around=room.mortal(calls))
+            look(room, ctx=room.mortal(calls))
         room.now[0] += LEASE_S + 1  # the lease of the one that was killed runs out
         look(room)
         assert states(room) == ["running"]

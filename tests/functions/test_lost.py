@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 from tests.functions.conftest import NOW
-from tests.functions.hosted import ASYNC
-from tests.functions.situations import HOUR, a_dropin, a_job, a_shard, a_view, running
+from tests.functions.situations import HOUR, a_dropin, a_job, a_shard, a_view, an_endpoint_view, running
 
 from gpupipe.functions.lost import is_hopeless, lost, unsent
-from gpupipe.functions.view import Endpoint, JobView, View
+from gpupipe.functions.view import JobView
+from gpupipe.kinds.endpoint.backend.view import Endpoint, EndpointView
 from gpuworker.ledger import JobState, ShardRecord
 
 ENDPOINT = Endpoint(name="e", status="InService")
 
 
-def seen(*jobs: JobView, queue: int | None = None, **changes: Any) -> View:
-    return replace(a_view(*jobs, config=ASYNC), queue_messages=queue, **{"endpoint": ENDPOINT, **changes})
+def seen(*jobs: JobView, queue: int | None = None, **changes: Any) -> EndpointView:
+    return an_endpoint_view(a_view(*jobs), {}, queue_messages=queue, **{"endpoint": ENDPOINT, **changes})
 
 
 def of(*shards: ShardRecord, **changes: Any) -> JobView:

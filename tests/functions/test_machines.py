@@ -8,86 +8,87 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
-from tests.functions.conftest import NOW, TABLE, make_template, settings
+from tests.functions.conftest import NOW, Fakes, context, make_template, settings
 
-from gpupipe.functions import machines
 from gpupipe.functions.actions import Refusal
-from gpupipe.functions.machines import Template
-from gpupipe.functions.surroundings import Surroundings
-from gpupipe.functions.view import Instance
-from gpuworker.ledger import Ledger
+from gpupipe.functions.context import Context
+from gpupipe.kinds.queue.backend import machines
+from gpupipe.kinds.queue.backend.machines import Template
+from gpupipe.kinds.queue.backend.settings import QueueSettings
+from gpupipe.kinds.queue.backend.view import Instance
 
+Ctx = Context[QueueSettings]
 V1 = Template(version="1", fingerprint="t1")
 
 
 @pytest.fixture
-def around(emulated: Callable[[str], Any]) -> Iterator[Surroundings]:
+def ctx(emulated: Callable[[str], Any]) -> Iterator[Ctx]:
     ec2 = emulated("ec2")
     make_template(ec2)
-    made = Surroundings(settings=settings(), ledger=Ledger(emulated("dynamodb"), TABLE), ec2=ec2, clock=lambda: NOW)
+    made = context(settings(), Fakes({"ec2": ec2, "sqs": None}), emulated("dynamodb"), lambda: NOW)
     yield made
     if there := [one.machine for one in machines.instances(made)]:
         ec2.terminate_instances(InstanceIds=there)
     ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
 
 
-def live(around: Surroundings) -> list[Instance]:
-    return [one for one in machines.instances(around) if one.is_live]
+def live(ctx: Ctx) -> list[Instance]:
+    return [one for one in machines.instances(ctx) if one.is_live]
 
 
-def test_a_machine_is_launched_from_the_template_and_tagged_at_birth(around: Surroundings) -> None:
-    launched = machines.launch(around, V1, 1)
+def test_a_machine_is_launched_from_the_template_and_tagged_at_birth(ctx: Ctx) -> None:
+    launched = machines.launch(ctx, V1, 1)
     assert launched.refusals == []
     (one,) = launched.instances
     assert (one.instance_type, one.market, one.launched_at, one.template) == ("g4dn.xlarge", "on-demand", NOW, "t1")
     assert one.zone.startswith("us-east-1")
-    (described,) = live(around)
+    (described,) = live(ctx)
     assert (described.machine, described.zone, described.template) == (one.machine, one.zone, "t1")
 
 
-def test_a_fleet_of_spot_machines(around: Surroundings) -> None:
-    spot = replace(around, settings=settings(market="spot", max_instances=3, on_idle="terminate"))
+def test_a_fleet_of_spot_machines(ctx: Ctx) -> None:
+    spot = replace(ctx, settings=settings(market="spot", max_instances=3, on_idle="terminate"))
     launched = machines.launch(spot, V1, 3)
     assert [one.market for one in launched.instances] == ["spot"] * 3
     assert [one.market for one in live(spot)] == ["spot"] * 3
 
 
-def test_other_pipelines_machines_are_not_seen(around: Surroundings) -> None:
-    machines.launch(around, V1, 1)
-    assert live(replace(around, settings=settings(pipeline="other"))) == []
-    assert live(replace(around, settings=settings(stack="other-dev"))) == []
+def test_other_pipelines_machines_are_not_seen(ctx: Ctx) -> None:
+    machines.launch(ctx, V1, 1)
+    assert live(replace(ctx, settings=settings(pipeline="other"))) == []
+    assert live(replace(ctx, settings=settings(stack="other-dev"))) == []
 
 
-def test_the_template_is_known_by_its_fingerprint(around: Surroundings) -> None:
-    assert machines.template(around) == V1
-    assert machines.template(replace(around, settings=settings(launch_template="demo-dev-none"))) is None
+def test_the_template_is_known_by_its_fingerprint(ctx: Ctx) -> None:
+    assert machines.template(ctx) == V1
+    assert machines.template(replace(ctx, settings=settings(launch_template="demo-dev-none"))) is None
 
 
-def test_the_templates_default_version_counts(around: Surroundings) -> None:
-    name = around.settings.launch_template
+def test_the_templates_default_version_counts(ctx: Ctx) -> None:
+    name = ctx.settings.launch_template
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "gpupipe:template", "Value": "t2"}]}]
     data = {"ImageId": "ami-12345678", "TagSpecifications": tags}
-    around.ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
-    assert machines.template(around) == V1
-    around.ec2.modify_launch_template(LaunchTemplateName=name, DefaultVersion="2")
-    assert machines.template(around) == Template(version="2", fingerprint="t2")
+    ctx.client("ec2").create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
+    assert machines.template(ctx) == V1
+    ctx.client("ec2").modify_launch_template(LaunchTemplateName=name, DefaultVersion="2")
+    assert machines.template(ctx) == Template(version="2", fingerprint="t2")
 
 
-def test_stopped_and_started_again(around: Surroundings) -> None:
-    (one,) = machines.launch(around, V1, 1).instances
-    machines.stop(around, one.machine, terminate=False)
-    (stopped,) = [known for known in machines.instances(around) if known.machine == one.machine]
+def test_stopped_and_started_again(ctx: Ctx) -> None:
+    (one,) = machines.launch(ctx, V1, 1).instances
+    machines.stop(ctx, one.machine, terminate=False)
+    (stopped,) = [known for known in machines.instances(ctx) if known.machine == one.machine]
     assert stopped.state == "stopped"
     assert stopped.stopped_at is not None
     assert "UserInitiatedShutdown" in stopped.reason
-    assert machines.start(around, one.machine) is None
-    assert [known.machine for known in live(around)] == [one.machine]
+    assert machines.start(ctx, one.machine) is None
+    assert [known.machine for known in live(ctx)] == [one.machine]
 
 
-def test_stopping_what_is_gone_is_quiet(around: Surroundings) -> None:
-    machines.stop(around, "i-0123456789abcdef0", terminate=False)
-    machines.stop(around, "i-0123456789abcdef0", terminate=True)
-    assert machines.start(around, "i-0123456789abcdef0") is None
+def test_stopping_what_is_gone_is_quiet(ctx: Ctx) -> None:
+    machines.stop(ctx, "i-0123456789abcdef0", terminate=False)
+    machines.stop(ctx, "i-0123456789abcdef0", terminate=True)
+    assert machines.start(ctx, "i-0123456789abcdef0") is None
 
 
 # --- what the emulator never refuses ---
@@ -100,17 +101,17 @@ SUBNETS = [
 
 
 @pytest.fixture
-def stubbed(emulated: Callable[[str], Any]) -> Iterator[tuple[Surroundings, Stubber]]:
+def stubbed(emulated: Callable[[str], Any]) -> Iterator[tuple[Ctx, Stubber]]:
     ec2 = emulated("ec2")
     with Stubber(ec2) as stubber:
         yield (
-            Surroundings(settings=settings(), ledger=Ledger(emulated("dynamodb"), TABLE), ec2=ec2, clock=lambda: NOW),
+            context(settings(), Fakes({"ec2": ec2, "sqs": None}), emulated("dynamodb"), lambda: NOW),
             stubber,
         )
 
 
-def test_every_type_is_tried_in_every_zone_once(stubbed: tuple[Surroundings, Stubber]) -> None:
-    around, stubber = stubbed
+def test_every_type_is_tried_in_every_zone_once(stubbed: tuple[Ctx, Stubber]) -> None:
+    ctx, stubber = stubbed
     by_default = [{"Name": "default-for-az", "Values": ["true"]}]
     stubber.add_response("describe_subnets", {"Subnets": SUBNETS}, {"Filters": by_default})
     pools = [
@@ -127,28 +128,28 @@ def test_every_type_is_tried_in_every_zone_once(stubbed: tuple[Surroundings, Stu
         "TagSpecifications": ANY,
     }
     stubber.add_response("create_fleet", {"Instances": [], "Errors": []}, expected)
-    launched = machines.launch(around, Template(version="7", fingerprint="x"), 2)
+    launched = machines.launch(ctx, Template(version="7", fingerprint="x"), 2)
     assert (launched.instances, launched.refusals) == ([], [])
     stubber.assert_no_pending_responses()
 
 
-def test_configured_subnets_are_used_in_their_order(stubbed: tuple[Surroundings, Stubber]) -> None:
-    around, stubber = stubbed
-    around = replace(around, settings=settings(subnet_ids=["subnet-b", "subnet-a2", "subnet-a"]))
+def test_configured_subnets_are_used_in_their_order(stubbed: tuple[Ctx, Stubber]) -> None:
+    ctx, stubber = stubbed
+    ctx = replace(ctx, settings=settings(subnet_ids=["subnet-b", "subnet-a2", "subnet-a"]))
     wanted = {"SubnetIds": ["subnet-b", "subnet-a2", "subnet-a"]}
     stubber.add_response("describe_subnets", {"Subnets": SUBNETS}, wanted)
-    assert machines._subnets_by_zone(around) == {"us-east-1a": "subnet-a2", "us-east-1b": "subnet-b"}
+    assert machines._subnets_by_zone(ctx) == {"us-east-1a": "subnet-a2", "us-east-1b": "subnet-b"}
 
 
-def test_refusals_are_kept_with_type_and_zone(stubbed: tuple[Surroundings, Stubber]) -> None:
-    around, stubber = stubbed
+def test_refusals_are_kept_with_type_and_zone(stubbed: tuple[Ctx, Stubber]) -> None:
+    ctx, stubber = stubbed
     stubber.add_response("describe_subnets", {"Subnets": SUBNETS[:2]})
     pool = {"Overrides": {"InstanceType": "g5.xlarge", "SubnetId": "subnet-b"}}
     no_room = {"ErrorCode": "InsufficientInstanceCapacity", "ErrorMessage": "We currently do not have"}
     machine = {"InstanceIds": ["i-1"], "InstanceType": "g4dn.xlarge", "Lifecycle": "on-demand"}
     answer = {"Instances": [machine], "Errors": [{"LaunchTemplateAndOverrides": pool, **no_room}]}
     stubber.add_response("create_fleet", answer)
-    launched = machines.launch(around, V1, 2)
+    launched = machines.launch(ctx, V1, 2)
     assert [one.machine for one in launched.instances] == ["i-1"]
     assert launched.refusals == [
         Refusal(
@@ -161,19 +162,19 @@ def test_refusals_are_kept_with_type_and_zone(stubbed: tuple[Surroundings, Stubb
     ]
 
 
-def test_a_request_that_is_refused_whole_is_a_refusal(stubbed: tuple[Surroundings, Stubber]) -> None:
-    around, stubber = stubbed
+def test_a_request_that_is_refused_whole_is_a_refusal(stubbed: tuple[Ctx, Stubber]) -> None:
+    ctx, stubber = stubbed
     stubber.add_response("describe_subnets", {"Subnets": SUBNETS})
     stubber.add_client_error("create_fleet", "UnauthorizedOperation", "You are not authorized")
-    (refusal,) = machines.launch(around, V1, 1).refusals
+    (refusal,) = machines.launch(ctx, V1, 1).refusals
     assert (refusal.code, refusal.message) == ("UnauthorizedOperation", "You are not authorized")
     assert refusal.instance_type == "g4dn.xlarge, g5.xlarge"
 
 
-def test_without_a_default_vpc_it_says_what_to_set(stubbed: tuple[Surroundings, Stubber]) -> None:
-    around, stubber = stubbed
+def test_without_a_default_vpc_it_says_what_to_set(stubbed: tuple[Ctx, Stubber]) -> None:
+    ctx, stubber = stubbed
     stubber.add_response("describe_subnets", {"Subnets": []})
-    (refusal,) = machines.launch(around, V1, 1).refusals
+    (refusal,) = machines.launch(ctx, V1, 1).refusals
     assert "network.vpc_id" in refusal.message
 
 
@@ -181,19 +182,19 @@ def test_without_a_default_vpc_it_says_what_to_set(stubbed: tuple[Surroundings, 
     ("code", "refused"),
     [("InsufficientInstanceCapacity", True), ("VcpuLimitExceeded", True), ("IncorrectInstanceState", False)],
 )
-def test_a_start_that_is_refused(stubbed: tuple[Surroundings, Stubber], code: str, refused: bool) -> None:
-    around, stubber = stubbed
+def test_a_start_that_is_refused(stubbed: tuple[Ctx, Stubber], code: str, refused: bool) -> None:
+    ctx, stubber = stubbed
     stubber.add_client_error("start_instances", code, "no")
-    refusal = machines.start(around, "i-1")
+    refusal = machines.start(ctx, "i-1")
     assert (refusal is not None) is refused
     assert refusal is None or refusal.code == code
 
 
-def test_a_stop_that_is_denied_is_an_error(stubbed: tuple[Surroundings, Stubber]) -> None:
-    around, stubber = stubbed
+def test_a_stop_that_is_denied_is_an_error(stubbed: tuple[Ctx, Stubber]) -> None:
+    ctx, stubber = stubbed
     stubber.add_client_error("stop_instances", "UnauthorizedOperation", "no")
     with pytest.raises(Exception, match="UnauthorizedOperation"):
-        machines.stop(around, "i-1", terminate=False)
+        machines.stop(ctx, "i-1", terminate=False)
 
 
 def refused(code: str, instance_type: str = "g5.xlarge", zone: str = "us-east-1a", words: str = "words") -> Refusal:

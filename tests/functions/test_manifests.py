@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.committed import a_result
 from tests.functions.conftest import NOW, Killed, Noting, World, asked, made
 from tests.kill_points import KillPoints, at_kill_points
 
+from gpupipe.functions.context import AnyContext
 from gpupipe.functions.dispatch import dispatch
-from gpupipe.functions.surroundings import Surroundings
 from gpuworker.contract import Item, Manifest, Message, Shard, cancelled_key, manifest_key, shard_key
 from gpuworker.ledger import JobState, ShardState
 
 MANIFEST = made("jobs/j1/manifest.json")
 
 
-def run(around: Surroundings, *records: dict[str, Any]) -> set[str]:
-    return dispatch(around, records, lambda: 900_000)
+def run(ctx: AnyContext, *records: dict[str, Any]) -> set[str]:
+    return dispatch(ctx, records, lambda: 900_000)
 
 
 def test_a_manifest_becomes_rows_messages_and_a_job(world: World) -> None:
     world.put_job({0: 10, 1: 10, 2: 4})
-    assert run(world.around, MANIFEST) == set()
+    assert run(world.ctx, MANIFEST) == set()
     job = world.ledger.job("j1")
     assert job is not None
     assert (job.items, job.shards, job.state, job.created_at) == (24, 3, JobState.PENDING, NOW)
@@ -37,15 +38,15 @@ def test_a_manifest_becomes_rows_messages_and_a_job(world: World) -> None:
 
 def test_a_manifest_twice_sends_nothing_twice(world: World) -> None:
     world.put_job({0: 10, 1: 10})
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     world.sent()
-    assert run(world.around, MANIFEST) == set()
+    assert run(world.ctx, MANIFEST) == set()
     assert world.sent() == []
 
 
 def test_many_shards_are_all_sent(world: World) -> None:
     world.put_job(dict.fromkeys(range(105), 256))
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     assert sorted(message.number for message in world.sent()) == list(range(105))
     totals = world.ledger.totals("j1")
     assert (totals.shards, totals.items) == (105, 105 * 256)
@@ -53,7 +54,7 @@ def test_many_shards_are_all_sent(world: World) -> None:
 
 def test_a_held_job_is_queued_but_wakes_nobody(world: World) -> None:
     world.put_job({0: 10}, hold=True)
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     job = world.ledger.job("j1")
     assert job is not None
     assert job.state is JobState.HELD
@@ -64,7 +65,7 @@ def test_a_held_job_is_queued_but_wakes_nobody(world: World) -> None:
 def test_a_job_cancelled_before_it_began_does_not_begin(world: World) -> None:
     world.put_job({0: 10})
     world.put(cancelled_key("j1"), "")
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     job = world.ledger.job("j1")
     assert job is not None
     assert job.state is JobState.CANCELLED
@@ -75,7 +76,7 @@ def test_a_job_cancelled_before_it_began_does_not_begin(world: World) -> None:
 
 def test_an_empty_job_is_finished_at_once(world: World) -> None:
     world.put_job({})
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     job = world.ledger.job("j1")
     assert job is not None
     assert job.state is JobState.FINISHED
@@ -88,9 +89,9 @@ def test_shards_done_before_a_redelivery_are_not_sent_again(world: World) -> Non
     assert world.ledger.job("j1") is None
     world.sent()
     world.ledger.start_shard("j1", 0, 0, "i-1")
-    world.ledger.commit_shard("j1", 0, 0, done=10, failed=0, counts={}, seconds={}, machine="i-1")
+    world.ledger.count_result(a_result("j1", 0, done=10))
     world.ledger.start_shard("j1", 1, 0, "i-1")
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     assert [message.number for message in world.sent()] == [2]
     assert world.ledger.job("j1") is not None
 
@@ -123,7 +124,7 @@ def test_killed_anywhere_the_next_delivery_completes_it(world: World, kill_point
         world.forget()
         with pytest.raises(Killed):
             run(world.mortal(calls), MANIFEST)
-        run(world.around, MANIFEST)
+        run(world.ctx, MANIFEST)
         assert {message.number for message in world.sent()} == set(range(12))
         assert world.ledger.totals("j1").pending == 60
         assert world.ledger.job("j1") is not None
@@ -132,7 +133,7 @@ def test_killed_anywhere_the_next_delivery_completes_it(world: World, kill_point
 def test_an_unusable_manifest_is_said_and_not_tried_for_ever(world: World) -> None:
     world.put("jobs/j1/manifest.json", "{}")
     world.put("jobs/j1/job.json", "{}")
-    assert run(world.around, MANIFEST, made("jobs/j2/manifest.json")) == set()
+    assert run(world.ctx, MANIFEST, made("jobs/j2/manifest.json")) == set()
     (ignored,) = world.ledger.ignored("segment")
     assert (ignored.reason, ignored.count) == ("unusable_manifest", 2)
 
@@ -140,17 +141,17 @@ def test_an_unusable_manifest_is_said_and_not_tried_for_ever(world: World) -> No
 def test_a_failure_of_aws_leaves_only_its_message(world: World) -> None:
     world.put_job({0: 10})
     world.put_job({0: 10}, job="j2")
-    url = world.around.settings.work_queue_url
-    world.around.sqs.delete_queue(QueueUrl=url)
-    assert run(world.around, MANIFEST, asked({"Event": "s3:TestEvent"}, "test")) == {"jobs/j1/manifest.json"}
-    world.around.sqs.create_queue(QueueName="demo-dev-segment-work")
-    assert run(world.around, MANIFEST, made("jobs/j2/manifest.json")) == set()
+    url = world.ctx.settings.work_queue_url
+    world.ctx.client("sqs").delete_queue(QueueUrl=url)
+    assert run(world.ctx, MANIFEST, asked({"Event": "s3:TestEvent"}, "test")) == {"jobs/j1/manifest.json"}
+    world.ctx.client("sqs").create_queue(QueueName="demo-dev-segment-work")
+    assert run(world.ctx, MANIFEST, made("jobs/j2/manifest.json")) == set()
     assert {message.job for message in world.sent()} == {"j1", "j2"}
 
 
 def test_without_time_nothing_is_begun(world: World) -> None:
     world.put_job({0: 10})
-    assert dispatch(world.around, [MANIFEST], lambda: 5_000) == {"jobs/j1/manifest.json"}
+    assert dispatch(world.ctx, [MANIFEST], lambda: 5_000) == {"jobs/j1/manifest.json"}
     assert world.sent() == []
 
 
@@ -178,16 +179,14 @@ def put_retry(world: World, generation: int, carried: dict[str, int]) -> dict[st
 
 def test_a_retry_sends_its_shards_and_keeps_what_was_finished(world: World) -> None:
     world.put_job({0: 10, 1: 10})
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     world.sent()
     for number, failed in ((0, 0), (1, 3)):
-        world.ledger.commit_shard(
-            "j1", number, 0, done=10 - failed, failed=failed, counts={"annotations": 7}, seconds={}, machine="i-1"
-        )
+        world.ledger.count_result(a_result("j1", number, done=10 - failed, failed=failed, counts={"annotations": 7}))
     world.ledger.finish_if_complete("j1")
     event = put_retry(world, 1, {"done": 7, "failed": 0, "annotations": 7})
     for _ in range(2):
-        run(world.around, event)
+        run(world.ctx, event)
     assert world.sent() == [Message(job="j1", number=1, generation=1)]
     totals, job = world.ledger.totals("j1"), world.ledger.job("j1")
     assert (totals.items, totals.done, totals.pending, totals.counts) == (20, 17, 3, {"annotations": 14})
@@ -198,7 +197,7 @@ def test_a_retry_sends_its_shards_and_keeps_what_was_finished(world: World) -> N
 @at_kill_points
 def test_a_retry_killed_anywhere_is_completed(world: World, kill_points: KillPoints) -> None:
     world.put_job({0: 10, 1: 10})
-    run(world.around, MANIFEST)
+    run(world.ctx, MANIFEST)
     noting = Noting()
     run(world.under(noting), put_retry(world, 1, {"done": 7}))
     world.sent()
@@ -206,7 +205,7 @@ def test_a_retry_killed_anywhere_is_completed(world: World, kill_points: KillPoi
         event = put_retry(world, generation, {"done": 7})
         with pytest.raises(Killed):
             run(world.mortal(calls), event)
-        run(world.around, event)
+        run(world.ctx, event)
         row, job = world.ledger.shard("j1", 1), world.ledger.job("j1")
         assert row is not None
         assert job is not None
@@ -216,7 +215,7 @@ def test_a_retry_killed_anywhere_is_completed(world: World, kill_points: KillPoi
 
 def test_a_retry_whose_first_manifest_was_never_heard_of(world: World) -> None:
     world.put_job({0: 10, 1: 10})
-    run(world.around, put_retry(world, 1, {"done": 7}))
+    run(world.ctx, put_retry(world, 1, {"done": 7}))
     job, totals = world.ledger.job("j1"), world.ledger.totals("j1")
     assert job is not None
     assert (job.generation, totals.items, totals.pending) == (1, 20, 13)

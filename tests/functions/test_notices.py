@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.functions.conftest import BUCKET, NOW
 
-from gpupipe.functions.notices import REASON_MAX, Notice, ShardFailed, Unrelated, brief, code_in, notice_of
+from gpupipe.kinds.endpoint.backend.notices import REASON_MAX, Notice, ShardFailed, Unrelated, brief, code_in, notice_of
 
 
 def read(told: Any, **sns: Any) -> Notice:

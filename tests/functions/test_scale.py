@@ -17,15 +17,15 @@ from tests.functions.situations import (
     a_view,
     an_instance,
     codes,
+    decide,
     finished,
     message,
     of,
     running,
 )
 
-from gpupipe.functions.actions import LaunchMachines, StartMachine, StopMachines, TerminateMachines
-from gpupipe.functions.decide import decide
-from gpupipe.functions.scale import seconds_left
+from gpupipe.functions.scaling import seconds_left
+from gpupipe.kinds.queue.backend.actions import LaunchMachines, StartMachine, StopMachines, TerminateMachines
 from gpuworker.ledger import Intake, JobState, MachineState
 
 # --- when to start ---

@@ -1,4 +1,4 @@
-"""What jobs and shards need: finished, closed, sent again, buried, stalled."""
+"""What jobs and shards need: finished, closed, sent again, marked dead, stalled."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.functions.situations import (
     a_view,
     an_instance,
     codes,
+    decide,
     finished,
     of,
     running,
@@ -25,15 +26,14 @@ from tests.functions.situations import (
 )
 
 from gpupipe.functions.actions import (
-    BuryShard,
     CloseDropin,
     FinishJob,
-    LaunchMachines,
+    MarkDead,
     NoteRunning,
     ResendShard,
     StallJob,
 )
-from gpupipe.functions.decide import decide
+from gpupipe.kinds.queue.backend.actions import LaunchMachines
 from gpuworker.ledger import Intake, JobState, MachineState
 
 # --- stalled ---
@@ -166,14 +166,14 @@ def test_an_empty_queue_means_that_all_silent_ones_are_lost() -> None:
     assert [action.shard.number for action in of(decision, ResendShard)] == [0]
 
 
-def test_a_shard_that_ended_its_workers_is_buried() -> None:
+def test_a_shard_that_ended_its_workers_is_marked_dead() -> None:
     shards = (running(a_shard(0), silent_s=900, started=4), running(a_shard(1), silent_s=900, started=3))
     decision = decide(a_view(replace(a_job(0), shards=shards), queue=0))
-    (buried,) = of(decision, BuryShard)
-    assert (buried.shard.number, [action.shard.number for action in of(decision, ResendShard)]) == (0, [1])
-    assert "began it 4 times" in buried.reason
+    (dead,) = of(decision, MarkDead)
+    assert (dead.shard.number, [action.shard.number for action in of(decision, ResendShard)]) == (0, [1])
+    assert "began it 4 times" in dead.reason
     alive = (running(a_shard(0), silent_s=20, started=4),)
-    assert of(decide(a_view(replace(a_job(0), shards=alive), queue=0)), BuryShard) == []
+    assert of(decide(a_view(replace(a_job(0), shards=alive), queue=0)), MarkDead) == []
 
 
 def test_resends_of_one_look_are_bounded() -> None:

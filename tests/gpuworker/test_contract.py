@@ -26,6 +26,7 @@ from gpuworker.contract import (
     output_candidates,
     shard_size,
 )
+from gpuworker.ledger import ShardRecord
 
 TEXT = st.text(min_size=1, max_size=40)
 ITEMS = st.builds(Item, key=TEXT.map("inputs/p/{}".format), etag=TEXT, size=st.integers(0), output=TEXT)
@@ -49,6 +50,22 @@ PATHS = st.lists(
 @given(SHARDS)
 def test_a_shard_survives_its_document(shard: Shard) -> None:
     assert Shard.from_json(shard.to_json()) == shard
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 9))))
+def test_sums_are_name_by_name(parts: list[dict[str, int]]) -> None:
+    names = {name for part in parts for name in part}
+    assert contract.summed(parts) == {name: sum(part.get(name, 0) for part in parts) for name in names}
+
+
+def test_every_document_of_a_shard_and_its_row_have_the_same_place() -> None:
+    place = ("20261121-113052-field7-1f3a", 7, 2)
+    message = Message.of(place)
+    item = Item(key="inputs/f/a.jpg", etag="e", size=1, output="a")
+    shard = Shard(**vars(message), pipeline="p", project="f", task="t", options={}, items=(item,))
+    row = ShardRecord(**vars(message), items=1)
+    result = replace(a_result(), **vars(message))
+    assert {message.place, shard.place, result.place, row.place} == {place}
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=4))

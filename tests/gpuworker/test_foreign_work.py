@@ -16,7 +16,7 @@ from tests.gpuworker.test_spool import FileTask, went
 
 from gpuworker.contract import Item, Message, ModelSource, Shard, ShardResult, compiled_key, result_key, shard_key
 from gpuworker.feed import Feed
-from gpuworker.handling import Handling, bury_foreign
+from gpuworker.handling import Handling, give_up_foreign
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
 from gpuworker.models.kept import KeptInBucket, Seals
 from gpuworker.runner import run_shard
@@ -72,7 +72,7 @@ def test_a_message_of_another_pipelines_shard_neither_begins_nor_ends_it(
 def test_a_message_that_nobody_understands_ends_no_shard_of_another_pipeline(station: Station, victim: Shard) -> None:
     body = json.dumps({"version": 99, "job": VICTIM, "number": 0, "generation": 0})
     station.client("sqs").send_message(QueueUrl=station.queue_url, MessageBody=body)
-    bury_foreign(station.workshop(), until(lambda: station.queue().receive(wait_s=1)), "not understood")
+    give_up_foreign(station.workshop(), until(lambda: station.queue().receive(wait_s=1)), "not understood")
     assert untouched(station)
 
 

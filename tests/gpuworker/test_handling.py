@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
-from gpuworker.contract import Message, Shard, shard_key
-from gpuworker.handling import GIVE_BACK_PAUSES_S, Handling, bury_foreign
+from gpuworker.contract import Message, Shard, ShardResult, shard_key
+from gpuworker.handling import GIVE_BACK_PAUSES_S, Handling, give_up_foreign
 from gpuworker.ledger import JobState, Ledger, ShardState
 from gpuworker.runner import Workshop
 from gpuworker.storage import Storage
@@ -172,7 +172,7 @@ def test_failure_on_the_last_receive_ends_the_wait(station: Station) -> None:
 class Uncounting(Ledger):
     """A ledger that cannot be told of commits."""
 
-    def commit_shard(self, *_: Any, **__: Any) -> bool:
+    def count_result(self, result: ShardResult) -> bool:
         raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "TransactWriteItems")
 
 
@@ -267,6 +267,6 @@ def test_foreign_message_goes_back_and_names_its_shard_dead(station: Station) ->
     workshop = station.workshop()
     for body in ("hello", "[1]", json.dumps(newer)):
         station.client("sqs").send_message(QueueUrl=station.queue_url, MessageBody=body)
-        bury_foreign(workshop, until(lambda: station.queue().receive(wait_s=1)), "not understood")
+        give_up_foreign(workshop, until(lambda: station.queue().receive(wait_s=1)), "not understood")
     assert station.messages() == {"waiting": 0, "held": 3}, "they come again, until SQS moves them away"
     assert station.row(shard).state is ShardState.DEAD

@@ -10,10 +10,12 @@ from typing import Any
 
 from tests.jobs.desk import PIPELINE, Desk
 
+from gpupipe.functions.context import Context
 from gpupipe.functions.dispatch import dispatch
 from gpupipe.functions.guard import guard
-from gpupipe.functions.settings import FunctionSettings
-from gpupipe.functions.surroundings import Surroundings
+from gpupipe.functions.queue_transport import QueueTransport
+from gpupipe.kinds.queue.backend.fleet import Fleet
+from gpupipe.kinds.queue.backend.settings import QueueSettings
 from gpuworker.contract import Failure, ItemResult, Message, Shard, ShardResult, result_key, shard_key
 from gpuworker.ledger import JobState, Ledger, Totals
 
@@ -44,10 +46,10 @@ class Crew:
         return self.desk.ctx.ledger
 
     @cached_property
-    def around(self) -> Surroundings:
+    def ctx(self) -> Context[QueueSettings]:
         ctx = self.desk.ctx
         stack = ctx.aws.stack
-        settings = FunctionSettings(
+        settings = QueueSettings(
             stack=stack.id,
             pipeline=PIPELINE,
             kind="queue",
@@ -63,16 +65,20 @@ class Crew:
             shard_items=2,
             guard_function=stack.guard_function(PIPELINE),
             quiet_seconds=0.0,
+            launch_template="",
+            instance_types=[],
         )
-        client = ctx.aws.client
-        return Surroundings(
+        nobody = Unheard()
+
+        def client(service: str, **_: Any) -> Any:
+            return nobody if service == "lambda" else ctx.aws.client(service)
+
+        return Context(
             settings=settings,
             ledger=self.ledger,
-            s3=client("s3"),
-            sqs=client("sqs"),
-            functions=Unheard(),
-            ec2=client("ec2"),
-            alarms=client("cloudwatch"),
+            leases=self.ledger,
+            client=client,
+            transport=QueueTransport(settings, client),
             clock=self.clock,
         )
 
@@ -81,13 +87,13 @@ class Crew:
         url = self.desk.ctx.event_queue_url
         while messages := self.desk.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             records = [{"messageId": one["MessageId"], "body": one["Body"]} for one in messages]
-            assert dispatch(self.around, records, lambda: 1e6) == set()
+            assert dispatch(self.ctx, records, lambda: 1e6) == set()
             for one in messages:
                 self.desk.sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
 
     def guard(self) -> None:
         """One look."""
-        guard(self.around, {}, holder="test", left_s=60)
+        guard(self.ctx, Fleet(self.ctx), {}, holder="test", left_s=60)
 
     def sent(self) -> list[Message]:
         """All messages of the work queue, in order; takes them."""
@@ -143,17 +149,7 @@ class Crew:
             self._project(result)
 
     def _project(self, result: ShardResult) -> None:
-        self.ledger.commit_shard(
-            result.job,
-            result.number,
-            result.generation,
-            done=len(result.items),
-            failed=len(result.failures),
-            counts={"annotations": 3 * len(result.items)} if result.items else {},
-            seconds=result.timings,
-            machine=result.machine,
-            engine=result.made_by,
-        )
+        self.ledger.count_result(result)
         self.ledger.finish_if_complete(result.job)
 
     def forget_everything(self) -> None:

@@ -197,17 +197,7 @@ class Work:
     def write(self, result: ShardResult) -> None:
         """Make a commit visible and count it."""
         self.put(result_key(result.job, result.number, result.generation), result.to_gzip())
-        self.ledger.commit_shard(
-            result.job,
-            result.number,
-            result.generation,
-            done=len(result.items),
-            failed=len(result.failures),
-            counts={},
-            seconds={},
-            machine=result.machine,
-            engine=result.made_by,
-        )
+        self.ledger.count_result(result)
         self.ledger.finish_if_complete(result.job)
 
 

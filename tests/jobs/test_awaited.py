@@ -67,7 +67,7 @@ def test_a_dead_one_has_nothing_to_bring_and_is_replaced(crew: Crew, images: Pat
     job = dispatched(crew, images)
     awaits(crew.desk.ctx, job)
     crew.ledger.start_shard(job, 0, 0, "i-1")
-    assert crew.ledger.bury_shard(job, 0, 0, "tried too often")
+    assert crew.ledger.mark_dead(job, 0, 0, "tried too often")
     assert sent(crew.desk, images).job != job
 
 

@@ -58,7 +58,7 @@ def let_die(crew: Crew, job: str, *numbers: int) -> None:
     """Workers begin these shards and never come back; SQS moves all that was received to the dead-letter queue."""
     for number in numbers:
         assert crew.ledger.start_shard(job, number, 0, MACHINE)
-        assert crew.ledger.bury_shard(job, number, 0, REASON)
+        assert crew.ledger.mark_dead(job, number, 0, REASON)
     crew.ledger.finish_if_complete(job)
     undelivered(crew.desk, crew.desk.ctx.work_queue_url)
 
@@ -134,7 +134,7 @@ def test_a_message_of_a_shard_that_is_still_open_goes_back_and_its_row_stays(cre
 
 def test_shards_of_a_cancelled_job_stay_dead(crew: Crew, job: str) -> None:
     crew.sent()
-    assert crew.ledger.bury_shard(job, 0, 0, REASON)
+    assert crew.ledger.mark_dead(job, 0, 0, REASON)
     crew.ledger.cancel_job(job, "by a person")
     assert dlq.redrive(crew.desk.ctx) == 0
     assert (row := crew.ledger.shard(job, 0)) is not None
@@ -148,7 +148,7 @@ def test_an_asynchronous_endpoint_has_its_dead_shards_in_the_ledger_alone(crew: 
     ctx = JobsContext.of(crew.desk.ctx.aws, config)
     for url in (ctx.work_queue_url, ctx.dead_letter_queue_url):
         crew.desk.sqs.delete_queue(QueueUrl=url)
-    assert crew.ledger.bury_shard(job, 0, 0, REASON)
+    assert crew.ledger.mark_dead(job, 0, 0, REASON)
     (letter,) = dlq.list_dead(ctx)
     assert (letter.number, letter.has_message, letter.reason) == (0, False, REASON)
     # when it is sent again, it says that nobody has sent it, for the guard to do so

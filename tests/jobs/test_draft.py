@@ -111,7 +111,7 @@ def test_a_finished_job_that_is_tried_again_is_open(crew: Crew, images: Path) ->
 def test_a_job_all_shards_of_which_are_dead_is_replaced(crew: Crew, images: Path) -> None:
     job = dispatched(crew, images)
     crew.ledger.start_shard(job, 0, 0, "i-1")
-    assert crew.ledger.bury_shard(job, 0, 0, "tried too often")
+    assert crew.ledger.mark_dead(job, 0, 0, "tried too often")
     assert sent(crew.desk, images).job != job
 
 

@@ -252,7 +252,7 @@ def test_a_ledger_that_is_right_is_left_alone(crew: Crew, tmp_path: Path) -> Non
     running, finished = a_job(crew, tmp_path / "a"), a_job(crew, tmp_path / "b", shards=1)
     crew.commit(running, 0)
     assert crew.ledger.start_shard(running, 1, 0, MACHINE)
-    assert crew.ledger.bury_shard(running, 2, 0, "tried too often")
+    assert crew.ledger.mark_dead(running, 2, 0, "tried too often")
     crew.commit(finished, 0)
     dropped(crew, "a.jpg", "b.jpg", "c.jpg", "notes.txt")
     before = whole_ledger(crew)

@@ -69,7 +69,7 @@ def test_the_highest_generation_that_succeeded_counts_else_the_last_failure(
 def test_items_of_a_dead_shard_are_failures(work: Work, tmp_path: Path) -> None:
     work.submit(JOB, ["a.jpg"], ["b.jpg", "c.jpg"])
     work.commit(JOB, 0, ["a.jpg"])
-    work.ledger.bury_shard(JOB, 1, 0, "its machine was lost 4 times")
+    work.ledger.mark_dead(JOB, 1, 0, "its machine was lost 4 times")
     results, mirror = opened(work, tmp_path)
     dead = [outcome for shard in results.shards(mirror) for outcome in shard.outcomes if outcome.failure]
     assert [outcome.file_name for outcome in dead] == ["b.jpg", "c.jpg"]
@@ -82,13 +82,13 @@ def test_a_dead_retry_does_not_take_results_away(work: Work, tmp_path: Path) -> 
     work.submit(JOB, ["a.jpg", "b.jpg"])
     work.commit(JOB, 0, ["a.jpg"], {"b.jpg": "timeout"})
     work.retry(JOB, 0, 1, ["b.jpg"])
-    work.ledger.bury_shard(JOB, 0, 1, "given up")
+    work.ledger.mark_dead(JOB, 0, 1, "given up")
     assert told(work, tmp_path) == {"a.jpg": "done 0", "b.jpg": NOT_PROCESSED}
 
 
 def test_a_commit_that_came_after_the_shard_was_given_up_counts(work: Work, tmp_path: Path) -> None:
     work.submit(JOB, ["a.jpg"])
-    work.ledger.bury_shard(JOB, 0, 0, "given up")
+    work.ledger.mark_dead(JOB, 0, 0, "given up")
     work.commit(JOB, 0, ["a.jpg"])
     assert told(work, tmp_path) == {"a.jpg": "done 0"}
 

@@ -91,7 +91,7 @@ def test_dead_shards_are_sent_again_whole_and_others_are_left_alone(crew: Crew, 
     crew.commit(job, 0)
     crew.commit(job, 1, failing=[0])
     crew.ledger.start_shard(job, 2, 0, MACHINE)
-    crew.ledger.bury_shard(job, 2, 0, "nobody came back")
+    crew.ledger.mark_dead(job, 2, 0, "nobody came back")
     crew.ledger.finish_if_complete(job)
     assert retry_failed(crew.desk.ctx, job).shards == 2
     assert crew.desk.manifest(job, 1).shards == {"1": 1, "2": 1}
@@ -125,7 +125,7 @@ def test_killed_after_the_manifest_the_same_call_sets_it_going(crew: Crew, job: 
 def test_a_commit_that_the_ledger_does_not_know_is_counted_instead_of_repeated(crew: Crew, job: str) -> None:
     crew.commit(job, 0, in_ledger=False)
     crew.ledger.start_shard(job, 0, 0, MACHINE)
-    crew.ledger.bury_shard(job, 0, 0, "nobody came back")
+    crew.ledger.mark_dead(job, 0, 0, "nobody came back")
     crew.ledger.finish_if_complete(job)
     assert retry_failed(crew.desk.ctx, job).items == 0
     totals = crew.totals(job)

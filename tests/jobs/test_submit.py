@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.committed import a_result
 from tests.jobs.desk import Desk, a_desk, a_photo
 
 from gpupipe.errors import InputError, NotDeployedError, StoppedError, UploadError, UsageError
@@ -109,7 +110,7 @@ def test_measured_times_of_an_earlier_job_size_the_shards(desk: Desk, tmp_path: 
         shards=1,
     )
     ledger.open_job(record, [ShardRecord(job=first.job, number=0, items=40)])
-    ledger.commit_shard(first.job, 0, 0, done=40, failed=0, counts={}, seconds={"wall": 1200.0}, machine="i")
+    ledger.count_result(a_result(first.job, 0, done=40, seconds={"wall": 1200.0}, machine="i"))
     assert ledger.finish_if_complete(first.job)
     for number in range(7):
         a_photo(tmp_path / f"{number}.jpg")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from tests.committed import a_result
 from tests.jobs.desk import Desk, a_photo
 from tests.jobs.test_listing import OLD, record
 from tests.jobs.test_logs import told, write
@@ -31,7 +32,7 @@ def running(desk: Desk) -> Desk:
     shards = [ShardRecord(job=JOB, number=number, items=10, created_at=now) for number in range(3)]
     ledger.open_job(record(JOB, state=JobState.PENDING, items=30, shards=3, created_at=now - 3600), shards)
     ledger.start_shard(JOB, 0, 0, "i-1")
-    ledger.commit_shard(JOB, 0, 0, done=8, failed=2, counts={"annotations": 40}, seconds={"wall": 5.0}, machine="i-1")
+    ledger.count_result(a_result(JOB, 0, done=8, failed=2, counts={"annotations": 40}, seconds={"wall": 5.0}))
     ledger.start_shard(JOB, 1, 0, "i-1")
     ledger.heartbeat(JOB, 1, 0, "i-1", 4)
     ledger.put_machine(
@@ -52,7 +53,7 @@ def running(desk: Desk) -> Desk:
 def finish(desk: Desk) -> None:
     for number in (1, 2):
         desk.ctx.ledger.start_shard(JOB, number, 0, "i-1")
-        desk.ctx.ledger.commit_shard(JOB, number, 0, done=10, failed=0, counts={}, seconds={}, machine="i-1")
+        desk.ctx.ledger.count_result(a_result(JOB, number, done=10))
     assert desk.ctx.ledger.finish_if_complete(JOB)
 
 

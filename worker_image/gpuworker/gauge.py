@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpuworker.threads import start_daemon
+
 EVERY_S = 0.5
 """NVML's own sample period lies between a sixth of a second and a second."""
 GB = 1e9
@@ -74,7 +76,7 @@ class Gauge:
     def start(self) -> Gauge:
         """Look from now on, in a thread of its own."""
         if self._read is not None:
-            threading.Thread(target=self._loop, name="gauge", daemon=True).start()
+            start_daemon(self._loop, name="gauge")
         return self
 
     def close(self) -> None:

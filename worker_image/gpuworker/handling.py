@@ -10,6 +10,7 @@ from gpuworker.contract import (
     MESSAGE_BYTES,
     ContractError,
     Message,
+    Place,
     Shard,
     ShardResult,
     read_json,
@@ -45,7 +46,7 @@ class Handling:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.message, self._delivery, self._workshop, self._task = message, delivery, workshop, task
-        self._place = (message.job, message.number, message.generation)
+        self._place = message.place
         self._log = workshop.log.bind(job=message.job, shard=message.number, generation=message.generation)
         self._sleep = sleep
         self._feed: Feed | None = None
@@ -88,7 +89,7 @@ class Handling:
             attempt(self._log, "extend", self._delivery.extend)
             result = self._run_shard(shard, row)
         except ContractError as error:  # of the shard, or of what lies in the place of its commit
-            bury(self._workshop, *self._place, str(error))
+            mark_dead(self._workshop, self._place, str(error))
             self._delivery.delete()
             return None
         if result is None:
@@ -170,7 +171,7 @@ class Handling:
         """No item's fault: try again later, with ever longer pauses; dead if SQS will not hand it out again."""
         delivery = self._delivery
         if delivery.is_last and not self._is_committed():
-            bury(self._workshop, *self._place, f"failed {delivery.receives} times, last with {reason}")
+            mark_dead(self._workshop, self._place, f"failed {delivery.receives} times, last with {reason}")
             delivery.give_back()
             return
         self._release(blame=False)
@@ -219,23 +220,23 @@ def require_task(shard: Shard, name: str, task: Task) -> None:
         raise ContractError(mistake)
 
 
-def bury(workshop: Workshop, job: str, number: int, generation: int, reason: str) -> None:
+def mark_dead(workshop: Workshop, place: Place, reason: str) -> None:
     """The shard will not be tried again: say so, or whoever watches the job waits for ever. Not of another pipeline's:
     whoever can name a shard must not end it."""
+    job, number, generation = place
     if workshop.is_of_another(job):
         workshop.log.error("foreign_shard", job=job, shard=number, generation=generation, reason=reason)
         return
     workshop.log.error("shard_dead", job=job, shard=number, generation=generation, reason=reason)
-    if workshop.ledger.bury_shard(job, number, generation, reason):
-        workshop.ledger.finish_if_complete(job)
+    workshop.ledger.mark_dead(*place, reason)
 
 
-def bury_foreign(workshop: Workshop, delivery: Delivery, reason: str) -> None:
+def give_up_foreign(workshop: Workshop, delivery: Delivery, reason: str) -> None:
     """Let a message that is none of ours go to the dead-letter queue; if it names a shard, end the wait for it."""
     workshop.log.error("message_not_understood", reason=reason, body=delivery.body[:BODY_SHOWN])
     try:
         body = read_json(delivery.body, limit_bytes=MESSAGE_BYTES)
-        bury(workshop, str(body["job"]), int(body["number"]), int(body["generation"]), reason)
+        mark_dead(workshop, (str(body["job"]), int(body["number"]), int(body["generation"])), reason)
     except Exception as error:  # it names none, or none that there can be
         workshop.log.info("names_no_shard", error=f"{type(error).__name__}: {error}"[:BODY_SHOWN])
     delivery.give_back(delay_s=LATER_S)  # or it would be handed out again before anything else

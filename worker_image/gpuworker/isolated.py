@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
 from gpuworker.memory import is_device_lost, is_out_of_memory, resident_bytes
 from gpuworker.models import FolderModels, ModelError
 from gpuworker.tasks import Decoded, Encoded, ItemError, Task
+from gpuworker.threads import start_daemon
 
 _PR_SET_PDEATHSIG = 1
 _TELL_EVERY_S = 0.1
@@ -92,8 +94,7 @@ def _telling_units(decoded: Decoded, pipe: Connection[Any, Any]) -> Iterator[Non
                 pipe.send(Units(units=units))
 
     pipe.send(Units(units=decoded.units))
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    teller = start_daemon(tell, name="units")
     try:
         yield
     finally:
@@ -122,7 +123,7 @@ def _die_with_parent() -> None:
     parent = os.getppid()
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:  # macOS
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+        start_daemon(partial(_watch_parent, parent), name="parent")
         return
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gpuworker.contract import Shard
+from gpuworker.contract import Message, Shard, ShardResult
 
 _SLOT_BYTES = 256
 _SLOTS = 1024
@@ -29,8 +29,9 @@ class ShardId(NamedTuple):
     generation: int
 
     @classmethod
-    def of(cls, shard: Shard) -> ShardId:
-        return cls(shard.job, shard.number, shard.generation)
+    def of(cls, document: Shard | ShardResult | Message) -> ShardId:
+        """The one that a document is of."""
+        return cls(*document.place)
 
 
 class JournalBusyError(RuntimeError):

@@ -10,7 +10,10 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, TextIO
+
+from gpuworker.threads import start_daemon
 
 _SECRETS = re.compile(
     r"(?i)(X-Amz-(?:Signature|Credential|Security-Token)=|AWSAccessKeyId=|Signature=|Credential=|"
@@ -69,9 +72,7 @@ class Log:
 
     def close(self, timeout_s: float) -> None:
         """Send what is left, all sinks at once: one that hangs takes no time from the others."""
-        closing = [threading.Thread(target=sink.close, args=(timeout_s,), daemon=True) for sink in self._sinks]
-        for thread in closing:
-            thread.start()
+        closing = [start_daemon(partial(sink.close, timeout_s), name="log-close") for sink in self._sinks]
         deadline = time.monotonic() + timeout_s
         for thread in closing:
             thread.join(max(0.0, deadline - time.monotonic()))

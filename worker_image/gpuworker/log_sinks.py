@@ -17,6 +17,7 @@ from typing import Any
 from gpuworker.contract import log_key
 from gpuworker.log import to_line
 from gpuworker.storage import Storage, StorageError
+from gpuworker.threads import start_daemon
 
 _WAITING_AT_MOST = 10_000
 _EVENTS_A_BATCH = 1_000
@@ -36,8 +37,7 @@ class CloudWatch:
         self.dropped = 0
         self._told = 0
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-cloudwatch", daemon=True)
-        self._thread.start()
+        self._thread = start_daemon(self._run, name="log-cloudwatch")
 
     def write(self, line: str, at_s: float) -> None:
         try:
@@ -104,8 +104,7 @@ class DayFiles:
         self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-files", daemon=True)
-        self._thread.start()
+        self._thread = start_daemon(self._run, name="log-files")
 
     def write(self, line: str, at_s: float) -> None:
         date = datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d")

@@ -10,6 +10,7 @@ from typing import Any
 
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 
+from gpuworker.contract import http_status
 from gpuworker.tasks import ItemError
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
@@ -102,7 +103,7 @@ def _errors_of_obstore() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        kind = _ERRORS.get(error.response["ResponseMetadata"]["HTTPStatusCode"], BaseError)
+        kind = _ERRORS.get(http_status(error), BaseError)
         raise kind(str(error)) from error
     except BotoCoreError as error:
         raise BaseError(str(error)) from error

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpuworker.contract import ContractError, WorkerSettings
+from gpuworker.contract import CONFIG_VARIABLE, WORK_DIR_VARIABLE, WORKER_FILE, ContractError, WorkerSettings
 from gpuworker.delivery import WorkQueue
 from gpuworker.handling import attempt
 from gpuworker.journal import Journal, JournalBusyError
@@ -43,10 +43,10 @@ from gpuworker.setup import (
 )
 from gpuworker.storage import Storage
 from gpuworker.tasks import Task, make_task
+from gpuworker.threads import start_daemon
 from gpuworker.turns import share_interpreter_finely
 from gpuworker.worker import Reason, Worker
 
-DEFAULT_CONFIG = "/etc/gpupipe/worker.json"
 DEFAULT_WORK_DIR = "/var/lib/gpupipe"
 REASON_MAX = 500
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 def read_settings(environment: Mapping[str, str]) -> WorkerSettings:
     """What this machine was told at launch. Raises OSError and ContractError."""
-    return WorkerSettings.from_json(Path(environment.get("GPUPIPE_WORKER_CONFIG") or DEFAULT_CONFIG).read_bytes())
+    return WorkerSettings.from_json(Path(environment.get(CONFIG_VARIABLE) or WORKER_FILE).read_bytes())
 
 
 def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str]) -> int:
@@ -88,7 +88,7 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
     share_interpreter_finely()
     signal.signal(signal.SIGTERM, told_to_end)
     signal.signal(signal.SIGINT, told_to_end)
-    folder = Path(environment.get("GPUPIPE_WORK_DIR") or DEFAULT_WORK_DIR)
+    folder = Path(environment.get(WORK_DIR_VARIABLE) or DEFAULT_WORK_DIR)
     journal = Journal(folder / "journal")
     metadata = Metadata.of(environment)
     machine = machine_name(metadata)
@@ -133,8 +133,8 @@ def _tell_why(error: Exception, settings: WorkerSettings, session: Any, machine:
 def _work(worker: Worker, metadata: Metadata | None) -> int:
     ended = threading.Event()
     if metadata is not None:
-        tell = (metadata, lambda notice: worker.stop(Reason(notice)), ended)
-        threading.Thread(target=watch_for_notice, args=tell, name="notice", daemon=True).start()
+        tell = partial(watch_for_notice, metadata, lambda notice: worker.stop(Reason(notice)), ended)
+        start_daemon(tell, name="notice")
     log = worker.workshop.log
     attempt(log, "give_back", lambda: log.info("left_behind", messages=worker.queue.give_back_left_behind()))
     log.info("worker_ready")

@@ -8,13 +8,13 @@ ends with the same single commit: at least once executed, exactly once visible, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from gpuworker import record
-from gpuworker.contract import Failure, ItemResult, Place, Shard, ShardResult, read_result, result_key
+from gpuworker.contract import Failure, ItemResult, Shard, ShardResult, read_result, result_key, summed
 from gpuworker.feed import Feed
 from gpuworker.gauge import Gauge, Share
 from gpuworker.journal import Journal, ShardId
@@ -23,8 +23,6 @@ from gpuworker.log import Log
 from gpuworker.storage import Storage, StorageError
 from gpuworker.stream import Stream
 from gpuworker.tasks import Task
-
-N = TypeVar("N", int, float)
 
 READERS = 32
 COMMIT_ATTEMPTS = 3
@@ -124,7 +122,7 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float, gpu: Share) ->
     items = tuple(outcome for outcome in outcomes if isinstance(outcome, ItemResult))
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
     finished_at = workshop.clock()
-    timings = {stage: round(seconds, 3) for stage, seconds in _sums(item.seconds for item in items).items()}
+    timings = {stage: round(seconds, 3) for stage, seconds in summed(item.seconds for item in items).items()}
     return ShardResult(
         job=shard.job,
         number=shard.number,
@@ -149,7 +147,7 @@ def engine_of(workshop: Workshop, options: Mapping[str, Any]) -> Mapping[str, An
 def _committed(result: ShardResult, workshop: Workshop) -> ShardResult:
     """The one commit of this shard and generation: ours, or that of the worker who was first."""
     storage = workshop.storage
-    key = result_key(result.job, result.number, result.generation)
+    key = result_key(*result.place)
     data = result.to_gzip()
     for _ in range(COMMIT_ATTEMPTS):
         if storage.put_new(key, data, "application/gzip"):
@@ -159,40 +157,19 @@ def _committed(result: ShardResult, workshop: Workshop) -> ShardResult:
             continue  # refused for a conflict with another write that came to nothing
         if found.data != data:  # else a retry met what its own first try had written
             workshop.log.warning("commit_lost", job=result.job, shard=result.number)
-        return read_result(found.data, place=(result.job, result.number, result.generation))
+        return read_result(found.data, place=result.place)
     raise StorageError(f"could not write {key}: refused {COMMIT_ATTEMPTS} times, and nothing is there")
 
 
 def _read_commit(storage: Storage, shard: Shard) -> ShardResult | None:
-    place: Place = (shard.job, shard.number, shard.generation)
-    found = storage.read(result_key(*place))
-    return None if found is None else read_result(found.data, place=place, project=shard.project)
+    found = storage.read(result_key(*shard.place))
+    return None if found is None else read_result(found.data, place=shard.place, project=shard.project)
 
 
 def _recorded(result: ShardResult, workshop: Workshop) -> ShardResult:
     """Project the commit onto the ledger; it may be there already."""
     ledger = workshop.ledger
-    written = ledger.commit_shard(
-        result.job,
-        result.number,
-        result.generation,
-        done=len(result.items),
-        failed=len(result.failures),
-        counts=_sums(item.counts for item in result.items),
-        seconds=result.timings,
-        machine=result.machine,
-        engine=result.made_by,
-    )
-    if written:
+    if ledger.count_result(result):
         ledger.finish_if_complete(result.job)
-    workshop.journal.forget(ShardId(result.job, result.number, result.generation))
+    workshop.journal.forget(ShardId.of(result))
     return result
-
-
-def _sums(parts: Iterable[Mapping[str, N]]) -> dict[str, N]:
-    """Sum of mappings, name by name."""
-    sums: dict[str, N] = {}
-    for part in parts:
-        for name, value in part.items():
-            sums[name] = sums.get(name, type(value)()) + value
-    return sums

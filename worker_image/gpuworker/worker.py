@@ -15,7 +15,7 @@ from enum import StrEnum
 from gpuworker.backlog import Backlog
 from gpuworker.contract import Message, WorkerSettings
 from gpuworker.delivery import Delivery, WorkQueue
-from gpuworker.handling import Handling, attempt, bury_foreign
+from gpuworker.handling import Handling, attempt, give_up_foreign
 from gpuworker.journal import ShardId
 from gpuworker.ledger import MachineState
 from gpuworker.log import Log
@@ -164,9 +164,9 @@ class Worker:
             message = Message.from_json(delivery.body)
         except Exception as error:  # ContractError, or what nobody has thought of: the next message is not at fault
             reason = str(error)
-            attempt(self._log, "bury", lambda: bury_foreign(self.workshop, delivery, reason))
+            attempt(self._log, "mark_dead", lambda: give_up_foreign(self.workshop, delivery, reason))
             return
-        shard_id = ShardId(message.job, message.number, message.generation)
+        shard_id = ShardId.of(message)
         if shard_id in self._held:  # a duplicate: by the time it comes back, the shard is done
             attempt(self._log, "give_back", lambda: delivery.give_back(delay_s=DUPLICATE_DELAY_S))
             return

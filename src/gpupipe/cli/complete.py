@@ -9,9 +9,8 @@ wrong, and what is not known within `WITHIN_S` is left out: then there are fewer
 import contextlib
 import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -54,12 +53,12 @@ def projects(ctx: typer.Context, incomplete: str) -> list[Word]:
 
 def pipelines(ctx: typer.Context) -> list[Word]:
     """Names of the configured pipelines."""
-    return _in_time(_pipelines(ctx, kinds=()))
+    return _in_time(_pipelines(ctx))
 
 
 def endpoints(ctx: typer.Context) -> list[Word]:
     """Names of the configured pipelines that have an endpoint."""
-    return _in_time(_pipelines(ctx, kinds=("endpoint",)))
+    return _in_time(_pipelines(ctx, that_answer=True))
 
 
 def variants(ctx: typer.Context) -> list[Word]:
@@ -84,9 +83,9 @@ def machines(ctx: typer.Context) -> list[Word]:
 
 def kinds(incomplete: str) -> list[str]:
     """Kinds of pipelines."""
-    from gpupipe.config import KINDS
+    from gpupipe.kinds import registry
 
-    return sorted(KINDS)
+    return list(registry.names())
 
 
 def targets(incomplete: str) -> list[str]:
@@ -103,9 +102,9 @@ def _in_time(words: Iterable[Word]) -> list[Word]:
             for word, about in words:
                 found.setdefault(word, about)
 
-    collecting = threading.Thread(target=collect, daemon=True)
-    collecting.start()
-    collecting.join(_within_s())
+    from gpupipe.threads import start_daemon
+
+    start_daemon(collect, name="complete").join(_within_s())
     return list(found.copy().items())
 
 
@@ -144,17 +143,20 @@ def _records(ctx: typer.Context, *, of_any_project: bool = False) -> "Iterator[J
             yield record
 
 
-def _pipelines(ctx: typer.Context, *, kinds: tuple[str, ...]) -> Iterator[Word]:
+def _pipelines(ctx: typer.Context, *, that_answer: bool = False) -> Iterator[Word]:
+    from gpupipe.kinds import registry
+
     for name, settings in _configuration(ctx)[1].pipelines.items():
-        if not kinds or settings.kind in kinds:
+        if not that_answer or registry.of(settings).variants(settings):
             yield name, f"{settings.kind}, {settings.task}"
 
 
 def _variants(ctx: typer.Context) -> Iterator[Word]:
+    from gpupipe.kinds import registry
+
     for name, settings in _configuration(ctx)[1].pipelines.items():
         if ctx.params.get("pipeline") in (None, name):
-            named: Any = getattr(settings, "deployed", ())
-            yield from ((variant.name, f"of {name}") for variant in named)
+            yield from ((variant, f"of {name}") for variant in registry.of(settings).variants(settings))
 
 
 def _secrets(ctx: typer.Context) -> Iterator[Word]:
@@ -168,7 +170,7 @@ def _secrets(ctx: typer.Context) -> Iterator[Word]:
 
 
 def _data(ctx: typer.Context) -> Iterator[Word]:
-    from gpupipe.pipelines import desired
+    from gpupipe.desired import desired
     from gpupipe.plan import search
 
     path, config = _configuration(ctx)

@@ -15,6 +15,7 @@ from gpupipe.cli.screen import Screen, going_on
 from gpupipe.cli.turns import NoWait
 
 DEFAULT_FOLDER = Path("gpupipe-demo")
+KIND = "queue"
 STACK = "gpupipe-demo"
 PROJECT = "examples"
 
@@ -69,7 +70,7 @@ def _prepared(folder: Path) -> Path:
     config = folder / "gpupipe.toml"
     if folder == DEFAULT_FOLDER and folder.is_symlink():
         raise UsageError(f"{folder} is a link, which nobody named.", hint="Name a folder with --out.")
-    if config.exists() and load(config) != Config(**tomllib.loads(render(kinds=["queue"], name=STACK, target="local"))):
+    if config.exists() and load(config) != Config(**tomllib.loads(render(kinds=[KIND], name=STACK, target="local"))):
         raise UsageError(
             f"{config} is not as the demo writes it.",
             hint=f"Choose another folder with --out; `gpupipe --config {config} up` makes what is in it.",
@@ -78,7 +79,7 @@ def _prepared(folder: Path) -> Path:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and no demo's folder.", hint="Choose another with --out.")
         folder.mkdir(parents=True, exist_ok=True)
-        write_new(config, kind="queue", name=STACK, target="local")
+        write_new(config, kind=KIND, name=STACK, target="local")
     return config
 
 

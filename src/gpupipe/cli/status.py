@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpupipe.cli.screen import duration, plural
 from gpupipe.cli.watching import document as job_document
-from gpupipe.cli.watching import endpoint_text, gpu_text, job_lines, machine_document
+from gpupipe.cli.watching import gpu_text, job_lines, machine_document
 from gpupipe.costs import DATED, usd
 
 if TYPE_CHECKING:
@@ -89,15 +89,19 @@ def _machines(shown: Shown) -> Iterator[str]:
         yield f"now: {run} {cost}" if up else "now: no machine runs"
     yield from (f"  {_machine(one)}" for one in up)
     yield from (f"  {name}  off" if shown.work else f"  {name}  is there" for name in off)
-    for one in _endpoints(shown.work) if shown.work else ():
-        ago = duration(max(0.0, shown.at - one["seen_at"]))
-        yield f"  endpoint of {one['pipeline']}: {endpoint_text(one)} ({ago} ago)"
+    yield from _backends(shown.work, shown.at) if shown.work else ()
 
 
 def _machine(one: Mapping[str, Any]) -> str:
     about = " ".join(one[part] for part in ("type", "zone", "market") if one[part])
     gpu = gpu_text(one)
     return f"{one['machine']}  {about}, {one['state']}{gpu and f', {gpu}'}"
+
+
+def _backends(work: Overview, at: float) -> Iterator[str]:
+    for pipeline, text in work.backends.items():
+        ago = duration(max(0.0, at - float(work.guards[pipeline].get("at") or 0.0)))
+        yield f"  {text} ({ago} ago)"
 
 
 def _endpoints(work: Overview) -> Iterator[dict[str, Any]]:

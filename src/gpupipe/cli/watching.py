@@ -61,12 +61,12 @@ class _Plain:
         self._engines: tuple[str, ...] = ()
 
     def show(self, view: JobView) -> None:
-        endpoint = "" if view.is_over else endpoint_text(view.guard.get("endpoint"))
+        backend = "" if view.is_over else view.backend
         engines = view.totals.engines
-        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines), endpoint, engines)
+        now, kind = time.monotonic(), (view.job.state, tuple(view.waiting), len(view.machines), backend, engines)
         if kind != self._told or now - self._told_at >= EVERY_S:
             self._told, self._told_at = kind, now
-            at_work = [endpoint] if endpoint else map(_machine, view.machines)
+            at_work = [backend] if backend else map(_machine, view.machines)
             new = f"engine {' and '.join(engines)}" if engines != self._engines else ""
             self._engines = engines
             told = [_counts(view), _pace(view), new, *at_work, _cost_line(view, self._is_local)]
@@ -144,9 +144,8 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
     rows += [("warnings", "\n".join(view.warnings))] * bool(view.warnings)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
-    endpoint = endpoint_text(view.guard.get("endpoint"))
-    rows += [("endpoint", endpoint)] * bool(endpoint)
-    rows += [("instances" if endpoint else "machines", "\n".join(map(_machine, view.machines)) or "none")]
+    rows += [(view.backend_word, view.backend)] * bool(view.backend)
+    rows += [(f"{view.unit}s", "\n".join(map(_machine, view.machines)) or "none")]
     busy = gpu_busy(view.totals)
     rows += [] if busy is None else [("GPU", f"{busy:.0%} busy while shards were worked on")]
     cost = _cost(view, is_local)
@@ -237,26 +236,6 @@ def gpu_busy(totals: Totals) -> float | None:
     """Share of the time that machines worked on the job's committed shards in which their GPUs did anything."""
     observed = totals.seconds.get("gpu_observed", 0.0)
     return totals.seconds.get("gpu_busy", 0.0) / observed if observed else None
-
-
-def endpoint_text(endpoint: Mapping[str, Any] | None) -> str:
-    """`InService; main: 1 of 2 ml.m5.xlarge`, and how much waits, as the guard saw it; "" where there is none."""
-    if not endpoint:
-        return ""
-    variants = endpoint.get("variants", ())
-    parts = [str(endpoint.get("status", "")), *(_variant(one, is_alone=len(variants) == 1) for one in variants)]
-    if backlog := int(endpoint.get("backlog") or 0):
-        parts.append(f"up to {plural(backlog, 'request')} queued or in work lately")
-    if failure := str(endpoint.get("failure") or "").rstrip(". "):
-        parts.append(f"FAILED: {failure}")
-    return "; ".join(part for part in parts if part)
-
-
-def _variant(variant: Mapping[str, Any], *, is_alone: bool) -> str:
-    current, desired = int(variant.get("current") or 0), int(variant.get("desired") or 0)
-    count = f"{current} of {desired}" if desired != current else plural(current, "instance")
-    weight = "" if is_alone else f", weight {float(variant.get('weight') or 0):g}"
-    return f"{variant.get('name', '')}: {count} {variant.get('instance_type', '')}".rstrip() + weight
 
 
 def _cost(view: JobView, is_local: bool) -> str:

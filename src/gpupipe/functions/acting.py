@@ -9,21 +9,22 @@ from typing import Any
 from gpupipe.functions import log
 from gpupipe.functions.actions import (
     Action,
-    BuryShard,
+    BackendAction,
     CloseDropin,
     FinishJob,
+    MarkDead,
     NoteRunning,
     ResendShard,
     SendShards,
     StallJob,
     Waiting,
 )
-from gpupipe.functions.capacity import Capacity
+from gpupipe.functions.backend import AnyBackend
 from gpupipe.functions.closing import close_dropin
-from gpupipe.functions.commits import bury
-from gpupipe.functions.sending import send, send_shards, way_of
-from gpupipe.functions.surroundings import Surroundings
-from gpupipe.functions.view import View
+from gpupipe.functions.commits import mark_dead
+from gpupipe.functions.context import AnyContext
+from gpupipe.functions.sending import send, send_shards
+from gpupipe.functions.view import AnyView
 from gpuworker.contract import Message
 from gpuworker.ledger import JobState, ShardRecord
 
@@ -31,18 +32,18 @@ from gpuworker.ledger import JobState, ShardRecord
 class Acting:
     """What one look does, and what it learns by it."""
 
-    def __init__(self, around: Surroundings, capacity: Capacity, view: View) -> None:
+    def __init__(self, ctx: AnyContext, backend: AnyBackend, view: AnyView) -> None:
         self.waiting: list[Waiting] = []
-        self._around = around
-        self._ledger = around.ledger
-        self._capacity = capacity
+        self._ctx = ctx
+        self._ledger = ctx.ledger
+        self._backend = backend
         self._view = view
 
     def carry_out(self, actions: Sequence[Action]) -> None:
         """Do what was decided; what fails is logged, told, and decided again at the next look."""
         again = [action.shard for action in actions if isinstance(action, ResendShard)]
         if again:
-            self._attempt("ResendShard", partial(_send_again, self._around, again))
+            self._attempt("ResendShard", partial(_send_again, self._ctx, again))
         for action in actions:
             if not isinstance(action, ResendShard):
                 self._attempt(type(action).__name__, partial(self._act, action))
@@ -60,7 +61,7 @@ class Acting:
             case FinishJob(job=job):
                 self._ledger.finish_if_complete(job)
             case CloseDropin(record=record):
-                close_dropin(self._around, record)
+                close_dropin(self._ctx, record)
             case NoteRunning(job=job):
                 waiting = {JobState.HELD, JobState.PENDING, JobState.STALLED}
                 self._ledger.set_job_state(job, JobState.RUNNING, only_from=waiting)
@@ -68,20 +69,19 @@ class Acting:
                 log.warning("job_stalled", job=job, reason=reason)
                 moving = {JobState.PENDING, JobState.RUNNING}
                 self._ledger.set_job_state(job, JobState.STALLED, reason=reason, only_from=moving)
-            case BuryShard(shard=shard, reason=reason):
-                bury(self._around, shard, reason)
+            case MarkDead(shard=shard, reason=reason):
+                mark_dead(self._ctx, shard, reason)
             case SendShards(shards=shards):
-                log.info("shards_sent", of=len(shards), sent=send_shards(self._around, shards))
+                log.info("shards_sent", of=len(shards), sent=send_shards(self._ctx, shards))
             case ResendShard(shard=shard):
-                _send_again(self._around, [shard])
-            case _:
-                self._capacity.act(action, self._view)
+                _send_again(self._ctx, [shard])
+            case BackendAction():
+                self._backend.act(action, self._view)
 
 
-def _send_again(around: Surroundings, shards: Sequence[ShardRecord]) -> None:
-    begins_work = way_of(around.settings).begins_work
-    still_lost = [shard for shard in shards if around.ledger.requeue_shard(shard, sent=not begins_work)]
+def _send_again(ctx: AnyContext, shards: Sequence[ShardRecord]) -> None:
+    still_lost = [shard for shard in shards if ctx.ledger.requeue_shard(shard, sent=not ctx.begins_work)]
     named = [(shard.job, shard.number) for shard in still_lost[:20]]
     log.warning("shards_sent_again", shards=named, of=len(still_lost))
-    if not begins_work:  # else they are unsent now, and sent when there is room for them
-        send(around, [Message(job=s.job, number=s.number, generation=s.generation) for s in still_lost])
+    if not ctx.begins_work:  # else they are unsent now, and sent when there is room for them
+        send(ctx, [Message.of(shard.place) for shard in still_lost])

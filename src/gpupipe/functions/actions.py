@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpuworker.ledger import JobRecord, ShardRecord
@@ -45,42 +45,11 @@ class ResendShard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuryShard:
+class MarkDead:
     """Workers began it as often as SQS hands it out, and none came back."""
 
     shard: ShardRecord
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopMachines:
-    """Power off; `blameless` when it is not for want of progress."""
-
-    machines: Sequence[str]
-    reason: str
-    blameless: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class TerminateMachines:
-    """Give up stopped machines and their disks."""
-
-    machines: Sequence[str]
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StartMachine:
-    """Start the one that is kept; where its zone has no room for it, launch another in its place."""
-
-    machine: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchMachines:
-    """Launch so many new ones, wherever there is room."""
-
-    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,25 +59,12 @@ class SendShards:
     shards: Sequence[ShardRecord]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScaleVariants:
-    """Ask for so many instances of an endpoint's variants."""
-
-    instances: Mapping[str, int]
-    reason: str
+class BackendAction:
+    """What a kind's own back-end does; each kind has its own ones."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SuspendScaling:
-    """Forbid or allow that instances are added to an endpoint's variants by themselves."""
-
-    variants: Sequence[str]
-    suspended: bool
-
-
-JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | BuryShard | SendShards
-MachineAction = StopMachines | TerminateMachines | StartMachine | LaunchMachines | ScaleVariants | SuspendScaling
-Action = JobAction | MachineAction
+JobAction = FinishJob | CloseDropin | NoteRunning | StallJob | ResendShard | MarkDead | SendShards
+Action = JobAction | BackendAction
 
 
 @dataclass(frozen=True, kw_only=True)

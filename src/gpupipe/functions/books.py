@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gpupipe.functions import log
-from gpupipe.functions.bookkeeping import BeginRun, Change, EndRun, Forget, NewRecord, SetAlarm, changes
-from gpupipe.functions.capacity import Capacity
-from gpupipe.functions.surroundings import Surroundings
-from gpupipe.functions.view import Instance
+from gpupipe.functions.backend import AnyBackend
+from gpupipe.functions.changes import BeginRun, Change, EndRun, Forget, NewRecord, SetAlarm
+from gpupipe.functions.context import AnyContext
 from gpuworker.ledger import Ledger
 
 
-def keep_books(around: Surroundings, capacity: Capacity, existing: Sequence[Instance], *, looked_at: float) -> None:
+def keep_books(ctx: AnyContext, backend: AnyBackend, *, looked_at: float) -> None:
     """Write down what became of machines since the guard `looked_at` them."""
-    records = {record.machine: record for record in around.ledger.machines(around.settings.pipeline)}
-    for change in changes(around.settings, existing, records, now=around.clock(), looked_at=looked_at):
-        write_down(around.ledger, capacity, change)
+    records = {record.machine: record for record in ctx.ledger.machines(ctx.settings.pipeline)}
+    for change in backend.changes(records, looked_at=looked_at):
+        write_down(ctx.ledger, backend, change)
 
 
-def write_down(ledger: Ledger, capacity: Capacity, change: Change) -> None:
+def write_down(ledger: Ledger, backend: AnyBackend, change: Change) -> None:
     """What fails is found again by the next look, and must not keep this one from stopping machines."""
     try:
-        _write_down(ledger, capacity, change)
+        _write_down(ledger, backend, change)
     except Exception as error:
         log.error("books_not_kept", error, change=type(change).__name__, machine=change.record.machine)
 
 
-def _write_down(ledger: Ledger, capacity: Capacity, change: Change) -> None:
+def _write_down(ledger: Ledger, backend: AnyBackend, change: Change) -> None:
     match change:
         case NewRecord(record=record):
             ledger.put_machine(record)
@@ -37,8 +34,8 @@ def _write_down(ledger: Ledger, capacity: Capacity, change: Change) -> None:
             ledger.end_run(record, state, stopped_at=at, reason=reason, interrupted=interrupted)
             log.info("machine_off", machine=record.machine, state=state, reason=reason, shards=record.run_shards)
         case Forget(record=record):
-            capacity.disarm(record.machine)
+            backend.disarm(record.machine)
             ledger.forget_machine(record)
         case SetAlarm(record=record):
-            capacity.arm(record)
+            backend.arm(record)
             ledger.change_machine(record.pipeline, record.machine, alarmed=True)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from gpupipe.functions.actions import Decision, StallJob, Waiting
-from gpupipe.functions.hosted_scale import hosted_scaling
-from gpupipe.functions.scale import Scaling, scaling
+from gpupipe.functions.scaling import Scaling
 from gpupipe.functions.upkeep import job_actions
-from gpupipe.functions.view import View
+from gpupipe.functions.view import AnyView, View
+
+V = TypeVar("V", bound="View[Any]")
+V_contra = TypeVar("V_contra", bound="View[Any]", contravariant=True)
 
 
-class Scale(Protocol):
+class Scale(Protocol[V_contra]):
     """Decides about machines; `stalled` are jobs that this very look found stalled."""
 
-    def __call__(self, view: View, *, stalled: frozenset[str]) -> Scaling: ...
+    def __call__(self, view: V_contra, *, stalled: frozenset[str]) -> Scaling: ...
 
 
-SCALES: Mapping[str, Scale] = {"queue": scaling, "endpoint": hosted_scaling}
-"""By kind of pipeline."""
-
-
-def decide(view: View) -> Decision:
+def decide(view: V, scale: Scale[V]) -> Decision:
     """What to do about `view`, in the order in which to do it: jobs first, so that machines follow the work."""
     for_jobs = job_actions(view)
     stalls = [action for action in for_jobs if isinstance(action, StallJob)]
-    machines = SCALES[view.settings.kind](view, stalled=frozenset(stall.job for stall in stalls))
+    machines = scale(view, stalled=frozenset(stall.job for stall in stalls))
     waiting = [
         *(Waiting(code="stalled", message=f"Job {stall.job} is stalled: {stall.reason}.") for stall in stalls),
         *machines.waiting,
@@ -38,9 +35,9 @@ def decide(view: View) -> Decision:
     )
 
 
-def _all_is_well(view: View) -> str:
+def _all_is_well(view: AnyView) -> str:
     open_jobs = sum(1 for job in view.jobs if job.open_shards)
     if not open_jobs:
         return "There is nothing to do."
-    working = "1 machine works" if len(view.live) == 1 else f"{len(view.live)} machines work"
+    working = "1 machine works" if view.at_work == 1 else f"{view.at_work} machines work"
     return f"{working} on {'1 job' if open_jobs == 1 else f'{open_jobs} jobs'}."

@@ -15,10 +15,22 @@ from typing import Any
 
 from gpupipe.functions import log
 from gpupipe.functions.arrivals import ObjectArrived
+from gpupipe.functions.context import AnyContext
 from gpupipe.functions.sending import send_shards
-from gpupipe.functions.surroundings import Surroundings
-from gpuworker.contract import Item, JobSpec, Shard, job_key, make_job_id, output_candidates, read_spec, shard_key
-from gpuworker.ledger import JobRecord, JobState, KeyRecord, ShardRecord
+from gpuworker.contract import (
+    NO_OBJECT,
+    OVERTAKEN,
+    Item,
+    JobSpec,
+    Shard,
+    error_code,
+    job_key,
+    make_job_id,
+    output_candidates,
+    read_spec,
+    shard_key,
+)
+from gpuworker.ledger import KeyRecord, ShardRecord, job_of
 from gpuworker.ledger.table import chunks
 
 ROUNDS = 8
@@ -40,20 +52,20 @@ class Taking:
     known: KeyRecord | None
 
 
-def take_dropins(around: Surroundings, project: str, arrivals: Iterable[ObjectArrived]) -> int:
+def take_dropins(ctx: AnyContext, project: str, arrivals: Iterable[ObjectArrived]) -> int:
     """Make shards of those that are new; how many were taken. Raises ContendedError, SendError, ClientError."""
     waiting = newest(arrivals)
     taken = 0
     for _ in range(ROUNDS):
         if not waiting:
             return taken
-        known = around.ledger.keys(around.settings.pipeline, project, waiting)
-        rows = around.ledger.some_shards({(record.job, record.shard) for record in known.values()})
-        _send_unsent(around, rows.values())
-        wanted = list(_wanted(around, waiting.values(), known, rows))
+        known = ctx.ledger.keys(ctx.settings.pipeline, project, waiting)
+        rows = ctx.ledger.some_shards({(record.job, record.shard) for record in known.values()})
+        _send_unsent(ctx, rows.values())
+        wanted = list(_wanted(ctx, waiting.values(), known, rows))
         again: list[ObjectArrived] = []
-        for chunk in chunks(wanted, around.settings.items_of_dropins(project)):
-            missed = _take_chunk(around, project, chunk)
+        for chunk in chunks(wanted, ctx.settings.items_of_dropins(project)):
+            missed = _take_chunk(ctx, project, chunk)
             taken += len(chunk) - len(missed)
             again += missed
         waiting = newest(again)
@@ -73,7 +85,7 @@ def newest(arrivals: Iterable[ObjectArrived]) -> dict[str, ObjectArrived]:
 # --- which keys are new ---
 
 
-def _wanted(around: Surroundings, arrivals: Iterable[ObjectArrived], known: Known, rows: Rows) -> Iterable[Taking]:
+def _wanted(ctx: AnyContext, arrivals: Iterable[ObjectArrived], known: Known, rows: Rows) -> Iterable[Taking]:
     for arrival in arrivals:
         record = known.get(arrival.key)
         if record is None:
@@ -81,9 +93,9 @@ def _wanted(around: Surroundings, arrivals: Iterable[ObjectArrived], known: Know
         elif is_same(arrival, record):
             row = rows.get((record.job, record.shard))
             # The invocation that noted the key died before its shard was registered, or is slow: void_shard decides.
-            if (row is None or row.items == 0) and around.ledger.void_shard(record.job, record.shard):
+            if (row is None or row.items == 0) and ctx.ledger.void_shard(record.job, record.shard):
                 yield Taking(arrival=arrival, known=record)
-        elif is_newer(arrival, record) or _is_current(around, arrival, record):
+        elif is_newer(arrival, record) or _is_current(ctx, arrival, record):
             yield Taking(arrival=arrival, known=record)
 
 
@@ -101,16 +113,16 @@ def is_newer(arrival: ObjectArrived, record: KeyRecord) -> bool:
     return bool(arrival.sequencer and record.sequencer) and arrival.sequencer > record.sequencer
 
 
-def _is_current(around: Surroundings, arrival: ObjectArrived, record: KeyRecord) -> bool:
+def _is_current(ctx: AnyContext, arrival: ObjectArrived, record: KeyRecord) -> bool:
     """Where event and listing cannot be compared, the object itself decides: is it still what arrived?"""
     from botocore.exceptions import ClientError
 
     if arrival.sequencer and record.sequencer:
         return False
     try:
-        head = around.s3.head_object(**around.in_bucket, Key=arrival.key)
+        head = ctx.s3.head_object(**ctx.in_bucket, Key=arrival.key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return bool(head["ETag"].strip('"') == arrival.etag)
@@ -119,11 +131,11 @@ def _is_current(around: Surroundings, arrival: ObjectArrived, record: KeyRecord)
 # --- a shard of new keys ---
 
 
-def _take_chunk(around: Surroundings, project: str, chunk: Sequence[Taking]) -> list[ObjectArrived]:
+def _take_chunk(ctx: AnyContext, project: str, chunk: Sequence[Taking]) -> list[ObjectArrived]:
     """Make one shard of `chunk`; those whose keys somebody else took meanwhile are to be looked at again."""
-    ledger, settings = around.ledger, around.settings
-    job, number = _allocate(around, project, len(chunk))
-    outputs = _outputs(around, job, [taking.arrival for taking in chunk])
+    ledger, settings = ctx.ledger, ctx.settings
+    job, number = _allocate(ctx, project, len(chunk))
+    outputs = _outputs(ctx, job, [taking.arrival for taking in chunk])
     records = [(_record(taking.arrival, job, number), taking.known) for taking in chunk]
     lost = ledger.record_keys(settings.pipeline, project, records)
     won = [taking.arrival for taking in chunk if taking.arrival.key not in lost]
@@ -131,55 +143,55 @@ def _take_chunk(around: Surroundings, project: str, chunk: Sequence[Taking]) -> 
     if not won:
         ledger.void_shard(job, number)
         return again
-    _write_shard(around, _spec(around, job), number, won, outputs)
-    row = ShardRecord(job=job, number=number, items=len(won), created_at=around.clock())
+    _write_shard(ctx, _spec(ctx, job), number, won, outputs)
+    row = ShardRecord(job=job, number=number, items=len(won), created_at=ctx.clock())
     if not ledger.put_shards([row]):
         return [*again, *won]
-    _send_unsent(around, [row])
+    _send_unsent(ctx, [row])
     log.info("dropins_taken", job=job, shard=number, project=project, items=len(won))
     return again
 
 
-def _allocate(around: Surroundings, project: str, items: int) -> tuple[str, int]:
+def _allocate(ctx: AnyContext, project: str, items: int) -> tuple[str, int]:
     """A shard number in the project's open job, opened if need be."""
     for _ in range(ROUNDS):
-        job = around.ledger.dropin_job(around.settings.pipeline, project) or _open_job(around, project)
-        while (number := around.ledger.allocate_shard(job, items)) is not None:
-            if not _is_written(around, shard_key(job, number)):
+        job = ctx.ledger.dropin_job(ctx.settings.pipeline, project) or _open_job(ctx, project)
+        while (number := ctx.ledger.allocate_shard(job, items)) is not None:
+            if not _is_written(ctx, shard_key(job, number)):
                 return job, number
             # The ledger has lost its newest rows (the local emulator was killed) and gives numbers out again.
             log.warning("shard_number_skipped", job=job, shard=number)
     raise ContendedError(f"the drop-in job of project {project} was closed {ROUNDS} times in a row")
 
 
-def _is_written(around: Surroundings, key: str) -> bool:
+def _is_written(ctx: AnyContext, key: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        around.s3.head_object(**around.in_bucket, Key=key)
+        ctx.s3.head_object(**ctx.in_bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return True
 
 
-def _open_job(around: Surroundings, project: str) -> str:
+def _open_job(ctx: AnyContext, project: str) -> str:
     """Open the project's drop-in job; the id of the one that is open now, a rival's perhaps."""
-    spec = _write_spec(around, project)
-    opened = around.ledger.open_dropin_job(_job_record(spec))
+    spec = _write_spec(ctx, project)
+    opened = ctx.ledger.open_dropin_job(job_of(spec))
     if opened != spec.job:
-        around.s3.delete_object(**around.in_bucket, Key=job_key(spec.job))
+        ctx.s3.delete_object(**ctx.in_bucket, Key=job_key(spec.job))
     else:
         log.info("dropin_job_opened", job=opened, project=project)
     return opened
 
 
-def _write_spec(around: Surroundings, project: str) -> JobSpec:
+def _write_spec(ctx: AnyContext, project: str) -> JobSpec:
     """A new job's job.json, under an id that nobody else has."""
     from botocore.exceptions import ClientError
 
-    settings, now = around.settings, around.clock()
+    settings, now = ctx.settings, ctx.clock()
     for _ in range(ROUNDS):
         spec = JobSpec(
             job=make_job_id(project, now),
@@ -191,34 +203,20 @@ def _write_spec(around: Surroundings, project: str) -> JobSpec:
             created_at=now,
             submitter="drop-in",
         )
-        place = {**around.in_bucket, "Key": job_key(spec.job), "ContentType": "application/json"}
+        place = {**ctx.in_bucket, "Key": job_key(spec.job), "ContentType": "application/json"}
         try:
-            around.s3.put_object(**place, Body=spec.to_json().encode(), IfNoneMatch="*")
+            ctx.s3.put_object(**place, Body=spec.to_json().encode(), IfNoneMatch="*")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            if error_code(error) not in OVERTAKEN:
                 raise
         else:
             return spec
     raise ContendedError(f"no id for a job of project {project} was free")
 
 
-def _job_record(spec: JobSpec) -> JobRecord:
-    return JobRecord(
-        job=spec.job,
-        pipeline=spec.pipeline,
-        project=spec.project,
-        task=spec.task,
-        kind=spec.kind,
-        state=JobState.PENDING,
-        created_at=spec.created_at,
-        items=0,
-        shards=0,
-    )
-
-
-def _spec(around: Surroundings, job: str) -> JobSpec:
-    settings = around.settings
-    text = _spec_text(around.s3, settings.bucket, settings.account, job)
+def _spec(ctx: AnyContext, job: str) -> JobSpec:
+    settings = ctx.settings
+    text = _spec_text(ctx.s3, settings.bucket, settings.account, job)
     return read_spec(text, job=job, pipeline=settings.pipeline)
 
 
@@ -240,7 +238,7 @@ def _record(arrival: ObjectArrived, job: str, number: int) -> KeyRecord:
     )
 
 
-def _outputs(around: Surroundings, job: str, arrivals: Sequence[ObjectArrived]) -> dict[str, str]:
+def _outputs(ctx: AnyContext, job: str, arrivals: Sequence[ObjectArrived]) -> dict[str, str]:
     """Output name by key: the first free of a path's candidates, so the later of `a.jpg`, `a.png` is called whole."""
     chosen: dict[str, str] = {}
     for choice in range(3):
@@ -248,13 +246,13 @@ def _outputs(around: Surroundings, job: str, arrivals: Sequence[ObjectArrived]) 
         for arrival in arrivals:
             if arrival.key not in chosen:
                 claims.setdefault(output_candidates(arrival.path)[choice], arrival.key)
-        refused = around.ledger.claim_outputs(job, claims)
+        refused = ctx.ledger.claim_outputs(job, claims)
         chosen |= {key: output for output, key in claims.items() if output not in refused}
     return chosen
 
 
 def _write_shard(
-    around: Surroundings, spec: JobSpec, number: int, arrivals: Sequence[ObjectArrived], outputs: Mapping[str, str]
+    ctx: AnyContext, spec: JobSpec, number: int, arrivals: Sequence[ObjectArrived], outputs: Mapping[str, str]
 ) -> None:
     items = [
         Item(key=one.key, etag=one.etag, size=one.size, output=outputs[one.key], version_id=one.version_id)
@@ -270,9 +268,9 @@ def _write_shard(
         items=items,
     )
     key = shard_key(spec.job, number)
-    around.s3.put_object(**around.in_bucket, Key=key, Body=shard.to_json().encode(), ContentType="application/json")
+    ctx.s3.put_object(**ctx.in_bucket, Key=key, Body=shard.to_json().encode(), ContentType="application/json")
 
 
-def _send_unsent(around: Surroundings, rows: Iterable[ShardRecord]) -> None:
+def _send_unsent(ctx: AnyContext, rows: Iterable[ShardRecord]) -> None:
     """Send the messages of shards that were registered by an invocation which then died, or just now."""
-    send_shards(around, [row for row in rows if row.is_unsent])
+    send_shards(ctx, [row for row in rows if row.is_unsent])

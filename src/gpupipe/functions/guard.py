@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpupipe.functions import log
+from gpupipe.functions.backend import AnyBackend
+from gpupipe.functions.context import AnyContext
 from gpupipe.functions.lease import LEASE_S, renewing
-from gpupipe.functions.look import look
-from gpupipe.functions.surroundings import Surroundings, surroundings
+from gpupipe.functions.reconcile import reconcile
 from gpuworker.ledger.machines import NEXT
 
 PATIENCE_S = 20.0
@@ -21,31 +22,29 @@ PATIENCE_S = 20.0
 MARGIN_S = 5.0
 
 
-def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """`{}` looks; `{"action": "start"}` wakes held and stalled jobs and starts a machine; `{"action": "stop"}` stops
-    all machines until the next start, their work going back to the queue. Answers the status document."""
-    left_s = context.get_remaining_time_in_millis() / 1000
-    return guard(surroundings(), event, holder=context.aws_request_id, left_s=left_s)
+def guard(
+    ctx: AnyContext, backend: AnyBackend, event: Mapping[str, Any], *, holder: str, left_s: float
+) -> dict[str, Any]:
+    """Note what a person asks for, then look, one at a time; the status document.
 
-
-def guard(around: Surroundings, event: Mapping[str, Any], *, holder: str, left_s: float) -> dict[str, Any]:
-    """Note what a person asks for, then look, one at a time."""
-    _note(around, str(event.get("action", "")))
-    ledger, pipeline = around.ledger, around.settings.pipeline
-    if not _get_in(around, holder, left_s):
+    `{}` looks; `{"action": "start"}` wakes held and stalled jobs and starts a machine; `{"action": "stop"}` stops all
+    machines until the next start, their work going back to the queue.
+    """
+    _note(ctx, str(event.get("action", "")))
+    ledger, pipeline = ctx.ledger, ctx.settings.pipeline
+    if not _get_in(ctx, holder, left_s):
         log.info("look_left_to_another")
         return {**ledger.guard_status(pipeline), "skipped": True}
-    leases = around.leases or ledger
-    with renewing(leases, pipeline, holder):
-        return look(around, is_alone=lambda: leases.acquire_lease(pipeline, holder, LEASE_S))
+    with renewing(ctx.leases, pipeline, holder):
+        return reconcile(ctx, backend, is_alone=lambda: ctx.leases.acquire_lease(pipeline, holder, LEASE_S))
 
 
-def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
+def _get_in(ctx: AnyContext, holder: str, left_s: float) -> bool:
     """Wait for a look that is under way to end: it may have begun too early to see what this one came for.
 
     Only one waits. Others leave it to that one, or a burst of uploads would fill a new account's ten functions at once.
     """
-    ledger, pipeline = around.ledger, around.settings.pipeline
+    ledger, pipeline = ctx.ledger, ctx.settings.pipeline
     lease_s = PATIENCE_S + MARGIN_S
     if ledger.acquire_lease(pipeline, holder, LEASE_S):
         return True
@@ -62,13 +61,13 @@ def _get_in(around: Surroundings, holder: str, left_s: float) -> bool:
         ledger.release_lease(f"{pipeline}{NEXT}", holder)
 
 
-def _note(around: Surroundings, action: str) -> None:
+def _note(ctx: AnyContext, action: str) -> None:
     """Write a person's wish down before anything else: whichever look comes next obeys it."""
-    ledger, pipeline = around.ledger, around.settings.pipeline
+    ledger, pipeline = ctx.ledger, ctx.settings.pipeline
     if action == "stop":
         ledger.set_control(pipeline, paused=True, start_asked_at=0.0)
         log.info("stop_asked")
     elif action == "start":
-        ledger.set_control(pipeline, paused=False, start_asked_at=around.clock())
+        ledger.set_control(pipeline, paused=False, start_asked_at=ctx.clock())
         woken = [job.job for job in ledger.active_jobs(pipeline) if ledger.wake_job(job.job)]
         log.info("start_asked", woken=woken)

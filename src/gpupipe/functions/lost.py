@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpupipe.functions.settings import FunctionSettings
-from gpupipe.functions.view import JobView, View
-from gpuworker.ledger import JobState, ShardRecord, ShardState
+from gpupipe.functions.view import AnyView, JobView
+from gpuworker.ledger import JobState, ShardRecord
 
 RESENDS_A_LOOK = 500
 SENDS_A_LOOK = 2_000
-SIGN_MARGIN_S = 30.0
-"""Beyond the visibility timeout before a shard counts as without progress: clocks differ, counts lag."""
-REQUEST_MISSING_S = 600.0
-"""CloudWatch's figures are minutes late: a younger request is not missed."""
-EXPIRY_MARGIN_S = 300.0
 FAILED_PAUSE_S, FAILED_PAUSE_MAX_S = 45.0, 600.0
 """What failed is not sent again in the same minute, and ever later if it goes on failing."""
 SENDING_S = 60.0
@@ -23,20 +17,12 @@ RETRY_S = 600.0
 """So long it may take over a whole retry."""
 
 
-def shows_no_life(view: View, shard: ShardRecord) -> bool:
+def shows_no_life(view: AnyView, shard: ShardRecord) -> bool:
     """Has nobody who should have, given a sign of life?"""
-    return view.now - shard.last_sign_at > _patience_s(view.settings, shard)
+    return view.now - shard.last_sign_at > view.delivery.patience_s(shard)
 
 
-def _patience_s(settings: FunctionSettings, shard: ShardRecord) -> float:
-    if settings.mode != "async":
-        return settings.visibility_timeout_s + SIGN_MARGIN_S
-    if shard.state is ShardState.RUNNING:  # SageMaker ends the invocation then, and says so
-        return settings.invocation_timeout_s + SIGN_MARGIN_S
-    return REQUEST_MISSING_S
-
-
-def is_hopeless(view: View, shard: ShardRecord) -> bool:
+def is_hopeless(view: AnyView, shard: ShardRecord) -> bool:
     """Was it begun as often as is allowed, and will nobody else end the wait for it?"""
     return shard.started >= view.settings.max_receives and (_is_returned(shard) or shows_no_life(view, shard))
 
@@ -45,27 +31,25 @@ def _is_returned(shard: ShardRecord) -> bool:
     return shard.is_unsent and bool(shard.returned_at)
 
 
-def lost(view: View) -> list[ShardRecord]:
+def lost(view: AnyView) -> list[ShardRecord]:
     """Open shards that are to be sent again."""
-    certain = [shard for shard in _sent(view) if _is_certain(view, shard) and not is_hopeless(view, shard)]
+    certain = [
+        shard for shard in _sent(view) if view.delivery.is_lost(shard, view.now) and not is_hopeless(view, shard)
+    ]
     return [*certain, *_missing(view, len(certain))][:RESENDS_A_LOOK]
 
 
-def _sent(view: View) -> list[ShardRecord]:
+def _sent(view: AnyView) -> list[ShardRecord]:
     """Open shards that should be on their way, or worked on."""
     shards = [shard for job in view.jobs for shard in job.open_shards]
-    return [shard for shard in shards if not shard.is_unsent] if view.settings.mode == "async" else shards
+    return [shard for shard in shards if not shard.is_unsent] if view.delivery.begins_work else shards
 
 
-def _is_certain(view: View, shard: ShardRecord) -> bool:
-    if view.settings.mode != "async":
-        return False
-    if shard.state is ShardState.RUNNING:
-        return shows_no_life(view, shard)
-    return view.now - shard.sent_at > view.settings.request_ttl_s + EXPIRY_MARGIN_S
+def _is_certain(view: AnyView, shard: ShardRecord) -> bool:
+    return view.delivery.is_lost(shard, view.now)
 
 
-def _missing(view: View, found: int) -> list[ShardRecord]:
+def _missing(view: AnyView, found: int) -> list[ShardRecord]:
     """As many of the oldest as messages or requests are missing.
 
     Most shards of a large job show no life for hours because their messages wait. Which messages are missing nobody
@@ -76,7 +60,11 @@ def _missing(view: View, found: int) -> list[ShardRecord]:
     missing = 0 if view.queue_messages is None else len(sent) - view.queue_messages - found
     if missing <= 0:
         return []
-    silent = [s for s in sent if shows_no_life(view, s) and not is_hopeless(view, s) and not _is_certain(view, s)]
+    silent = [
+        s
+        for s in sent
+        if shows_no_life(view, s) and not is_hopeless(view, s) and not view.delivery.is_lost(s, view.now)
+    ]
     silent.sort(key=lambda shard: (shard.last_sign_at, shard.job, shard.number))
     return silent[:missing]
 
@@ -84,18 +72,15 @@ def _missing(view: View, found: int) -> list[ShardRecord]:
 # --- what was never sent ---
 
 
-def unsent(view: View) -> list[ShardRecord]:
-    """Shards that an asynchronous endpoint is to be given now: no more than it works on in the next hours."""
-    if view.settings.mode != "async" or view.paused or view.is_over_budget:
+def unsent(view: AnyView) -> list[ShardRecord]:
+    """Shards that are to be sent now, where that begins the work on them: as many as there is room for."""
+    room = min(view.room - len(_sent(view)), SENDS_A_LOOK)
+    if room <= 0:
         return []
-    if view.endpoint is None or not view.endpoint.takes_requests:
-        return []
-    room = view.settings.requests_ahead - len(_sent(view))
-    waiting = [shard for job in view.jobs for shard in _due(view, job)]
-    return waiting[: max(0, min(room, SENDS_A_LOOK))]
+    return [shard for job in view.jobs for shard in _due(view, job)][:room]
 
 
-def _due(view: View, job: JobView) -> Iterator[ShardRecord]:
+def _due(view: AnyView, job: JobView) -> Iterator[ShardRecord]:
     if job.record.state in (JobState.HELD, JobState.STALLED):
         return
     for shard in job.open_shards:

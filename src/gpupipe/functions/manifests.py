@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from gpupipe.functions import log
-from gpupipe.functions.sending import send, send_shards, way_of
-from gpupipe.functions.surroundings import Surroundings
+from gpupipe.functions.context import AnyContext
+from gpupipe.functions.sending import send, send_shards
 from gpuworker.contract import (
+    NO_OBJECT,
     ContractError,
     JobSpec,
     Manifest,
     Message,
     cancelled_key,
+    error_code,
     job_key,
     manifest_key,
     read_manifest,
@@ -26,48 +28,48 @@ from gpuworker.contract import (
     read_spec,
     shard_key,
 )
-from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
+from gpuworker.ledger import ShardRecord, ShardState, carried_items, job_of
 
 READERS = 16
 
 
-def dispatch_manifest(around: Surroundings, job: str, generation: int) -> bool:
+def dispatch_manifest(ctx: AnyContext, job: str, generation: int) -> bool:
     """Set a generation of a job going. False where there is nothing for a machine to do now.
 
     Raises ContractError or botocore's NoSuchKey where its documents are not what they should be.
     """
-    record = around.ledger.job(job)
-    pipeline = around.settings.pipeline
+    record = ctx.ledger.job(job)
+    pipeline = ctx.settings.pipeline
     if record is not None and record.pipeline != pipeline:
         raise ContractError(f"job {job} is of pipeline {record.pipeline}, and its documents lie in the bucket of ours")
     if record is not None and record.generation >= generation:
         log.info("manifest_known", job=job, generation=generation)
         return not record.is_over
     if record is None and generation > 0:
-        dispatch_manifest(around, job, 0)
-    spec = _spec(around, job)
-    text = _read(around, manifest_key(job, generation))
+        dispatch_manifest(ctx, job, 0)
+    spec = _spec(ctx, job)
+    text = _read(ctx, manifest_key(job, generation))
     manifest = read_manifest(text, job=job, generation=generation, pipeline=pipeline, project=spec.project)
-    new_rows = around.ledger.put_shards(_rows(around, _unregistered(around, manifest)))
-    sent = _send(around, manifest, held=_is_held(spec, generation), all_new=new_rows == len(manifest.shards))
+    new_rows = ctx.ledger.put_shards(_rows(ctx, _unregistered(ctx, manifest)))
+    sent = _send(ctx, manifest, held=_is_held(spec, generation), all_new=new_rows == len(manifest.shards))
     if generation == 0:
-        _put_job(around, spec, manifest)
+        ctx.ledger.put_job(job_of(spec, items=manifest.items, shards=len(manifest.shards)))
     else:
-        around.ledger.renew_job(job, generation)
+        ctx.ledger.renew_job(job, generation)
     # Looked at only now: `cancel` first leaves its mark and then looks for the job row, so that one of the two sees
     # the other. Workers drop the messages of cancelled shards.
-    if generation == 0 and _is_cancelled(around, job):
-        around.ledger.cancel_job(job, "cancelled before it began")
+    if generation == 0 and _is_cancelled(ctx, job):
+        ctx.ledger.cancel_job(job, "cancelled before it began")
         return False
-    around.ledger.finish_if_complete(job)
+    ctx.ledger.finish_if_complete(job)
     log.info("job_dispatched", job=job, generation=generation, shards=len(manifest.shards), sent=sent)
     return not _is_held(spec, generation)
 
 
-def _spec(around: Surroundings, job: str) -> JobSpec:
-    spec = read_spec(_read(around, job_key(job)), job=job, pipeline=around.settings.pipeline)
-    if spec.task != around.settings.task:
-        raise ContractError(f"job {job} is for the task {spec.task!r}, and this pipeline's is {around.settings.task}")
+def _spec(ctx: AnyContext, job: str) -> JobSpec:
+    spec = read_spec(_read(ctx, job_key(job)), job=job, pipeline=ctx.settings.pipeline)
+    if spec.task != ctx.settings.task:
+        raise ContractError(f"job {job} is for the task {spec.task!r}, and this pipeline's is {ctx.settings.task}")
     return spec
 
 
@@ -75,41 +77,41 @@ def _is_held(spec: JobSpec, generation: int) -> bool:
     return spec.hold and generation == 0
 
 
-def _read(around: Surroundings, key: str) -> bytes:
-    body: bytes = around.s3.get_object(**around.in_bucket, Key=key)["Body"].read()
+def _read(ctx: AnyContext, key: str) -> bytes:
+    body: bytes = ctx.s3.get_object(**ctx.in_bucket, Key=key)["Body"].read()
     return body
 
 
-def _unregistered(around: Surroundings, manifest: Manifest) -> Manifest:
+def _unregistered(ctx: AnyContext, manifest: Manifest) -> Manifest:
     """What has no row yet. Writing is slow and reading fast: a job too large for one invocation is done by a few."""
-    known = {row.number for row in around.ledger.shards(manifest.job) if row.generation >= manifest.generation}
+    known = {row.number for row in ctx.ledger.shards(manifest.job) if row.generation >= manifest.generation}
     missing = {number: items for number, items in manifest.shards.items() if int(number) not in known}
     return replace(manifest, shards=missing)
 
 
-def _rows(around: Surroundings, manifest: Manifest) -> Iterator[ShardRecord]:
-    now = around.clock()
-    sent_at = 0.0 if way_of(around.settings).begins_work else now
-    carried = _carried(around, manifest) if manifest.generation else {}
+def _rows(ctx: AnyContext, manifest: Manifest) -> Iterator[ShardRecord]:
+    now = ctx.clock()
+    sent_at = 0.0 if ctx.begins_work else now
+    carried = _carried(ctx, manifest) if manifest.generation else {}
     for number, items in sorted((int(number), items) for number, items in manifest.shards.items()):
         before = carried.get(number, {})
         yield ShardRecord(
             job=manifest.job,
             number=number,
             generation=manifest.generation,
-            items=items + before.get("done", 0) + before.get("failed", 0),
+            items=items + carried_items(before),
             carried=before,
             created_at=now,
             sent_at=sent_at,
         )
 
 
-def _carried(around: Surroundings, manifest: Manifest) -> dict[int, dict[str, int]]:
+def _carried(ctx: AnyContext, manifest: Manifest) -> dict[int, dict[str, int]]:
     """What earlier generations finished of each shard; only the shards' own documents know."""
 
     def of(number: str) -> tuple[int, dict[str, int]]:
         place = manifest.job, int(number), manifest.generation
-        text = _read(around, shard_key(*place))
+        text = _read(ctx, shard_key(*place))
         shard = read_shard(text, place=place, pipeline=manifest.pipeline, project=manifest.project)
         return int(number), dict(shard.carried)
 
@@ -117,16 +119,16 @@ def _carried(around: Surroundings, manifest: Manifest) -> dict[int, dict[str, in
         return dict(pool.map(of, manifest.shards))
 
 
-def _send(around: Surroundings, manifest: Manifest, *, held: bool, all_new: bool) -> int:
+def _send(ctx: AnyContext, manifest: Manifest, *, held: bool, all_new: bool) -> int:
     """Send the shards that nobody has begun; how many. After a redelivery the rows tell which they are."""
-    if way_of(around.settings).begins_work:
-        rows = around.ledger.shards(manifest.job)
-        return 0 if held else send_shards(around, [row for row in rows if _is_ours(row, manifest) and row.is_unsent])
+    if ctx.begins_work:
+        rows = ctx.ledger.shards(manifest.job)
+        return 0 if held else send_shards(ctx, [row for row in rows if _is_ours(row, manifest) and row.is_unsent])
     wanted = {int(number) for number in manifest.shards}
     if not all_new:
-        wanted &= {row.number for row in around.ledger.shards(manifest.job) if _is_fresh(row, manifest.generation)}
+        wanted &= {row.number for row in ctx.ledger.shards(manifest.job) if _is_fresh(row, manifest.generation)}
     messages = [Message(job=manifest.job, number=n, generation=manifest.generation) for n in sorted(wanted)]
-    return len(send(around, messages))
+    return len(send(ctx, messages))
 
 
 def _is_ours(row: ShardRecord, manifest: Manifest) -> bool:
@@ -137,29 +139,13 @@ def _is_fresh(row: ShardRecord, generation: int) -> bool:
     return (row.generation, row.state, row.started) == (generation, ShardState.PENDING, 0)
 
 
-def _is_cancelled(around: Surroundings, job: str) -> bool:
+def _is_cancelled(ctx: AnyContext, job: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        around.s3.head_object(**around.in_bucket, Key=cancelled_key(job))
+        ctx.s3.head_object(**ctx.in_bucket, Key=cancelled_key(job))
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+        if error_code(error) not in NO_OBJECT:
             raise
         return False
     return True
-
-
-def _put_job(around: Surroundings, spec: JobSpec, manifest: Manifest) -> None:
-    record = JobRecord(
-        job=spec.job,
-        pipeline=spec.pipeline,
-        project=spec.project,
-        task=spec.task,
-        kind=spec.kind,
-        state=JobState.HELD if spec.hold else JobState.PENDING,
-        created_at=spec.created_at,
-        items=manifest.items,
-        shards=len(manifest.shards),
-        hold=spec.hold,
-    )
-    around.ledger.put_job(record)

@@ -1,35 +1,39 @@
-"""What a function is told by its environment: one JSON document, `GPUPIPE_FUNCTION`; names and limits, no secret."""
+"""What a function is told: one JSON document for all functions of a pipeline; names and limits, no secret.
+
+It stands in the environment (`GPUPIPE_FUNCTION`) or, where it is longer than Lambda allows there, in a file of the code
+package, which the variable then names. Each kind adds its own fields.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
 
-from gpuworker.contract import TARGET_SHARD_S, Document, pattern_for
+from gpuworker.contract import Document, pattern_for
 
 VARIABLE = "GPUPIPE_FUNCTION"
-AHEAD_S = 3 * 3600.0
-"""Work that SageMaker is given in advance: a request that waits for six hours expires."""
-AHEAD_MIN = 100
+FILE = "gpupipe_function.json"
+"""In the code package, at its top."""
+
+_PACKAGE_ROOT = Path(__file__).parents[2]
+
+T = TypeVar("T", bound="FunctionSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSettings(Document):
-    """One document serves all functions of a pipeline: they are parts of one thing."""
+    """What every kind has."""
 
     stack: str
     pipeline: str
     kind: str
-    mode: str = ""
-    """Of an endpoint: "async" or "realtime"."""
     account: str
     region: str
     bucket: str
     table: str
-    work_queue_url: str
     task: str
     task_options: Mapping[str, Any]
     """Canonical options of drop-ins, whole."""
@@ -42,42 +46,13 @@ class FunctionSettings(Document):
     dropin_shard_items: Mapping[str, int] = field(default_factory=dict)
     """Where it differs, by the same patterns."""
     guard_function: str
-    min_images_to_start: int = 10
-    max_wait_minutes: float = 5.0
     quiet_seconds: float = 60.0
-    visibility_timeout_s: int = 600
     max_receives: int = 4
-    # Of an endpoint.
-    endpoint: str = ""
-    variants: Mapping[str, str] = field(default_factory=dict)
-    """The instance type that each prefers."""
-    min_instances: int = 0
-    max_concurrency: int = 4
-    """Invocations that one instance works on at once."""
-    invocation_timeout_s: float = 900.0
-    request_ttl_s: float = 21_600.0
-    """So long SageMaker keeps a request that no instance has taken up."""
-    # The guard's machines.
-    launch_template: str = ""
-    instance_types: Sequence[str] = ()
-    subnet_ids: Sequence[str] = ()
-    """Subnets to launch into, one a zone; empty uses the default VPC's."""
-    market: str = "on-demand"
-    max_instances: int = 1
-    on_idle: str = "stop"
-    idle_minutes: float = 15.0
-    max_processing_hours: float = 4.0
+    """Tries of a shard before it is dead."""
     monthly_usd: float = 0.0
+    """What the pipeline's machines may cost in a month; 0 is any amount."""
     prices_usd_per_hour: Mapping[str, float] = field(default_factory=dict)
     """By instance type, of the market in use; for budget and cost records."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    """Tags of every machine and volume the guard launches."""
-
-    @property
-    def requests_ahead(self) -> int:
-        """How many shards SageMaker may have been given; the guard sends others as these are done."""
-        at_once = max(1, self.max_instances) * self.max_concurrency * max(1, len(self.variants))
-        return max(AHEAD_MIN, math.ceil(AHEAD_S / TARGET_SHARD_S) * at_once)
 
     def options_of_dropins(self, project: str) -> Mapping[str, Any]:
         """The whole options of a drop-in job of that project that is opened now."""
@@ -91,6 +66,13 @@ class FunctionSettings(Document):
         return pattern_for(self.dropin_options, project) or ""
 
     @classmethod
-    def from_environment(cls) -> FunctionSettings:
-        """Of the running function."""
-        return cls.from_json(os.environ[VARIABLE])
+    def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+        """What it does not know is left out: while `up` updates a function, new code meets the settings of before."""
+        known = {one.name for one in fields(cls)}
+        return super().from_dict({name: value for name, value in data.items() if name in known})
+
+    @classmethod
+    def of_running_function(cls: type[T]) -> T:
+        """As `up` has placed them."""
+        text = os.environ[VARIABLE]
+        return cls.from_json(_PACKAGE_ROOT.joinpath(FILE).read_text(encoding="utf-8") if text == FILE else text)

@@ -1,28 +1,28 @@
-"""Decides what jobs and shards need: to be finished, closed, sent again, buried or declared stalled; pure."""
+"""Decides what jobs and shards need: to be finished, closed, sent again, marked dead or declared stalled; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from gpupipe.functions.actions import (
-    BuryShard,
     CloseDropin,
     FinishJob,
     JobAction,
+    MarkDead,
     NoteRunning,
     ResendShard,
     SendShards,
     StallJob,
 )
 from gpupipe.functions.lost import is_hopeless, lost, shows_no_life, unsent
-from gpupipe.functions.view import JobView, View
+from gpupipe.functions.view import AnyView, JobView
 from gpuworker.ledger import Intake, JobState, MachineRecord, Run, ShardRecord, ShardState
 
 FRUITLESS_RUNS = 3
 """Machine runs in a row that finish no shard until the job is stalled."""
 
 
-def job_actions(view: View) -> list[JobAction]:
+def job_actions(view: AnyView) -> list[JobAction]:
     """Everything that the unfinished jobs need."""
     to_resend = {(shard.job, shard.number) for shard in lost(view)}
     actions = [action for job in view.jobs for action in (*_of_job(view, job), *_of_shards(view, job, to_resend))]
@@ -33,7 +33,7 @@ def job_actions(view: View) -> list[JobAction]:
 # --- jobs ---
 
 
-def _of_job(view: View, job: JobView) -> Iterator[JobAction]:
+def _of_job(view: AnyView, job: JobView) -> Iterator[JobAction]:
     record = job.record
     if record.intake is Intake.SEALED:
         if job.totals.is_complete:
@@ -51,16 +51,16 @@ def _of_job(view: View, job: JobView) -> Iterator[JobAction]:
             yield StallJob(job=record.job, reason=reason)
 
 
-def _is_quiet(view: View, job: JobView) -> bool:
+def _is_quiet(view: AnyView, job: JobView) -> bool:
     # A closed one was closed by a look that was killed before the manifest was written.
     return job.record.intake is Intake.CLOSED or view.now - job.last_event_at >= view.settings.quiet_seconds
 
 
-def _is_alive(view: View, shard: ShardRecord) -> bool:
+def _is_alive(view: AnyView, shard: ShardRecord) -> bool:
     return shard.state is ShardState.RUNNING and not shows_no_life(view, shard)
 
 
-def _stalled_by(view: View, job: JobView) -> str:
+def _stalled_by(view: AnyView, job: JobView) -> str:
     """Why no further machine should be started for this job; "" while there is hope.
 
     A run that reached the hard limit without finishing one shard is enough, and so is one whose worker says that only a
@@ -77,13 +77,13 @@ def _stalled_by(view: View, job: JobView) -> str:
         if run.hopeless:
             return f"the worker on machine {record.machine} could not begin: {run.reason}"
         if _reached_limit(view, run):
-            hours = view.settings.max_processing_hours
+            hours = (view.run_limit_s or 0.0) / 3600
             return f"machine {record.machine} ran into its limit of {hours:g} h without finishing one shard"
     return _gave_up_after(fruitless) if len(fruitless) >= FRUITLESS_RUNS else ""
 
 
-def _reached_limit(view: View, run: Run) -> bool:
-    return run.stopped_at - run.started_at >= 0.98 * view.settings.max_processing_hours * 3600
+def _reached_limit(view: AnyView, run: Run) -> bool:
+    return view.run_limit_s is not None and run.stopped_at - run.started_at >= 0.98 * view.run_limit_s
 
 
 def _gave_up_after(fruitless: list[tuple[MachineRecord, Run]]) -> str:
@@ -98,11 +98,11 @@ def _gave_up_after(fruitless: list[tuple[MachineRecord, Run]]) -> str:
 # --- shards ---
 
 
-def _of_shards(view: View, job: JobView, to_resend: set[tuple[str, int]]) -> Iterator[JobAction]:
+def _of_shards(view: AnyView, job: JobView, to_resend: set[tuple[str, int]]) -> Iterator[JobAction]:
     for shard in job.open_shards:
         if is_hopeless(view, shard):
             times = f"{shard.started} times" if shard.started > 1 else "once"
             reason = f"a worker began it {times} and none came back; last on {shard.machine or 'an unknown machine'}"
-            yield BuryShard(shard=shard, reason=reason)
+            yield MarkDead(shard=shard, reason=reason)
         elif (shard.job, shard.number) in to_resend:
             yield ResendShard(shard=shard)

@@ -1,100 +1,22 @@
-"""What the guard sees in one look: jobs, queue, machines and settings, as plain values to decide upon."""
+"""What the guard sees of a pipeline in one look, as plain values to decide upon.
+
+Jobs, what was sent and what machines have cost are the same for every kind; each adds what it knows of its back-end.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Generic, TypeVar
 
 from gpupipe.functions.settings import FunctionSettings
+from gpupipe.functions.transport import Delivery
 from gpuworker.ledger import JobRecord, JobState, MachineRecord, ShardRecord, ShardState, Totals
 from gpuworker.ledger.records import month_of
 
-DESCRIBE_LAG_S = 180.0
-"""A machine just launched may be missing from DescribeInstances for a moment; longer than this, and it is gone."""
-LIVE = frozenset({"pending", "running"})
-CAN_BE_SCALED = frozenset({"InService", "UpdateRollbackFailed"})
-"""Of the second, old and new instances serve side by side: they cost as much, and have to be stopped as well."""
-TAKES_REQUESTS = CAN_BE_SCALED | {"Updating", "SystemUpdating", "RollingBack"}
-GONE = frozenset({"shutting-down", "terminated"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instance:
-    """A machine of this pipeline, as AWS describes it."""
-
-    machine: str
-    state: str
-    """pending, running, stopping, stopped, shutting-down or terminated."""
-    instance_type: str
-    zone: str
-    market: str
-    launched_at: float
-    """Of its present or last run."""
-    template: str = ""
-    """Fingerprint of the launch template that it was made from."""
-    stopped_at: float | None = None
-    reason: str = ""
-    """EC2's words for its last change of state."""
-
-    @property
-    def is_live(self) -> bool:
-        return self.state in LIVE
-
-    @property
-    def is_gone(self) -> bool:
-        return self.state in GONE
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One production variant of an endpoint."""
-
-    name: str
-    instance_type: str
-    """The one that it prefers."""
-    instance_types: Sequence[str] = ()
-    """Of each instance that is there."""
-    desired: int = 0
-    weight: float = 1.0
-    message: str = ""
-    """SageMaker's words for what it is doing with it."""
-
-    @property
-    def current(self) -> int:
-        """Instances that are there."""
-        return len(self.instance_types)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """A SageMaker endpoint, as SageMaker describes it."""
-
-    name: str
-    status: str
-    """InService, Creating, Updating, SystemUpdating, RollingBack, UpdateRollbackFailed, OutOfService, Deleting or
-    Failed."""
-    failure: str = ""
-    config: str = ""
-    created_at: float = 0.0
-    changed_at: float = 0.0
-    variants: Sequence[Variant] = ()
-
-    @property
-    def can_be_scaled(self) -> bool:
-        return self.status in CAN_BE_SCALED
-
-    @property
-    def takes_requests(self) -> bool:
-        return self.status in TAKES_REQUESTS
-
-    @property
-    def current(self) -> int:
-        return sum(variant.current for variant in self.variants)
-
-    @property
-    def desired(self) -> int:
-        return sum(variant.desired for variant in self.variants)
+S_co = TypeVar("S_co", bound=FunctionSettings, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,48 +57,21 @@ class JobView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """Everything that a decision is made from."""
+class Facts(Generic[S_co]):
+    """What is known whatever does the work."""
 
     now: float
-    settings: FunctionSettings
+    settings: S_co
+    delivery: Delivery
     jobs: Sequence[JobView] = ()
     queue_messages: int | None = 0
-    """Shards that wait to be worked on or are worked on, by the queue's own count; None where it could not be asked,
-    and no shard counts as lost."""
-    instances: Sequence[Instance] = ()
+    """Shards that wait to be worked on or are worked on, by the transport's own count; None where it could not be
+    asked, and no shard counts as lost."""
     records: Mapping[str, MachineRecord] = field(default_factory=dict)
     """Of machines by id, those long gone included."""
-    template: str = ""
-    """Fingerprint of the launch template as it is now; "" where it was not looked up."""
-    endpoint: Endpoint | None = None
-    """Of kind `endpoint`; None where there is none."""
-    suspended: Mapping[str, bool] = field(default_factory=dict)
-    """Of variants that Application Auto Scaling scales: may it add no instances now?"""
-    busy_at: float = 0.0
-    """When an endpoint last had something to do, as far as looks saw."""
     paused: bool = False
     start_asked_at: float = 0.0
     """When a person last asked for a machine."""
-
-    @property
-    def live(self) -> list[Instance]:
-        """Machines that run or are about to."""
-        return [instance for instance in self.instances if instance.is_live]
-
-    @property
-    def launching(self) -> list[MachineRecord]:
-        """Machines launched so recently that EC2 does not describe them yet."""
-        described = {instance.machine for instance in self.instances}
-        return [
-            record
-            for record in self.records.values()
-            if record.is_up and record.machine not in described and self.now - record.run_started_at < DESCRIBE_LAG_S
-        ]
-
-    @property
-    def existing(self) -> int:
-        return len(self.live) + len(self.launching)
 
     @cached_property
     def month_usd(self) -> float:
@@ -187,3 +82,32 @@ class View:
     @property
     def is_over_budget(self) -> bool:
         return 0 < self.settings.monthly_usd <= self.month_usd
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Facts[S_co], ABC):
+    """Everything that a decision is made from; each kind's own has what it sees of its back-end beside it."""
+
+    @property
+    @abstractmethod
+    def existing(self) -> int:
+        """How many machines there are for the work, those that are about to run included."""
+
+    @property
+    @abstractmethod
+    def at_work(self) -> int:
+        """How many of them AWS describes as running or about to."""
+
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """How many shards may be sent now that are registered and unsent; only where sending begins the work."""
+
+    @property
+    @abstractmethod
+    def run_limit_s(self) -> float | None:
+        """The hard limit of one run of a machine; None where there is none."""
+
+
+AnyView = View[FunctionSettings]
+"""For what is the same for every kind."""

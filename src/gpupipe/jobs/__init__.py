@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gpupipe.aws import Aws, absent_ok, error_code
-from gpupipe.config import Config, PipelineSettings
-from gpupipe.errors import AwsError, NotDeployedError
+from gpupipe.config import Config
+from gpupipe.errors import AwsError, NotDeployedError, UsageError
 from gpupipe.explain import explained
+from gpupipe.kinds import registry
+from gpupipe.kinds.kind import AnyKind, AnySite, Invocation, Site
+from gpupipe.settings import PipelineSettings
 from gpupipe.tasks import Place
+from gpuworker.contract import OVERTAKEN, OVERTAKEN_OR_GONE
 from gpuworker.ledger import Ledger
-
-REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-"""S3's answers to a conditional write that somebody else was faster with."""
-REFUSED_OVER = REFUSED | {"NoSuchKey", "404"}
-"""Its answers where a certain version is to be replaced: it may also be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +37,24 @@ class JobsContext:
         return self.config.pipelines[self.pipeline]
 
     @property
-    def mode(self) -> str:
-        """How its endpoint is asked, "async" or "realtime"; "" for a pipeline of machines."""
-        return str(getattr(self.settings, "mode", ""))
+    def kind(self) -> AnyKind:
+        """What there is to know of pipelines like this one."""
+        return registry.of(self.settings)
+
+    @property
+    def site(self) -> AnySite:
+        return Site(stack=self.aws.stack, pipeline=self.pipeline, settings=self.settings, endpoints=self.aws.endpoints)
+
+    @cached_property
+    def invocation(self) -> Invocation:
+        """How single requests are answered. Raises UsageError where jobs are all that it takes."""
+        found = self.kind.invocation(self.site)
+        if found is None:
+            raise UsageError(
+                f"pipeline {self.pipeline} is of kind {self.settings.kind} and has no endpoint to ask.",
+                hint=f"`gpupipe run IMAGE --project NAME --pipeline {self.pipeline}` processes it as a job.",
+            )
+        return found
 
     @property
     def place(self) -> Place:
@@ -50,8 +64,8 @@ class JobsContext:
 
     @property
     def has_work_queue(self) -> bool:
-        """Do shards wait in a queue of ours? Those of an asynchronous endpoint wait in SageMaker's."""
-        return self.mode != "async"
+        """Do shards wait in a queue of ours?"""
+        return self.kind.has_work_queue(self.settings)
 
     @property
     def bucket(self) -> str:
@@ -126,11 +140,11 @@ class JobsContext:
 
     def write_new(self, key: str, text: str) -> bool:
         """Write a JSON document if there is none of that key; False where there was."""
-        return self._put_if(key, text, REFUSED, IfNoneMatch="*")
+        return self._put_if(key, text, OVERTAKEN, IfNoneMatch="*")
 
     def write_over(self, key: str, text: str, etag: str) -> bool:
         """Write a JSON document in the place of the one with this ETag; False where that one is not there any more."""
-        return self._put_if(key, text, REFUSED_OVER, IfMatch=etag)
+        return self._put_if(key, text, OVERTAKEN_OR_GONE, IfMatch=etag)
 
     def _put_if(self, key: str, text: str, refusals: frozenset[str], **condition: str) -> bool:
         from botocore.exceptions import ClientError

@@ -14,6 +14,7 @@ from gpupipe.aws import Aws, absent_ok
 from gpupipe.config import Config
 from gpupipe.errors import AwsError, JobError
 from gpupipe.explain import explained
+from gpupipe.functions.queue_transport import messages_in
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.keys import require_project
 from gpupipe.jobs.listing import JobSummary, choose_job, contexts, list_jobs
@@ -121,11 +122,8 @@ def _untaken(ctx: JobsContext, project: str | None, since: float) -> Iterator[ob
 
 def _events(ctx: JobsContext) -> int:
     """Messages in the event queue, also those that dispatch is at."""
-    names = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
-    read = ctx.aws.client("sqs").get_queue_attributes
     with explained(f"count what waits in queue {ctx.aws.stack.event_queue(ctx.pipeline)}"):
-        told = absent_ok(read, QueueUrl=ctx.event_queue_url, AttributeNames=names)
-    return sum(int(told["Attributes"].get(name, 0)) for name in names) if told else 0
+        return absent_ok(messages_in, sqs=ctx.aws.client("sqs"), url=ctx.event_queue_url) or 0
 
 
 def _with_reason(error: JobError, within: Sequence[JobsContext], project: str | None) -> JobError:

@@ -26,7 +26,7 @@ class GuardAnswer:
     action: Action
     pipeline: str
     unit: str = "machine"
-    """What is counted; an endpoint has instances."""
+    """What is counted."""
     wanted: int = 0
     """Machines that should run."""
     existing: int = 0
@@ -69,7 +69,7 @@ def stop(ctx: JobsContext) -> GuardAnswer:
 
 def _ask(ctx: JobsContext, action: Action) -> GuardAnswer:
     function = ctx.aws.stack.guard_function(ctx.pipeline)
-    with explained(f"ask function {function} to {action} the {_unit(ctx)}s"):
+    with explained(f"ask function {function} to {action} the {ctx.kind.unit}s"):
         answer = absent_ok(
             ctx.aws.client("lambda").invoke,
             FunctionName=function,
@@ -85,7 +85,7 @@ def _ask(ctx: JobsContext, action: Action) -> GuardAnswer:
     if answer.get("FunctionError") or not isinstance(payload, Mapping):
         reason = _reason(answer, payload)
         raise JobError(
-            f"could not {action} the {_unit(ctx)}s of {ctx.pipeline}: function {function} failed: {reason}.",
+            f"could not {action} the {ctx.kind.unit}s of {ctx.pipeline}: function {function} failed: {reason}.",
             hint="What you asked for may be noted all the same, and the guard tries again every minute; see "
             "`gpupipe logs` and `gpupipe status`.",
         )
@@ -96,16 +96,12 @@ def _read(ctx: JobsContext, action: Action, status: Mapping[str, Any]) -> GuardA
     return GuardAnswer(
         action=action,
         pipeline=ctx.pipeline,
-        unit=_unit(ctx),
+        unit=ctx.kind.unit,
         wanted=int(status.get("wanted", 0)),
         existing=int(status.get("existing", 0)),
         waiting=[str(why["message"]) for why in status.get("waiting", ()) if why.get("code") != "ok"],
         is_noted=bool(status.get("skipped")),
     )
-
-
-def _unit(ctx: JobsContext) -> str:
-    return "instance" if ctx.mode else "machine"
 
 
 # --- a guard that failed ---

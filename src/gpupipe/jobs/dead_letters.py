@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gpupipe.functions.arrivals import Arrival, ManifestArrived, arrivals
-from gpuworker.contract import ContractError, Message
+from gpuworker.contract import ContractError, Message, Place
 from gpuworker.ledger import ShardRecord
 
 
@@ -83,13 +83,13 @@ def _told(arrival: Arrival) -> str:
     return f"the start of {arrival.job}" if isinstance(arrival, ManifestArrived) else f"the arrival of {arrival.key}"
 
 
-def place_of(message: Mapping[str, Any]) -> tuple[str, int, int] | None:
-    """(job, number, generation) of a shard's message."""
+def place_of(message: Mapping[str, Any]) -> Place | None:
+    """Of the shard that a message names; None where it names none."""
     try:
         found = Message.from_json(message["Body"])
     except ContractError:
         return None
-    return found.job, found.number, found.generation
+    return found.place
 
 
 def _sent_at(message: Mapping[str, Any]) -> float:

@@ -20,6 +20,7 @@ from typing import Any
 from gpupipe.aws import together
 from gpupipe.errors import JobError, NotDeployedError
 from gpupipe.explain import explained
+from gpupipe.functions.queue_transport import messages_in
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.dead_letters import DeadLetter, of_event, of_message, of_row, place_of
 from gpuworker.contract import Message
@@ -51,11 +52,7 @@ def redrive(ctx: JobsContext) -> int:
     found = _look(ctx, LIMIT)
     sent = ctx.has_work_queue  # else the guard sends what says that nobody has
     with ctx.at_ledger():
-        revived = [
-            shard
-            for shard in found.dead
-            if ctx.ledger.revive_shard(shard.job, shard.number, shard.generation, sent=sent)
-        ]
+        revived = [shard for shard in found.dead if ctx.ledger.revive_shard(*shard.place, sent=sent)]
     if not ctx.has_work_queue:
         if found.events:
             _move_back(ctx, ctx.undelivered_queue_url)
@@ -67,7 +64,7 @@ def redrive(ctx: JobsContext) -> int:
     if found.events:
         _move_back(ctx, ctx.undelivered_queue_url)
     moved = {place_of(message) for message in found.work}
-    unsent = [shard for shard in revived if (shard.job, shard.number, shard.generation) not in moved]
+    unsent = [shard for shard in revived if shard.place not in moved]
     if len(found.work) < LIMIT:  # else some may have one that was not seen; the guard counts, and sends what is missing
         _send(ctx, unsent)
     still_open = {(row.job, row.number) for row in found.rows.values() if row.is_open}
@@ -107,7 +104,7 @@ def _look(ctx: JobsContext, limit: int) -> _Look:
         rows = ctx.ledger.some_shards((job, number) for job, number, _ in places)
     letters = [of_message(message, rows) for message in work]
     letters += [of_event(message, bucket=ctx.bucket) for message in events]
-    letters += [of_row(shard) for shard in dead if (shard.job, shard.number, shard.generation) not in places]
+    letters += [of_row(shard) for shard in dead if shard.place not in places]
     return _Look(work=work, events=events, rows=rows, dead=dead, letters=letters)
 
 
@@ -193,7 +190,7 @@ def _move_back(ctx: JobsContext, url: str) -> None:
 def _send(ctx: JobsContext, shards: Sequence[ShardRecord]) -> None:
     queue = ctx.aws.stack.work_queue(ctx.pipeline)
     for some in chunks(shards, BATCH):
-        bodies = [Message(job=one.job, number=one.number, generation=one.generation).to_json() for one in some]
+        bodies = [Message.of(one.place).to_json() for one in some]
         entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
         with explained(f"send to queue {queue}"):
             # One that SQS does not take is missing in the queue, which the guard notices.
@@ -202,10 +199,8 @@ def _send(ctx: JobsContext, shards: Sequence[ShardRecord]) -> None:
 
 def _purge(ctx: JobsContext, url: str) -> int:
     sqs, name = ctx.aws.client("sqs"), url.rpartition("/")[2]
-    names = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
     with explained(f"purge queue {name}"):
-        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        count = sum(int(counts[name]) for name in names)
+        count = messages_in(sqs, url)
         if count:
             try:
                 sqs.purge_queue(QueueUrl=url)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpupipe.aws import Aws, error_code
+from gpupipe.aws import Aws, absent_ok, error_code
 from gpupipe.config import Config
 from gpupipe.errors import ConfigError, InvocationError, NotDeployedError, UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.refusals import Refusal, read_refusal
+from gpuworker.contract import error_message
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class EndpointState:
 def choose_endpoint(aws: Aws, config: Config, pipeline: str | None) -> JobsContext:
     """The endpoint pipeline called so, or the only one. Raises UsageError for a pipeline of machines, ConfigError."""
     every = {name: JobsContext(aws=aws, config=config, pipeline=name) for name in config.pipelines}
-    known = {name: ctx for name, ctx in every.items() if ctx.mode}
+    known = {name: ctx for name, ctx in every.items() if ctx.kind.variants(ctx.settings)}
     if pipeline is None and len(known) == 1:
         return next(iter(known.values()))
     if pipeline is None and known:
@@ -47,17 +51,11 @@ def choose_endpoint(aws: Aws, config: Config, pipeline: str | None) -> JobsConte
 
 def describe(ctx: JobsContext) -> EndpointState | None:
     """The endpoint as it is now; None where there is none."""
-    from botocore.exceptions import ClientError
-
     name = ctx.aws.stack.endpoint(ctx.pipeline)
     with explained(f"look at endpoint {name}"):
-        try:
-            found = ctx.aws.client("sagemaker").describe_endpoint(EndpointName=name)
-        except ClientError as error:
-            # SageMaker has no code of its own for what is not there.
-            if error_code(error) in ("ValidationException", "ResourceNotFound") and "ould not find" in str(error):
-                return None
-            raise
+        found = absent_ok(ctx.aws.client("sagemaker").describe_endpoint, EndpointName=name)
+    if found is None:
+        return None
     variants = found.get("ProductionVariants", ())
     return EndpointState(
         status=str(found["EndpointStatus"]),
@@ -69,7 +67,7 @@ def describe(ctx: JobsContext) -> EndpointState | None:
 
 def no_endpoint(ctx: JobsContext, state: EndpointState | None) -> NotDeployedError | InvocationError:
     """The error for an endpoint that does not answer, by its state."""
-    name = ctx.aws.stack.endpoint(ctx.pipeline)
+    name = ctx.invocation.endpoint
     if state is None:
         return NotDeployedError(f"endpoint {name} is not there.", hint="Run `gpupipe up` first.")
     if state.status == "Failed":
@@ -85,13 +83,13 @@ def at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
     """Turn what the runtime says inside into errors that name the cause: the model, or the endpoint's state."""
     from botocore.exceptions import ClientError
 
-    with explained(f"invoke endpoint {ctx.aws.stack.endpoint(ctx.pipeline)}"):
+    with explained(f"invoke endpoint {ctx.invocation.endpoint}"):
         try:
             yield
         except ClientError as error:
             code = error_code(error)
             if code == "ModelError":
-                raise refused(ctx, image, _model_error(error.response)) from error
+                raise refused(ctx, image, _model_error(error)) from error
             if code in ("ValidationError", "ValidationException", "ModelNotReadyException"):
                 state = describe(ctx)
                 if state is None or state.status not in ("InService", "Updating"):
@@ -99,9 +97,10 @@ def at_endpoint(ctx: JobsContext, image: str) -> Iterator[None]:
             raise
 
 
-def _model_error(response: Mapping[str, Any]) -> Refusal:
-    text = response.get("OriginalMessage") or response.get("Error", {}).get("Message", "")
-    return read_refusal(str(text), int(response.get("OriginalStatusCode") or 0))
+def _model_error(error: ClientError) -> Refusal:
+    answer: Mapping[str, Any] = error.response
+    text = answer.get("OriginalMessage") or error_message(error)
+    return read_refusal(str(text), int(answer.get("OriginalStatusCode") or 0))
 
 
 def refused(ctx: JobsContext, image: str, refusal: Refusal) -> InvocationError:

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from gpupipe.clock import SYSTEM, Clock
+from gpupipe.threads import start_daemons
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,9 +38,7 @@ def concurrently(
     daemons and hold up no exit.
     """
     flow = _Flow(work, do, cost, _Budget(budget))
-    workers = [threading.Thread(target=flow.run, daemon=True, name=f"flow-{n}") for n in range(threads)]
-    for worker in workers:
-        worker.start()
+    workers = start_daemons(flow.run, threads, name="flow")
     running = len(workers)
     try:
         while running:
@@ -54,8 +53,9 @@ def concurrently(
                 yield outcome
     finally:
         flow.stop()
-        for worker in workers if running else ():
-            worker.join(STOP_GRACE_S / len(workers))
+        if running:
+            for worker in workers:
+                worker.join(STOP_GRACE_S / len(workers))
 
 
 class _SourceFailed:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
 from gpupipe.aws import absent_ok
 from gpupipe.errors import InvocationError, StoppedError, UsageError
@@ -21,9 +21,6 @@ from gpupipe.jobs import JobsContext
 from gpupipe.jobs.endpoints import EndpointState, at_endpoint, describe, no_endpoint, refused
 from gpupipe.jobs.refusals import read_refusal
 from gpupipe.jobs.requests import Request, prepare
-
-if TYPE_CHECKING:
-    from gpupipe.pipelines.endpoint import EndpointPipeline
 
 Accept = Literal["json", "coco"]
 ACCEPT: Mapping[Accept, str] = {"json": "application/json", "coco": "application/json; format=coco"}
@@ -103,16 +100,16 @@ def invoke(
     request = prepare(
         ctx, image, variant=variant, prompts=prompts, negative_prompts=negative_prompts, assignments=assignments
     )
-    if ctx.mode == "realtime":
+    if ctx.invocation.is_realtime:
         return _Realtime(ctx, request, variant, accept, on_progress).answer()
     return _Asynchronous(ctx, request, accept, timeout_s or ASYNC_PATIENCE_S, on_progress).answer()
 
 
 def _require_variant(ctx: JobsContext, variant: str) -> None:
-    if ctx.mode != "realtime":
+    if not ctx.invocation.is_realtime:
         message = "an asynchronous request cannot choose its variant: the weights in gpupipe.toml do."
         raise UsageError(message, hint='Leave --variant out, or set mode = "realtime".')
-    known = [one.name for one in cast("EndpointPipeline", ctx.settings).deployed]
+    known = ctx.kind.variants(ctx.settings)
     if variant not in known:
         raise UsageError(f"pipeline {ctx.pipeline} has no variant {variant!r}.", hint=f"It has {', '.join(known)}.")
 
@@ -136,7 +133,7 @@ class _Realtime:
         begun = self._ctx.aws.clock.monotonic()
         with at_endpoint(self._ctx, str(request.file)):
             told = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint(
-                EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
+                EndpointName=self._ctx.invocation.endpoint,
                 Body=body,
                 ContentType=request.content_type,
                 Accept=ACCEPT[self._accept],
@@ -198,12 +195,12 @@ class _Asynchronous:
         self._on_progress(InvokeProgress(step="send"))
         with at_endpoint(self._ctx, str(self._file)):
             answer: Mapping[str, Any] = self._ctx.aws.client("sagemaker-runtime").invoke_endpoint_async(
-                EndpointName=self._ctx.aws.stack.endpoint(self._ctx.pipeline),
+                EndpointName=self._ctx.invocation.endpoint,
                 InputLocation=location,
                 ContentType=self._request.content_type,
                 Accept=ACCEPT[self._accept],
                 InferenceId=self._identity,
-                InvocationTimeoutSeconds=cast("EndpointPipeline", self._ctx.settings).invocation_timeout_s,
+                InvocationTimeoutSeconds=self._ctx.invocation.timeout_s,
             )
         return answer
 

@@ -15,7 +15,16 @@ from gpupipe.errors import AwsError, JobError
 from gpupipe.jobs import JobsContext
 from gpupipe.jobs.draft import DRAFT_LIVES_S
 from gpupipe.jobs.still_open import SUBMITTED
-from gpuworker.contract import JOBS, ContractError, cancelled_key, job_key, manifest_key, read_manifest, read_spec
+from gpuworker.contract import (
+    JOBS,
+    ContractError,
+    cancelled_key,
+    job_key,
+    job_time,
+    manifest_key,
+    read_manifest,
+    read_spec,
+)
 from gpuworker.ledger import JobRecord, JobState
 
 UPLOADING = "uploading"
@@ -101,7 +110,7 @@ def _by_beginning(
 
 def undispatched(ctx: JobsContext) -> list[JobSummary]:
     """Jobs in the bucket that the ledger does not know: being uploaded, or submitted and waiting for dispatch."""
-    oldest = time.strftime("%Y%m%d-%H%M%S", time.gmtime(time.time() - DRAFT_LIVES_S - 86_400))
+    oldest = job_time(time.time() - DRAFT_LIVES_S - 86_400)
     with ctx.at_ledger():
         known = {record.job for record in itertools.takewhile(lambda one: one.job > oldest, ctx.ledger.jobs())}
     try:

@@ -19,7 +19,7 @@ from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import UsageError
 from gpupipe.explain import explained
 from gpupipe.jobs import JobsContext
-from gpupipe.pipelines import provisioned
+from gpupipe.kinds.kind import LogSource
 
 OVERLAP_S = 20.0
 """Following looks back so far each time: lines of several machines arrive a little late and out of order."""
@@ -30,8 +30,6 @@ _TROUBLE = (
     # SageMaker's and the HTTP server's own words, on lines that are not JSON.
     *("ERROR:", "CRITICAL:", "[sagemaker logs]: Error", "Failed to", "Received server error"),
 )
-_MACHINES = frozenset({"worker", "endpoint"})
-"""Sources that are no Lambda function: their streams are named after a machine."""
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _ABOUT = frozenset({"at", "level", "event", "machine", "job"})
 
@@ -68,9 +66,9 @@ def parse_since(text: str, *, now: float) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def sources(ctx: JobsContext) -> Mapping[str, str]:
-    """Source -> log group."""
-    return provisioned(ctx.settings).log_groups(ctx.aws.stack, ctx.pipeline)
+def sources(ctx: JobsContext) -> Mapping[str, LogSource]:
+    """A word for people -> where it logs."""
+    return ctx.kind.log_sources(ctx.site)
 
 
 def read_logs(
@@ -86,10 +84,10 @@ def read_logs(
     `seen` (event id -> its time) holds what is to be left out; what is read is added to it.
     """
     streams = [
-        _lines(ctx, source, group, since, job, seen)
+        _lines(ctx, name, source, since, job, seen)
         for ctx in within
-        for source, group in sources(ctx).items()
-        if source in only or not only
+        for name, source in sources(ctx).items()
+        if name in only or not only
     ]
     return heapq.merge(*streams, key=lambda line: line.at)
 
@@ -125,17 +123,18 @@ def follow_logs(
 
 
 def _lines(
-    ctx: JobsContext, source: str, group: str, since: float, job: str, seen: dict[str, float] | None
+    ctx: JobsContext, name: str, source: LogSource, since: float, job: str, seen: dict[str, float] | None
 ) -> Iterator[LogLine]:
     """A group's lines; nothing where the group is not there (yet)."""
-    for identity, event in _events(ctx, group, since, job):
+    for identity, event in _events(ctx, source.group, since, job):
         at = event["timestamp"] / 1000
         if seen is not None:
             if identity in seen:
                 continue
             seen[identity] = at
         stream = event.get("logStreamName", "")
-        line = parse_line(event["message"], source=source, at=at, stream=stream, pipeline=ctx.pipeline)
+        machine = "" if source.is_function else _machine(stream)
+        line = parse_line(event["message"], source=name, at=at, machine=machine, pipeline=ctx.pipeline)
         if line is not None and job in event["message"]:
             yield line
 
@@ -182,13 +181,12 @@ def _identified(events: Iterator[Mapping[str, Any]], group: str) -> Iterator[tup
         yield event.get("eventId") or f"{group} {place[0]} {place[1]} {places[place]}", event
 
 
-def parse_line(message: str, *, source: str, at: float, stream: str = "", pipeline: str = "") -> LogLine | None:
-    """A line of the log; None for what Lambda itself says of each invocation that went well."""
+def parse_line(message: str, *, source: str, at: float, machine: str = "", pipeline: str = "") -> LogLine | None:
+    """A line of the log, of a `machine` or else a function; None for what Lambda itself says of each invocation that
+    went well."""
     text = message.rstrip()
-    is_function = source not in _MACHINES
-    if not text or (is_function and text.startswith(_PLATFORM) and _level_of(text) == "info"):
+    if not text or (not machine and text.startswith(_PLATFORM) and _level_of(text) == "info"):
         return None
-    machine = "" if is_function else _machine(stream)
     told = _json(text)
     if told is None:
         level = _level_of(text)

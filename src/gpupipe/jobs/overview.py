@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,8 @@ class Overview:
     """All that the ledger remembers, gone ones included."""
     guards: Mapping[str, Mapping[str, Any]]
     """By pipeline: the guard's last look, as it wrote it; empty before the first."""
+    backends: Mapping[str, str] = field(default_factory=dict)
+    """By pipeline, how what does the work is, where its machines do not say it all: `endpoint: InService; …`."""
     paused: tuple[str, ...] = ()
     """The pipelines that a person has stopped."""
 
@@ -42,15 +44,24 @@ def overview(aws: Aws, config: Config) -> Overview | None:
         jobs = sorted((job for ctx in within for job in _open(ctx)), key=lambda job: job.job, reverse=True)
         views = _looked_at(within, jobs[:JOBS_LOOKED_AT])
         with within[0].at_ledger():
-            return Overview(
-                open_jobs=tuple(jobs),
-                views=tuple(views),
-                machines=tuple(one for ctx in within for one in ctx.ledger.machines(ctx.pipeline)),
-                guards={ctx.pipeline: ctx.ledger.guard_status(ctx.pipeline) for ctx in within},
-                paused=tuple(ctx.pipeline for ctx in within if ctx.ledger.control(ctx.pipeline).get("paused")),
-            )
+            machines = tuple(one for ctx in within for one in ctx.ledger.machines(ctx.pipeline))
+            guards = {ctx.pipeline: ctx.ledger.guard_status(ctx.pipeline) for ctx in within}
+            paused = tuple(ctx.pipeline for ctx in within if ctx.ledger.control(ctx.pipeline).get("paused"))
     except NotDeployedError:
         return None
+    return Overview(
+        open_jobs=tuple(jobs),
+        views=tuple(views),
+        machines=machines,
+        guards=guards,
+        backends={ctx.pipeline: text for ctx in within if (text := _backend(ctx, guards[ctx.pipeline]))},
+        paused=paused,
+    )
+
+
+def _backend(ctx: JobsContext, guard: Mapping[str, Any]) -> str:
+    text = ctx.kind.backend_text(guard)
+    return text and f"{ctx.kind.backend_word} of {ctx.pipeline}: {text}"
 
 
 def _open(ctx: JobsContext) -> list[JobSummary]:

@@ -11,8 +11,7 @@ which shards were given up (they are tried again), that a held job was started b
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypeVar
@@ -21,8 +20,8 @@ from gpupipe.jobs import JobsContext
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.rebuild_documents import Documents, Wanted, commit_of, documents_of, newest_retry, shard_of
 from gpupipe.jobs.rebuild_dropins import announce_unknown, claim_keys
-from gpuworker.contract import JOBS, ContractError, ShardResult
-from gpuworker.ledger import Intake, JobRecord, JobState, Ledger, ShardRecord, ShardState
+from gpuworker.contract import JOBS, ContractError
+from gpuworker.ledger import Intake, JobRecord, Ledger, ShardRecord, ShardState, carried_items, job_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -149,7 +148,7 @@ class _Rebuilding:
     def _row(self, one: Wanted) -> ShardRecord:
         shard = shard_of(self._ctx, self._spec, one) if one.generation or not one.items else None
         carried = dict(shard.carried) if shard else {}
-        items = (len(shard.items) if shard else one.items) + carried.get("done", 0) + carried.get("failed", 0)
+        items = (len(shard.items) if shard else one.items) + carried_items(carried)
         is_cancelled = self._documents.is_cancelled(one) and one.place not in self._documents.commits
         return ShardRecord(
             job=self._job,
@@ -174,17 +173,8 @@ class _Rebuilding:
     def _count(self, one: Wanted) -> bool:
         """Replay what the worker that committed has told the ledger."""
         result = commit_of(self._ctx, self._job, one)
-        place = self._job, one.number, one.generation
-        self._ledger_at(result.started_at).start_shard(*place, result.machine)
-        return self._ledger_at(result.finished_at).commit_shard(
-            *place,
-            done=len(result.items),
-            failed=len(result.failures),
-            counts=_counts(result),
-            seconds=result.timings,
-            machine=result.machine,
-            engine=result.made_by,
-        )
+        self._ledger_at(result.started_at).start_shard(*result.place, result.machine)
+        return self._ledger_at(result.finished_at).count_result(result)
 
     # --- the job ---
 
@@ -197,20 +187,11 @@ class _Rebuilding:
         return int(self._record.generation < generation and self._ledger.renew_job(self._job, generation))
 
     def _new_record(self, wanted: Sequence[Wanted], generation: int) -> JobRecord:
-        spec = self._spec
-        rows = list(self._ledger.shards(self._job))
-        return JobRecord(
-            job=spec.job,
-            pipeline=spec.pipeline,
-            project=spec.project,
-            task=spec.task,
-            kind=spec.kind,
-            state=JobState.HELD if spec.hold and not generation else JobState.PENDING,
-            created_at=spec.created_at,
-            items=sum(row.items for row in rows),
+        return job_of(
+            self._spec,
+            items=sum(row.items for row in self._ledger.shards(self._job)),
             shards=max(one.number for one in wanted) + 1,
             generation=generation,
-            hold=spec.hold,
             # A drop-in job without a manifest takes no more; the guard writes its manifest when it is done.
             intake=Intake.SEALED if self._documents.manifests else Intake.CLOSED,
         )
@@ -230,10 +211,3 @@ class _Rebuilding:
     def _ledger_at(self, at: float) -> Ledger:
         """The ledger as it was written at that time."""
         return Ledger(self._ctx.aws.client("dynamodb"), self._ctx.aws.stack.table, lambda: at)
-
-
-def _counts(result: ShardResult) -> Mapping[str, int]:
-    counts: Counter[str] = Counter()
-    for item in result.items:
-        counts.update(item.counts)
-    return counts

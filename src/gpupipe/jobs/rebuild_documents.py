@@ -23,6 +23,7 @@ from gpuworker.contract import (
     read_shard,
     read_spec,
     result_key,
+    retries_prefix,
     shard_key,
 )
 
@@ -81,7 +82,7 @@ class Documents:
 
 def newest_retry(ctx: JobsContext, job: str) -> int:
     """The newest generation that a job was started in."""
-    return max((int(name) for name in ctx.folders(f"{JOBS}{job}/retries/") if name.isdecimal()), default=0)
+    return max((int(name) for name in ctx.folders(retries_prefix(job)) if name.isdecimal()), default=0)
 
 
 def documents_of(ctx: JobsContext, job: str) -> Documents | None:

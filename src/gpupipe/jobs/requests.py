@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from gpupipe.errors import InputError
 from gpupipe.jobs import JobsContext
@@ -23,9 +23,6 @@ from gpupipe.jobs.upload import Upload, upload_one
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.job_options import job_options
 from gpuworker.contract import REQUESTS
-
-if TYPE_CHECKING:
-    from gpupipe.pipelines.endpoint import EndpointPipeline
 
 REALTIME_BYTES_MAX = 6 * 1024 * 1024
 """SageMaker's limit of a realtime request's body."""
@@ -106,9 +103,7 @@ def prepare(
 
 def _defaults(ctx: JobsContext, variant: str) -> TaskOptions:
     """What the endpoint does unless it is asked for something else; each variant may have its own."""
-    pipeline = cast("EndpointPipeline", ctx.settings)
-    named = [one for one in pipeline.deployed if one.name == variant]
-    return pipeline.options_of(named[0]) if named else pipeline.task_options
+    return ctx.invocation.options_of(variant)
 
 
 def _usable(ctx: JobsContext, image: str) -> LocalFile:
@@ -133,7 +128,7 @@ def _usable(ctx: JobsContext, image: str) -> LocalFile:
 
 
 def _require_small_enough(ctx: JobsContext, file: LocalFile, run: str) -> None:
-    if ctx.mode == "realtime" and file.size > REALTIME_BYTES_MAX:
+    if ctx.invocation.is_realtime and file.size > REALTIME_BYTES_MAX:
         limit = f"{REALTIME_BYTES_MAX / 1024**2:.0f} MB"
         raise InputError(
             f"{file} has {file.size / 1024**2:,.1f} MB; SageMaker takes at most {limit} in a realtime request.",

@@ -208,7 +208,7 @@ def _committed(result: ShardResult) -> tuple[Commit, list[Outcome]]:
 
 def _given_up(mirror: Mirror, dead: ShardRecord, record: JobRecord) -> tuple[Commit, list[Outcome]]:
     """The items of a dead shard, each as a failure: a person asked for them, so they are accounted for."""
-    shard = _dead_shard(mirror, (dead.job, dead.number, dead.generation), record)
+    shard = _dead_shard(mirror, dead.place, record)
     commit = Commit(job=dead.job, number=dead.number, generation=dead.generation)
     reason = dead.reason or f"its shard was given up after {dead.started} tries without a result"
     return commit, [

@@ -8,7 +8,6 @@ same call writes the same documents again.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from gpuworker.contract import (
     result_key,
     result_prefix,
     shard_key,
+    summed,
 )
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
 
@@ -127,17 +127,14 @@ def _again(ctx: JobsContext, row: ShardRecord, generations: list[int], generatio
         done |= {(item.key, item.etag): item for item in _commit(ctx, row.job, row.number, committed).items}
     rest = [item for item in original.items if (item.key, item.etag) not in done]
     if not rest:
-        _mend(ctx, row, _last_commit(ctx, row, generations))
+        _mend(ctx, _last_commit(ctx, row, generations))
         return 0
     ctx.write(shard_key(row.job, row.number, generation), _repeated(original, rest, done, generation).to_json())
     return len(rest)
 
 
 def _repeated(original: Shard, rest: list[Item], done: Mapping[tuple[str, str], ItemResult], generation: int) -> Shard:
-    carried = {"done": len(done), "failed": 0}
-    for item in done.values():
-        for name, count in item.counts.items():
-            carried[name] = carried.get(name, 0) + count
+    carried = summed([{"done": len(done), "failed": 0}, *(item.counts for item in done.values())])
     return Shard(**{**vars(original), "generation": generation, "items": tuple(rest), "carried": carried})
 
 
@@ -162,23 +159,10 @@ def _last_commit(ctx: JobsContext, row: ShardRecord, generations: list[int]) -> 
     return _commit(ctx, row.job, row.number, max(generations))
 
 
-def _mend(ctx: JobsContext, row: ShardRecord, result: ShardResult) -> None:
+def _mend(ctx: JobsContext, result: ShardResult) -> None:
     """The row says dead or failed, the commits say that all is done: its worker was killed between the two."""
-    counts = Counter[str]()
-    for item in result.items:
-        counts.update(item.counts)
     with ctx.at_ledger():
-        ctx.ledger.commit_shard(
-            row.job,
-            row.number,
-            result.generation,
-            done=len(result.items),
-            failed=len(result.failures),
-            counts=counts,
-            seconds=result.timings,
-            machine=result.machine,
-            engine=result.made_by,
-        )
+        ctx.ledger.count_result(result)
 
 
 def _start(ctx: JobsContext, record: JobRecord, generation: int, shards: Mapping[str, int]) -> None:

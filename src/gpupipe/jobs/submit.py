@@ -33,7 +33,6 @@ from gpupipe.jobs.still_open import SUBMITTED
 from gpupipe.jobs.transfer import IN_FLIGHT_BYTES, Store, bytes_held, open_store
 from gpupipe.jobs.upload import Upload, content_etag, upload_one, write_document
 from gpupipe.jobs.world_files import read_places
-from gpupipe.pipelines import provisioned
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.job_options import job_options
 from gpuworker.contract import (
@@ -133,11 +132,9 @@ def submit(
     or vanish during the upload (the job is then cancelled), AwsError, and StoppedError on Ctrl-C, whose hint says how
     to go on.
     """
-    if hold and ctx.mode == "realtime":
-        raise UsageError(
-            f"the endpoint of pipeline {ctx.pipeline} is realtime and always runs: a job for it cannot be held.",
-            hint='Leave --hold out, or set mode = "async".',
-        )
+    why, remedy = ctx.kind.cannot_hold(ctx.settings)
+    if hold and why:
+        raise UsageError(f"{why.format(pipeline=ctx.pipeline)}.", hint=remedy)
     options = job_options(
         ctx.settings.task_options,
         ctx.place,
@@ -383,7 +380,7 @@ def _sidecars(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> Sidecar
 def _shard_items(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> int:
     """Large images are many items' work each, or a shard of them would keep one machine for hours."""
     worth = sum(options.worth(file.path, file.size) for file in inputs.files) / max(1, len(inputs.files))
-    return provisioned(ctx.settings).shard_items(len(inputs.files), seconds_per_item(ctx, options) * worth)
+    return ctx.kind.shard_items(ctx.settings, len(inputs.files), seconds_per_item(ctx, options) * worth)
 
 
 def _person() -> str:

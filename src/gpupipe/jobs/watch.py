@@ -17,6 +17,7 @@ from gpupipe.jobs.listing import UPLOADING, JobSummary, summary_in_bucket, summa
 from gpupipe.jobs.logs import LogLine, read_logs
 from gpupipe.jobs.pulse import Pulse, cost_usd, seconds_left
 from gpupipe.jobs.still_open import SUBMITTED
+from gpupipe.kinds.kind import AnyKind
 from gpuworker.contract import manifest_key
 from gpuworker.ledger import Ignored, Intake, JobState, MachineRecord, Totals
 
@@ -54,6 +55,12 @@ class JobView:
     """A drop-in job that still takes what arrives."""
     guard: Mapping[str, Any] = field(default_factory=dict)
     """The guard's last look, as it wrote it."""
+    backend: str = ""
+    """How what does the work is, as the guard saw it, where its machines do not say it all."""
+    backend_word: str = ""
+    """What stands before that."""
+    unit: str = "machine"
+    """What its machines are called."""
     left: Sequence[str] = ()
     """What was dropped into a drop-in job's project and not used, in words."""
 
@@ -113,6 +120,9 @@ class Watcher:
             finished_at=job.finished_at,
             is_open=record is not None and record.intake is Intake.OPEN and not job.is_over,
             guard=guard,
+            backend=self._ctx.kind.backend_text(guard),
+            backend_word=self._ctx.kind.backend_word,
+            unit=self._ctx.kind.unit,
             left=_worlds_left(ignored, job.project),
         )
 
@@ -120,7 +130,7 @@ class Watcher:
         is_late = job.state == SUBMITTED and now - job.created_at >= DISPATCH_MISSED_S
         if is_late and (missing := self._missing_dispatch()):
             return [missing]
-        return reasons(job, totals, guard, now)
+        return reasons(self._ctx.kind, job, totals, guard, now)
 
     def _missing_dispatch(self) -> str:
         """That there is no function to take the job up, as after a `down` that was killed; "" where there is one, or
@@ -218,7 +228,7 @@ def follow(
         ctx.aws.clock.sleep(interval_s)
 
 
-def reasons(job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: float) -> list[str]:
+def reasons(kind: AnyKind, job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: float) -> list[str]:
     """Why it waits, in plain words; empty while it is being worked on and nothing is wrong."""
     if job.state == UPLOADING:
         return ["Its upload goes on, or was stopped: `gpupipe submit` with the same arguments finishes it."]
@@ -235,22 +245,8 @@ def reasons(job: JobSummary, totals: Totals, guard: Mapping[str, Any], now: floa
     elif now - looked_at > GUARD_SILENT_S:
         told.append(f"The guard last looked {(now - looked_at) / 60:.0f} minutes ago; see `gpupipe logs`.")
     if not told and totals.pending:
-        told.append(_nobody_takes_it(guard.get("endpoint")))
+        told.append(kind.idle_reason(guard))
     return told
-
-
-def _nobody_takes_it(endpoint: Mapping[str, Any] | None) -> str:
-    """Why no shard is being worked on, where the guard has nothing to say; `endpoint` as the guard saw it."""
-    if not endpoint:
-        return "Waiting for a machine to take a shard."
-    state = str(endpoint.get("status", ""))
-    if failure := str(endpoint.get("failure") or "").rstrip(". "):
-        return f"Endpoint {endpoint.get('name', '')} is {state}: {failure}."
-    if state not in ("InService", "Updating"):
-        return f"Endpoint {endpoint.get('name', '')} is {state or 'not there'}; a new one takes a few minutes."
-    if not any(variant.get("current") for variant in endpoint.get("variants", ())):
-        return "Waiting for the endpoint's first instance; from zero it takes a few minutes."
-    return "Waiting for the endpoint to take a shard."
 
 
 def _concerns(job: JobSummary, waiting: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from gpupipe.clock import SYSTEM, Clock
 from gpupipe.errors import TargetError
 from gpupipe.local import control, processes
 from gpupipe.local.state import Folder, Record, Target
+from gpupipe.threads import start_daemon
 
 LOOK_S = 1.0
 PAUSE_S = 0.2
@@ -65,7 +66,7 @@ class Attendant:
 
     def start(self) -> Attendant:
         """Begin to look every second."""
-        threading.Thread(target=self._run, name="attendant", daemon=True).start()
+        start_daemon(self._run, name="attendant")
         return self
 
     def end(self) -> None:

@@ -18,6 +18,7 @@ from gpupipe.local.gate import App, Gate
 from gpupipe.local.resumed_delivery import ResumesDelivery
 from gpupipe.local.signatures import Signatures
 from gpupipe.local.snapshots import Snapshots
+from gpupipe.threads import start_daemon
 
 _MAX_WSGI_BODY_BYTES = 64 * 2**20
 _CLOSING_S = 4.0
@@ -116,7 +117,7 @@ def _moto(port: int) -> App:
     application: Any = DomainDispatcherApplication(create_backend_app)
     state = Path(moto_state.FILE).absolute()
     moto_state.load(state)
-    threading.Thread(target=_load_ahead, name="load-ahead", daemon=True).start()
+    start_daemon(_load_ahead, name="load-ahead")
     served = cast("App", AsyncioWSGIMiddleware(application, max_body_size=_MAX_WSGI_BODY_BYTES))
     return moto_state.SavesBeforeAnswering(served, partial(moto_state.save, state))
 

@@ -1,6 +1,6 @@
 """Desired resources -> plan -> applied: the long story of how a configuration becomes true, and untrue again.
 
-**Wanted.** A pipeline kind turns its settings into a tuple of resources (`gpupipe.pipelines`): frozen values that name
+**Wanted.** A pipeline kind turns its settings into a tuple of resources (`gpupipe.kinds`): frozen values that name
 each other as objects. No call is made for that, so it is tested without AWS, and equal settings give equal resources
 on any machine.
 

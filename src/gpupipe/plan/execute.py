@@ -8,11 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import TopologicalSorter
 from queue import Empty, SimpleQueue
 
 from gpupipe.aws import is_mutation
 from gpupipe.errors import StoppedError
+from gpupipe.threads import start_daemon
 
 WORKERS = 16
 GRACE_S = 10.0
@@ -106,7 +108,7 @@ class Run:
                 self._heard.put(Report(id=id_, outcome=Outcome(id=id_, blocker=blocker)))
             else:
                 self.listen(Report(id=id_))
-                threading.Thread(target=self._do, args=(id_,), name=f"gpupipe {id_}", daemon=True).start()
+                start_daemon(partial(self._do, id_), name=f"gpupipe {id_}")
 
     def _do(self, id_: str) -> None:
         error: BaseException | None = None

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from gpupipe.aws import Aws
 from gpupipe.errors import ApplyError, AwsError, GpupipeError, LockLostError, StoppedError
-from gpupipe.explain import error_code, explained
+from gpupipe.explain import explained
 from gpupipe.plan.decide import observe
 from gpupipe.plan.execute import Gate, Outcome, Report, Run, Work
 from gpupipe.plan.steps import Action, Event, Failure, Receipt, Step
 from gpupipe.resources import Found, Progress, Resource
 from gpupipe.resources.waiting import telling
+from gpuworker.contract import error_code
 
 NOT_EMPTY = "BucketNotEmpty"
 LATE_WRITES_AT_MOST = 5

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
-from gpupipe.aws import Aws, absent_ok, together
+from gpupipe.aws import Aws, absent_ok
 from gpupipe.errors import GpupipeError
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
-from gpupipe.resources.metric_alarm import is_planned
-from gpupipe.resources.ownership import found, is_stacks, ours, pipeline_of, tag_map
+from gpupipe.resources.metric_alarm import alarm_tags, is_planned, stacks_alarms
+from gpupipe.resources.ownership import found, ours, pipeline_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +22,6 @@ class Alarm(Resource):
     phase: ClassVar[Phase] = Phase.MACHINES
     dynamic: ClassVar[bool] = True
 
-    @property
-    def arn(self) -> str:
-        return self.stack.arn("cloudwatch", f"alarm:{self.name}")
-
     def desired(self) -> Fields:
         return {}
 
@@ -34,7 +29,7 @@ class Alarm(Resource):
         answer = aws.client("cloudwatch").describe_alarms(AlarmNames=[self.name], AlarmTypes=["MetricAlarm"])
         if not answer.get("MetricAlarms"):
             return None
-        tags = self._tags(aws)
+        tags = alarm_tags(aws, self.name)
         return Observed(owner=tags.get(TAG_STACK, ""), fields={}, note=answer["MetricAlarms"][0].get("StateValue", ""))
 
     def create(self, aws: Aws) -> None:
@@ -49,17 +44,6 @@ class Alarm(Resource):
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
-        stack = aws.stack
-        pages = aws.client("cloudwatch").get_paginator("describe_alarms")
-        alarms = [
-            cls(stack=stack, name=one["AlarmName"])
-            for page in pages.paginate(AlarmNamePrefix=f"{stack.id}-", AlarmTypes=["MetricAlarm"])
-            for one in page["MetricAlarms"]
-        ]
-        for alarm, tags in zip(alarms, together(*(partial(one._tags, aws) for one in alarms)), strict=True):
-            if is_stacks(tags, stack) and not is_planned(tags):
-                yield found(cls(stack=stack, name=alarm.name, pipeline=pipeline_of(tags)), tags={})
-
-    def _tags(self, aws: Aws) -> dict[str, str]:
-        answer = absent_ok(aws.client("cloudwatch").list_tags_for_resource, ResourceARN=self.arn)
-        return tag_map((answer or {}).get("Tags"))
+        for name, tags in stacks_alarms(aws):
+            if not is_planned(tags):
+                yield found(cls(stack=aws.stack, name=name, pipeline=pipeline_of(tags)), tags={})

@@ -23,9 +23,8 @@ from gpupipe.resources.ownership import adopted, found, ours, pipeline_of, tag_l
 from gpupipe.resources.role import Role
 from gpupipe.resources.security_group import NOT_YET_S, SecurityGroup
 from gpupipe.resources.waiting import until
+from gpuworker.contract import TAG_TEMPLATE
 
-TAG_TEMPLATE = "gpupipe:template"
-"""On every machine: the `fingerprint` of the template it was started from."""
 DEFAULT = "$Default"
 # Hop limit 2, or containers on the machine cannot reach the metadata service.
 METADATA = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2, "HttpEndpoint": "enabled"}

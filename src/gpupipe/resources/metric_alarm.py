@@ -5,13 +5,13 @@ Those that the guard sets on machines are `alarm.Alarm`; a key in their tags tel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 from gpupipe.aws import Aws, absent_ok, together
-from gpupipe.names import TAG_KEY, TAG_STACK
+from gpupipe.names import TAG_KEY, TAG_STACK, Stack
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of, tag_list, tag_map
 from gpupipe.resources.scaling_policy import ScalingPolicy
@@ -41,7 +41,7 @@ class MetricAlarm(Resource):
 
     @property
     def arn(self) -> str:
-        return self.stack.arn("cloudwatch", f"alarm:{self.name}")
+        return _arn(self.stack, self.name)
 
     def requires(self) -> tuple[Resource, ...]:
         return (self.policy,) if self.policy else ()
@@ -65,7 +65,7 @@ class MetricAlarm(Resource):
         """Two reads at once, four with a policy: its ARN is AWS's choice, and lives no longer than its endpoint."""
         answer, tags, policy_arn = together(
             partial(aws.client("cloudwatch").describe_alarms, AlarmNames=[self.name], AlarmTypes=["MetricAlarm"]),
-            partial(self._tags, aws),
+            partial(alarm_tags, aws, self.name),
             partial(self.policy.lasting_arn, aws) if self.policy else str,
         )
         if not answer.get("MetricAlarms"):
@@ -95,18 +95,11 @@ class MetricAlarm(Resource):
 
     @classmethod
     def find(cls, aws: Aws) -> Iterable[Found]:
-        stack = aws.stack
-        pages = aws.client("cloudwatch").get_paginator("describe_alarms")
-        alarms = [
-            cls(stack=stack, name=one["AlarmName"], namespace="", metric="", dimensions={}, threshold=0.0)
-            for page in pages.paginate(AlarmNamePrefix=f"{stack.id}-", AlarmTypes=["MetricAlarm"])
-            for one in page["MetricAlarms"]
-        ]
-        for alarm, tags in zip(alarms, together(*(partial(one._tags, aws) for one in alarms)), strict=True):
-            if is_stacks(tags, stack) and is_planned(tags):
+        for name, tags in stacks_alarms(aws):
+            if is_planned(tags):
                 met = cls(
-                    stack=stack,
-                    name=alarm.name,
+                    stack=aws.stack,
+                    name=name,
                     pipeline=pipeline_of(tags),
                     namespace="",
                     metric="",
@@ -140,9 +133,25 @@ class MetricAlarm(Resource):
             Tags=tag_list(self.tags),
         )
 
-    def _tags(self, aws: Aws) -> dict[str, str]:
-        answer = absent_ok(aws.client("cloudwatch").list_tags_for_resource, ResourceARN=self.arn)
-        return tag_map((answer or {}).get("Tags"))
+
+def stacks_alarms(aws: Aws) -> Iterator[tuple[str, dict[str, str]]]:
+    """Name and tags of each alarm of the stack, whoever set it."""
+    pages = aws.client("cloudwatch").get_paginator("describe_alarms")
+    alarms = pages.paginate(AlarmNamePrefix=f"{aws.stack.id}-", AlarmTypes=["MetricAlarm"])
+    names = [one["AlarmName"] for page in alarms for one in page["MetricAlarms"]]
+    for name, tags in zip(names, together(*(partial(alarm_tags, aws, name) for name in names)), strict=True):
+        if is_stacks(tags, aws.stack):
+            yield name, tags
+
+
+def alarm_tags(aws: Aws, name: str) -> dict[str, str]:
+    """Empty where there is no such alarm."""
+    answer = absent_ok(aws.client("cloudwatch").list_tags_for_resource, ResourceARN=_arn(aws.stack, name))
+    return tag_map((answer or {}).get("Tags"))
+
+
+def _arn(stack: Stack, name: str) -> str:
+    return stack.arn("cloudwatch", f"alarm:{name}")
 
 
 def is_planned(tags: Mapping[str, str]) -> bool:

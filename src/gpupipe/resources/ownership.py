@@ -8,9 +8,7 @@ from gpupipe.aws import Aws
 from gpupipe.errors import NotOursError
 from gpupipe.names import TAG_KEY, TAG_PIPELINE, TAG_STACK, Stack
 from gpupipe.resources import Found, Observed, Resource
-
-TAG_REGION = "gpupipe:region"
-"""IAM is one for all regions: its tags must say which region's stack of that name a role is of."""
+from gpuworker.contract import TAG_REGION
 
 
 def ours(resource: Resource, aws: Aws) -> Observed | None:

@@ -12,6 +12,7 @@ from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.function import Function
 from gpupipe.resources.ownership import adopted, found, is_stacks, ours, pipeline_of
 from gpupipe.resources.role import Role
+from gpuworker.contract import TAG_PREFIX
 
 # Lambda takes the call at once; these tries are for when it is throttled. The next minute is the better retry.
 RETRIES = {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 60}
@@ -95,7 +96,7 @@ class Schedule(Resource):
     @property
     def _marks(self) -> dict[str, str]:
         # Ours only: a description has no room for the person's own tags.
-        return {key: value for key, value in self.tags.items() if key.startswith("gpupipe:")}
+        return {key: value for key, value in self.tags.items() if key.startswith(TAG_PREFIX)}
 
     @property
     def _definition(self) -> dict[str, Any]:

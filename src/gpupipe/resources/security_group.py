@@ -12,9 +12,8 @@ from gpupipe.errors import AwsError
 from gpupipe.names import TAG_STACK
 from gpupipe.resources import Fields, Found, Observed, Phase, Resource
 from gpupipe.resources.ownership import adopted, found, ours, pipeline_of, tag_list, tag_map
+from gpuworker.contract import TAG_VPC
 
-TAG_VPC = "gpupipe:vpc"
-"""The VPC that was asked for; "default" too is said, because its id tells nothing without another read."""
 DEFAULT_VPC = "default"
 # A machine's network interface goes some time after the machine.
 IN_USE = ("DependencyViolation",)

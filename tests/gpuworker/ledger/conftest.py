@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from tests.committed import a_result
 
 from gpuworker.ledger import JobRecord, JobState, Ledger, MachineRecord, ShardRecord
 
@@ -71,7 +72,7 @@ def some_shards(count: int = 2, job: str = "j1", **changes: Any) -> list[ShardRe
 
 def commit(ledger: Ledger, number: int, generation: int = 0, **changes: Any) -> bool:
     fields: dict[str, Any] = {"done": 10, "failed": 0, "counts": {"annotations": 30}, "seconds": {"infer": 2.5}}
-    return ledger.commit_shard("j1", number, generation, machine="i-1", **{**fields, **changes})
+    return ledger.count_result(a_result("j1", number, generation, **{**fields, **changes}))
 
 
 def a_machine(**changes: Any) -> MachineRecord:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from tests.gpuworker.ledger.conftest import NOW, Clock, a_job, commit, some_shards
 
-from gpuworker.ledger import (
-    JobState,
-    Ledger,
-    ShardState,
-    Totals,
-)
+from gpuworker.contract import JobSpec
+from gpuworker.ledger import Intake, JobState, Ledger, ShardState, Totals, job_of
 
 
 def test_open_job_registers_shards_and_job(ledger: Ledger) -> None:
@@ -75,10 +74,46 @@ def test_set_job_state_only_from(ledger: Ledger) -> None:
     assert (job.state, job.reason) == (JobState.STALLED, "no GPU")
 
 
+def test_the_last_shard_marked_dead_finishes_its_job(ledger: Ledger) -> None:
+    ledger.open_job(a_job(), some_shards(2))
+    commit(ledger, 0)
+    assert ledger.mark_dead("j1", 1, 0, "killed four workers") is True
+    shard, job = ledger.shard("j1", 1), ledger.job("j1")
+    assert shard is not None
+    assert job is not None
+    assert (shard.state, shard.reason, job.state) == (ShardState.DEAD, "killed four workers", JobState.FINISHED)
+
+
+def test_who_was_killed_between_shard_and_job_does_the_rest_by_the_same_call(ledger: Ledger) -> None:
+    # given a job row that came only after its last shard was marked
+    ledger.put_shards(some_shards(1))
+    assert ledger.mark_dead("j1", 0, 0, "poison") is True
+    ledger.put_job(a_job())
+    # when the same is said again
+    assert ledger.mark_dead("j1", 0, 0, "poison") is False
+    job = ledger.job("j1")
+    assert job is not None
+    assert job.state is JobState.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("hold", "generation", "state"),
+    [(False, 0, JobState.PENDING), (True, 0, JobState.HELD), (True, 1, JobState.PENDING)],
+)
+def test_a_jobs_first_row_says_what_was_asked_for(hold: bool, generation: int, state: JobState) -> None:
+    spec = JobSpec(
+        job="j1", pipeline="segment", project="field7", task="segment", options={}, created_at=NOW, hold=hold
+    )
+    row = job_of(spec, items=20, shards=2, generation=generation)
+    assert row == a_job(state=state, hold=hold, generation=generation)
+    drop_in = job_of(replace(spec, kind="drop-in"), intake=Intake.CLOSED)
+    assert (drop_in.kind, drop_in.items, drop_in.shards, drop_in.intake) == ("drop-in", 0, 0, Intake.CLOSED)
+
+
 def test_finish_waits_for_every_shard(ledger: Ledger, clock: Clock) -> None:
     ledger.open_job(a_job(), some_shards(3))
     commit(ledger, 0)
-    ledger.bury_shard("j1", 1, 0, "killed four workers")
+    ledger.mark_dead("j1", 1, 0, "killed four workers")
     assert ledger.finish_if_complete("j1") is False
     commit(ledger, 2)
     clock.now += 5
@@ -125,7 +160,7 @@ def test_a_dead_shard_is_revived_with_its_job(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
     commit(ledger, 1)
     ledger.start_shard("j1", 0, 0, "i-1")
-    ledger.bury_shard("j1", 0, 0, "poison")
+    ledger.mark_dead("j1", 0, 0, "poison")
     ledger.finish_if_complete("j1")
     assert ledger.revive_shard("j1", 1, 0) is False
     assert ledger.revive_shard("j1", 0, 1) is False

@@ -77,7 +77,7 @@ def test_a_lost_shard_may_be_left_to_be_sent_later(ledger: Ledger) -> None:
 def test_a_revived_shard_has_all_its_tries_and_may_be_unsent(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
     ledger.return_shard(the_shard(ledger), "n1", reason="", counts=True)
-    ledger.bury_shard("j1", 0, 0, "poison")
+    ledger.mark_dead("j1", 0, 0, "poison")
     assert ledger.revive_shard("j1", 0, 0, sent=False) is True
     shard = the_shard(ledger)
     assert (shard.is_unsent, shard.failures, shard.started) == (True, 0, 0)

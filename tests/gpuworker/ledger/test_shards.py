@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from tests.committed import a_result
 from tests.gpuworker.ledger.conftest import NOW, Clock, a_job, commit, some_shards
 
 from gpuworker.ledger import (
@@ -35,7 +38,7 @@ def test_start_refuses_what_is_over(ledger: Ledger, end: str) -> None:
         case "done":
             commit(ledger, 0)
         case "dead":
-            ledger.bury_shard("j1", 0, 0, "poison")
+            ledger.mark_dead("j1", 0, 0, "poison")
         case "cancelled":
             ledger.cancel_job("j1", "")
         case "newer":
@@ -103,6 +106,35 @@ def test_commit_twice_counts_once(ledger: Ledger, clock: Clock) -> None:
     assert (totals.done, totals.pending, totals.counts, totals.seconds) == (10, 10, {"annotations": 30}, {"infer": 2.5})
 
 
+def test_a_result_becomes_the_same_row_for_whoever_counts_it(ledger: Ledger, clock: Clock) -> None:
+    # given a commit of two items that count different things, and one that failed
+    ledger.open_job(a_job(), some_shards(1))
+    counted = replace(
+        a_result("j1", done=2, failed=1, seconds={"infer": 2.5, "wall": 3.0}, machine="i-7"),
+        engine={"name": "nanodet", "chosen": "there is no GPU"},
+    )
+    first, second = counted.items
+    items = (replace(first, counts={"annotations": 3}), replace(second, counts={"annotations": 4, "hidden": 1}))
+    clock.now += 60
+    # when worker, guard, retry or rebuild count it, which all make this one call
+    assert ledger.count_result(replace(counted, items=items)) is True
+    assert ledger.shard("j1", 0) == ShardRecord(
+        job="j1",
+        number=0,
+        state=ShardState.DONE,
+        items=10,
+        done=2,
+        failed=1,
+        counts={"annotations": 7, "hidden": 1},
+        machine="i-7",
+        created_at=NOW,
+        finished_at=NOW + 60,
+        progress=3,
+        seconds={"infer": 2.5, "wall": 3.0},
+        engine="nanodet: there is no GPU",
+    )
+
+
 def test_what_made_the_results_is_told_once(ledger: Ledger) -> None:
     ledger.open_job(a_job(shards=4), some_shards(4))
     assert ledger.totals("j1").engines == ()
@@ -140,15 +172,15 @@ def test_commit_of_a_missing_row_is_refused(ledger: Ledger) -> None:
     assert ledger.shard("j1", 3) is None
 
 
-def test_bury_counts_its_items_as_dead(ledger: Ledger) -> None:
+def test_marking_dead_counts_its_items_as_dead(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
-    assert ledger.bury_shard("j1", 0, 1, "") is False
-    assert ledger.bury_shard("j1", 0, 0, "poison") is True
-    assert ledger.bury_shard("j1", 0, 0, "poison") is False
+    assert ledger.mark_dead("j1", 0, 1, "") is False
+    assert ledger.mark_dead("j1", 0, 0, "poison") is True
+    assert ledger.mark_dead("j1", 0, 0, "poison") is False
     totals = ledger.totals("j1")
     assert (totals.dead, totals.failed, totals.pending) == (10, 0, 10)
     commit(ledger, 1)
-    assert ledger.bury_shard("j1", 1, 0, "late") is False
+    assert ledger.mark_dead("j1", 1, 0, "late") is False
 
 
 def test_requeue_only_what_still_shows_no_life(ledger: Ledger, clock: Clock) -> None:
@@ -178,7 +210,7 @@ def test_mark_sent_does_not_touch_what_is_over(ledger: Ledger) -> None:
 def test_reopen_twice_and_out_of_order(ledger: Ledger) -> None:
     ledger.open_job(a_job(), some_shards())
     commit(ledger, 0)
-    ledger.bury_shard("j1", 1, 0, "poison")
+    ledger.mark_dead("j1", 1, 0, "poison")
     ledger.finish_if_complete("j1")
     second = ShardRecord(job="j1", number=1, generation=2, items=10)
     first = ShardRecord(job="j1", number=1, generation=1, items=10)

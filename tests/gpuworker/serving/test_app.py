@@ -385,7 +385,7 @@ def test_no_more_shards_run_at_once_than_allowed(serve: Serve, station: Station)
     assert [reply.json["status"] for reply in replies] == ["done"] * 3
 
 
-def test_shard_of_another_task_is_buried_once_and_for_all(serve: Serve, station: Station) -> None:
+def test_shard_of_another_task_is_marked_dead_once_and_for_all(serve: Serve, station: Station) -> None:
     [shard] = station.job(["tree"], send=False)
     other = {**json.loads(shard.to_json()), "task": "paint"}
     reply = sent(serve()[0], json.dumps(other).encode(), JSON)
@@ -402,14 +402,14 @@ def test_shard_of_another_pipeline_is_refused_and_left_to_that(serve: Serve, sta
     assert station.row(shard).state is ShardState.PENDING
 
 
-def test_shard_of_a_newer_contract_is_buried(serve: Serve, station: Station) -> None:
+def test_shard_of_a_newer_contract_is_marked_dead(serve: Serve, station: Station) -> None:
     [shard] = station.job(["tree"], send=False)
     newer = {**json.loads(shard.to_json()), "version": 99}
     assert sent(serve()[0], json.dumps(newer).encode(), JSON).status == 422
     assert station.row(shard).state is ShardState.DEAD
 
 
-def test_shard_that_names_nothing_is_refused_and_nothing_buried(serve: Serve) -> None:
+def test_shard_that_names_nothing_is_refused_and_nothing_marked_dead(serve: Serve) -> None:
     body = document(job="j", number="x", generation=0, pipeline=PIPELINE, items=[])
     reply = sent(serve()[0], body, JSON)
     assert (reply.status, reply.code) == (422, "unusable_shard")

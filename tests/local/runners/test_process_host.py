@@ -10,7 +10,8 @@ from tests.ticking import TickingClock
 
 from gpupipe.local import processes
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.runners.process_host import WORK_DIR, WorkerProcess, await_ends, end_strays
+from gpupipe.local.runners.process_host import WorkerProcess, await_ends, end_strays
+from gpuworker.contract import WORK_DIR_VARIABLE
 
 WAITS = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -71,10 +72,10 @@ def test_what_was_started_is_adopted_with_what_was_noted(workers: Workers) -> No
 
 
 def test_worker_is_told_where_it_works_unless_it_was(workers: Workers) -> None:
-    tells = f"import os; print(os.environ['{WORK_DIR}'])"
+    tells = f"import os; print(os.environ['{WORK_DIR_VARIABLE}'])"
     workers.start("one", tells)
     assert workers.printed("one") == f"{workers.folder / 'one'}\n"
-    elsewhere = {**os.environ, WORK_DIR: "/elsewhere"}
+    elsewhere = {**os.environ, WORK_DIR_VARIABLE: "/elsewhere"}
     worker = workers.of("two")
     worker.start([sys.executable, "-u", "-c", tells], environment=elsewhere, notes={})
     until(lambda: not worker.alive)

@@ -3,7 +3,6 @@ zipped into the functions and imported by the CLI.
 """
 
 from gpuworker.contract.belonging import (
-    Place,
     read_manifest,
     read_result,
     read_shard,
@@ -17,6 +16,7 @@ from gpuworker.contract.decisions import (
     TARGET_SHARD_S,
     choose_outputs,
     is_project_name,
+    job_time,
     make_job_id,
     output_candidates,
     shard_size,
@@ -37,9 +37,19 @@ from gpuworker.contract.documents import (
     Manifest,
     Message,
     ModelSource,
+    Place,
     Shard,
     ShardResult,
     WorkerSettings,
+)
+from gpuworker.contract.environment import (
+    BIND_HOST_VARIABLE,
+    CALLER_TOKEN_VARIABLE,
+    CONFIG_VARIABLE,
+    MACHINE_VARIABLE,
+    MODEL_DIR_VARIABLE,
+    WORK_DIR_VARIABLE,
+    WORKER_FILE,
 )
 from gpuworker.contract.errors import ContractError
 from gpuworker.contract.fragments import folder_of_picture, fragments_in
@@ -71,27 +81,49 @@ from gpuworker.contract.keys import (
     parse_shard_key,
     result_key,
     result_prefix,
+    retries_prefix,
     shard_key,
 )
 from gpuworker.contract.patterns import common_project, is_pattern, pattern_for
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.service_errors import (
+    NO_OBJECT,
+    OVERTAKEN,
+    OVERTAKEN_OR_GONE,
+    error_code,
+    error_message,
+    http_status,
+)
+from gpuworker.contract.sums import summed
+from gpuworker.contract.tags import TAG_KEY, TAG_PIPELINE, TAG_PREFIX, TAG_REGION, TAG_STACK, TAG_TEMPLATE, TAG_VPC
+from gpuworker.contract.weights import COMMIT, HUB_NAME
 from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
 __all__ = [
+    "BIND_HOST_VARIABLE",
+    "CALLER_TOKEN_VARIABLE",
     "CAVEATS",
+    "COMMIT",
+    "CONFIG_VARIABLE",
     "DISTRIBUTION",
     "ERRORS",
+    "HUB_NAME",
     "INCOMING",
     "INFERENCE_ID_MAX",
     "INPUTS",
     "ITEM_SHARE_OF_INVOCATION",
     "JOBS",
     "LOGS",
+    "MACHINE_VARIABLE",
     "MANIFEST_NAME",
     "MAX_OUTPUT_BYTES",
     "MAX_SHARD_ITEMS",
     "MESSAGE_BYTES",
     "MODELS",
+    "MODEL_DIR_VARIABLE",
+    "NO_OBJECT",
+    "OVERTAKEN",
+    "OVERTAKEN_OR_GONE",
     "PLACE_MAX",
     "PRJ",
     "PROCESSED",
@@ -99,9 +131,18 @@ __all__ = [
     "REQUESTS",
     "RESPONSES",
     "SYSTEM",
+    "TAG_KEY",
+    "TAG_PIPELINE",
+    "TAG_PREFIX",
+    "TAG_REGION",
+    "TAG_STACK",
+    "TAG_TEMPLATE",
+    "TAG_VPC",
     "TARGET_SHARD_S",
     "TRANSFORM",
     "VERSION",
+    "WORKER_FILE",
+    "WORK_DIR_VARIABLE",
     "WORLD",
     "WORLD_SUFFIXES",
     "Artifact",
@@ -125,8 +166,11 @@ __all__ = [
     "choose_outputs",
     "common_project",
     "compiled_key",
+    "error_code",
+    "error_message",
     "folder_of_picture",
     "fragments_in",
+    "http_status",
     "incoming_prefix",
     "inference_id",
     "input_key",
@@ -136,6 +180,7 @@ __all__ = [
     "is_project_name",
     "is_world_file",
     "job_key",
+    "job_time",
     "log_key",
     "make_job_id",
     "manifest_key",
@@ -154,6 +199,8 @@ __all__ = [
     "require_own_artifacts",
     "result_key",
     "result_prefix",
+    "retries_prefix",
     "shard_key",
     "shard_size",
+    "summed",
 ]

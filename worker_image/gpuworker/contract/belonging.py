@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gpuworker.contract.decisions import is_project_name, output_candidates
-from gpuworker.contract.documents import Failure, Item, ItemResult, JobSpec, Manifest, Shard, ShardResult
+from gpuworker.contract.documents import Failure, Item, ItemResult, JobSpec, Manifest, Place, Shard, ShardResult
 from gpuworker.contract.errors import ContractError
 from gpuworker.contract.keys import (
     INCOMING,
@@ -23,9 +23,6 @@ from gpuworker.contract.keys import (
     shard_key,
 )
 from gpuworker.contract.shapes import require_shape
-
-Place = tuple[str, int, int]
-"""Job, number and generation of a shard."""
 
 
 def read_spec(text: str | bytes, *, job: str, pipeline: str) -> JobSpec:
@@ -51,8 +48,8 @@ def read_shard(text: str | bytes, *, place: Place, pipeline: str, project: str =
     shard = Shard.from_json(text)
     require_shape(shard)
     key = shard_key(*place)
-    if (found := (shard.job, shard.number, shard.generation)) != place:
-        raise ContractError(f"{key} describes another shard: {found}")
+    if shard.place != place:
+        raise ContractError(f"{key} describes another shard: {shard.place}")
     _require(key, shard.job, job=place[0], pipeline=pipeline, project=project, of=shard)
     _require_inputs(shard.items, shard.project)
     _require_distinct(item.output for item in shard.items)
@@ -63,8 +60,8 @@ def read_result(data: bytes, *, place: Place, project: str = "") -> ShardResult:
     """The commit of this place. Each artefact lies in its own item's folder. Raises ContractError."""
     result = ShardResult.from_gzip(data)
     require_shape(result)
-    if (found := (result.job, result.number, result.generation)) != place:
-        raise ContractError(f"{result_key(*place)} describes another shard: {found}")
+    if result.place != place:
+        raise ContractError(f"{result_key(*place)} describes another shard: {result.place}")
     about: Sequence[ItemResult | Failure] = (*result.items, *result.failures)
     _require_inputs(about, project)
     _require_distinct(one.output for one in about)

@@ -27,7 +27,12 @@ def is_project_name(name: str) -> bool:
 
 def make_job_id(project: str, created_at: float) -> str:
     """`20261121-113052-field7-1f3a`: sorts by time (UTC)."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(created_at))}-{project}-{secrets.token_hex(2)}"
+    return f"{job_time(created_at)}-{project}-{secrets.token_hex(2)}"
+
+
+def job_time(at: float) -> str:
+    """How the ids of jobs of that moment begin."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(at))
 
 
 def choose_outputs(paths: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from gpuworker.contract.errors import ContractError
 from gpuworker.contract.keys import is_job_name, shard_key
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.sums import summed
 
 VERSION = 1
 MAX_SHARD_ITEMS = 256
@@ -31,6 +32,8 @@ ITEM_SHARE_OF_INVOCATION = 0.5
 """What an item may take of an endpoint's invocation: one that hangs must not take the whole shard with it."""
 
 JobKind = Literal["submitted", "drop-in"]
+Place = tuple[str, int, int]
+"""Job, number and generation of a shard."""
 PLACE_MAX = 10**9
 """Of a shard's number and generation in a message."""
 
@@ -127,6 +130,10 @@ class Shard(Document):
     """Counts that earlier generations of this shard finished and this one does not repeat:
     `{"done": 5, "failed": 0, "annotations": 31}`. The ledger's row is their sum with this generation's."""
 
+    @property
+    def place(self) -> Place:
+        return self.job, self.number, self.generation
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Shard:
         items = tuple(Item.from_dict(item) for item in data.get("items", ()))
@@ -167,6 +174,11 @@ class Message(Document):
     generation: int
 
     @classmethod
+    def of(cls, place: Place) -> Message:
+        job, number, generation = place
+        return cls(job=job, number=number, generation=generation)
+
+    @classmethod
     def from_json(cls, text: str | bytes) -> Message:
         """Raises ContractError, also for what no shard's place can be."""
         document = read_json(text, limit_bytes=MESSAGE_BYTES)
@@ -180,8 +192,12 @@ class Message(Document):
         return message
 
     @property
+    def place(self) -> Place:
+        return self.job, self.number, self.generation
+
+    @property
     def key(self) -> str:
-        return shard_key(self.job, self.number, self.generation)
+        return shard_key(*self.place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +262,15 @@ class ShardResult(Document):
     failures: Sequence[Failure]
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage, summed over the items, and `wall`."""
+
+    @property
+    def place(self) -> Place:
+        return self.job, self.number, self.generation
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What its items count, summed by name: `{"annotations": 31}`."""
+        return summed(item.counts for item in self.items)
 
     @property
     def made_by(self) -> str:

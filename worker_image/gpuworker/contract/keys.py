@@ -51,7 +51,12 @@ def manifest_key(job: str, generation: int = 0) -> str:
     """`jobs/<job>/manifest.json`, or the manifest of a retry."""
     if generation == 0:
         return f"{JOBS}{job}/{MANIFEST_NAME}"
-    return f"{JOBS}{job}/retries/{generation}/{MANIFEST_NAME}"
+    return f"{retries_prefix(job)}{generation}/{MANIFEST_NAME}"
+
+
+def retries_prefix(job: str) -> str:
+    """What lies there is called by the generations of the job's retries."""
+    return f"{JOBS}{job}/retries/"
 
 
 def shard_key(job: str, number: int, generation: int = 0) -> str:

@@ -19,6 +19,7 @@ handed a boto3 client.
 from __future__ import annotations
 
 from gpuworker.ledger.dropins import Dropins
+from gpuworker.ledger.jobs import job_of
 from gpuworker.ledger.machines import Machines
 from gpuworker.ledger.records import (
     Ignored,
@@ -32,6 +33,7 @@ from gpuworker.ledger.records import (
     ShardRecord,
     ShardState,
     Totals,
+    carried_items,
 )
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "ShardRecord",
     "ShardState",
     "Totals",
+    "carried_items",
+    "job_of",
 ]
 
 

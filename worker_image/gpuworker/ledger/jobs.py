@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from gpuworker.contract import JobSpec
 from gpuworker.ledger.records import JOB_OVER, Intake, JobRecord, JobState, ShardRecord, ShardState
 from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.shards import Shards, job_row_key, shard_row_key
@@ -138,6 +139,13 @@ class Jobs(Shards):
         renewal = Write(key=job_row_key(job), update=setting(again, "REMOVE #finished_at"), where=EXISTS, values=again)
         return self._write_together(shard, renewal, _pointer(record.pipeline, job))
 
+    def mark_dead(self, job: str, number: int, generation: int, reason: str) -> bool:
+        """A shard will not be tried again: DEAD, and its job finished where that was the last; else whoever watches
+        the job waits for ever. False where the shard has moved on. Killed half-way, the same call does the rest."""
+        marked = self._mark_dead((job, number, generation), reason)
+        self.finish_if_complete(job)
+        return marked
+
     def finish_if_complete(self, job: str) -> bool:
         """FINISHED, when every shard is done, dead or cancelled and no more can come. True when this call did it."""
         record = self.job(job)
@@ -179,6 +187,26 @@ class Jobs(Shards):
 
 def open_dropin_key(pipeline: str, project: str) -> Key:
     return f"dropin#{pipeline}", f"project#{project}"
+
+
+def job_of(
+    spec: JobSpec, *, items: int = 0, shards: int = 0, generation: int = 0, intake: Intake = Intake.SEALED
+) -> JobRecord:
+    """The row of a job at its beginning, as asked for; one that is to be held is so until a retry of it."""
+    return JobRecord(
+        job=spec.job,
+        pipeline=spec.pipeline,
+        project=spec.project,
+        task=spec.task,
+        kind=spec.kind,
+        state=JobState.HELD if spec.hold and not generation else JobState.PENDING,
+        created_at=spec.created_at,
+        items=items,
+        shards=shards,
+        generation=generation,
+        hold=spec.hold,
+        intake=intake,
+    )
 
 
 def _pointer(pipeline: str, job: str) -> Write:

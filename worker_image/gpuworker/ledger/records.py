@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gpuworker.contract import Place
+
 
 class JobState(StrEnum):
     """HELD and STALLED jobs start no machine; a machine that runs anyway works on them too."""
@@ -128,6 +130,10 @@ class ShardRecord:
     """The last notifications of such failures: a second copy of one changes nothing."""
 
     @property
+    def place(self) -> Place:
+        return self.job, self.number, self.generation
+
+    @property
     def is_open(self) -> bool:
         return self.state in SHARD_OPEN
 
@@ -200,7 +206,7 @@ class Totals:
         for shard in shards:
             _add(sums, {"shards": 1, "items": shard.items, "done": shard.done, "failed": shard.failed})
             _add(sums, _unaccounted(shard))
-            _add(sums, {"carried": shard.carried.get("done", 0) + shard.carried.get("failed", 0)})
+            _add(sums, {"carried": carried_items(shard.carried)})
             _add(counts, shard.counts)
             _add(seconds, shard.seconds)
             engines.add(shard.engine)
@@ -231,6 +237,11 @@ _SUMMED = (
     "shards_open",
     "carried",
 )
+
+
+def carried_items(carried: Mapping[str, int]) -> int:
+    """How many items of a shard its earlier generations ended, by its `Shard.carried`."""
+    return carried.get("done", 0) + carried.get("failed", 0)
 
 
 def _unaccounted(shard: ShardRecord) -> dict[str, int]:

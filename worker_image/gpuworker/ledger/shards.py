@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from gpuworker.contract import Place, ShardResult
 from gpuworker.ledger.records import JobState, ShardRecord, ShardState, Totals
 from gpuworker.ledger.rows import from_row, to_row
 from gpuworker.ledger.table import ABSENT, EXISTS, Key, Row, Table, Write, setting
@@ -191,39 +192,29 @@ class Shards(Table):
             still += " AND #heartbeat_at = :was_heartbeat_at"
             values["was_heartbeat_at"] = shard.heartbeat_at
         values |= _OPEN
-        return self._change(shard.job, shard.number, shard.generation, fields, where=still, values=values)
+        return self._change(*shard.place, fields, where=still, values=values)
 
-    def commit_shard(
-        self,
-        job: str,
-        number: int,
-        generation: int,
-        *,
-        done: int,
-        failed: int,
-        counts: Mapping[str, int],
-        seconds: Mapping[str, float],
-        machine: str,
-        engine: str = "",
-    ) -> bool:
-        """Project this generation's commit in S3 onto the row, adding what the row carries over from earlier ones.
+    def count_result(self, result: ShardResult) -> bool:
+        """Project a commit of S3 onto its shard's row, adding what the row carries over from earlier generations.
 
         Overrules DEAD and CANCELLED, because what is committed is visible. Repeating it changes nothing. False where
         the row is missing or of a newer generation.
         """
+        job, number, generation = result.place
         row = self.shard(job, number)
         if row is None or row.generation > generation:
             return False
         carried = dict(row.carried) if row.generation == generation else {}
+        done, failed, counts = len(result.items), len(result.failures), result.counts
         names = {*counts, *carried} - {"done", "failed"}
         fields = {
             "state": ShardState.DONE,
             "done": done + carried.get("done", 0),
             "failed": failed + carried.get("failed", 0),
             "counts": {name: counts.get(name, 0) + carried.get(name, 0) for name in sorted(names)},
-            "seconds": dict(seconds),
-            "engine": engine,
-            "machine": machine,
+            "seconds": dict(result.timings),
+            "engine": result.made_by,
+            "machine": result.machine,
             "generation": generation,
             "progress": done + failed,
             "reason": "",
@@ -236,10 +227,10 @@ class Shards(Table):
         )
         return self._write(write) is not None
 
-    def bury_shard(self, job: str, number: int, generation: int, reason: str) -> bool:
+    def _mark_dead(self, place: Place, reason: str) -> bool:
         """It will not be tried again: DEAD. False where it moved on."""
         fields = {"state": ShardState.DEAD, "finished_at": self._clock(), "reason": reason}
-        return self._change(job, number, generation, fields, where=_IS_OPEN, values=_OPEN)
+        return self._change(*place, fields, where=_IS_OPEN, values=_OPEN)
 
     def cancel_shards(self, job: str) -> int:
         """Everything pending or running -> CANCELLED; how many."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gpuworker.contract import ModelSource, model_manifest_key, model_prefix
+from gpuworker.contract import NO_OBJECT, ModelSource, error_code, model_manifest_key, model_prefix
 from gpuworker.models import ModelError
 from gpuworker.models.files import ModelFile, from_manifest, to_manifest
 from gpuworker.storage import Storage, StorageError
@@ -59,7 +59,7 @@ class Mirror:
                 self._storage.bucket, key, str(into / file.path), ExtraArgs=self._expected(), Config=_transfer()
             )
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+            if error_code(error) in NO_OBJECT:
                 raise DamagedMirrorError(f"{key} is missing") from error
             raise _unreadable(key, error) from error
         except (BotoCoreError, Boto3Error) as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from gpuworker.contract import ModelSource, WorkerSettings
+from gpuworker.contract import COMMIT, HUB_NAME, ModelSource, WorkerSettings
 from gpuworker.ledger import Ledger
 from gpuworker.log import Log
 from gpuworker.models import ModelError
@@ -16,9 +15,6 @@ from gpuworker.models.mirror import ATTEMPTS, CONNECTIONS, Mirror
 from gpuworker.models.mirrored import MirroredModels
 from gpuworker.models.token import read_token
 from gpuworker.storage import Storage
-
-HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def open_models(

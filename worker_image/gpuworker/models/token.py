@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpuworker.contract import ModelSource
+from gpuworker.contract import ModelSource, error_code
 from gpuworker.models import ModelError
 from gpuworker.models.hub import secret_for_people
 
@@ -22,7 +22,7 @@ def read_token(source: ModelSource, secrets: Any) -> str:
     try:
         answer = secrets.get_secret_value(SecretId=source.token_secret)
     except ClientError as error:
-        raise _told(name, str(error.response.get("Error", {}).get("Code", "")), error) from error
+        raise _told(name, error_code(error), error) from error
     except BotoCoreError as error:
         raise ModelError(f"secret {name} cannot be read: {error}", is_final=False) from error
     token = str(answer.get("SecretString") or "").strip()

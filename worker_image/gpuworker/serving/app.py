@@ -196,7 +196,7 @@ class App:
         place = requests.place_of(document)
         self._service.log.error("shard_not_understood", reason=reason, place=place)
         if place is not None:
-            self._service.bury(*place, reason)
+            self._service.mark_dead(place, reason)
         return problem(422, "unusable_shard", reason)
 
 

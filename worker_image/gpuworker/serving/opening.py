@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpuworker.contract import WorkerSettings
+from gpuworker.contract import MODEL_DIR_VARIABLE, WORK_DIR_VARIABLE, WorkerSettings
 from gpuworker.journal import Journal
 from gpuworker.log import Log, Printed, Sink
 from gpuworker.log_sinks import DayFiles
@@ -31,11 +31,11 @@ def opened(
 
     Raises JournalBusyError, OptionsError, and whatever the task raises when it cannot load.
     """
-    folder = Path(environment.get("GPUPIPE_WORK_DIR") or DEFAULT_WORK_DIR)
+    folder = Path(environment.get(WORK_DIR_VARIABLE) or DEFAULT_WORK_DIR)
     journal = Journal(folder / "journal")
     for left in [one for one in journal.left_behind if one.job == JOB]:  # its request is gone with its process
         journal.forget(left)
-    options = task_options(Path(environment.get("GPUPIPE_MODEL_DIR") or DEFAULT_MODEL_DIR), settings.task_options)
+    options = task_options(Path(environment.get(MODEL_DIR_VARIABLE) or DEFAULT_MODEL_DIR), settings.task_options)
     longest_item_s = ITEM_SHARE * settings.invocation_timeout_s
     item_timeout_s = min(settings.item_timeout_s, longest_item_s)
     settings = replace(settings, task_options=options, item_timeout_s=item_timeout_s)

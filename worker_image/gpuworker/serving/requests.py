@@ -163,8 +163,8 @@ def read_shard(document: Mapping[str, Any], *, pipeline: str) -> Shard:
     return contract.read_shard(json.dumps(document), place=cast(contract.Place, place), pipeline=pipeline)
 
 
-def place_of(document: Mapping[str, Any]) -> tuple[str, int, int] | None:
-    """Job, number and generation of a shard that could not be read otherwise; None where not even these are there."""
+def place_of(document: Mapping[str, Any]) -> contract.Place | None:
+    """The place of a shard that could not be read otherwise; None where not even these are there."""
     try:
         return str(document["job"]), int(document["number"]), int(document.get("generation", 0))
     except (KeyError, TypeError, ValueError, OverflowError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import uvicorn
 
-from gpuworker.contract import WorkerSettings
+from gpuworker.contract import BIND_HOST_VARIABLE, CALLER_TOKEN_VARIABLE, MACHINE_VARIABLE, WorkerSettings
 from gpuworker.log import Log, Printed
 from gpuworker.serving.answers import problem
 from gpuworker.serving.app import App
@@ -92,9 +92,9 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
     signal.signal(signal.SIGTERM, told_to_end)
     signal.signal(signal.SIGINT, told_to_end)
     share_interpreter_finely()
-    host = environment.get("GPUPIPE_BIND_HOST") or "0.0.0.0"
+    host = environment.get(BIND_HOST_VARIABLE) or "0.0.0.0"
     port = int(environment.get("SAGEMAKER_BIND_TO_PORT") or DEFAULT_PORT)
-    app = App(service, local_only=host.startswith("127."), caller_token=environment.get("GPUPIPE_CALLER_TOKEN", ""))
+    app = App(service, local_only=host.startswith("127."), caller_token=environment.get(CALLER_TOKEN_VARIABLE, ""))
     listener = Listener(app, host=host, port=port)
     listener.start()
     service.log.info("listening", port=listener.port, pid=os.getpid())
@@ -143,5 +143,5 @@ def _wait_for_answers(service: Service, at_most_s: float) -> None:
 
 def machine_of(settings: WorkerSettings, environment: Mapping[str, str]) -> str:
     """`<variant>/<instance>`, as in the ledger's rows and in results; without a variant the instance alone."""
-    instance = environment.get("GPUPIPE_MACHINE") or socket.gethostname()
+    instance = environment.get(MACHINE_VARIABLE) or socket.gethostname()
     return f"{settings.variant}/{instance}" if settings.variant else instance

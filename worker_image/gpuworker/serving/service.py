@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from gpuworker.backlog import Backlog
-from gpuworker.contract import Shard, WorkerSettings
-from gpuworker.handling import attempt, bury
+from gpuworker.contract import Place, Shard, WorkerSettings
+from gpuworker.handling import attempt, mark_dead
 from gpuworker.journal import ShardId
 from gpuworker.log import Log
 from gpuworker.runner import Workshop
@@ -18,6 +18,7 @@ from gpuworker.serving.answers import Answer, problem
 from gpuworker.serving.direct import DirectFeed, Form, Image
 from gpuworker.serving.shards import ShardWork, Stop
 from gpuworker.setup import CLOSE_LOG_S, CLOSE_STREAM_S
+from gpuworker.threads import start_daemon
 
 HEARTBEAT_S = 5.0
 
@@ -59,7 +60,7 @@ class Service:
     def open(self, workshop: Workshop, options: Mapping[str, Any]) -> None:
         """The model is loaded: take requests from now on."""
         self._workshop, self.options, self.log = workshop, options, workshop.log
-        threading.Thread(target=self._heartbeat_loop, name="heartbeat", daemon=True).start()
+        start_daemon(self._heartbeat_loop, name="heartbeat")
         if self.state is State.STARTING:
             self.state = State.READY
 
@@ -120,9 +121,9 @@ class Service:
         """As many as there may be shards in work; others wait for one of them."""
         return self._threads
 
-    def bury(self, job: str, number: int, generation: int, reason: str) -> None:
+    def mark_dead(self, place: Place, reason: str) -> None:
         """No invocation will ever make this shard workable: end the wait for it."""
-        bury(self.workshop, job, number, generation, reason)
+        mark_dead(self.workshop, place, reason)
 
     def _heartbeat_loop(self) -> None:
         backlog = Backlog(self.workshop.task, self.workshop.ledger, self.settings.pipeline)

@@ -54,7 +54,7 @@ class ShardWork:
     ) -> None:
         """`timeout_s`: how long the caller waits, from now on."""
         self._shard, self._workshop, self._clock = shard, workshop, clock
-        self._place = (shard.job, shard.number, shard.generation)
+        self._place = shard.place
         self._log = workshop.log.bind(job=shard.job, shard=shard.number, generation=shard.generation)
         self._feed = Feed(shard)
         self._deadline = clock() + SHARE_OF_TIMEOUT * timeout_s

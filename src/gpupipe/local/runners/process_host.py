@@ -21,9 +21,8 @@ from gpupipe.local import processes
 from gpupipe.local.documents import read_json, write_json
 from gpupipe.local.processes import ProcessName
 from gpupipe.local.runners.exits import in_words
+from gpuworker.contract import WORK_DIR_VARIABLE
 
-WORK_DIR = "GPUPIPE_WORK_DIR"
-"""The variable that says where a worker works: its folder, or one below. By it strays are found."""
 _AWAIT_PAUSE_S = 0.05
 
 log = logging.getLogger(__name__)
@@ -74,11 +73,12 @@ class WorkerProcess:
     def start(self, command: Sequence[str], *, environment: Mapping[str, str], notes: Mapping[str, Any]) -> None:
         """Start the process in its folder, its output appended to the log, and note it together with `notes`.
 
-        `environment` is the whole of it; WORK_DIR is added where it says none.
+        `environment` is the whole of it. WORK_DIR_VARIABLE, by which strays are found, is added where it is not
+        in it: the folder.
         """
         self.end_left_behind()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        where = {WORK_DIR: str(self.folder)}
+        where = {WORK_DIR_VARIABLE: str(self.folder)}
         self.process = processes.spawn(command, environment=where | dict(environment), folder=self.folder, log=self.log)
         self._told_to_end_at = None
         self.write_note(notes)
@@ -153,7 +153,7 @@ def end_strays(folder: Path, workers: Iterable[WorkerProcess]) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             environment = process.environ()
-            token, work = environment.get(processes.TOKEN, ""), environment.get(WORK_DIR, "")
+            token, work = environment.get(processes.TOKEN, ""), environment.get(WORK_DIR_VARIABLE, "")
             if token and token not in tokens and work and Path(work).is_relative_to(folder):
                 processes.end(ProcessName.of(process.pid), grace_s=0.0)
 

@@ -11,11 +11,13 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from gpuworker.models import Models
+from gpuworker.threads import start_daemon
 
 GAIN = 0.15
 """The share of an image's time that is taken to be saved; measure with benchmarks/gpu_sam3.py --compile."""
@@ -79,8 +81,7 @@ class CompiledLater:
             if repays(items, seconds_each=self._seconds_each, is_kept=True):
                 may_compile = repays(items, seconds_each=self._seconds_each, is_kept=False)
                 self.state = "compiling"
-                self._thread = threading.Thread(target=self._get, args=(may_compile,), name="compile", daemon=True)
-                self._thread.start()
+                self._thread = start_daemon(partial(self._get, may_compile), name="compile")
 
     def wait(self, timeout_s: float) -> str:
         """Wait until what was begun has ended; the state then."""

@@ -11,8 +11,9 @@ from gpupipe.local import processes
 from gpupipe.local.documents import read_json, write_json
 from gpupipe.local.runners.ec2.machine import RUN_FILE, SETTINGS_FILE, TERM_GRACE_S, PowerOff, WorkerFailure, write_run
 from gpupipe.local.runners.ec2.metadata import Interruption
-from gpupipe.local.runners.process_host import WORK_DIR, WorkerProcess
+from gpupipe.local.runners.process_host import WorkerProcess
 from gpupipe.local.state import Folder
+from gpuworker.contract import CONFIG_VARIABLE, WORK_DIR_VARIABLE
 
 HOST_FILE = "host.json"
 INTERRUPTION_FILE = "interruption.json"
@@ -82,7 +83,7 @@ class Host:
         (self.folder / SETTINGS_FILE).write_text(boot.settings, encoding="utf-8")
         (self.folder / INTERRUPTION_FILE).unlink(missing_ok=True)
         write_run(self.folder)
-        local = {"GPUPIPE_WORKER_CONFIG": str(self.folder / SETTINGS_FILE), WORK_DIR: str(self.folder)}
+        local = {CONFIG_VARIABLE: str(self.folder / SETTINGS_FILE), WORK_DIR_VARIABLE: str(self.folder)}
         arguments = ["--folder", str(self.folder), "--python", boot.python, "--max-hours", str(boot.max_hours)]
         self.worker.start(
             processes.python_module("gpupipe.local.runners.ec2.machine", *arguments),

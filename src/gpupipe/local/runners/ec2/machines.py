@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,9 +22,9 @@ from gpupipe.local.runners.ec2.host import Boot, Host, HostState, read_hosts
 from gpupipe.local.runners.ec2.metadata import InstanceFacts, MetadataService
 from gpupipe.local.runners.process_host import await_ends, end_strays
 from gpupipe.local.state import Folder
-from gpupipe.names import TAG_STACK
+from gpupipe.threads import start_daemon
+from gpuworker.contract import TAG_STACK, WORKER_FILE
 
-WORKER_SETTINGS_PATH = "/etc/gpupipe/worker.json"
 MAX_CRASHES = 3
 RECENT_S = 60.0
 """A worker's end this long before the machines were taken over is news: its supervisor may have died with it."""
@@ -189,9 +190,7 @@ class Machines:
         functions = self._client("lambda")
         for name in settings.guard_functions:
             if name not in self._guard_calls or not self._guard_calls[name].is_alive():
-                call = threading.Thread(target=_call, args=(functions, name), name=f"call-{name}", daemon=True)
-                self._guard_calls[name] = call
-                call.start()
+                self._guard_calls[name] = start_daemon(partial(_call, functions, name), name=f"call-{name}")
 
 
 def _call(functions: Any, name: str) -> None:
@@ -210,11 +209,11 @@ def worker_settings(user_data_base64: str) -> str:
         text = base64.b64decode(user_data_base64, validate=True).decode()
         document = json.loads(text.removeprefix("#cloud-config").strip())
         files = {file["path"]: file for file in document["write_files"]}
-        file = files[WORKER_SETTINGS_PATH]
+        file = files[WORKER_FILE]
         content = str(file["content"])
         return base64.b64decode(content).decode() if file.get("encoding") in ("b64", "base64") else content
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise UserDataError(f"no {WORKER_SETTINGS_PATH} in it ({error!r})") from error
+        raise UserDataError(f"no {WORKER_FILE} in it ({error!r})") from error
 
 
 def _facts_of(instance: Mapping[str, Any], host: Host) -> InstanceFacts:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from gpupipe.threads import start_daemon
+
 _TOKEN_TTL_MAX_S = 21_600
 
 
@@ -100,8 +102,7 @@ class MetadataService:
         self._server.server_address = listener.getsockname()
         self._server.server_activate()
         serve = functools.partial(self._server.serve_forever, poll_interval=0.1)
-        self._thread = threading.Thread(target=serve, name="metadata", daemon=True)
-        self._thread.start()
+        self._thread = start_daemon(serve, name="metadata")
 
     def url(self, instance_id: str) -> str:
         """What AWS_EC2_METADATA_SERVICE_ENDPOINT must be for a machine."""

@@ -26,6 +26,7 @@ from gpupipe.local.runners.sagemaker.invocations import (
     failure_sentence,
 )
 from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Instance
+from gpuworker.contract import http_status
 
 _THREADS = 64
 _PAUSE_S = 0.25
@@ -237,7 +238,7 @@ def _is_final(error: ClientError | ParamValidationError) -> bool:
     """Whether another try would fare no better; an emulator that is being started again answers 5xx or nothing."""
     if isinstance(error, ParamValidationError):
         return True
-    return int(error.response["ResponseMetadata"]["HTTPStatusCode"]) < 500
+    return http_status(error) < 500
 
 
 def _iso(seconds: float) -> str:

@@ -9,10 +9,17 @@ from pathlib import Path
 
 from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.runners.health import Health, Pings, http_ping
-from gpupipe.local.runners.process_host import WORK_DIR, WorkerProcess, free_port, read_note
+from gpupipe.local.runners.process_host import WorkerProcess, free_port, read_note
 from gpupipe.local.runners.sagemaker.invocations import TOKEN
 from gpupipe.local.runners.sagemaker.routing import Instance
 from gpupipe.local.runners.worker_logs import Stream
+from gpuworker.contract import (
+    BIND_HOST_VARIABLE,
+    CALLER_TOKEN_VARIABLE,
+    MACHINE_VARIABLE,
+    MODEL_DIR_VARIABLE,
+    WORK_DIR_VARIABLE,
+)
 
 CONTAINER_FILE = "container.json"
 MODULE = "gpuworker.serve"
@@ -152,12 +159,12 @@ class Container:
         (folder / "model").mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "work").mkdir(exist_ok=True, mode=0o700)
         own = {
-            "GPUPIPE_CALLER_TOKEN": token,
+            CALLER_TOKEN_VARIABLE: token,
             "SAGEMAKER_BIND_TO_PORT": str(port),
-            "GPUPIPE_BIND_HOST": "127.0.0.1",
-            "GPUPIPE_MACHINE": self.name,
-            WORK_DIR: str(folder / "work"),
-            "GPUPIPE_MODEL_DIR": str(folder / "model"),
+            BIND_HOST_VARIABLE: "127.0.0.1",
+            MACHINE_VARIABLE: self.name,
+            WORK_DIR_VARIABLE: str(folder / "work"),
+            MODEL_DIR_VARIABLE: str(folder / "model"),
         }
         self.instance.url, self.instance.token = f"http://127.0.0.1:{port}", token
         self._started_at = time.time()

@@ -24,7 +24,7 @@ from gpupipe.local.runners.sagemaker.endpoint_metrics import EndpointMetrics, Lo
 from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Hosted, RoutedVariant
 from gpupipe.local.runners.worker_logs import WorkerLogs
 from gpupipe.local.state import Folder
-from gpupipe.names import TAG_STACK
+from gpuworker.contract import TAG_STACK, error_code
 
 FORGET_REQUESTS_S = 60.0
 """How long requests outlive their endpoint: an emulator that was restarted does not know it for a moment."""
@@ -117,7 +117,7 @@ class Endpoints:
         try:
             found: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
         except sagemaker.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "ValidationException":
+            if error_code(error) != "ValidationException":
                 raise
             return {}
         return found

@@ -8,7 +8,6 @@ import asyncio
 import json
 import re
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 
 from gpupipe.local.gate import Gate, Message, Receive, Scope, Send
 from gpupipe.local.signatures import Signatures
+from gpupipe.threads import start_daemon
 
 BODY_MAX_BYTES = 25 * 2**20  # InvokeEndpoint; what an asynchronous request carries itself is limited further
 _THREADS = 128
@@ -70,8 +70,7 @@ class RuntimeServer:
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
         listener.listen(256)  # from now on connections are accepted, and answered in a moment
-        self._thread = threading.Thread(target=self._serve, name="sagemaker-runtime", daemon=True)
-        self._thread.start()
+        self._thread = start_daemon(self._serve, name="sagemaker-runtime")
 
     def close(self) -> None:
         """Take no more requests."""

@@ -1,0 +1,153 @@
+"""The tables of gpupipe.toml that are the same for every pipeline kind: frozen, and checked as they are read.
+
+Each kind adds its own in `gpupipe.kinds`; `gpupipe.config` joins them to the whole file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gpupipe import weights
+from gpupipe.dropins import OptionsByProject
+from gpupipe.tasks import TASKS, TaskOptions
+
+# Together with the longest part of a name these stay below IAM's 64 characters for a role.
+STACK_NAME = r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$"
+ENVIRONMENT_NAME = r"^[a-z][a-z0-9]{0,9}$"
+PIPELINE_NAME = r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$"
+REGION = r"^[a-z]{2,4}(-[a-z]+)+-\d$"
+
+STACK_NAME_RULE = "must be 2 to 20 lower-case letters, digits and hyphens, starting with a letter"
+RULES: Mapping[str, str] = {
+    STACK_NAME: STACK_NAME_RULE,
+    ENVIRONMENT_NAME: "must be 1 to 10 lower-case letters and digits, starting with a letter",
+    PIPELINE_NAME: "a pipeline's name is 2 to 16 lower-case letters, digits and hyphens, starting with a letter",
+    REGION: 'AWS writes regions as in "us-east-1"',
+}
+"""What is said of a value that does not match its pattern."""
+
+
+class Frozen(BaseModel):
+    """A table of gpupipe.toml: unknown keys are mistakes, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DisagreementError(ValueError):
+    """Settings that cannot work together; `mistakes` each begin with their key below the table that raises it."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+class StackSettings(Frozen):
+    """`[stack]`: whose it is and where it runs."""
+
+    name: str = Field(pattern=STACK_NAME, description="Name of the stack; part of every AWS name.")
+    environment: str = Field("dev", pattern=ENVIRONMENT_NAME, description="dev, prod, …; part of every AWS name.")
+    region: str = Field("us-east-1", pattern=REGION, description="AWS region.")
+    target: Literal["aws", "local"] = Field("local", description='"local": emulated on this machine; "aws": real.')
+    tags: Mapping[str, str] = Field(default_factory=dict, description="Extra tags for everything that is made.")
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.environment}"
+
+
+class LocalSettings(Frozen):
+    """`[local]`: the embedded target."""
+
+    worker_python: str = Field("", description="Python that runs the worker; empty: the one gpupipe runs in.")
+    guard_interval_s: float = Field(60.0, gt=0, description="Seconds between two looks of the guard.")
+    interrupt_notice_s: float = Field(120.0, gt=0, description="Seconds between a rehearsed spot notice and the loss.")
+
+
+class Retention(Frozen):
+    """`retention`: days until S3 and CloudWatch delete by themselves; 0 keeps for ever."""
+
+    inputs_days: int = Field(0, ge=0, description="incoming/ and inputs/")
+    processed_days: int = Field(0, ge=0, description="processed/ and jobs/")
+    logs_days: Literal[0, 1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = Field(30, description="logs/ and log groups")
+    old_versions_days: int = Field(30, ge=1, description="Versions that were replaced or deleted.")
+
+
+class Network(Frozen):
+    """`network`: empty uses the account's default VPC."""
+
+    vpc_id: str = Field("", pattern=r"^(vpc-[0-9a-f]+)?$", description="The VPC that machines start in.")
+    subnet_ids: tuple[str, ...] = Field((), description="Its subnets, best one in each zone.")
+
+
+class Budget(Frozen):
+    """`budget`: 0 means none."""
+
+    monthly_usd: float = Field(0.0, ge=0, description="The guard starts nothing once this month has cost so much.")
+
+
+class ModelSettings(Frozen):
+    """`model`: weights that an engine does not carry; only `engine = "sam3"` (or "auto") needs them."""
+
+    weights: str = Field(
+        "", description='A hub\'s "owner/name", or a folder with its whole path on the machine that runs the worker.'
+    )
+    revision: str = Field("", description="Of a hub's weights: the commit, 40 hexadecimal digits.")
+    token_secret: str = Field("", description='Secret with the hub\'s token, set by `gpupipe secrets set`: "hf_token".')
+    on_cpu: bool = Field(False, description='Whether engine "auto" may run them without a GPU, at minutes an image.')
+
+    @model_validator(mode="after")
+    def _source_is_whole(self) -> ModelSettings:
+        if found := list(weights.mistakes(self.weights, self.revision, self.token_secret)):
+            raise DisagreementError(found)
+        return self
+
+
+class PipelineSettings(Frozen):
+    """What every `[pipelines.<name>]` has; each kind's own file adds to it."""
+
+    kind: str = Field(description="Shape of the pipeline.")
+    task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
+    task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
+    item_timeout_s: float = Field(
+        300.0, ge=1, description="Seconds that an image may take; one that is cut into tiles has them for each tile."
+    )
+    model: ModelSettings = ModelSettings()
+    dropins: OptionsByProject = Field(
+        default_factory=dict,
+        description="Over task_options, for drop-ins of the project called so, or of those that the longest pattern "
+        "matches: * stands for any text, ? for one character.",
+    )
+    retention: Retention = Retention()
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _task_is_known(self) -> PipelineSettings:
+        if self.task not in TASKS:
+            raise ValueError(f"task: unknown task {self.task!r}{nearest(self.task, TASKS)}")
+        if why := self.lacks_weights(self.task_options) or self._has_weights_in_vain():
+            raise DisagreementError([why])
+        return self
+
+    def _has_weights_in_vain(self) -> str:
+        """Why the task has nothing to do with weights; "" where it has, or none are named."""
+        mistaken = type(self.task_options) is TaskOptions  # which stands for options with mistakes, told elsewhere
+        takes = mistaken or "engine" in type(self.task_options).model_fields
+        return "" if takes or not self.model.weights else f"model.weights: task {self.task} loads no weights"
+
+    def lacks_weights(self, options: TaskOptions) -> str:
+        """Why the task cannot be done with these options for want of weights; "" where it can."""
+        return "" if self.model.weights else weights.lacking(options)
+
+    def mistakes_on(self, target: str, region: str) -> Iterator[str]:
+        """What cannot work on that target, each with its key; what works on none is refused by the table itself."""
+        return iter(())
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that follows a word that is not known: the known one that it may stand for, or all."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}" if known else ""
