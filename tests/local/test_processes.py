@@ -74,6 +74,17 @@ def test_how_a_process_ended_is_known_to_whoever_ended_it(tmp_path: Path, grace_
     assert processes.exit_code(name) == code
 
 
+def test_how_a_process_ended_is_known_as_soon_as_it_has(tmp_path: Path) -> None:
+    for _ in range(10):
+        # given a process with much memory, which takes a moment to be taken down
+        name = start(tmp_path, "memory = bytearray(200_000_000); raise SystemExit(3)")
+        # when it has just ended
+        while name.alive:
+            pass
+        # then that is known
+        assert processes.exit_code(name) == 3
+
+
 def test_stubborn_process_and_its_children_are_killed(tmp_path: Path) -> None:
     # given a process that ignores SIGTERM and has a child that does too
     code = """
