@@ -61,7 +61,7 @@ def check_offers(config: Config) -> None:
 def _notes(config: Config, aws: Aws) -> tuple[str, ...]:
     notes = (*cost_notes(config, aws), *dropin_notes(config))
     if config.stack.target == "local":
-        return ("Emulated: nothing is billed. The prices are what it would cost on AWS.", *notes)
+        return ("EmulatedAccount: nothing is billed. The prices are what it would cost on AWS.", *notes)
     return notes
 
 

@@ -198,7 +198,7 @@ def _data(ctx: typer.Context) -> Iterator[Word]:
 
 
 def _machines(ctx: typer.Context) -> Iterator[Word]:
-    from gpupipe.local.machine_room import running_machines
+    from gpupipe.local.runners.ec2.host import running_machines
     from gpupipe.local.state import Folder
 
     path, config = _configuration(ctx)
