@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gpuworker.contract import InputKind
+from gpuworker.contract.items import File, ItemError, Source
 from gpuworker.models import Models
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 
 
 class FakeTask(Task, own={"let_go"}):

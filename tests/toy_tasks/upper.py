@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gpuworker.contract import InputKind
-from gpuworker.tasks import Decoded, Encoded, ItemError, Source, Task
+from gpuworker.contract.items import ItemError, Source
+from gpuworker.tasks import Decoded, Encoded, Task
 
 
 class Upper(Task):

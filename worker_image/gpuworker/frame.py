@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gpuworker.budget import BudgetClosed
 from gpuworker.contract import Failure
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Outcome, Passage
 from gpuworker.isolate import IsolatorError
 from gpuworker.log import Log
 from gpuworker.memory import is_out_of_memory
 from gpuworker.models import ModelError
 from gpuworker.storage import RefusedError, StorageError
-from gpuworker.tasks import ItemError
 from gpuworker.watch import Abandoned, Watch
 
 ENCODERS = 3

@@ -19,11 +19,12 @@ from multiprocessing import Pipe
 from typing import Any
 
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.feed import Content
 from gpuworker.log import Log
 from gpuworker.memory import resident_bytes
 from gpuworker.models import ModelError
-from gpuworker.tasks import Encoded, ItemError, Source, Task
+from gpuworker.tasks import Encoded, Task
 
 LOAD_TIMEOUT_S = 900.0
 IDLE_S = 60.0

@@ -17,11 +17,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Content
 from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
 from gpuworker.memory import is_device_lost, is_out_of_memory, resident_bytes
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.tasks import Decoded, Encoded, ItemError, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 from gpuworker.threads import start_daemon
 
 _PR_SET_PDEATHSIG = 1

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 
 from gpuworker.budget import ByteBudget
 from gpuworker.contract import InputKind, Item
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Content, Feed, Passage
 from gpuworker.frame import Frame, seconds_since
 from gpuworker.inference import Inference
@@ -27,7 +28,7 @@ from gpuworker.log import Log
 from gpuworker.memory import budget_bytes
 from gpuworker.spool import Spool
 from gpuworker.storage import INTO_A_FILE_BYTES, Storage
-from gpuworker.tasks import Encoded, ItemError, Task
+from gpuworker.tasks import Encoded, Task
 from gpuworker.turns import let_model_go_first
 from gpuworker.watch import Abandoned, Step, Watch
 

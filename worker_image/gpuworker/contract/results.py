@@ -60,7 +60,7 @@ class ItemResult(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure(Document):
-    """One item that could not be processed; `code` as in `gpuworker.tasks.ItemError`."""
+    """One item that could not be processed; `code` as in `gpuworker.contract.items.ItemError`."""
 
     output: str
     key: str

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpuworker.contract import InputKind
+from gpuworker.contract.items import File, Source
 from gpuworker.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -31,33 +32,6 @@ TASKS: Mapping[str, str] = {
     "detect-rooms": "gpuworker.tasks.detect_rooms:DetectRooms",
 }
 """Task name -> "module:Class". A new task is one file and one line here."""
-
-
-class ItemError(Exception):
-    """One item cannot be processed; its neighbours can.
-
-    `code` is one of the stable words that users meet in failures.json: `empty`, `unreadable`, `truncated`,
-    `unsupported`, `unsuitable` (the job's options do not suit the input or the engine), `too_large` (bytes or pixels),
-    `timeout`, `out_of_memory`, `killed_worker`, `not_found`, `changed`, `internal_error`. `message` says what was wrong
-    and, where there is one, the remedy.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What a task may know of its input: the name chosen for its output and the name it came with."""
-
-    output: str
-    """Output name: path below the project, without extension (or whole where two inputs would share it)."""
-    file_name: str
-    """Path below the project with its extension, `/`-separated, as written into COCO."""
-    sidecar: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What the person has written beside this input (`contract.Item.sidecar`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +54,6 @@ class Decoded:
     is_wanted: Callable[[], bool] = lambda: True
     """False for ever once nobody waits for the result: what takes long may be left then, and whatever `run` returns is
     dropped."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """One artefact: its bytes and media type."""
-
-    data: bytes
-    content_type: str
 
 
 @dataclass(frozen=True, kw_only=True)

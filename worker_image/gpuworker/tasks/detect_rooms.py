@@ -13,6 +13,7 @@ import numpy as np
 
 from gpuworker import coco
 from gpuworker.contract import InputKind
+from gpuworker.contract.items import File, ItemError, Source
 from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.masks import Instance
 from gpuworker.option_rules import mistake_in
@@ -23,7 +24,7 @@ from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
 from gpuworker.rooms.labels import Reader, make_reader
 from gpuworker.rooms.options import RULES, Options
 from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of, record_of_pages
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 
 _RENDERING = Rendering(backdrop="contrast")
 _SCRATCH_BYTES_PER_PIXEL = 28

@@ -12,6 +12,7 @@ import cv2
 
 from gpuworker import coco
 from gpuworker.contract import InputKind
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
 from gpuworker.models import Models
@@ -26,7 +27,7 @@ from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
 from gpuworker.segment_results import encoded, world_of
 from gpuworker.selection import selected, suppressed, thinned
-from gpuworker.tasks import Decoded, Encoded, ItemError, Source, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 from gpuworker.tile_search import Ready, Subject, read, search, working_bytes
 from gpuworker.tiling import closer, split, tiles_of, whole_of
 
