@@ -5,7 +5,7 @@ Jobs, what was sent and what machines have cost are the same for every kind; eac
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.transport import Delivery
+from gpupipe.functions.whole import Whole
 from gpuworker.ledger import JobRecord, JobState, MachineRecord, ShardRecord, ShardState, Totals
 from gpuworker.ledger.records import month_of
 
@@ -85,7 +86,7 @@ class Facts(Generic[S_co]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class View(Facts[S_co], ABC):
+class View(Facts[S_co], Whole):
     """Everything that a decision is made from; each kind's own has what it sees of its back-end beside it."""
 
     @property
