@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +19,7 @@ S = TypeVar("S", bound=FunctionSettings)
 V = TypeVar("V", bound="View[Any]")
 
 
-class Backend(Whole, Generic[S, V]):
+class Backend(Whole, ABC, Generic[S, V]):
     """What works on the shards of one pipeline, during one look: it is observed first, then asked and told the rest."""
 
     def __init__(self, ctx: Context[S]) -> None:

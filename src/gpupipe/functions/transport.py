@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from gpupipe.functions.whole import Whole
@@ -10,7 +10,7 @@ from gpuworker.contract import Message
 from gpuworker.ledger import ShardRecord
 
 
-class Delivery(Whole):
+class Delivery(Whole, ABC):
     """What may be expected of a shard once it is sent; pure."""
 
     @property
@@ -31,7 +31,7 @@ class Delivery(Whole):
         """Is it certain that the shard is not on its way any more, whatever `Transport.count` says?"""
 
 
-class Transport(Whole):
+class Transport(Whole, ABC):
     """One way to send shards, with the clients that it takes."""
 
     @property

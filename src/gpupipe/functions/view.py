@@ -5,7 +5,7 @@ Jobs, what was sent and what machines have cost are the same for every kind; eac
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,7 +86,7 @@ class Facts(Generic[S_co]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class View(Facts[S_co], Whole):
+class View(Facts[S_co], Whole, ABC):
     """Everything that a decision is made from; each kind's own has what it sees of its back-end beside it."""
 
     @property

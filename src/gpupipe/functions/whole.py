@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from typing import Any
 
 
-class Whole(ABC):
-    """Base of what a kind has to answer. Its direct subclasses ask; whatever derives from those has to answer it all.
+class Whole:
+    """Beside ABC, a base of what a kind has to answer: whatever derives from that has to answer all of it.
 
     Python refuses an abstract class only where one is made, which for most of a kind's classes is inside Lambda.
     """

@@ -7,7 +7,7 @@ it: settings are read by every command, the rest by few.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -71,7 +71,7 @@ class Invocation:
     """The options that a variant has unless the request brings its own; "" is the pipeline's."""
 
 
-class Kind(Whole, Generic[P]):
+class Kind(Whole, ABC, Generic[P]):
     """One pipeline kind. Methods that take a `Site` or settings are pure: no call is made."""
 
     # --- its table in gpupipe.toml ---
