@@ -142,7 +142,7 @@ class Kind(Whole, ABC, Generic[P]):
     @property
     @abstractmethod
     def unit(self) -> str:
-        """What does the work, as `status` and `watch` count it: "machine"."""
+        """What does the work, as `status` and `watch` count it: "machine"; "" where there is nothing to count."""
 
     @property
     @abstractmethod
@@ -156,6 +156,11 @@ class Kind(Whole, ABC, Generic[P]):
     @abstractmethod
     def idle_reason(self, status: Mapping[str, Any]) -> str:
         """Why no shard is being worked on, where the guard gives no reason."""
+
+    @property
+    def workers(self) -> str:
+        """What `start` and `stop` are about: "machines", or where nothing is counted "work"."""
+        return f"{self.unit}s" if self.unit else "work"
 
     # --- what a kind may have ---
 
