@@ -24,7 +24,8 @@ import torch
 from benchmarks.report import Report, parsed
 
 from benchmarks import sam3_rig as rig
-from gpuworker.tasks import Decoded, Source
+from gpuworker.contract.items import Source
+from gpuworker.tasks import Decoded
 from gpuworker.tasks.segment import Segment
 
 SIZES: Mapping[str, tuple[int, int]] = {"0.02": (120, 160), "1": (866, 1155), "12": (3000, 4000)}

@@ -40,7 +40,8 @@ import psutil
 from benchmarks.report import Report, parsed
 
 from gpuworker.contract import WorkerSettings
-from gpuworker.tasks import Source, Task, make_task
+from gpuworker.contract.items import Source
+from gpuworker.tasks import Task, make_task
 from gpuworker.turns import share_interpreter_finely
 
 COLD_BAR_S, OVERHEAD_BAR_MS, THROUGHPUT_BAR, PEER_BAR = 1.5, 5.0, 0.95, 1.0

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from gpupipe.evaluation import evaluate
 from gpupipe.evaluation.figures import Figures
 from gpupipe.evaluation.labelled import Labelled, read_labelled
+from gpuworker.contract.items import Source
 from gpuworker.engines.vegetation import excess_green
 from gpuworker.images import decode
-from gpuworker.tasks import Source
 from gpuworker.tasks.segment import Segment
 
 CROWNS = Path(__file__).parents[1] / "tests" / "data" / "osbs"

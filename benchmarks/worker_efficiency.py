@@ -34,6 +34,7 @@ import numpy as np
 from benchmarks.report import Report, parsed
 
 from gpuworker.contract import Item, Message, Shard, WorkerSettings, install_command, shard_key
+from gpuworker.contract.items import Source
 from gpuworker.delivery import WorkQueue
 from gpuworker.engines import Engine
 from gpuworker.images import Image
@@ -46,7 +47,6 @@ from gpuworker.runner import Workshop
 from gpuworker.segment_options import Options
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
-from gpuworker.tasks import Source
 from gpuworker.tasks.segment import Segment
 from gpuworker.turns import share_interpreter_finely
 from gpuworker.worker import Worker

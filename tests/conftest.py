@@ -61,7 +61,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
-    """Both emulators, without supervisor or machine room."""
+    """Both emulators, without supervisor or runners."""
     with emulators.running(tmp_path_factory.mktemp("account")) as running:
         yield running
 

@@ -16,11 +16,11 @@ STACKS = {
     "tests/e2e/test_main_job.py": "person",
     "tests/e2e/test_drop_ins.py": "person",
     "tests/local/test_control.py": "shared",
-    "tests/local/test_hosting.py": "shared",
-    "tests/local/test_autoscaler.py": "hosted",
-    "tests/local/test_endpoint_room.py": "hosted",
-    "tests/local/test_runtime.py": "hosted",
-    "tests/local/test_sagemaker_sdk.py": "hosted",
+    "tests/local/runners/sagemaker/test_runner.py": "shared",
+    "tests/local/runners/sagemaker/test_autoscaler.py": "hosted",
+    "tests/local/runners/sagemaker/test_endpoints.py": "hosted",
+    "tests/local/runners/sagemaker/test_runtime.py": "hosted",
+    "tests/local/runners/sagemaker/test_sagemaker_sdk.py": "hosted",
 }
 """Files and the fixture they use that brings up a stack, or emulators with a room, for the session: one group, since
 each worker has its own."""
@@ -34,7 +34,7 @@ LONGEST_FIRST = (
     "tests/convergence/",
     "tests/local/",
     "tests/test_provision.py",
-    "tests/pipelines/test_endpoint_plans.py",
+    "tests/kinds/test_endpoint_plans.py",
     "tests/cli/test_interrupt.py",
     "tests/resources/",
     "tests/gpuworker/engines/sam3/",

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from gpupipe.config import Config
-from gpupipe.errors import ApplyError, NotOursError, UsageError
+from gpupipe.errors import ApplyError, ConfigError, NotDeployedError, NotOursError, UsageError
 from gpupipe.lock import LOCK_KEY, Lock
 from gpupipe.plan import Action
-from gpupipe.provision import connect, down, plan_down, plan_up, status, up
+from gpupipe.provision import connect, down, outputs, plan_down, plan_up, status, up
 from gpupipe.resources.state_bucket import StateBucket
+from gpuworker.ledger import Ledger, ShardRecord
 from tests.account import Account, KilledError
+from tests.gpuworker.ledger.conftest import a_job
 
 held_by_plans = pytest.mark.exhaustive
-"""For what `tests/plan` holds of any kind, and `tests/pipelines` of an endpoint in a configuration."""
+"""For what `tests/plan` holds of any kind, and `tests/kinds` of an endpoint in a configuration."""
 
 
 def config(account: Account, *names: str, **settings: Any) -> Config:
@@ -107,6 +109,91 @@ def test_a_pipeline_that_left_is_deleted_but_for_its_data(account: Account) -> N
     gone = up(config(account, "one"), account.aws, delete_data=[bucket(account, "two")])
     assert gone.deleted == (f"bucket {bucket(account, 'two')}",)
     assert down(config(account, "one"), account.aws).leftovers == ()
+
+
+# --- one pipeline of several ---
+
+
+def test_up_of_one_pipeline_makes_it_and_what_it_needs_and_leaves_the_others(account: Account) -> None:
+    both = config(account, "one", "two")
+
+    receipt = up(both, account.aws, plan=plan_up(both, account.aws, pipeline="one"))
+
+    stack = account.aws.stack
+    assert {f"state bucket {stack.state_bucket}", f"table {stack.table}"} <= set(receipt.created)
+    assert not [name for name in receipt.created if "-two-" in name]
+    assert plan_up(both, account.aws, pipeline="one").is_empty
+    assert set(outputs(both, account.aws)) == {"one"}
+    with pytest.raises(NotDeployedError, match=r"pipeline two of .* is not there"):
+        outputs(both, account.aws, pipeline="two")
+    with pytest.raises(ConfigError, match="no pipeline 'tow'; did you mean 'two'"):
+        plan_up(both, account.aws, pipeline="tow")
+
+
+def test_up_of_one_pipeline_deletes_nothing_of_what_left(account: Account) -> None:
+    up(config(account, "one", "two"), account.aws)
+
+    planned = plan_up(config(account, "one"), account.aws, pipeline="one")
+
+    assert planned.is_empty
+    assert not plan_up(config(account, "one"), account.aws).is_empty
+
+
+def test_down_of_one_pipeline_leaves_the_others_with_machines_data_and_jobs(account: Account) -> None:
+    both = config(account, "one", "two")
+    up(both, account.aws)
+    fill(account, "two")
+    ec2, stack = account.aws.client("ec2"), account.aws.stack
+    machines = {
+        name: ec2.run_instances(
+            LaunchTemplate={"LaunchTemplateName": stack.launch_template(name)},
+            InstanceType="g4dn.xlarge",
+            MinCount=1,
+            MaxCount=1,
+        )["Instances"][0]["InstanceId"]
+        for name in ("one", "two")
+    }
+    ledger = Ledger(account.aws.client("dynamodb"), stack.table)
+    for name in ("one", "two"):
+        ledger.open_job(
+            a_job(f"job-{name}", pipeline=name),
+            [ShardRecord(job=f"job-{name}", number=0, items=1)],
+        )
+
+    receipt = down(both, account.aws, plan=plan_down(both, account.aws, pipeline="one"))
+
+    assert (receipt.leftovers, receipt.kept) == ((), ())
+    assert f"machine {machines['one']}" in receipt.deleted
+    assert f"bucket {bucket(account, 'one')}" in receipt.deleted
+    assert not [name for name in receipt.deleted if "-two" in name or machines["two"] in name or stack.table in name]
+    assert [job.job for job in ledger.jobs()] == ["job-two"]
+    assert ledger.shard("job-one", 0) is None
+    assert ledger.shard("job-two", 0) is not None
+    # and it can be made again, beside the other as it was
+    assert plan_up(both, account.aws, pipeline="two").is_empty
+    assert up(both, account.aws).deleted == ()
+    assert down(both, account.aws).leftovers == ()
+
+
+def test_the_data_of_one_pipeline_can_be_kept(account: Account) -> None:
+    both = config(account, "one", "two")
+    up(both, account.aws)
+    fill(account, "one")
+
+    receipt = down(both, account.aws, plan=plan_down(both, account.aws, keep_data=True, pipeline="one"), keep_data=True)
+
+    assert [kept.name for kept in receipt.kept] == [bucket(account, "one")]
+    assert plan_down(both, account.aws, keep_data=True, pipeline="one").changes == ()
+
+
+def test_outputs_name_what_there_is(deployed: Account) -> None:
+    found = outputs(config(deployed), deployed.aws)["segment"]
+
+    assert found["bucket"] == bucket(deployed)
+    deployed.aws.client("s3").head_bucket(Bucket=found["bucket"])
+    for name in ("work_queue_url", "dead_letter_queue_url"):
+        deployed.aws.client("sqs").get_queue_attributes(QueueUrl=found[name])
+    deployed.aws.client("dynamodb").describe_table(TableName=found["table"])
 
 
 def test_a_strangers_queue_stops_up_before_it_begins_and_survives_down(account: Account) -> None:

@@ -109,6 +109,10 @@ class Config(BaseSettings):
             raise DisagreementError(found)
         return self
 
+    def only(self, pipeline: str) -> Config:
+        """As if this were the only pipeline. Raises ConfigError where there is none of that name."""
+        return self.model_copy(update={"pipelines": dict([self.pipeline(pipeline)])})
+
     def check_folders(self) -> None:
         """Before an `up`: weights in folders of this machine must be there, where workers run here. Raises ConfigError.
 

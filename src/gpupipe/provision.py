@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gpupipe import aws as aws_access
-from gpupipe.aws import Aws, explained
+from gpupipe.aws import Aws, absent_ok, explained
 from gpupipe.config import Config
 from gpupipe.desired import cost_notes, desired, dropin_notes
-from gpupipe.errors import ConfigError, UsageError
+from gpupipe.desired import outputs as desired_outputs
+from gpupipe.errors import ConfigError, NotDeployedError, UsageError
 from gpupipe.holder import Holder
 from gpupipe.kinds import registry
 from gpupipe.offers import region_mistake
 from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
+from gpupipe.state import Inventory
+from gpuworker.ledger import Ledger
 
 STATES = {Action.KEEP: "present", Action.CREATE: "missing", Action.UPDATE: "changed", Action.REPLACE: "changed"}
 
@@ -27,13 +31,18 @@ def connect(config: Config) -> Aws:
     return aws_access.connect(stack.name, stack.environment, stack.region, stack.tags)
 
 
-def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = ()) -> Plan:
+def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = (), pipeline: str = "") -> Plan:
     """What `up` would do. Reads only: about one call a resource, all at once.
 
-    `delete_data` names (AWS name or key) what may be deleted or replaced with all that it holds.
+    `delete_data` names (AWS name or key) what may be deleted or replaced with all that it holds. With `pipeline`, only
+    what that one is and needs; the stack's other pipelines are left as they are. Raises ConfigError where it is
+    unknown.
     """
+    within = config.only(pipeline) if pipeline else config
     planned = plan(aws, desired(config, aws), delete_data=delete_data)
-    return replace(planned, notes=_notes(config, aws))
+    if pipeline:
+        planned = planned.within(pipeline, {resource.id for resource in desired(within, aws)})
+    return replace(planned, notes=_notes(within, aws))
 
 
 def check_offers(config: Config) -> None:
@@ -52,7 +61,7 @@ def check_offers(config: Config) -> None:
 def _notes(config: Config, aws: Aws) -> tuple[str, ...]:
     notes = (*cost_notes(config, aws), *dropin_notes(config))
     if config.stack.target == "local":
-        return ("Emulated: nothing is billed. The prices are what it would cost on AWS.", *notes)
+        return ("EmulatedAccount: nothing is billed. The prices are what it would cost on AWS.", *notes)
     return notes
 
 
@@ -74,9 +83,16 @@ def up(
     return apply(planned, aws, command=command, on_event=on_event or silent)
 
 
-def plan_down(config: Config, aws: Aws, *, keep_data: bool = False) -> Plan:
-    """What `down` would delete: what the config names, the inventory knows, and a search of the account finds."""
-    return plan_deletion(aws, desired(config, aws), keep_data=keep_data)
+def plan_down(config: Config, aws: Aws, *, keep_data: bool = False, pipeline: str = "") -> Plan:
+    """What `down` would delete: what the config names, the inventory knows, and a search of the account finds.
+
+    With `pipeline`, only what is that one's own: what the stack has for all of them stays. Raises ConfigError where it
+    is unknown.
+    """
+    if pipeline:
+        config.pipeline(pipeline)
+    planned = plan_deletion(aws, desired(config, aws), keep_data=keep_data)
+    return planned.within(pipeline) if pipeline else planned
 
 
 def down(
@@ -90,10 +106,40 @@ def down(
 ) -> Receipt:
     """Delete the whole stack and search for leftovers; the receipt says what was deleted, kept and why.
 
+    Of a plan for one pipeline, that one, and unless its data is kept what the ledger knows of it.
+
     Raises LockedError, ApplyError (its `receipt` names the leftovers), StoppedError after Ctrl-C.
     """
     planned = plan or plan_down(config, aws, keep_data=keep_data)
-    return tear_down(planned, aws, command=command, on_event=on_event or silent)
+    receipt = tear_down(planned, aws, command=command, on_event=on_event or silent)
+    if planned.pipeline and not keep_data:
+        _forget_jobs(aws, planned.pipeline)
+    return receipt
+
+
+def _forget_jobs(aws: Aws, pipeline: str) -> None:
+    """Or a pipeline that is made again under the name would go on with jobs whose images are deleted."""
+    ledger = Ledger(aws.client("dynamodb"), aws.stack.table)
+    with explained(f"forget the jobs of pipeline {pipeline}"):
+        absent_ok(partial(ledger.forget_pipeline, pipeline))
+
+
+def known_outputs(config: Config, aws: Aws) -> Mapping[str, Mapping[str, str]]:
+    """By pipeline that there is, what other programs may want to know of it; none where nothing is there."""
+    there = {entry.pipeline for entry in Inventory.read(aws).entries.values()}
+    return {name: values for name, values in desired_outputs(config, aws).items() if name in there}
+
+
+def outputs(config: Config, aws: Aws, *, pipeline: str = "") -> Mapping[str, Mapping[str, str]]:
+    """As `known_outputs`; of one pipeline, where it is named.
+
+    Raises NotDeployedError where there is none, ConfigError for an unknown pipeline.
+    """
+    found = known_outputs(config.only(pipeline) if pipeline else config, aws)
+    if not found:
+        what = f"pipeline {pipeline}" if pipeline else "stack"
+        raise NotDeployedError(f"the {what} of {aws.stack.id} is not there.", hint="Run `gpupipe up` first.")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,7 +125,7 @@ def test_usage_shows_what_may_be_left_out_and_what_may_be_several(types: Types) 
     assert lines == [
         "Usage: gpupipe watch [OPTIONS] [JOB]",
         "Usage: gpupipe cancel [OPTIONS] JOB",
-        "Usage: gpupipe submit [OPTIONS] PATH...",
+        "Usage: gpupipe submit [OPTIONS] [PATH...]",
         "Usage: gpupipe jobs [OPTIONS]",
         "Usage: gpupipe dlq [OPTIONS] COMMAND [ARGS]...",
     ]

@@ -97,6 +97,7 @@ def busy() -> Overview:
         views=(works, waits),
         machines=(old, a_machine()),
         guards={"segment": {}, "rooms": {"at": NOON - 30, "endpoint": endpoint}},
+        backends={"rooms": "endpoint of rooms: InService"},
         paused=("rooms",),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.toy_tasks import add_toys
 
 from gpupipe.cli.screen import Screen
 from gpupipe.cli.watching import document, endpoint_text, jobs_table, picture, repeating, show_end, watching
@@ -235,3 +236,17 @@ def test_that_nothing_was_found_is_told_at_the_end(capsys: pytest.CaptureFixture
 def test_without_warnings_nothing_is_said_of_them() -> None:
     assert "warning" not in drawn(view())
     assert document(view())["warnings"] == {}
+
+
+def test_what_is_no_image_is_not_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a job of values, and the same of images
+    add_toys(monkeypatch)
+    images = view()
+    values = replace(images, job=replace(images.job, task="upper"))
+    # then
+    assert "image" not in drawn(values)
+    assert "100 of 200 items" in drawn(values)
+    assert "2.5 items/s" in drawn(values)
+    for views, word in (((images,), "images"), ((values,), "items"), ((images, values), "items")):
+        columns = [str(column.header) for column in jobs_table([(one.job, one) for one in views]).columns]
+        assert columns[2] == word

@@ -23,7 +23,9 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 def worker(person: Person) -> psutil.Process | None:
     """The running worker of the person's only machine."""
-    running = [process for process in person.processes() if "gpupipe.local.machine" in " ".join(process.cmdline())]
+    running = [
+        process for process in person.processes() if "gpupipe.local.runners.ec2.machine" in " ".join(process.cmdline())
+    ]
     children = [child for machine in running for child in machine.children(recursive=True)]
     return next((child for child in children if "gpuworker.poll" in " ".join(child.cmdline())), None)
 

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gpuworker.contract import InputKind
+from gpuworker.contract.items import File, ItemError, Source
 from gpuworker.models import Models
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 
 
 class FakeTask(Task, own={"let_go"}):
@@ -23,6 +25,7 @@ class FakeTask(Task, own={"let_go"}):
     """
 
     record_name: ClassVar[str] = "annotations.json"
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     let_go: ClassVar[threading.Event] = threading.Event()
 
     def __init__(self, *, infer_threads: int = 1, batch_size: int = 4) -> None:

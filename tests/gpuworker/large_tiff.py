@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.tasks import Source
+from gpuworker.contract.items import Source
 from gpuworker.tasks.segment import Segment
 
 SIDE, BANDS = 20_000, 4

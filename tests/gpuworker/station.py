@@ -36,6 +36,7 @@ from gpuworker.runner import Workshop
 from gpuworker.spool import Spool
 from gpuworker.storage import Storage
 from gpuworker.stream import Stream
+from gpuworker.tasks import Task
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -131,7 +132,7 @@ class Station:
 
     def stream(
         self,
-        task: FakeTask,
+        task: Task,
         journal: Journal,
         *,
         storage: Storage | None = None,
@@ -156,7 +157,7 @@ class Station:
         self._streams.append(stream)
         return stream
 
-    def workshop(self, task: FakeTask | None = None, *, machine: str = "i-1", **stream: Any) -> Workshop:
+    def workshop(self, task: Task | None = None, *, machine: str = "i-1", **stream: Any) -> Workshop:
         task, journal = task or FakeTask(), self.journal()
         return Workshop(
             task=task,
@@ -209,7 +210,7 @@ class Station:
 
     def job(
         self,
-        contents: Sequence[str],
+        contents: Sequence[str | Mapping[str, Any]],
         *,
         shard_items: int = 256,
         send: bool = True,
@@ -217,9 +218,9 @@ class Station:
         job: str = "",
         **options: Any,
     ) -> list[Shard]:
-        """Upload one input for each text, and register and queue the job that has them all."""
+        """Upload one input for each text, and register and queue the job that has them all; a mapping is a value."""
         job = job or f"20261121-113052-{PROJECT}-{next(_numbers):04x}"
-        items = [self.upload(f"{i:03d}.txt", text) for i, text in enumerate(contents)]
+        items = [self.item(f"{i:03d}", content) for i, content in enumerate(contents)]
         parts = [items[start : start + shard_items] for start in range(0, len(items), shard_items)]
         shards = [
             Shard(
@@ -264,6 +265,11 @@ class Station:
                 shards=len(shards),
             )
         )
+
+    def item(self, name: str, content: str | Mapping[str, Any]) -> Item:
+        if isinstance(content, str):
+            return self.upload(f"{name}.txt", content)
+        return Item.inline(project=PROJECT, name=name, value=content)
 
     def upload(self, path: str, text: str) -> Item:
         key, data = f"inputs/{PROJECT}/{path}", text.encode()

@@ -9,9 +9,9 @@ import pytest
 from tests.gpuworker import pictures
 from tests.gpuworker.formats import bmp, by_pillow, seen_by_pillow
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
 from gpuworker.rendering import Rendering
-from gpuworker.tasks import ItemError
 
 SIZE = 37, 21
 BGRA = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)

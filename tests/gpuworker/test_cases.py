@@ -18,11 +18,12 @@ from tests.gpuworker import drawn_scenes as drawn
 
 import gpupipe.examples
 from gpupipe.jobs.inputs import collect
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.images import decode
 from gpuworker.opening import open_scene
 from gpuworker.scene import WholeScene
 from gpuworker.segment_options import Options
-from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
+from gpuworker.tasks import Encoded, Task, make_task
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent
 CROWNS: Mapping[str, Any] = {"engine": "vegetation", "prompts": ["plant"]}

@@ -16,11 +16,11 @@ from tests.gpuworker import pictures
 from tests.gpuworker.formats import by_pillow, heic
 from tests.gpuworker.huge_png import png_of, write_png
 
+from gpuworker.contract.items import ItemError
 from gpuworker.decode_memory import bytes_by_blocks, bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import jpeg_header, png_header, webp_header
 from gpuworker.images import Limits, Opened, bytes_to_decode, decode
 from gpuworker.rendering import Rendering
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
 from gpuworker.tiff_blocks import Blocks
 

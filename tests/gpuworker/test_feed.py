@@ -1,6 +1,7 @@
 from gpuworker.contract import Failure, Item, Shard
+from gpuworker.contract.items import Source
 from gpuworker.feed import Feed, Passage
-from gpuworker.tasks import Decoded, Source
+from gpuworker.tasks import Decoded
 
 
 def feed(items: int = 3, **options: object) -> Feed:

@@ -15,6 +15,7 @@ from tests.gpuworker.station import PIPELINE, Station, until
 from tests.gpuworker.test_spool import FileTask, went
 
 from gpuworker.contract import Item, Message, ModelSource, Shard, ShardResult, compiled_key, result_key, shard_key
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Feed
 from gpuworker.handling import Handling, give_up_foreign
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
@@ -24,7 +25,6 @@ from gpuworker.serving.app import App
 from gpuworker.serving.service import Service
 from gpuworker.spool import Spool
 from gpuworker.storage import RANGE_BYTES, Storage
-from gpuworker.tasks import ItemError
 
 VICTIM = "20261121-113052-field7-0000"
 

@@ -18,9 +18,10 @@ from tests.gpuworker import pictures
 from tests.gpuworker.geotiffs import PLACES, as_rasterio_has_it, geotiff, placed
 
 from gpuworker.contract import CAVEATS
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.geo_world import tags_with
 from gpuworker.mask_tiff import label_tiff
-from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
+from gpuworker.tasks import Encoded, Task, make_task
 
 UTM = CRS.from_epsg(32617).to_wkt("WKT1_ESRI")
 TRANSFORM = [0.1, 0.0, 404211.9, 0.0, -0.1, 3285142.9]

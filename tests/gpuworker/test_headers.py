@@ -16,9 +16,9 @@ from tests.gpuworker import pictures
 from tests.gpuworker.formats import by_pillow, heic
 from tests.properties import examples
 
+from gpuworker.contract.items import ItemError
 from gpuworker.headers import sniff
 from gpuworker.images import decode, probe
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
 PNG, WEBP, LOSSY = pictures.png(RGB), pictures.webp(RGB), pictures.webp(RGB, quality=80)

@@ -17,9 +17,9 @@ from tests.gpuworker import pictures
 from tests.gpuworker.formats import by_pillow, exif, heic, seen_by_pillow
 
 from gpuworker.contract.caveats import CAVEATS
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
 from gpuworker.notes import PICTURES_LEFT
-from gpuworker.tasks import ItemError
 
 pillow_heif = pytest.importorskip("pillow_heif")
 

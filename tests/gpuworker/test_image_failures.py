@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tests.gpuworker import pictures
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import Limits, decode, probe
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene(200, 300)
 

@@ -8,10 +8,10 @@ import pytest
 from tests.gpuworker.station import Lines, until
 
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.isolate import ChildSettings, Isolator, IsolatorError
 from gpuworker.log import Log
 from gpuworker.models import ModelError
-from gpuworker.tasks import ItemError, Source
 
 SOURCE = Source(output="a", file_name="a.txt")
 

@@ -16,9 +16,9 @@ from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 from tests.gpuworker.formats import box, by_pillow, seen_by_pillow, with_jp2_boxes
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
 from gpuworker.rendering import Rendering, stretched
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
 ALPHA = np.where(RGB[:, :, 0] < 60, 0, 255).astype(np.uint8)

@@ -15,9 +15,9 @@ from PIL import Image
 from tests.gpuworker import pictures
 from tests.properties import examples
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
 from gpuworker.jpeg_segments import SOS, segments
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene(60, 90)
 _NOISE = np.random.default_rng(7).integers(0, 24, RGB.shape, np.uint8)

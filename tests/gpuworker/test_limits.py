@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from gpuworker.contract.items import ItemError
 from gpuworker.headers import Header
 from gpuworker.limits import WINDOWED_PIXELS, Limits, require_decodable, require_windowed
 from gpuworker.memory import budget_bytes
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 GB = 10**9
 

@@ -13,11 +13,11 @@ import tifffile
 from tests.gpuworker import pictures
 from tests.gpuworker.large_tiff import GEO, write_stripped, write_tiled
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, decoding_bytes
 from gpuworker.opening import bytes_to_open, open_scene
 from gpuworker.scene import WholeScene
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 from gpuworker.windowed import WindowedScene
 
 RGB = pictures.scene(300, 400)

@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from tests.properties import examples
 
-from gpuworker.masks import Instance, Masked
+from gpuworker.masked import Masked
+from gpuworker.masks import Instance
 from gpuworker.packed import Packed, packed, united
 
 SIDE = 40

@@ -6,9 +6,10 @@ from tests.gpuworker.station import Station
 
 from gpuworker import record
 from gpuworker.contract import Item, Shard
+from gpuworker.contract.items import File
 from gpuworker.record import publish, restored
 from gpuworker.storage import Object
-from gpuworker.tasks import Encoded, File
+from gpuworker.tasks import Encoded
 
 ITEM = Item(key="inputs/field7/a/tree 1.jpg", etag="abc", size=3, output="a/tree 1")
 SHARD = Shard(job="j", pipeline="p", project="field7", number=0, generation=2, task="fake", options={}, items=[ITEM])

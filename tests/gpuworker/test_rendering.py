@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
+from gpuworker.contract.items import ItemError
 from gpuworker.rendering import Raster, Rendering, levels_of, levels_of_whole, rendered, stretched
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
 

@@ -11,10 +11,10 @@ import pytest
 from tests.colour_engine import Colour
 
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError
 from gpuworker.models import FolderModels, Models
 from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 
 class Noted(Colour, own={"loads"}):

@@ -8,9 +8,9 @@ from tests.gpuworker.station import Station, until
 
 from gpuworker.budget import BudgetClosed
 from gpuworker.contract import Failure
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Feed
 from gpuworker.spool import Spool
-from gpuworker.tasks import ItemError
 
 
 class FileTask(FakeTask):

@@ -10,8 +10,8 @@ import boto3
 import pytest
 from tests.gpuworker.station import Station
 
+from gpuworker.contract.items import ItemError
 from gpuworker.storage import RANGE_BYTES, RefusedError, Storage, StorageError, endpoint_of
-from gpuworker.tasks import ItemError
 
 ODD_NAMES = [
     "plain.jpg",

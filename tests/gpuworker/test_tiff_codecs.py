@@ -15,11 +15,11 @@ from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 from tests.gpuworker import tiff_writer as tw
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode
 from gpuworker.opening import open_scene
 from gpuworker.scene import grid
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 from gpuworker.windowed import WindowedScene
 
 RGB = pictures.scene(128, 128)

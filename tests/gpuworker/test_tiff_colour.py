@@ -10,8 +10,8 @@ import pytest
 from tests.gpuworker import pictures
 from tests.gpuworker import tiff_writer as tw
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
 KIND = 262

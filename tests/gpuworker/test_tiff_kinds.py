@@ -13,12 +13,12 @@ from tests.gpuworker.tiff_kinds import FAMILIES, Family, Kind, Stretch, kinds, s
 from tests.gpuworker.tiff_writer import UNSPECIFIED
 from tests.properties import examples
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode
 from gpuworker.opening import open_scene
 from gpuworker.rendering import Rendering
 from gpuworker.scene import Scene, grid
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -14,13 +14,13 @@ from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 
 from gpuworker.contract import CAVEATS
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
 from gpuworker.notes import MASK_LEFT, PAGES_LEFT, PREVIEW
 from gpuworker.opening import open_scene
 from gpuworker.rendering import Rendering
 from gpuworker.scene import grid
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 RGB = pictures.scene()
 OTHER = RGB[::-1].copy()

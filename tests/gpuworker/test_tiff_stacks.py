@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import decode, probe
 from gpuworker.notes import PAGES_LEFT
 from gpuworker.opening import open_scene
@@ -19,7 +20,6 @@ from gpuworker.pages import pages_to_look_at
 from gpuworker.rendering import Rendering
 from gpuworker.scene import Window
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 from gpuworker.tiff_stacks import require_end
 from gpuworker.windowed import WindowedScene
 

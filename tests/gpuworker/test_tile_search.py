@@ -13,6 +13,7 @@ import pytest
 from tests.colour_engine import Cramped
 from tests.gpuworker.station import until
 
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import Engine
 from gpuworker.engines.loaded import Loaded
 from gpuworker.images import Image
@@ -20,7 +21,6 @@ from gpuworker.masks import Instance
 from gpuworker.scene import WholeScene, Window
 from gpuworker.seams import Tile
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag
 from gpuworker.tile_search import Subject, read, search
 from gpuworker.tiling import SPLITS_AT_MOST

@@ -26,12 +26,12 @@ from tests.gpuworker import pictures
 from tests.gpuworker.large_tiff import MARK_PX, MARKS, write_stripped, write_tiled
 from tests.properties import examples
 
+from gpuworker.contract.items import ItemError
 from gpuworker.images import BoxPrompt
 from gpuworker.opening import bytes_to_open, open_scene
 from gpuworker.rendering import Rendering
 from gpuworker.scene import WholeScene
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
 from gpuworker.window import Window
 from gpuworker.windowed import WindowedScene

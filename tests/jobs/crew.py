@@ -58,7 +58,7 @@ class Crew:
             bucket=ctx.bucket,
             table=stack.table,
             work_queue_url=ctx.work_queue_url,
-            task="segment",
+            task=ctx.settings.task,
             task_options={"prompts": []},
             dropin_options=self.dropin_options,
             input_suffixes=[".jpg"],
@@ -133,12 +133,13 @@ class Crew:
                     artifacts={},
                     fragment={},
                     counts={"annotations": 3},
+                    value=item.value,
                 )
                 for place, item in enumerate(shard.items)
                 if place not in failing
             ],
             failures=[
-                Failure(output=item.output, key=item.key, etag=item.etag, code="unreadable", message="it is")
+                Failure.of(item, code="unreadable", message="it is")
                 for place, item in enumerate(shard.items)
                 if place in failing
             ],

@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 from tests.local.clients import Client, client_of
 from tests.local.containers import write_container_python
-from tests.local.rooms import Room
+from tests.local.runners.sagemaker.rig import Rig
 from tests.local.stacks import Stack
 from tests.local.stand_in import write_config, write_worker_python
 
 from gpupipe.local import emulators
-from gpupipe.local.emulators import RUNTIME, Account, Emulators, bound_socket
-from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.emulators import Account, Emulators, Substitute, bound_socket
+from gpupipe.local.runners.sagemaker.runner import SageMakerRunner as Runner
+from gpupipe.local.runners.sagemaker.runtime_server import RuntimeServer
 from gpupipe.local.state import Folder
 
 
 @pytest.fixture(scope="session")
 def local(emulated: Emulators) -> Emulators:
-    """Both emulators, without supervisor or rooms; what tests make there has names that no other uses."""
+    """Both emulators, without supervisor or runners; what tests make there has names that no other uses."""
     return emulated
 
 
@@ -73,11 +74,12 @@ def running(shared: Stack) -> Stack:
 
 @pytest.fixture(scope="session")
 def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RuntimeServer, Emulators]]:
-    """Emulators whose endpoints are in service when a room says so, and sagemaker-runtime."""
+    """Emulators whose endpoints are in service when a runner says so, and sagemaker-runtime."""
     account = Account.new("us-east-1")
     server = RuntimeServer(bound_socket(0), signatures=account.signatures)
     folder = tmp_path_factory.mktemp("hosted")
-    with emulators.running(folder, account=account, ports={RUNTIME: server.port}) as running:
+    played = Substitute(port=server.port, services=Runner.serves, environment=Runner.emulator_environment)
+    with emulators.running(folder, account=account, substitutes=[played]) as running:
         yield server, running
     server.close()
 
@@ -95,12 +97,12 @@ def hosted_client(hosted: tuple[RuntimeServer, Emulators]) -> Client:
 
 
 @pytest.fixture
-def endpoint_room(tmp_path: Path, hosted: tuple[RuntimeServer, Emulators], hosted_client: Client) -> Iterator[Room]:
-    """An endpoint room on a disk of its own."""
+def rig(tmp_path: Path, hosted: tuple[RuntimeServer, Emulators], hosted_client: Client) -> Iterator[Rig]:
+    """A SageMaker runner on a disk of its own."""
     server, running = hosted
     folder = Folder(tmp_path / "stack")
     folder.create()
-    room = Room(running, server, folder, write_container_python(tmp_path), hosted_client)
-    yield room
-    room.forget_endpoints()
-    room.room.close()
+    rig = Rig(running, server, folder, write_container_python(tmp_path), hosted_client)
+    yield rig
+    rig.forget_endpoints()
+    rig.runner.close()

@@ -1,6 +1,6 @@
 """A stand-in for `gpuworker.serve`: a small container that does what requests ask for, and endpoints that use it.
 
-It is started as the room starts the real one (`PYTHON -m gpuworker.serve serve`). FAKE in the model's environment
+It is started as the runner starts the real one (`PYTHON -m gpuworker.serve serve`). FAKE in the model's environment
 says how it starts: "" comes up at once, "late" after 0.5 s, "crash" never does, "deaf" never answers /ping well.
 """
 
@@ -36,10 +36,11 @@ class Handler(BaseHTTPRequestHandler):
             state["at_once"] += 1
             state["most"] = max(state["most"], state["at_once"])
         try:
-            self.serve(body)
+            status, content = self.serve(body)
         finally:
             with lock:
                 state["at_once"] -= 1
+        self.answer(status, content)  # whoever has this answer may send the next request
 
     def serve(self, body):
         try:
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         status = wish.get("status", 200)
         content = told if status == 200 else {"error": {"code": "asked_for", "message": "as asked"}}
         print(json.dumps({"served": wish, "status": status}), flush=True)
-        self.answer(status, json.dumps(content).encode())
+        return status, json.dumps(content).encode()
 
     def answer(self, status, content):
         self.send_response(status)

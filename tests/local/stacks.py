@@ -36,11 +36,16 @@ class Stack:
             for found in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
                 s3.delete_object(Bucket=bucket, Key=found["Key"])
             s3.delete_bucket(Bucket=bucket)
-        if machines := [one["instance_id"] for one in status["machines"]]:
+        if machines := self._known_machines():
             self.client("ec2").terminate_instances(InstanceIds=machines)
         for endpoint in {one["endpoint"] for one in status["containers"]}:
             self.client("sagemaker").delete_endpoint(EndpointName=endpoint)
         until(lambda: not (status := self.status())["machines"] and not status["containers"])
+
+    def _known_machines(self) -> list[str]:
+        """Those that EC2 knows; a target that was stopped has disks of others until its first step."""
+        found = self.client("ec2").describe_instances()["Reservations"]
+        return [instance["InstanceId"] for reservation in found for instance in reservation["Instances"]]
 
     def pids(self) -> dict[str, int]:
         return {process["name"]: process["pid"] for process in self.status()["processes"]}

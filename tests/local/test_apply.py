@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from tests.account import Account
-from tests.local.rooms import unique
+from tests.local.runners.sagemaker.rig import unique
 from tests.local.stacks import Stack
 from tests.local.stand_in import write_config
 from tests.local.waiting import kill, until

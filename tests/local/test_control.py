@@ -18,9 +18,9 @@ from tests.local.waiting import kill, runs, until
 from gpupipe.errors import ForeignFolderError, TargetError
 from gpupipe.local import control, moto_state, processes
 from gpupipe.local.adoption import adopt
-from gpupipe.local.container import Container, Identity
-from gpupipe.local.host import Boot, Host, HostState
 from gpupipe.local.processes import ProcessName
+from gpupipe.local.runners.ec2.host import Boot, Host, HostState
+from gpupipe.local.runners.sagemaker.container import Container, Identity
 from gpupipe.local.state import Folder, Record
 
 

@@ -19,7 +19,7 @@ from tests.local.waiting import until
 
 from gpupipe.errors import TargetError
 from gpupipe.local import emulators, processes
-from gpupipe.local.emulators import Emulators
+from gpupipe.local.emulators import Account, Emulators, Substitute
 from gpupipe.local.processes import ProcessName
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -223,8 +223,15 @@ def test_start_error_ends_with_the_emulators_own_words(tmp_path: Path) -> None:
         emulators.wait_ready("ministack", tmp_path, process=process, port=port)
 
 
-def test_requests_go_to_the_endpoint_room_where_there_is_one() -> None:
-    ports = {"moto": 1, "ministack": 2}
+def test_requests_go_to_a_substitute_where_there_is_one() -> None:
+    # given what serves two services, one of which botocore calls otherwise than boto3
+    ports, account = {"moto": 1, "ministack": 2}, Account.new("us-east-1")
     assert emulators.endpoints(ports)["sagemaker-runtime"] == "http://127.0.0.1:1"
-    found = emulators.endpoints({**ports, emulators.RUNTIME: 3})
+    played = Substitute(port=3, services=("sagemaker-runtime", "stepfunctions"))
+    # when it is asked where services are
+    found = emulators.endpoints(ports, [played])
+    # then those are with it, and others where they were
     assert (found["sagemaker-runtime"], found["sagemaker"]) == ("http://127.0.0.1:3", "http://127.0.0.1:1")
+    variables = emulators.client_environment(account, found)
+    assert variables["AWS_ENDPOINT_URL_SFN"] == variables["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"] == "http://127.0.0.1:3"
+    assert variables["AWS_ENDPOINT_URL_SAGEMAKER"] == "http://127.0.0.1:1"

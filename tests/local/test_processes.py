@@ -63,6 +63,28 @@ def test_end_of_what_is_gone_succeeds(tmp_path: Path) -> None:
     assert processes.end(name, grace_s=0)
 
 
+@pytest.mark.parametrize(("grace_s", "code"), [(0.0, -9), (5.0, -15)])
+def test_how_a_process_ended_is_known_to_whoever_ended_it(tmp_path: Path, grace_s: float, code: int) -> None:
+    # given a process that ignores SIGTERM where it is given no time
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " if not grace_s else ""
+    name = start(tmp_path, f"{ignore}import time; print(1); time.sleep(60)")
+    until(lambda: printed(tmp_path))
+    # when it is ended, then that is what is said of it, and not that it was well
+    processes.end(name, grace_s=grace_s)
+    assert processes.exit_code(name) == code
+
+
+def test_how_a_process_ended_is_known_as_soon_as_it_has(tmp_path: Path) -> None:
+    for _ in range(10):
+        # given a process with much memory, which takes a moment to be taken down
+        name = start(tmp_path, "memory = bytearray(200_000_000); raise SystemExit(3)")
+        # when it has just ended
+        while name.alive:
+            pass
+        # then that is known
+        assert processes.exit_code(name) == 3
+
+
 def test_stubborn_process_and_its_children_are_killed(tmp_path: Path) -> None:
     # given a process that ignores SIGTERM and has a child that does too
     code = """

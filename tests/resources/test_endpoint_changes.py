@@ -18,7 +18,7 @@ from tests.resources.samples import PIPELINE, Samples
 from gpupipe.aws import Aws
 from gpupipe.errors import ApplyError
 from gpupipe.local import emulators
-from gpupipe.local.endpoint_reports import EndpointReports
+from gpupipe.local.runners.sagemaker.endpoint_reports import EndpointReports
 from gpupipe.names import Stack
 from gpupipe.plan import Action, Plan, apply, plan, plan_deletion, tear_down
 from gpupipe.resources import Resource

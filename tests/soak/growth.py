@@ -27,7 +27,7 @@ ROLES = {
     "gpupipe.local.emulator ministack": "ministack",
     "gpupipe.local.emulator moto": "moto",
     "gpupipe.local.supervisor": "supervisor",
-    "gpupipe.local.machine": "machine",
+    "gpupipe.local.runners.ec2.machine": "machine",
     "gpuworker.poll": "worker",
     "-dispatch-": "dispatch",
     "-guard-": "guard",

@@ -12,7 +12,7 @@ from tests.e2e.conftest import Person
 
 WORDS = {
     "worker": ("gpuworker.poll",),
-    "machine": ("gpupipe.local.machine ",),
+    "machine": ("gpupipe.local.runners.ec2.machine ",),
     "supervisor": ("gpupipe.local.supervisor",),
     "ministack": ("gpupipe.local.emulator ministack",),
     "moto": ("gpupipe.local.emulator moto",),

@@ -109,7 +109,7 @@ def test_from_drone_pictures_to_plants_on_the_map(walk: Walk) -> None:
         2> +   schedule farm-dev-segment-guard                                                N
         2> 23 to create.
         2> Standing cost about $N a month, used or not.
-        2> Emulated: nothing is billed. The prices are what it would cost on AWS.
+        2> EmulatedAccount: nothing is billed. The prices are what it would cost on AWS.
         2> segment: no machine runs until there is work. One g4dn.xlarge (on-demand, us-east-1) costs $N an hour
             ... while it runs, about $N per 1,000 images; stopped, its disk costs $N a month. At most 1 at once.
             ... Prices of 2026-11.

@@ -105,7 +105,7 @@ def test_from_floor_plans_to_rooms(walk: Walk) -> None:
         2> +   subscription office-dev-rooms-errors
         2> 34 to create.
         2> Standing cost about $N a month, used or not.
-        2> Emulated: nothing is billed. The prices are what it would cost on AWS.
+        2> EmulatedAccount: nothing is billed. The prices are what it would cost on AWS.
         2> rooms: no instance runs until there is work: $0 at rest. SageMaker starts an instance of each variant
             ... when the endpoint is made or deployed anew; scaling takes it away. One ml.m5.xlarge (us-east-1)
             ... costs $N an hour while it runs, about $N per 1,000 images. At most 2 at once. Prices of 2026-11.

@@ -6,10 +6,10 @@ import mmap
 import struct
 from dataclasses import dataclass
 
+from gpuworker.contract.items import ItemError
 from gpuworker.cv2_images import decoded_by_cv2, picture_by_cv2, shown
 from gpuworker.headers import Header
 from gpuworker.rendering import Picture, Rendering
-from gpuworker.tasks import ItemError
 
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 _BITS = {_RGB: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _BITFIELDS: (16, 32), _ALPHA_BITFIELDS: (16, 32)}

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gpuworker.contract import caveats_in
 from gpuworker.geo import Georeference
-from gpuworker.masks import Masked, polygon_area, polygons, rle_texts, runs_of
+from gpuworker.masked import Masked
+from gpuworker.masks import polygon_area, polygons, rle_texts, runs_of
 from gpuworker.notes import NOTHING, PAGES_LEFT, Notes
 
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.contract.items import ItemError
 from gpuworker.headers import Header, jpeg_header, transparent_grey
 from gpuworker.jpeg_segments import scans_of
 from gpuworker.rendering import Picture, Raster, Rendering, levels_of_whole, picture_of
-from gpuworker.tasks import ItemError
 
 # What is wrong with a file is said once, by ItemError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -15,13 +15,16 @@ from typing import Any, ClassVar
 
 from gpuworker.budget import Reservation
 from gpuworker.contract import Failure, Item, ItemResult, Shard
+from gpuworker.contract.items import Source
 from gpuworker.journal import ShardId
 from gpuworker.record import publish
 from gpuworker.spool import SPOOL_FROM_BYTES, Spooled
 from gpuworker.storage import Storage
-from gpuworker.tasks import Decoded, Encoded, Source
+from gpuworker.tasks import Decoded, Encoded
 
 Outcome = ItemResult | Failure
+Content = bytes | Path | Mapping[str, Any]
+"""Of an item: an object's bytes, the file that they are in, or a value."""
 
 
 class Feed:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gpuworker.budget import BudgetClosed
 from gpuworker.contract import Failure
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Outcome, Passage
 from gpuworker.isolate import IsolatorError
 from gpuworker.log import Log
 from gpuworker.memory import is_out_of_memory
 from gpuworker.models import ModelError
 from gpuworker.storage import RefusedError, StorageError
-from gpuworker.tasks import ItemError
 from gpuworker.watch import Abandoned, Watch
 
 ENCODERS = 3
@@ -66,9 +66,7 @@ class Frame:
 
     def fail(self, passage: Passage, error: ItemError) -> None:
         """Settle an item as failed."""
-        item = passage.item
-        failure = Failure(output=item.output, key=item.key, etag=item.etag, code=error.code, message=error.message)
-        self.settle(passage, failure)
+        self.settle(passage, Failure.of(passage.item, code=error.code, message=error.message))
 
     def settle(self, passage: Passage, outcome: Outcome) -> None:
         """Let go of the item and tell its feed."""

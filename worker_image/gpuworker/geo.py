@@ -18,7 +18,7 @@ from gpuworker.geo_ellipsoid import WGS84_M, Ellipsoid
 from gpuworker.geo_keys import Affine, GeoKeys
 from gpuworker.geo_system import System, system_of
 from gpuworker.geo_wgs84 import OffTheMapError, to_wgs84
-from gpuworker.masks import Masked
+from gpuworker.masked import Masked
 from gpuworker.tiff import GeoTag
 
 _SLACK = 1e-6

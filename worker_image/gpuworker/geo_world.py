@@ -17,11 +17,11 @@ from pyproj.exceptions import CRSError
 
 from gpuworker import geo_keys as key
 from gpuworker.contract import SYSTEM, TRANSFORM
+from gpuworker.contract.items import ItemError
 from gpuworker.geo import Georeference
 from gpuworker.geo_keys import Affine, GeoKeys, is_sound
 from gpuworker.geo_system import System, described_as, system_by
 from gpuworker.geo_wgs84 import OffTheMapError, to_wgs84
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag
 
 OTHER_PLACE = "other_place"

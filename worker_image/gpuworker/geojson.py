@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.antimeridian import DECIMALS
+from gpuworker.contract.items import File
 from gpuworker.geo import NOT_PLACED, Georeference
 from gpuworker.geo_map import OnMap
 from gpuworker.geo_wgs84 import OffTheMapError
-from gpuworker.masks import Masked
+from gpuworker.masked import Masked
 from gpuworker.rings import Part, parts
-from gpuworker.tasks import File
 
 NAME, NATIVE_NAME = "instances.geojson", "instances_native.geojson"
 MEDIA_TYPE = "application/geo+json"

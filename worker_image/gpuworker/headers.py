@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gpuworker.contract.items import ItemError
 from gpuworker.exif import orientation_of
 from gpuworker.jpeg_segments import SOS, Segment, segments
 from gpuworker.notes import FRAMES_LEFT, NOTHING, Notes
-from gpuworker.tasks import ItemError
 
 Format = Literal["jpeg", "png", "webp", "tiff", "bmp", "jp2", "avif", "heic"]
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.contract import install_command
+from gpuworker.contract.items import ItemError
 from gpuworker.cv2_images import decoded_by_cv2, shown
 from gpuworker.headers import Header
 from gpuworker.isobmff import HeifPicture, primary_picture
 from gpuworker.notes import FRAMES_LEFT, NOTHING, Notes
 from gpuworker.rendering import Picture, Rendering
-from gpuworker.tasks import ItemError
 
 INSTALL = install_command("heif")
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.bmp_images import bmp_header, picture_of_bmp
+from gpuworker.contract.items import ItemError
 from gpuworker.cv2_images import picture_by_cv2, whole_jpeg_header
 from gpuworker.decode_memory import bytes_by_blocks, bytes_by_codec, bytes_by_cv2, bytes_of_tiff
 from gpuworker.headers import Format, Header, png_header, sniff, webp_header
@@ -23,7 +24,6 @@ from gpuworker.limits import require_decodable, require_size, size_of
 from gpuworker.notes import NOTHING, Notes
 from gpuworker.orientation import upright
 from gpuworker.rendering import Picture, Rendering, picture_of
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
 from gpuworker.tiff_blocks import Blocks, assembled, levels_of_blocks, levels_of_raster
 

@@ -10,10 +10,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from gpuworker.batch_limit import BatchLimit
+from gpuworker.contract.items import ItemError
 from gpuworker.feed import Passage
 from gpuworker.frame import Frame
 from gpuworker.memory import free_cached, is_device_lost, is_out_of_memory
-from gpuworker.tasks import ItemError, Task
+from gpuworker.tasks import Task
 from gpuworker.watch import Abandoned
 
 SHORTEST_WAIT = 1 / 32

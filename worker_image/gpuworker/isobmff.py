@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 _META_BYTES_AT_MOST = 16 * 1024**2
 """A photograph of a telephone has some kilobytes, one in thousands of tiles a megabyte."""

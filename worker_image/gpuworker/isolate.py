@@ -16,14 +16,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
-from pathlib import Path
 from typing import Any
 
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError, Source
+from gpuworker.feed import Content
 from gpuworker.log import Log
 from gpuworker.memory import resident_bytes
 from gpuworker.models import ModelError
-from gpuworker.tasks import Encoded, ItemError, Source, Task
+from gpuworker.tasks import Encoded, Task
 
 LOAD_TIMEOUT_S = 900.0
 IDLE_S = 60.0
@@ -94,13 +95,13 @@ class Isolator:
 
     def run(
         self,
-        data: bytes | Path,
+        content: Content,
         source: Source,
         options: Mapping[str, Any],
         *,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> Encoded:
-        """Decode, infer and encode one item, of which `data` is the content or the path.
+        """Decode, infer and encode one item.
 
         Once it is not wanted any more it is ended with its process. Raises ItemError (in that case too), and
         IsolatorError for what is not the item's fault.
@@ -108,10 +109,10 @@ class Isolator:
         with self._lock:
             child = self._child = self._child or self._started()
             try:
-                answer = child.ask((data, source, options), self._settings, is_wanted)
+                answer = child.ask((content, source, options), self._settings, is_wanted)
                 if isinstance(answer, tuple) and answer[0] == NO_WEIGHTS:
                     self._bring_weights()
-                    answer = child.ask((data, source, options), self._settings, is_wanted)
+                    answer = child.ask((content, source, options), self._settings, is_wanted)
             except _Gone as gone:
                 self._end_child()
                 if self._closed:

@@ -17,10 +17,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from gpuworker.contract.items import ItemError
+from gpuworker.feed import Content
 from gpuworker.isolate import NO_WEIGHTS, ChildSettings, Units
 from gpuworker.memory import is_device_lost, is_out_of_memory, resident_bytes
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.tasks import Decoded, Encoded, ItemError, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 from gpuworker.threads import start_daemon
 
 _PR_SET_PDEATHSIG = 1
@@ -36,10 +38,10 @@ def main() -> None:
     _limit_memory(settings, task)
     while True:
         try:
-            data, source, options = pipe.recv()
+            content, source, options = pipe.recv()
         except EOFError:
             return
-        pipe.send(_worked_on(task, data, source, options, pipe))
+        pipe.send(_worked_on(task, content, source, options, pipe))
 
 
 def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
@@ -57,11 +59,11 @@ def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
 
 
 def _worked_on(
-    task: Task, data: bytes | Path, source: Any, options: Any, pipe: Connection[Any, Any]
+    task: Task, content: Content, source: Any, options: Any, pipe: Connection[Any, Any]
 ) -> Encoded | tuple[str, str]:
     """The result, or code and message of the item's failure."""
     try:
-        decoded = task.decode(data, source, options)
+        decoded = task.decode(content, source, options)
         with _telling_units(decoded, pipe):
             [result] = task.run([decoded], options)
             if isinstance(result, ItemError):

@@ -12,11 +12,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from gpuworker.contract.items import ItemError
 from gpuworker.cv2_images import shown
 from gpuworker.headers import Header
 from gpuworker.isobmff import Box, boxes
 from gpuworker.rendering import Picture, Rendering
-from gpuworker.tasks import ItemError
 
 _SRGB, _GREY, _SYCC = 16, 17, 18
 _EXTRA_BYTES_PER_SAMPLE, _SYCC_EXTRA_BYTES_PER_SAMPLE, _SPARE_BYTES_PER_PIXEL = 4, 7.5, 1

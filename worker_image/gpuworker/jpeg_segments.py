@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 _BETWEEN = re.compile(rb"\xff[\x01-\xfe]")

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuworker.contract.items import ItemError
 from gpuworker.headers import Header
 from gpuworker.memory import budget_bytes
-from gpuworker.tasks import ItemError
 
 WINDOWED_PIXELS = 400_000_000
 """By windows an image takes little memory, however large; beyond this its masks and the time for its tiles do not."""

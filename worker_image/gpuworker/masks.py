@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
 
 import cv2
 import numpy as np
@@ -17,35 +16,6 @@ _SIMPLIFY_PX = 1.0
 _EXACT_BELOW_PX = 8
 _AT_ONCE_PX = 1 << 20
 """Of a mask whose runs are sought: what is made of them takes three times as much, which is little beside an image."""
-
-
-class Masked(Protocol):
-    """What results are made of: an instance with its mask in whatever form it is held (`Instance`, `packed.Packed`)."""
-
-    @property
-    def x(self) -> int: ...
-    @property
-    def y(self) -> int: ...
-    @property
-    def height(self) -> int:
-        """Of the crop that the mask lies in."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """h×w; maybe made when it is asked for, so ask once."""
-
-    @property
-    def area(self) -> int: ...
-    @property
-    def score(self) -> float: ...
-    @property
-    def category_id(self) -> int: ...
-    @property
-    def source(self) -> str: ...
-    def tight(self) -> Self | None:
-        """The same instance on the smallest crop that holds its pixels; None where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

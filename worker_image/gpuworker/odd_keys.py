@@ -11,7 +11,7 @@ from typing import Any
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 
 from gpuworker.contract import http_status
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 30
 _NOT_FOR_OBSTORE = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")

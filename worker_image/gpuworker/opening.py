@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
+from gpuworker.contract.items import ItemError
 from gpuworker.geo_world import tags_with
 from gpuworker.images import (
     AT_ONCE_BYTES_AT_MOST,
@@ -22,7 +23,6 @@ from gpuworker.limits import require_size, require_windowed
 from gpuworker.rendering import Rendering
 from gpuworker.scene import Scene, WholeScene
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff
 from gpuworker.tiff_blocks import BLOCK_BYTES_AT_MOST, Blocks
 from gpuworker.tiling import DEFAULT_TILE_PX, side_of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gpuworker.box_grid import Box, BoxGrid
 from gpuworker.images import Image
-from gpuworker.masks import Masked
+from gpuworker.masked import Masked
 from gpuworker.tint import above, tint
 
 OVERLAY_PX, OVERLAY_AT_LEAST_PX = 2048, 800

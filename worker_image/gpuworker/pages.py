@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gpuworker.contract.fragments import MORE, folder_of_picture
+from gpuworker.contract.items import ItemError
 from gpuworker.images import Opened
 from gpuworker.limits import Limits
 from gpuworker.rendering import Page, Rendering
-from gpuworker.tasks import Encoded, ItemError
+from gpuworker.tasks import Encoded
 from gpuworker.tiff_pages import pictures_in
 from gpuworker.tiff_stacks import page_count
 

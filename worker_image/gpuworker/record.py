@@ -37,6 +37,7 @@ def publish(
         fragment=encoded.fragment,
         counts=encoded.counts,
         seconds=seconds,
+        value=item.value,
     )
 
 
@@ -56,6 +57,7 @@ def stamped(
         "fragment_from_record": shared,
         "counts": encoded.counts,
         "seconds": seconds,
+        **({} if item.value is None else {"value": item.value}),
     }
     record = dict(encoded.record)
     info = record.get("info")
@@ -102,6 +104,7 @@ def restored(found: Object, shard: Shard, item: Item, *, record_name: str) -> It
         fragment=fragment,
         counts=counts,
         seconds=seconds,
+        value=item.value,
     )
     return result if _is_ours(result, shard) else None
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.backdrop import is_drawn_in_white
+from gpuworker.contract.items import ItemError
 from gpuworker.nodata import has_value
 from gpuworker.notes import BLANK
 from gpuworker.opacity import ALPHA_AS_BAND, Opacity, laid_over, opacity_of
-from gpuworker.tasks import ItemError
 from gpuworker.window import Window
 
 SAMPLED_VALUES = 1_000_000

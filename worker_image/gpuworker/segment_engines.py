@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import make_engine
 from gpuworker.engines.auto import AUTO, choose
 from gpuworker.engines.loaded import Loaded
 from gpuworker.models import FolderModels, Models
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 _ANY = "thing"
 

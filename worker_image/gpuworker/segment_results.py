@@ -7,6 +7,7 @@ from typing import Any
 
 from gpuworker import coco
 from gpuworker.contract import WORLD
+from gpuworker.contract.items import File, ItemError, Source
 from gpuworker.geo import georeference
 from gpuworker.geo_world import OTHER_PLACE, contradicts
 from gpuworker.geojson import Drawn, drawn, geojson_files
@@ -16,7 +17,7 @@ from gpuworker.overlays import overlay_jpeg, thumb_jpeg
 from gpuworker.packed import Packed
 from gpuworker.scene import Scene
 from gpuworker.segment_options import Options
-from gpuworker.tasks import Encoded, File, ItemError, Source
+from gpuworker.tasks import Encoded
 
 _MASK_NAME_BYTES = 200
 

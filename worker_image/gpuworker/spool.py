@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from gpuworker.budget import ByteBudget, Reservation
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 SPOOL_FROM_BYTES = 256 * 1024**2
 """Smaller inputs are held in memory, which is faster."""

@@ -25,8 +25,8 @@ from obstore.exceptions import PermissionDeniedError as DeniedError
 from obstore.store import S3Store
 
 from gpuworker.contract import Artifact
+from gpuworker.contract.items import ItemError
 from gpuworker.odd_keys import SlowWay, needs_slow_way, require_at_most
-from gpuworker.tasks import ItemError
 
 T = TypeVar("T")
 

@@ -7,16 +7,19 @@ switch between threads counts. One byte budget bounds everything in flight; the 
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 from gpuworker.budget import ByteBudget
-from gpuworker.feed import Feed, Passage
+from gpuworker.contract import InputKind, Item
+from gpuworker.contract.items import ItemError
+from gpuworker.feed import Content, Feed, Passage
 from gpuworker.frame import Frame, seconds_since
 from gpuworker.inference import Inference
 from gpuworker.isolate import Isolator
@@ -25,7 +28,7 @@ from gpuworker.log import Log
 from gpuworker.memory import budget_bytes
 from gpuworker.spool import Spool
 from gpuworker.storage import INTO_A_FILE_BYTES, Storage
-from gpuworker.tasks import Encoded, ItemError, Task
+from gpuworker.tasks import Encoded, Task
 from gpuworker.turns import let_model_go_first
 from gpuworker.watch import Abandoned, Step, Watch
 
@@ -39,6 +42,8 @@ makes the model wait, and then memory does not fill with pictures for nothing.""
 HUNG_THREADS_AT_MOST = 2
 FIRST_RATIO = 12.0
 """Decoded bytes a stored byte, before the first item has told better; JPEG photographs have 5 to 15."""
+
+_WORDS: Mapping[InputKind, str] = {"object": "a file", "value": "a value (JSON that came with the job)"}
 
 Queue = SimpleQueue[Passage | None]
 
@@ -144,12 +149,23 @@ class Stream:
     def _prepare(self, passage: Passage) -> None:
         self._ahead.acquire()
         try:
-            data = self._download(passage)
-            self._decode(passage, data)
+            content = self._content(passage)
+            self._decode(passage, content)
         except BaseException:
             self._ahead.release()
             raise
         self.inference.ready.put(passage)
+
+    def _content(self, passage: Passage) -> Content:
+        """A value is there; an object is downloaded. Raises ItemError for what the task does not take."""
+        item = passage.item
+        if item.kind not in self._task.takes:
+            raise ItemError("unsuitable", f"this is {_WORDS[item.kind]}, and the task takes none")
+        if item.value is None:
+            return self._download(passage)
+        self._frame.require_wanted(passage)
+        passage.reservation = self.budget.admit(item.size)
+        return copy.deepcopy(dict(item.value))  # the task's own: the commit has to hold what was asked
 
     def _download(self, passage: Passage) -> bytes | Path:
         item = passage.item
@@ -174,21 +190,22 @@ class Stream:
         passage.feed.fetch_file(passage.item, self._storage, passage.spooled.path)
         return passage.spooled.path
 
-    def _decode(self, passage: Passage, data: bytes | Path) -> None:
+    def _decode(self, passage: Passage, content: Content) -> None:
         assert passage.reservation is not None
-        passage.reservation.grow(self._expected_bytes(data, passage))
+        passage.reservation.grow(self._expected_bytes(content, passage))
         with self._frame.working("decode", [passage]):
-            decoded = self._task.decode(data, passage.source, passage.feed.shard.options)
-        self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, _size(data)))
+            decoded = self._task.decode(content, passage.source, passage.feed.shard.options)
+        if passage.item.value is None:  # a prompt of 20 bytes that becomes megabytes says nothing of files
+            self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, _size(content, passage.item)))
         passage.reservation.correct(decoded.cost_bytes)
         passage.decoded = replace(decoded, is_wanted=lambda: self._frame.is_wanted(passage))
         if decoded.units > 1:
             passage.feed.large[passage.index] = passage.decoded
 
-    def _expected_bytes(self, data: bytes | Path, passage: Passage) -> int:
+    def _expected_bytes(self, content: Content, passage: Passage) -> int:
         """What decoding will hold: as the task reads it from the header, else as the last items had it."""
-        from_header = self._task.decoded_bytes(data, passage.source, passage.feed.shard.options)
-        return int(_size(data) * self._ratio) if from_header is None else from_header
+        from_header = self._task.decoded_bytes(content, passage.source, passage.feed.shard.options)
+        return int(_size(content, passage.item) * self._ratio) if from_header is None else from_header
 
     # --- encode and upload ---
 
@@ -224,17 +241,17 @@ class Stream:
 
     def _isolated(self, passage: Passage) -> None:
         """Have a suspect worked on in the child process, from bytes to files."""
-        data = self._download(passage)
+        content = self._content(passage)
         passage.feed.at_infer(passage.index)
         started = time.perf_counter()
-        passage.encoded = self._alone(passage, data)
+        passage.encoded = self._alone(passage, content)
         passage.seconds["infer"] = seconds_since(started)
         self._hand_on(passage)
 
-    def _alone(self, passage: Passage, data: bytes | Path) -> Encoded:
+    def _alone(self, passage: Passage, content: Content) -> Encoded:
         source, options = passage.source, passage.feed.shard.options
         try:
-            return self._isolator.run(data, source, options, is_wanted=lambda: self._frame.is_wanted(passage))
+            return self._isolator.run(content, source, options, is_wanted=lambda: self._frame.is_wanted(passage))
         except ItemError:
             self._frame.require_wanted(passage)
             raise
@@ -266,8 +283,11 @@ class Stream:
         self._spawn(step.stage)
 
 
-def _size(data: bytes | Path) -> int:
-    return data.stat().st_size if isinstance(data, Path) else len(data)
+def _size(content: Content, item: Item) -> int:
+    """Bytes; a downloaded object is as large as it is, whatever its item says."""
+    if isinstance(content, Path):
+        return content.stat().st_size
+    return len(content) if isinstance(content, bytes) else item.size
 
 
 def _timed_out(stage: str, limit_s: float, setting: str) -> ItemError:

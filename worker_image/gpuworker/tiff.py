@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 
 import tifffile
 
+from gpuworker.contract.items import ItemError
 from gpuworker.exif import as_orientation
 from gpuworker.headers import Header
 from gpuworker.notes import BLANK, PAGES_LEFT, PREVIEW, Notes
 from gpuworker.rendering import Raster, Rendering
-from gpuworker.tasks import ItemError
 from gpuworker.tiff_choice import Choice, by_sample
 from gpuworker.tiff_codecs import prepare
 from gpuworker.tiff_colour import colours_of

@@ -11,9 +11,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from gpuworker.contract.items import ItemError
 from gpuworker.notes import MASK_LEFT
 from gpuworker.rendering import Levels, Raster, Rendering, levels_of, rendered, step_for
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import Tiff, unreadable_on_error
 from gpuworker.tiff_choice import Choice
 from gpuworker.tiff_codecs import prepare

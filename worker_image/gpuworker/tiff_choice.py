@@ -10,9 +10,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from gpuworker.contract.items import ItemError
 from gpuworker.nodata import has_value, nodata_of
 from gpuworker.rendering import Raster, Rendering
-from gpuworker.tasks import ItemError
 from gpuworker.tiff_colour import Colours, bands_of, colours_of
 
 _GDAL_NODATA = 42113

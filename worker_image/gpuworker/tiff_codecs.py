@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 _JPEG, _LERC = 7, 34887
 _RGB, _YCBCR = tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 Band = NDArray[Any]
 Convert = Callable[[Sequence[Band]], Sequence[Band]]

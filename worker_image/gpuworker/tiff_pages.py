@@ -9,8 +9,8 @@ from itertools import islice
 
 import tifffile
 
+from gpuworker.contract.items import ItemError
 from gpuworker.rendering import Page
-from gpuworker.tasks import ItemError
 from gpuworker.tiff_stacks import DESCRIPTION_AT_MOST, page_at, page_count, pages_in
 
 _LOOKED_AT = 256

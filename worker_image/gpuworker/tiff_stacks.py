@@ -14,7 +14,7 @@ from itertools import islice
 
 import tifffile
 
-from gpuworker.tasks import ItemError
+from gpuworker.contract.items import ItemError
 
 DESCRIPTION_AT_MOST = 1 << 20
 _IMAGEJ = re.compile(r"^images=(\d{1,9})\b", re.M)

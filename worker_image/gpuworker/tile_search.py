@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import Engine
 from gpuworker.engines.loaded import Loaded
 from gpuworker.images import Image
@@ -22,7 +23,6 @@ from gpuworker.scene import Scene, Window
 from gpuworker.seams import Tile
 from gpuworker.segment_options import Options
 from gpuworker.selection import thinned
-from gpuworker.tasks import ItemError
 from gpuworker.tiling import SPLITS_AT_MOST, split
 from gpuworker.turns import let_model_go_first
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.chunk_cache import Chunk, ChunkCache
+from gpuworker.contract.items import ItemError
 from gpuworker.images import BoxPrompt, Image
 from gpuworker.notes import Notes
 from gpuworker.orientation import stored_window, upright
 from gpuworker.rendering import Rendering, rendered
-from gpuworker.tasks import ItemError
 from gpuworker.tiff import GeoTag, Tiff
 from gpuworker.tiff_blocks import Blocks, Place, levels_of_blocks
 from gpuworker.tiff_overviews import overview

@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from gpupipe.cli import control, demo, dlq, evaluate, invoke, local, logs, project, results, secrets, stack, work
+from gpupipe.cli import (
+    control,
+    demo,
+    dlq,
+    evaluate,
+    invoke,
+    local,
+    logs,
+    outputs,
+    project,
+    results,
+    secrets,
+    stack,
+    work,
+)
 from gpupipe.cli.help import Commands
 
 app = Commands(
@@ -38,7 +52,7 @@ def _globals(
 
 
 for command in (
-    *(demo.demo, project.init, stack.plan, stack.up, stack.status, stack.down),
+    *(demo.demo, project.init, stack.plan, stack.up, stack.status, outputs.outputs, stack.down),
     *(work.submit, work.watch, results.fetch, results.open_, evaluate.evaluate, work.run, work.jobs, invoke.invoke),
     *(control.cancel, control.retry, logs.logs, control.start, control.stop),
 ):

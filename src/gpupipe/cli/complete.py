@@ -61,6 +61,11 @@ def endpoints(ctx: typer.Context) -> list[Word]:
     return _in_time(_pipelines(ctx, that_answer=True))
 
 
+def outputs(ctx: typer.Context) -> list[Word]:
+    """What is known of the configured pipelines: `segment.bucket`."""
+    return _in_time(_outputs(ctx))
+
+
 def variants(ctx: typer.Context) -> list[Word]:
     """Names of the variants of all endpoints, or of the one that `--pipeline` names."""
     return _in_time(_variants(ctx))
@@ -120,9 +125,12 @@ def _within_s() -> float:
 
 
 def _jobs(ctx: typer.Context, beginning: str, is_meant: "Callable[[JobRecord], bool]") -> Iterator[Word]:
+    from gpupipe.cli.screen import plural
+    from gpupipe.tasks import inputs_of
+
     records = (one for one in _records(ctx) if one.job.startswith(beginning) and is_meant(one))
     for record in itertools.islice(records, JOBS_OFFERED):
-        yield record.job, f"{record.state.value}, {record.items:,} images"
+        yield record.job, f"{record.state.value}, {plural(record.items, *inputs_of(record.task))}"
 
 
 def _projects(ctx: typer.Context, beginning: str) -> Iterator[Word]:
@@ -149,6 +157,14 @@ def _pipelines(ctx: typer.Context, *, that_answer: bool = False) -> Iterator[Wor
     for name, settings in _configuration(ctx)[1].pipelines.items():
         if not that_answer or registry.of(settings).variants(settings):
             yield name, f"{settings.kind}, {settings.task}"
+
+
+def _outputs(ctx: typer.Context) -> Iterator[Word]:
+    from gpupipe.desired import outputs
+
+    path, config = _configuration(ctx)
+    for pipeline, values in outputs(config, _account(path, config, with_number=True)).items():
+        yield from ((f"{pipeline}.{name}", value) for name, value in values.items())
 
 
 def _variants(ctx: typer.Context) -> Iterator[Word]:
@@ -182,7 +198,7 @@ def _data(ctx: typer.Context) -> Iterator[Word]:
 
 
 def _machines(ctx: typer.Context) -> Iterator[Word]:
-    from gpupipe.local.machine_room import running_machines
+    from gpupipe.local.runners.ec2.host import running_machines
     from gpupipe.local.state import Folder
 
     path, config = _configuration(ctx)

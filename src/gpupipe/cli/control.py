@@ -33,11 +33,14 @@ def cancel(context: typer.Context, job: OpenJob, pipeline: Pipeline = None, as_j
     from gpupipe.cli.opened import open_stack
     from gpupipe.jobs.cancel import cancel as cancel_job
     from gpupipe.jobs.listing import choose_job
+    from gpupipe.tasks import inputs_of
 
     screen = Screen(as_json=as_json)
     opened = open_stack(context.obj, screen)
-    done = cancel_job(*choose_job(opened.aws, opened.config, job=job, pipeline=pipeline))
-    text = f"{done.job} is cancelled: {plural(done.items_cancelled, 'image')} given up, {done.items_done:,} done before"
+    ctx, job = choose_job(opened.aws, opened.config, job=job, pipeline=pipeline)
+    done = cancel_job(ctx, job)
+    given_up = plural(done.items_cancelled, *inputs_of(ctx.settings.task))
+    text = f"{done.job} is cancelled: {given_up} given up, {done.items_done:,} done before"
     if not done.items_cancelled and not done.items_done:
         text = f"{done.job} is cancelled before it began"
     if done.items_done:
@@ -60,6 +63,7 @@ def retry(
     from gpupipe.errors import UsageError
     from gpupipe.jobs.listing import choose_job
     from gpupipe.jobs.retry import retry_failed
+    from gpupipe.tasks import inputs_of
 
     if not failed:
         raise UsageError("what shall be tried again?", hint=f"gpupipe retry {job} --failed")
@@ -73,7 +77,8 @@ def retry(
             bar.at(looked_at)
 
         done = retry_failed(ctx, job, on_progress=on_progress)
-    text = f"{done.job}: {plural(done.items, 'image')} in {plural(done.shards, 'shard')} sent again"
+    inputs = plural(done.items, *inputs_of(ctx.settings.task))
+    text = f"{done.job}: {inputs} in {plural(done.shards, 'shard')} sent again"
     text = f"{text}\nnext: gpupipe watch {done.job}" if done.items else f"{done.job}: nothing had failed"
     screen.answer(vars(done), text=text)
 

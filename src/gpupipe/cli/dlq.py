@@ -35,13 +35,15 @@ def list_(context: typer.Context, pipeline: Pipeline = None, as_json: Json = Fal
     """
     from gpupipe.cli.opened import open_stack
     from gpupipe.jobs.dlq import list_dead
+    from gpupipe.tasks import inputs_of
 
     screen = Screen(as_json=as_json)
-    letters = list_dead(open_stack(context.obj, screen).context(pipeline))
+    ctx = open_stack(context.obj, screen).context(pipeline)
+    letters = list_dead(ctx)
     text = "\n`gpupipe dlq redrive` sends them again, `gpupipe dlq purge` forgets them."
     screen.answer(
         [letter.document() for letter in letters],
-        table=_table(letters) if letters else None,
+        table=_table(letters, inputs_of(ctx.settings.task)[1]) if letters else None,
         text=text if letters else "No dead letter: everything was taken by somebody.",
     )
 
@@ -89,10 +91,11 @@ def purge(
     screen.answer({"purged": count}, text=text)
 
 
-def _table(letters: list[DeadLetter]) -> Table:
-    table = new_table("what", "images", "since", "state", "why", right=("images",))
+def _table(letters: list[DeadLetter], inputs: str) -> Table:
+    """`inputs`: what they are called."""
+    table = new_table("what", inputs, "since", "state", "why", right=(inputs,))
     for letter in letters:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(letter.at)) if letter.at else ""
-        images = f"{letter.items:,}" if letter.items else ""
-        add_row(table, letter.about, images, since, letter.state, letter.reason)
+        items = f"{letter.items:,}" if letter.items else ""
+        add_row(table, letter.about, items, since, letter.state, letter.reason)
     return table

@@ -96,14 +96,15 @@ def open_stack(file: str | None, screen: Screen, *, start: bool = False) -> Open
     return Opened(path=path, config=config, aws=connect(config))
 
 
-def check_before_up(file: str | None) -> None:
+def check_before_up(file: str | None, pipeline: str | None = None) -> None:
     """Before anything is started: weights in folders of this machine are there, and AWS has what is named of it.
 
-    Raises ConfigError.
+    Of one pipeline, where it is named. Raises ConfigError.
     """
     from gpupipe.provision import check_offers
 
     config = load(find_file(file))
+    config = config.only(pipeline) if pipeline else config
     config.check_folders()
     check_offers(config)
 

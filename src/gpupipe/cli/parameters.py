@@ -6,4 +6,15 @@ from typing import Annotated
 
 import typer
 
+from gpupipe.cli import complete
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+OnlyPipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline",
+        metavar="NAME",
+        autocompletion=complete.pipelines,
+        help="Only this pipeline, with what it needs of the stack.",
+    ),
+]

@@ -28,7 +28,7 @@ Project = Annotated[
         "--project",
         metavar="PROJECT",
         autocompletion=complete.projects,
-        help="The newest result of each of its images.",
+        help="The newest result of each of its images or values.",
     ),
 ]
 Pipeline = Annotated[
@@ -225,9 +225,14 @@ def _document(report: FetchReport) -> dict[str, object]:
 
 def _text(report: FetchReport) -> str:
     from gpupipe.jobs.advice import failures_told, warnings_told
+    from gpupipe.jobs.folder import ANNOTATIONS
+    from gpupipe.tasks import inputs_of, takes_files
 
     mega = report.bytes_fetched / 1e6
-    lines = [f"{report.done:,} done, {report.failed:,} failed, {report.annotations:,} annotations"]
+    is_coco = report.merged.name == ANNOTATIONS
+    lines = [f"{report.done:,} done, {report.failed:,} failed"]
+    if is_coco:
+        lines[0] += f", {report.annotations:,} annotations"
     if report.area_m2 is not None:
         lines[0] += f" ({report.area_m2:,.1f} m²)"
     if report.cancelled:
@@ -235,10 +240,11 @@ def _text(report: FetchReport) -> str:
     if not report.is_complete:
         lines.append(f"The job goes on: {report.outstanding:,} items are outstanding. Fetch again later.")
     lines.append(f"{report.files_fetched:,} files fetched ({mega:,.1f} MB), {report.files_kept:,} were here already")
-    lines += [f"failed:   {told}" for told in failures_told(report.failed_by)]
+    words, is_value = inputs_of(report.task), not takes_files(report.task)
+    lines += [f"failed:   {told}" for told in failures_told(report.failed_by, words=words, is_value=is_value)]
     if report.failed:
         lines.append(f"failures: {report.failures}")
-    lines.append(f"COCO:     {report.merged}")
+    lines.append(f"{'COCO:    ' if is_coco else 'results: '} {report.merged}")
     if report.layer or report.layer_note:
         aside = f" ({report.layer_note})" if report.layer and report.layer_note else ""
         lines.append(f"map:      {report.layer or report.layer_note}{aside}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gpupipe.cli.screen import duration, plural
@@ -37,6 +38,8 @@ class Shown:
     local: Mapping[str, Any] | None
     """Processes and endpoints of the local target; None for AWS."""
     at: float
+    outputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By pipeline that there is, what other programs may want to know of it."""
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values; `jobs` and `spending` are null where nobody knows."""
@@ -50,6 +53,7 @@ class Shown:
             "jobs": [job_document(view) for view in work.views] if work else None,
             "paused": list(work.paused) if work else None,
             "spending": self.spending[""].document() if work else None,
+            "outputs": self.outputs,
         }
 
     def text(self, *, with_resources: bool) -> str:
@@ -206,6 +210,7 @@ def gathered(
     region: str,
     budgets: Mapping[str, float],
     local: Mapping[str, Any] | None,
+    outputs: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     now: float | None = None,
 ) -> Shown:
     """What was found, with what it costs; `now` in Unix seconds."""
@@ -218,4 +223,4 @@ def gathered(
         for name in work.guards:
             own = [one for one in work.machines if one.pipeline == name]
             costs[name] = spending(own, region=region, now=at)
-    return Shown(stack=stack, work=work, spending=costs, budgets=budgets, local=local, at=at)
+    return Shown(stack=stack, work=work, spending=costs, budgets=budgets, local=local, outputs=outputs, at=at)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpupipe.cli.screen import Screen, add_row, duration, new_table, plural, printable
-from gpupipe.tasks import finds_of
+from gpupipe.tasks import finds_of, inputs_of
 from gpuworker.contract import CAVEATS
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _bar(view: JobView) -> RenderableType:
     behind = _behind(view.totals)
     is_unknown = not total or (not behind and not view.totals.running)
     bar = ProgressBar(total=None if is_unknown else total, completed=behind, pulse=is_unknown)
-    row.add_row(bar, Text(f"{behind:,} of {plural(total, 'image')}  {behind / total:4.0%}" if total else ""))
+    row.add_row(bar, Text(f"{behind:,} of {_inputs(view, total)}  {behind / total:4.0%}" if total else ""))
     return row
 
 
@@ -138,10 +138,10 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     facts.add_column(overflow="fold")
     found = _found(view)
     rows = [("pace", _pace(view) or "not known yet")]
-    rows += [("large images", _tiles(view.totals))] * bool(view.totals.parts)
+    rows += [(f"large {inputs_of(view.job.task)[1]}", _tiles(view.totals))] * bool(view.totals.parts)
     rows += [("found", found)] * bool(found)
     rows += [("engine", "\n".join(view.totals.engines))] * bool(view.totals.engines)
-    rows += [("failed", f"{plural(view.failed, 'image')}; `gpupipe fetch` says why")] * bool(view.failed)
+    rows += [("failed", f"{_inputs(view, view.failed)}; `gpupipe fetch` says why")] * bool(view.failed)
     rows += [("warnings", "\n".join(view.warnings))] * bool(view.warnings)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
     rows += [(view.backend_word, view.backend)] * bool(view.backend)
@@ -176,6 +176,10 @@ def _behind(totals: Totals) -> int:
     return totals.items - totals.running - totals.pending
 
 
+def _inputs(view: JobView, number: int) -> str:
+    return plural(number, *inputs_of(view.job.task))
+
+
 def _found(view: JobView) -> str:
     """`3,204 trees`, and how much of the map they cover; "" while there are none."""
     found, area_m2 = (view.totals.counts.get(name, 0) for name in ("annotations", "area_m2"))
@@ -188,7 +192,7 @@ def _counts(view: JobView) -> str:
     totals = view.totals
     if not totals.items:
         return "nothing is counted yet"
-    text = f"{_behind(totals):,} of {plural(totals.items, 'image')}"
+    text = f"{_behind(totals):,} of {_inputs(view, totals.items)}"
     if totals.parts:
         text += f", {_tiles(totals)}"
     if found := _found(view):
@@ -210,7 +214,8 @@ def _pace(view: JobView) -> str:
     if not view.items_per_s:
         return ""
     rate = view.items_per_s
-    pace = f"{rate:,.1f} images/s" if rate >= 0.1 else f"{rate * 60:,.1f} images/min"
+    inputs = inputs_of(view.job.task)[1]
+    pace = f"{rate:,.1f} {inputs}/s" if rate >= 0.1 else f"{rate * 60:,.1f} {inputs}/min"
     return pace if view.is_over or not view.seconds_left else f"{pace}, {duration(view.seconds_left)} left"
 
 
@@ -331,7 +336,9 @@ def show_end(screen: Screen, view: JobView, *, is_local: bool) -> None:
 
 def jobs_table(rows: Sequence[tuple[JobSummary, JobView]]) -> Table:
     """Jobs, one a line."""
-    table = new_table("job", "state", "images", "done", "failed", "found", right=("images", "done", "failed", "found"))
+    words = {inputs_of(job.task)[1] for job, _ in rows}
+    inputs = words.pop() if len(words) == 1 else "items"
+    table = new_table("job", "state", inputs, "done", "failed", "found", right=(inputs, "done", "failed", "found"))
     for job, view in rows:
         done = view.totals.done + view.totals.progressed  # as `watch` and `status` count a shard that is worked on
         counts = (view.totals.items, done, view.failed, view.totals.counts.get("annotations", 0))

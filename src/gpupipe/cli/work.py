@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from io import BytesIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -18,7 +20,18 @@ if TYPE_CHECKING:
     from gpupipe.jobs.submit import SubmitProgress, SubmittedJob
     from gpupipe.jobs.watch import JobView
 
-Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders, patterns, zip archives.")]
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Images, folders, patterns, zip archives; where the task takes values, .jsonl and .json files, or - for "
+        "standard input.",
+    ),
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--value", metavar="JSON", help="A value, for a task that takes them; repeat for several."),
+]
 Project = Annotated[
     str,
     typer.Option(
@@ -52,15 +65,13 @@ Options = Annotated[
 ]
 NoLinks = Annotated[bool, typer.Option("--no-links", help="Follow no link; else links out lead to images only.")]
 Hold = Annotated[bool, typer.Option("--hold", help="Start no machine for it before `gpupipe start`.")]
-Again = Annotated[bool, typer.Option("--again", help="A new job, though the same images' job is open.")]
+Again = Annotated[bool, typer.Option("--again", help="A new job, though one of the same inputs is open.")]
 
 LOOK_EVERY_S = {True: 1.0, False: 2.0}
 """Seconds between two looks at a job, on the local target and on AWS."""
 
-LINKS_SHOWN = 5
-
 STEPS = {
-    "find": "looking for images",
+    "find": "looking for inputs",
     "compare": "comparing with what is there",
     "upload": "uploading",
     "start": "starting",
@@ -69,9 +80,10 @@ STEPS = {
 
 def submit(
     context: typer.Context,
-    paths: Paths,
+    paths: Paths = None,
     project: MaybeProject = None,
     pipeline: Pipeline = None,
+    values: Values = None,
     prompts: Prompts = None,
     negative_prompts: NegativePrompts = None,
     options: Options = None,
@@ -80,13 +92,15 @@ def submit(
     no_links: NoLinks = False,
     as_json: Json = False,
 ) -> None:
-    """Upload images and start a job with them; prints the job's id.
+    """Upload images, or values for a task that takes them, and start a job with them; prints the job's id.
 
     Interrupted, the same command goes on where it was; what is there already is not uploaded again.
     While its job is open, the same command attaches to that job; with --again it makes another.
     With s3://BUCKET/incoming/PROJECT/ it takes up what was dropped there and got lost.
     Boxes that show what to find (engine sam3) are read from IMAGE.prompts.json beside each image:
     {"boxes": [{"box": [x, y, width, height], "positive": true}]}, in pixels.
+    Values are JSON, one a line or in an array: {"prompt": "a red fox", "seed": 7}, or a text in quotes, which is a
+    prompt. A field "name" or "id" names the result.
 
     Example: gpupipe submit ./images --project field7 --prompt car --prompt person
     """
@@ -95,21 +109,24 @@ def submit(
     from gpupipe.jobs.rescan import is_rescan
 
     screen = Screen(as_json=as_json)
-    if any(map(is_rescan, paths)):
+    _require_something(paths, values)
+    if paths and any(map(is_rescan, paths)):
         _rescan(
             context,
             screen,
             paths,
             pipeline,
-            extras=[project, prompts, negative_prompts, options, hold, again, no_links],
+            extras=[project, values, prompts, negative_prompts, options, hold, again, no_links],
         )
         return
     if not project:
-        raise UsageError("the images need a project.", hint="Add --project NAME, your name for this set of images.")
+        hint = "Add --project NAME, your name for this set of images or values."
+        raise UsageError("what is submitted needs a project.", hint=hint)
     job = send(
         open_stack(context.obj, screen),
         screen,
-        paths,
+        paths or [],
+        values=values,
         project=project,
         pipeline=pipeline,
         prompts=prompts,
@@ -120,6 +137,14 @@ def submit(
         follow_links=not no_links,
     )
     screen.answer({**vars(job), "next": f"gpupipe watch {job.job}"}, text=job.job)
+
+
+def _require_something(paths: list[str] | None, values: list[str] | None) -> None:
+    from gpupipe.errors import UsageError
+
+    if not paths and not values:
+        hint = "Name images, folders, patterns or archives; where the task takes values, FILE.jsonl or --value JSON."
+        raise UsageError("there is nothing to submit.", hint=hint)
 
 
 def _rescan(
@@ -147,6 +172,7 @@ def send(
     *,
     project: str,
     pipeline: str | None = None,
+    values: list[str] | None = None,
     prompts: list[str] | None = None,
     negative_prompts: list[str] | None = None,
     options: list[str] | None = None,
@@ -155,9 +181,12 @@ def send(
     follow_links: bool = True,
 ) -> SubmittedJob:
     """Submit with progress, and tell on stderr what was done."""
+    from gpupipe.cli.submitted import lines_of
     from gpupipe.jobs.submit import submit as submit_job
+    from gpupipe.tasks import takes_files
 
-    with screen.progress("files") as bar:
+    ctx = opened.context(pipeline)
+    with screen.progress("files" if takes_files(ctx.settings.task) else "items") as bar:
 
         def on_progress(now: SubmitProgress) -> None:
             bar.total(now.files_total)
@@ -165,7 +194,7 @@ def send(
             bar.now(f"{STEPS[now.step]}, {now.bytes / 1e6:,.1f} of {now.bytes_total / 1e6:,.1f} MB")
 
         job = submit_job(
-            opened.context(pipeline),
+            ctx,
             paths,
             project=project,
             prompts=prompts or (),
@@ -174,60 +203,24 @@ def send(
             hold=hold,
             again=again,
             follow_links=follow_links,
+            values=values or (),
+            stdin=_standard_input(screen) if "-" in paths else None,
             on_progress=on_progress,
         )
-    for line in _lines_of(job, hold=hold):
+    for line in lines_of(job, hold=hold):
         screen.say(line)
     return job
 
 
-def _lines_of(job: SubmittedJob, *, hold: bool = False) -> list[str]:
-    how = "resumed: " if job.is_resumed else ""
-    lines = [
-        f"{how}{plural(job.items, 'image')} in {plural(job.shards, 'shard')}: {job.uploaded:,} uploaded "
-        f"({job.uploaded_bytes / 1e6:,.1f} MB), {job.unchanged:,} were there already"
-    ]
-    if job.with_sidecar:
-        lines.append(
-            f"{plural(job.with_sidecar, 'image')} with boxes beside {'it' if job.with_sidecar == 1 else 'them'}"
-        )
-    if job.with_place:
-        beside = "it" if job.with_place == 1 else "them"
-        lines.append(f"{plural(job.with_place, 'image')} with a world file or .prj beside {beside}")
-    if job.skipped:
-        lines.append("passed over: " + job.passed_over)
-    if job.links_left_out:
-        first = ", ".join(job.links_left_out[:LINKS_SHOWN])
-        more = ", …" if len(job.links_left_out) > LINKS_SHOWN else ""
-        lines.append(f"links passed over: {first}{more}")
-    if job.results_named:
-        first = ", ".join(job.results_named[:LINKS_SHOWN])
-        more = ", …" if len(job.results_named) > LINKS_SHOWN else ""
-        lines.append(f"taken though they are results that gpupipe fetched, because they were named: {first}{more}")
-    lines += _standing(job, hold=hold)
-    return [*lines, *([f"note: {job.notice}"] if job.notice else [])]
+def _standard_input(screen: Screen) -> BinaryIO:
+    """Bytes of whoever is piped in; a person who types is told how to end."""
+    from gpupipe.errors import UsageError
 
-
-def _standing(job: SubmittedJob, *, hold: bool) -> list[str]:
-    """Whether it is a new job, and what it waits for."""
-    lines = []
-    if job.attached:
-        lines.append(
-            f"attached to job {job.job} of the same images, which is {job.state}: nothing is started or paid "
-            "twice; --again makes another job"
-        )
-    if job.replaces:
-        lines.append(
-            f"a new job: {job.replaces} of the same images is over; `gpupipe fetch {job.replaces}` brings "
-            "what came of it"
-        )
-    if job.is_held:
-        lines.append("held: no machine starts for it before `gpupipe start`")
-    elif hold:
-        lines.append(f"--hold changes nothing: job {job.job} was started without it; `gpupipe stop` stops its machines")
-    if job.state == "stalled":
-        lines.append(f"it is stalled: `gpupipe watch {job.job}` says why, `gpupipe start` goes on with it")
-    return lines
+    if sys.stdin is None:
+        raise UsageError("standard input is closed.", hint="Pipe JSON into the command, or name a file.")
+    if sys.stdin.isatty():
+        screen.say("reading values from standard input; Ctrl-D ends it")
+    return getattr(sys.stdin, "buffer", None) or BytesIO(sys.stdin.read().encode())
 
 
 def watch(
@@ -307,9 +300,10 @@ def see_through(ctx: JobsContext, screen: Screen, job: str, *, as_jsonl: bool = 
 
 def run(
     context: typer.Context,
-    paths: Paths,
     project: Project,
+    paths: Paths = None,
     pipeline: Pipeline = None,
+    values: Values = None,
     prompts: Prompts = None,
     negative_prompts: NegativePrompts = None,
     options: Options = None,
@@ -330,15 +324,17 @@ def run(
     from gpupipe.jobs.awaited import awaits
 
     screen = Screen(as_json=as_json)
+    _require_something(paths, values)
     opened = open_stack(context.obj, screen)
     if out is not None:
         require_room(opened, out, again=again)
     job = send(
         opened,
         screen,
-        paths,
+        paths or [],
         project=project,
         pipeline=pipeline,
+        values=values,
         prompts=prompts,
         negative_prompts=negative_prompts,
         options=options,

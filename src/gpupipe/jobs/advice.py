@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gpupipe.jobs.time_limits import time_advice
 from gpuworker.contract import CAVEATS
 
+IMAGES = ("image", "images")
 RETRY = "`gpupipe retry JOB --failed` processes it again."
 
 ADVICE: Mapping[str, str] = {
@@ -26,19 +27,36 @@ ADVICE: Mapping[str, str] = {
     "not_processed": f"Its part of the job was given up; `gpupipe logs` says why. {RETRY}",
 }
 
+ABOUT_VALUES: Mapping[str, str] = {
+    "empty": "The value says nothing that the task could work on: mend it, and submit it.",
+    "unreadable": "The task cannot read the value: mend it, and submit it.",
+    "truncated": "The task cannot read the value: mend it, and submit it.",
+    "unsupported": "The value asks for what the task does not do: change it, and submit it.",
+    "unsuitable": "Change the value, or submit it with other options or to a pipeline of another task.",
+    "too_large": "The value asks for more than the task may do: ask for less, and submit it.",
+    "timeout": f"It took longer than an item may. {RETRY} If it happens again, ask for less.",
+    "out_of_memory": f"It did not fit into memory. {RETRY} If it happens again, ask for less or take a larger machine.",
+    "killed_worker": "It brought the worker down each time: ask for less; `gpupipe logs` says more.",
+}
+"""What is said differently of an item that has no file."""
+
 TIMED = ("timeout", "not_processed")
 """Codes of what a limit of time may have ended."""
 
 
-def advice(code: str, message: str = "") -> str:
+def advice(code: str, message: str = "", *, is_value: bool = False) -> str:
     """What to do about an item that failed with `code`; `message` may name the setting that ended it."""
-    told = time_advice(message) if code in TIMED else ""
-    return f"{told} {RETRY}" if told else ADVICE.get(code, RETRY)
+    told = time_advice(message, is_value=is_value) if code in TIMED else ""
+    usual = ADVICE.get(code, RETRY)
+    return f"{told} {RETRY}" if told else ABOUT_VALUES.get(code, usual) if is_value else usual
 
 
-def failures_told(counts: Mapping[str, int]) -> list[str]:
-    """`3 images (truncated): …`, of failed images by code: how many, and what to do."""
-    return [f"{_images(number)} ({code}): {advice(code)}" for code, number in counts.items()]
+def failures_told(counts: Mapping[str, int], *, words: tuple[str, str] = IMAGES, is_value: bool = False) -> list[str]:
+    """`3 images (truncated): …`, of failed images by code: how many, and what to do. `words`: one and many."""
+    return [
+        f"{number:,} {words[number != 1]} ({code}): {advice(code, is_value=is_value)}"
+        for code, number in counts.items()
+    ]
 
 
 def warnings_told(counts: Mapping[str, int]) -> list[str]:
@@ -47,4 +65,4 @@ def warnings_told(counts: Mapping[str, int]) -> list[str]:
 
 
 def _images(number: int) -> str:
-    return f"{number:,} {'image' if number == 1 else 'images'}"
+    return f"{number:,} {IMAGES[number != 1]}"

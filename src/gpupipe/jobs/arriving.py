@@ -134,7 +134,7 @@ def _with_reason(error: JobError, within: Sequence[JobsContext], project: str | 
     others = [ctx for ctx in within if _holds_something(ctx, project)]
     nothing = f"no image lies in {' or '.join(places)}, and no event is on its way"
     if others:
-        suffixes = ", ".join(sorted(others[0].settings.task_options.input_suffixes))
+        suffixes = ", ".join(sorted(others[0].settings.task_options.input_suffixes)) or "values, no files"
         nothing += f"; the files that lie there are none that task {others[0].settings.task} takes ({suffixes})"
     return JobError(f"{error.message.rstrip('.')}: {nothing}.", hint=error.hint)
 

@@ -1,18 +1,14 @@
-"""Inputs become items become shards, while the upload goes on: each shard is written once its last item is stored."""
+"""Items become shards, while the upload goes on: each shard is written once its last item is stored."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from gpupipe.jobs.sidecars import Sidecars
-from gpupipe.jobs.sources import Input
-from gpupipe.jobs.upload import Stored
-from gpuworker.contract import Item, JobSpec, Shard, choose_outputs
+from gpuworker.contract import Item, JobSpec, Shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +46,12 @@ def shards_of(items: int, shard_items: int) -> dict[str, int]:
 class Assembly:
     """The shards of a job, from items that come in any order; safe to share between threads."""
 
-    def __init__(
-        self, spec: JobSpec, files: Sequence[Input], shard_items: int, sidecars: Sidecars = MappingProxyType({})
-    ) -> None:
+    def __init__(self, spec: JobSpec, count: int, shard_items: int) -> None:
+        """`count`: of all items."""
         self._spec = spec
         self._shard_items = shard_items
-        self._sidecars = [sidecars.get(file.path, {}) for file in files] if sidecars else ()
-        self._outputs = choose_outputs([file.path for file in files])
         self._waiting: dict[int, dict[int, Item]] = {}
-        self._count = len(files)
+        self._count = count
         self._content = Content()
         self._lock = threading.Lock()
 
@@ -70,17 +63,9 @@ class Assembly:
         """Of all that was added."""
         return self._content
 
-    def add(self, index: int, stored: Stored) -> Shard | None:
-        """Put the stored input number `index` in its place; the shard that this completes, if it does."""
+    def add(self, index: int, item: Item) -> Shard | None:
+        """Put the item number `index` in its place; the shard that this completes, if it does."""
         number = index // self._shard_items
-        item = Item(
-            key=stored.key,
-            etag=stored.etag,
-            size=stored.size,
-            output=self._outputs[index],
-            version_id=stored.version_id,
-            sidecar=self._sidecars[index] if self._sidecars else {},
-        )
         content = Content.of([item])
         with self._lock:
             self._content += content

@@ -42,6 +42,7 @@ from gpupipe.jobs.report import About, write_report
 from gpupipe.jobs.report.summary import Summary
 from gpupipe.jobs.report.thumbs import Thumbs
 from gpupipe.jobs.results import JobResults, Newest, Outcome, open_results, read_commit
+from gpupipe.tasks import takes_files
 from gpuworker.contract import Artifact
 from gpuworker.ledger import JobRecord, Ledger
 
@@ -78,6 +79,7 @@ class FetchReport:
     failures: Path
     failed_by: Mapping[str, int]
     """Failed images by the code of what happened to them."""
+    task: str
     jobs: Sequence[str]
     """Oldest first."""
     is_complete: bool
@@ -122,7 +124,7 @@ def fetch(
     target.claim({**holds, "stack": aws.stack.id, "account": aws.stack.account, "pipeline": records[-1].pipeline})
     store = transfer.open_store(aws, aws.stack.data_bucket(records[-1].pipeline))
     mirror = Mirror(store, target.hidden)
-    results = [open_results(aws, ledger, mirror, record) for record in records]
+    results = [open_results(aws, ledger, mirror, record, is_one_of_many=bool(project)) for record in records]
     run = _Fetch(store, mirror, target, results, is_project=bool(project), on_progress=on_progress)
     run.everything()
     run.report(About.of(results, mirror, project=project, notice=notice, cost_usd=cost_usd))
@@ -221,7 +223,7 @@ class _Fetch:
         for results in self._results:
             for number, generation in results.commits[:1]:
                 return dict(read_commit(self._mirror, results.record, number, generation).header)
-        return None
+        return None if takes_files(self._results[-1].record.task) else {}
 
     def _wanted(
         self, newest: Newest | None, merged: Merged, failures: FailureList, layer: Layer
@@ -318,6 +320,7 @@ class _Fetch:
             warnings=summary.warnings,
             failures=folder / FAILURES,
             failed_by=dict(summary.failures.most_common()),
+            task=self._results[-1].record.task,
             jobs=tuple(results.record.job for results in self._results),
             is_complete=all(results.is_complete for results in self._results),
             items=summary.done + summary.failed + cancelled + outstanding,

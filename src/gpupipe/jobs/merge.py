@@ -110,7 +110,8 @@ class CocoFile:
 
 
 class LinesFile:
-    """One JSON document an item and line: its fragment, its file name and its output."""
+    """One JSON document an item and line: its fragment, its file name and its output; the value that it was made of,
+    where there is no file."""
 
     def __init__(self, opened: IO[bytes], _: ExitStack) -> None:
         self._file = opened
@@ -118,6 +119,8 @@ class LinesFile:
     def add(self, outcome: Outcome) -> None:
         if outcome.result is not None:
             line = {"file_name": outcome.file_name, "output": outcome.output, **outcome.result.fragment}
+            if outcome.value is not None:
+                line["value"] = outcome.value
             self._file.write(_compact(line) + b"\n")
 
     def finish(self) -> None:
@@ -162,7 +165,8 @@ class FailureList:
                     "file_name": outcome.file_name,
                     "code": outcome.failure.code,
                     "message": outcome.failure.message,
-                    "advice": advice(outcome.failure.code, outcome.failure.message),
+                    "advice": advice(outcome.failure.code, outcome.failure.message, is_value=outcome.value is not None),
+                    **({} if outcome.value is None else {"value": outcome.value}),
                     "key": outcome.key,
                     "job": outcome.commit.job,
                     "shard": outcome.commit.number,

@@ -108,6 +108,11 @@ def _defaults(ctx: JobsContext, variant: str) -> TaskOptions:
 
 def _usable(ctx: JobsContext, image: str) -> LocalFile:
     """The file, if this pipeline takes such files, or it holds an image whatever its name says."""
+    if "object" not in ctx.settings.task_options.takes:
+        raise InputError(
+            f"task {ctx.settings.task} takes values (JSON), no files.",
+            hint=f"Submit values as a job: `gpupipe run FILE.jsonl --project NAME --pipeline {ctx.pipeline}`.",
+        )
     path = Path(image).expanduser()
     run = f"gpupipe run {shown(image)} --project NAME --pipeline {ctx.pipeline}"
     if path.is_dir():

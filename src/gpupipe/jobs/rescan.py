@@ -32,7 +32,13 @@ def is_rescan(argument: str) -> bool:
 
 
 def rescan(ctx: JobsContext, url: str, *, on_found: Callable[[int], None] = lambda _: None) -> Rescan:
-    """Raises InputError where `url` is not below the incoming folder of a project, or holds nothing."""
+    """Raises InputError where the task takes no files, `url` is not below the incoming folder of a project, or holds
+    nothing."""
+    if "object" not in ctx.settings.task_options.takes:
+        raise InputError(
+            f"task {ctx.settings.task} takes values (JSON), no files: {url} cannot be submitted to it.",
+            hint="Name another pipeline with --pipeline.",
+        )
     project, prefix = _place(ctx, url)
     found = [0, 0]
 

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpupipe.aws import Aws
@@ -24,6 +24,7 @@ from gpuworker.contract import (
     Place,
     Shard,
     ShardResult,
+    is_generated_name,
     parse_result_key,
     read_result,
     read_shard,
@@ -33,6 +34,8 @@ from gpuworker.contract import (
 )
 from gpuworker.ledger import JobRecord, Ledger, ShardRecord, ShardState, Totals
 
+CHECKSUM_SHOWN = 12
+"""Characters of a value's checksum that tell it from others of the same name: 48 bits, for some millions."""
 NOT_PROCESSED = "not_processed"
 """Failure code of the items of a shard that was given up: no worker could commit it."""
 
@@ -62,6 +65,8 @@ class Outcome:
     commit: Commit
     result: ItemResult | None = None
     failure: Failure | None = None
+    is_one_of_many_jobs: bool = False
+    """Is it read together with other jobs' of its project?"""
 
     @property
     def _about(self) -> ItemResult | Failure:
@@ -71,8 +76,19 @@ class Outcome:
 
     @property
     def file_name(self) -> str:
-        """Path of the image below its project: what identifies it over all jobs."""
-        return self._about.key.split("/", 2)[-1]
+        """Path of the image below its project, or name of the value: what identifies it in a job, and over all jobs.
+
+        `item-00001` is another value in each job, so that over jobs its checksum is part of its name.
+        """
+        name = self._about.key.split("/", 2)[-1]
+        if self.is_one_of_many_jobs and self.value is not None and is_generated_name(name):
+            return f"{name}~{self.etag[:CHECKSUM_SHOWN]}"
+        return name
+
+    @property
+    def value(self) -> Mapping[str, Any] | None:
+        """The input, where it is a value."""
+        return self._about.value
 
     @property
     def key(self) -> str:
@@ -112,6 +128,8 @@ class JobResults:
     commits: Sequence[tuple[int, int]]
     """(number, generation), rising; the one thing held for the whole job, a hundred bytes a commit."""
     dead: Mapping[int, ShardRecord]
+    is_one_of_many: bool = False
+    """Are results of other jobs of the project read with it?"""
 
     @property
     def is_complete(self) -> bool:
@@ -136,7 +154,7 @@ class JobResults:
         for _, outcomes in sorted(told, key=lambda pair: pair[0].generation):
             for outcome in outcomes:
                 if outcome.supersedes(latest.get(outcome.output)):
-                    latest[outcome.output] = outcome
+                    latest[outcome.output] = replace(outcome, is_one_of_many_jobs=self.is_one_of_many)
         return ShardOutcomes(
             job=job,
             number=number,
@@ -145,7 +163,9 @@ class JobResults:
         )
 
 
-def open_results(aws: Aws, ledger: Ledger, mirror: Mirror, record: JobRecord) -> JobResults:
+def open_results(
+    aws: Aws, ledger: Ledger, mirror: Mirror, record: JobRecord, *, is_one_of_many: bool = False
+) -> JobResults:
     """Look at the ledger, then list the commits and copy those that are new into the mirror.
 
     In this order, because a commit is written before its row: what the ledger counts as done has been listed.
@@ -169,7 +189,7 @@ def open_results(aws: Aws, ledger: Ledger, mirror: Mirror, record: JobRecord) ->
 
     mirror.fill(listed())
     # The order of keys is not that of numbers once there are more than 99,999 shards.
-    return JobResults(record=record, totals=totals, commits=sorted(commits), dead=dead)
+    return JobResults(record=record, totals=totals, commits=sorted(commits), dead=dead, is_one_of_many=is_one_of_many)
 
 
 def read_commit(mirror: Mirror, record: JobRecord, number: int, generation: int) -> ShardResult:
@@ -214,7 +234,7 @@ def _given_up(mirror: Mirror, dead: ShardRecord, record: JobRecord) -> tuple[Com
     return commit, [
         Outcome(
             commit=commit,
-            failure=Failure(output=item.output, key=item.key, etag=item.etag, code=NOT_PROCESSED, message=reason),
+            failure=Failure.of(item, code=NOT_PROCESSED, message=reason),
         )
         for item in shard.items
     ]
@@ -225,7 +245,7 @@ def _dead_shard(mirror: Mirror, place: Place, record: JobRecord) -> Shard:
     try:
         return read_shard(mirror.read(key), place=place, pipeline=record.pipeline, project=record.project)
     except ContractError as error:
-        raise IntegrityError(f"cannot read {key}: {error}.", hint="Submit its images again as another job.") from error
+        raise IntegrityError(f"cannot read {key}: {error}.", hint="Submit its inputs again as another job.") from error
 
 
 class Newest:

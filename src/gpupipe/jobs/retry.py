@@ -17,6 +17,7 @@ from gpupipe.jobs import JobsContext
 from gpupipe.jobs.events import announce_manifest
 from gpupipe.jobs.flow import concurrently
 from gpupipe.jobs.listing import choose_job
+from gpupipe.tasks import inputs_of
 from gpuworker.contract import (
     ContractError,
     Item,
@@ -97,7 +98,8 @@ def _retriable(ctx: JobsContext, job: str) -> JobRecord:
     if record is None:
         raise JobError(f"{job} has not begun yet.", hint=f"Wait for it: `gpupipe watch {job}`.")
     if record.state is JobState.CANCELLED:
-        raise JobError(f"{record.job} was cancelled.", hint="Submit the images again: what is uploaded stays uploaded.")
+        again = f"Submit the {inputs_of(record.task)[1]} again: what is uploaded stays uploaded."
+        raise JobError(f"{record.job} was cancelled.", hint=again)
     if record.state is not JobState.FINISHED:
         raise JobError(f"{record.job} is not finished.", hint=f"Wait for it: `gpupipe watch {record.job}`.")
     return record

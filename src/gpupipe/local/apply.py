@@ -18,7 +18,7 @@ from gpupipe.jobs.rebuild import rebuild
 from gpupipe.local.state import Folder
 from gpupipe.process_identity import boot_id
 from gpupipe.provision import up
-from gpupipe.state import put_if
+from gpupipe.state import Inventory, put_if
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +47,17 @@ def apply_again(config: Config, aws: Aws) -> None:
     """Make what the emulators lost, jobs included; keeps what is there. Raises LockedError while a command changes the
     stack, and whatever else `gpupipe up` raises."""
     _release_lock_of_the_dead(aws)
-    receipt = up(config, aws)
+    receipt = up(_as_it_was(config, aws), aws)
     log.info("applied again: %s", receipt)
     for pipeline in config.pipelines:
         log.info("ledger of %s: %s", pipeline, rebuild(JobsContext.of(aws, config, pipeline)))
+
+
+def _as_it_was(config: Config, aws: Aws) -> Config:
+    """Without the pipelines that nobody has made yet, where `up` was asked for one of them."""
+    there = {entry.pipeline for entry in Inventory.read(aws).entries.values()}
+    made = {name: settings for name, settings in config.pipelines.items() if name in there}
+    return config.model_copy(update={"pipelines": made}) if made else config
 
 
 def free_leases(config: Config, aws: Aws) -> None:

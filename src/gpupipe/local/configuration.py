@@ -10,8 +10,8 @@ from gpupipe.names import Stack
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoomSettings:
-    """What the configuration says about the machine room."""
+class RunnerSettings:
+    """What the configuration says to the runners."""
 
     worker_python: str
     guard_interval_s: float
@@ -43,10 +43,10 @@ class Configuration:
         settings = self.get().stack
         return Stack(name=settings.name, environment=settings.environment, account=account_id, region=settings.region)
 
-    def room(self) -> RoomSettings:
+    def runner_settings(self) -> RunnerSettings:
         config = self.get()
         stack = self.stack("")
-        return RoomSettings(
+        return RunnerSettings(
             worker_python=config.local.worker_python or sys.executable,
             guard_interval_s=config.local.guard_interval_s,
             guard_functions=tuple(stack.guard_function(pipeline) for pipeline in config.pipelines),

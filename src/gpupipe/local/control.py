@@ -12,10 +12,9 @@ from typing import Any
 from gpupipe.aws import Attendant, Aws
 from gpupipe.errors import NotDeployedError, TargetError
 from gpupipe.local import emulators, moto_state, ownership, processes
-from gpupipe.local.container import Container, end_strays, read_all
-from gpupipe.local.host import Host, announce_interruption
-from gpupipe.local.machine_room import running_machines
 from gpupipe.local.processes import ProcessName
+from gpupipe.local.runners import runner_classes
+from gpupipe.local.runners.ec2.host import announce_interruption, running_machines
 from gpupipe.local.state import Folder, Record, Target
 from gpupipe.names import Stack
 
@@ -121,8 +120,7 @@ def status(config_path: Path, *, stack_id: str) -> dict[str, Any]:
         "endpoints": dict(target.endpoints) if target else {},
         "environment": shell_environment(target) if target else {},
         "processes": [_described(name, process, record.ports) for name, process in _processes(record)],
-        "machines": [_machine(disk, folder) for disk in _disks(folder)],
-        "containers": [_container(one) for one in read_all(folder.containers, logs=folder.logs)],
+        **{runner.section: runner.status(folder) for runner in runner_classes()},
         "logs": str(folder.logs),
         "notices": list(folder.notices(take=False)),
     }
@@ -232,18 +230,9 @@ def _start_error(folder: Folder, record: Record, supervisor: ProcessName, timeou
 
 
 def _end_orphans(folder: Folder) -> None:
-    """End what a crashed supervisor left behind, machines first."""
-    hosts = [Host(disk, log=folder.logs / f"{disk.name}.log") for disk in _disks(folder)]
-    while [host for host in hosts if not host.ask_off()]:  # ends: a machine is killed once its patience is over
-        time.sleep(0.1)
-    for host in hosts:
-        host.forget_run()
-    containers = read_all(folder.containers, logs=folder.logs)
-    while [container for container in containers if not container.ask_end(at_once=True)]:  # ends: as above
-        time.sleep(0.1)
-    for container in containers:
-        container.remove()
-    end_strays(folder.containers)
+    """End what a crashed supervisor left behind, what runners have started first."""
+    for runner in runner_classes():
+        runner.end_left(folder)
     processes.end(*processes.running_modules(PACKAGE, folder.path), grace_s=emulators.STOP_GRACE_S)
     if stubborn := processes.running_modules(PACKAGE, folder.path):
         pids = ", ".join(str(process.pid) for process in stubborn)
@@ -264,26 +253,3 @@ def _processes(record: Record) -> Iterator[tuple[str, ProcessName]]:
 def _described(name: str, process: ProcessName, ports: Mapping[str, int]) -> dict[str, Any]:
     url = f"http://127.0.0.1:{ports[name]}" if name in ports else ""
     return {"name": name, "pid": process.pid, "alive": process.alive, "url": url}
-
-
-def _disks(folder: Folder) -> list[Path]:
-    return sorted(folder.machines.iterdir()) if folder.machines.is_dir() else []
-
-
-def _machine(disk: Path, folder: Folder) -> dict[str, Any]:
-    host = Host(disk, log=folder.logs / f"{disk.name}.log")
-    return {"instance_id": disk.name, "state": host.state.value, "pid": host.pid, "log": str(host.log)}
-
-
-def _container(container: Container) -> dict[str, Any]:
-    """An instance of an emulated endpoint."""
-    state = ("ready" if container.was_ready else "starting") if container.alive else "ended"
-    return {
-        "endpoint": container.identity.endpoint,
-        "variant": container.identity.variant,
-        "instance": container.name,
-        "state": state,
-        "pid": container.pid,
-        "url": container.instance.url,
-        "log": str(container.log),
-    }

@@ -6,7 +6,7 @@ import secrets
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from gpupipe.local.gate import READY_PATH
 from gpupipe.local.processes import ProcessName
 from gpupipe.local.signatures import Signatures
 
-RUNTIME = "runtime"  # the port of sagemaker-runtime, where there is an endpoint room
 NAMES = ("moto", "ministack")  # in the order of starting: ministack's Lambda functions are given moto's address
 
 # What moto serves; ministack serves everything else. Decided by trying both (ministack 1.5.33, moto 5.2.5).
@@ -33,7 +32,7 @@ MOTO_SERVICES: Mapping[str, str] = {
     "ecs": "ECS",  # ministack would start Docker containers
     "elbv2": "ELASTIC_LOAD_BALANCING_V2",  # must see the VPC and subnets of moto's EC2
     "sagemaker": "SAGEMAKER",  # not in ministack
-    "sagemaker-runtime": "SAGEMAKER_RUNTIME",  # until an endpoint room is there, which really asks containers
+    "sagemaker-runtime": "SAGEMAKER_RUNTIME",  # where no runner is there, which really asks containers
 }
 # In neither, so that callers must take a refusal for "cannot be seen": Service Quotas for EC2, Pricing, Free Tier.
 
@@ -83,17 +82,29 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Substitute:
+    """What answers some services in the emulators' place."""
+
+    port: int
+    services: tuple[str, ...]
+    """By boto3's names; none where it has only something to tell them."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What tells the emulators that it is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Emulators:
     """Running emulators, and all that a client needs to talk to them."""
 
     account: Account
     ports: Mapping[str, int]
     processes: Mapping[str, ProcessName]
+    substitutes: Sequence[Substitute] = ()
 
     @property
     def endpoints(self) -> dict[str, str]:
         """boto3 service name -> URL; `default` for every other service."""
-        return endpoints(self.ports)
+        return endpoints(self.ports, self.substitutes)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -101,11 +112,11 @@ class Emulators:
         return environment(self.account, self.endpoints)
 
 
-def endpoints(ports: Mapping[str, int]) -> dict[str, str]:
-    """Where each service is: moto's for its own, the endpoint room's if there is one, ministack's by `default`."""
+def endpoints(ports: Mapping[str, int], substitutes: Iterable[Substitute] = ()) -> dict[str, str]:
+    """Where each service is: at a substitute for those that it serves, at moto for moto's, `default` is ministack."""
     moto, ministack = (f"http://127.0.0.1:{ports[name]}" for name in ("moto", "ministack"))
-    runtime = {"sagemaker-runtime": f"http://127.0.0.1:{ports[RUNTIME]}"} if RUNTIME in ports else {}
-    return {"default": ministack} | dict.fromkeys(MOTO_SERVICES, moto) | runtime
+    substituted = {name: f"http://127.0.0.1:{one.port}" for one in substitutes for name in one.services}
+    return {"default": ministack} | dict.fromkeys(MOTO_SERVICES, moto) | substituted
 
 
 def client_environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -116,8 +127,17 @@ def client_environment(account: Account, addresses: Mapping[str, str]) -> dict[s
         "AWS_DEFAULT_REGION": account.region,
         "AWS_REGION": account.region,
         "AWS_ENDPOINT_URL": addresses["default"],
-        **{f"AWS_ENDPOINT_URL_{MOTO_SERVICES[name]}": url for name, url in addresses.items() if name != "default"},
+        **{f"AWS_ENDPOINT_URL_{_in_variable(name)}": url for name, url in addresses.items() if name != "default"},
     }
+
+
+def _in_variable(service: str) -> str:
+    """boto3's name of a service as AWS_ENDPOINT_URL_<NAME> has it: its service id, which botocore knows."""
+    if service in MOTO_SERVICES:
+        return MOTO_SERVICES[service]
+    from botocore.session import Session
+
+    return str(Session().get_service_model(service).service_id).replace(" ", "_").upper()
 
 
 def clean_environment() -> dict[str, str]:
@@ -147,11 +167,15 @@ def environment(account: Account, addresses: Mapping[str, str]) -> dict[str, str
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *, region: str = "us-east-1", account: Account | None = None, ports: Mapping[str, int] | None = None
+    folder: Path,
+    *,
+    region: str = "us-east-1",
+    account: Account | None = None,
+    substitutes: Sequence[Substitute] = (),
 ) -> Iterator[Emulators]:
-    """Both emulators for the length of a `with` block, without supervisor or rooms.
+    """Both emulators for the length of a `with` block, without supervisor or runners.
 
-    `ports` may name sagemaker-runtime's (`RUNTIME`) if somebody plays it; then `account` is the one that it lets in.
+    With `substitutes`, `account` is the one that they let in.
 
     with emulators.running(tmp_path) as local:
         s3 = boto3.client("s3", endpoint_url=local.endpoints["default"], ...)
@@ -159,14 +183,16 @@ def running(
     """
     require_installed()
     account = account or Account.new(region)
-    ports = dict(ports or {})
+    ports: dict[str, int] = {}
     started: dict[str, ProcessName] = {}
     try:
         for name in NAMES:
-            ports[name], started[name] = start(name, folder, account=account, ports=ports, with_parent=True)
+            ports[name], started[name] = start(
+                name, folder, account=account, ports=ports, substitutes=substitutes, with_parent=True
+            )
         for name in NAMES:
             wait_ready(name, folder, process=started[name], port=ports[name])
-        yield Emulators(account=account, ports=ports, processes=started)
+        yield Emulators(account=account, ports=ports, processes=started, substitutes=substitutes)
     finally:
         processes.end(*started.values(), grace_s=STOP_GRACE_S)
 
@@ -189,26 +215,27 @@ def start(
     *,
     account: Account,
     ports: Mapping[str, int],
+    substitutes: Sequence[Substitute] = (),
     wanted_port: int = 0,
     with_parent: bool = False,
 ) -> tuple[int, ProcessName]:
     """Start one emulator (without waiting for it) on `wanted_port` if that is free; returns its port and process.
 
-    `ports` holds those of the emulators already started, so that Lambda functions find them; with `RUNTIME` among
-    them an endpoint is in service when its room says so. `with_parent` makes it end when the process that started it
-    does.
+    `ports` holds those of the emulators already started, so that Lambda functions find them. `with_parent` makes it
+    end when the process that started it does.
     """
     with bound_socket(wanted_port) as listener:
         port = int(listener.getsockname()[1])
         known = {**dict.fromkeys(NAMES, port), **ports, name: port}
         state = folder / name
         (state / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
-        hosted = {"GPUPIPE_HOSTED_ENDPOINTS": "1"} if RUNTIME in ports else {}
         arguments = [name, "--fd", str(listener.fileno()), "--state", str(state)]
+        presence = {variable: value for one in substitutes for variable, value in one.environment.items()}
+        addresses = endpoints(known, substitutes)
         process = processes.spawn(
             processes.python_module("gpupipe.local.emulator", *arguments, *(["--with-parent"] if with_parent else [])),
             # TMPDIR: ministack unpacks Lambda code there; in our folder it goes when the stack goes.
-            environment=environment(account, endpoints(known)) | hosted | {"TMPDIR": str(state / "tmp")},
+            environment={**environment(account, addresses), **presence, "TMPDIR": str(state / "tmp")},
             folder=state,
             log=log_file(folder, name),
             pass_fds=(listener.fileno(),),

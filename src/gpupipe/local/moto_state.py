@@ -2,7 +2,7 @@
 
 moto keeps everything in its memory. `gpupipe up` makes again what it made, but not what others have made since: the
 guard's machines above all, and the counts that autoscaling has set. A machine that EC2 knows nothing of is ended by the
-machine room, and the guard waits three minutes (`DESCRIBE_LAG_S`) before it starts another.
+EC2 runner, and the guard waits three minutes (`DESCRIBE_LAG_S`) before it starts another.
 
 So whatever a request has changed is on the disk before the request is answered: what somebody was told of is there
 after a kill. The supervisor throws it away when the target is stopped in order, for the machines are off then.

@@ -1,12 +1,12 @@
 """The supervisor's two emulators: adopted where they run, started where they do not, ended where they hang."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gpupipe.errors import TargetError
 from gpupipe.local import emulators, processes
-from gpupipe.local.emulators import Account, EmulatorEndedError
+from gpupipe.local.emulators import Account, EmulatorEndedError, Substitute
 from gpupipe.local.processes import ProcessName
 
 START_TRIES = 3
@@ -31,6 +31,7 @@ class EmulatorPair:
         *,
         running: Mapping[str, ProcessName],
         ports: Mapping[str, int],
+        substitutes: Sequence[Substitute] = (),
         changed: Callable[["EmulatorPair"], None],
         say: Callable[[str], None] = lambda _: None,
         check_s: float = HEALTH_CHECK_S,
@@ -40,6 +41,7 @@ class EmulatorPair:
         self.ports = dict(ports)
         self._folder = folder
         self._account = account
+        self._substitutes = substitutes
         self._changed = changed
         self._say = say
         self._check_s = check_s
@@ -50,7 +52,7 @@ class EmulatorPair:
 
     @property
     def endpoints(self) -> dict[str, str]:
-        return emulators.endpoints(self.ports)
+        return emulators.endpoints(self.ports, self._substitutes)
 
     @property
     def dead(self) -> list[str]:
@@ -107,7 +109,14 @@ class EmulatorPair:
         if before := self.processes.get(name):
             processes.end_left_behind(before)  # functions, which would go on beside those that are called from now on
         wanted = self.ports.get(name, 0)
-        port, process = emulators.start(name, self._folder, account=self._account, ports=self.ports, wanted_port=wanted)
+        port, process = emulators.start(
+            name,
+            self._folder,
+            account=self._account,
+            ports=self.ports,
+            substitutes=self._substitutes,
+            wanted_port=wanted,
+        )
         self.ports[name], self.processes[name] = port, process
         self._changed(self)
 

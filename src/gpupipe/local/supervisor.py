@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -26,14 +26,10 @@ from gpupipe.clock import SYSTEM, looks
 from gpupipe.errors import GpupipeError, LockedError
 from gpupipe.local import apply, moto_state
 from gpupipe.local.configuration import Configuration
-from gpupipe.local.emulators import NAMES, RUNTIME, START_TIMEOUT_S, Account, bound_socket, environment
-from gpupipe.local.hosting import HostedEndpoints
-from gpupipe.local.machine_room import MachineRoom
-from gpupipe.local.metadata import MetadataService
+from gpupipe.local.emulators import NAMES, START_TIMEOUT_S, Account, Substitute, environment
 from gpupipe.local.pair import EmulatorPair
 from gpupipe.local.processes import ProcessName
-from gpupipe.local.rooms import Room
-from gpupipe.local.runtime_server import RuntimeServer
+from gpupipe.local.runners import EmulatedAccount, Runner, Site, runner_classes
 from gpupipe.local.state import Folder, Target
 from gpupipe.threads import at_once
 
@@ -41,7 +37,6 @@ STEP_S = 0.5
 APPLY_AGAIN_S = 5.0
 APPLY_TRIES = 3
 """Of what emulators that die again and again let nobody end; the next step goes on with it."""
-METADATA = "metadata"
 RESUMED = "The local target had ended unexpectedly; it was started again."
 LOST = (
     "The emulated AWS was killed and is back as it was seconds before: objects are all there, and what happened last "
@@ -69,10 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Supervisor:
-    """One run of the daemon."""
+    """One run of the daemon, with the runners of the table."""
 
-    def __init__(self, config_path: Path, folder: Folder) -> None:
+    def __init__(
+        self, config_path: Path, folder: Folder, *, runners: Callable[[], Iterable[type[Runner]]] = runner_classes
+    ) -> None:
         self._folder = folder
+        self._runner_classes = runners
         self._configuration = Configuration(config_path)
         self._stop = threading.Event()
         before = folder.read_record()
@@ -87,9 +85,8 @@ class Supervisor:
         )
         self._next_apply = 0.0
         self._pair: EmulatorPair | None = None
-        self._imds: MetadataService | None = None
-        self._runtime: RuntimeServer | None = None
-        self._rooms: tuple[Room, ...] = ()
+        self._runners: tuple[Runner, ...] = ()
+        self._are_open = False
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,33 +108,46 @@ class Supervisor:
     def _start(self) -> None:
         self._account = self._folder.account(self._configuration.get().stack.region)
         known = self._record.ports
-        # Before the emulators: functions are told its address when ministack starts.
-        listener = bound_socket(known.get(RUNTIME, 0))
-        runtime = self._runtime = RuntimeServer(listener, signatures=self._account.signatures)
-        ports = {name: port for name, port in known.items() if name != METADATA} | {RUNTIME: runtime.port}
-        pair = self._pair = EmulatorPair(
-            self._folder.path,
-            self._account,
-            running=self._record.emulators,
-            ports=ports,
-            changed=lambda pair: self._note(
-                emulators=dict(pair.processes), ports={**self._record.ports, **pair.ports}, must_apply=True
-            ),
-            say=self._folder.add_notice,
-        )
+        # Before the emulators: functions are told where runners listen when ministack starts.
+        self._runners = self._made_runners(known)
+        pair = self._pair = self._found_pair(known)
         if self._crashed:
             self._folder.add_notice(RESUMED)
         killed = self._crashed and not pair.runs("ministack")
-        if known.get(RUNTIME) != runtime.port:
+        if any(runner.serves and known.get(runner.port_name) != runner.port for runner in self._runners):
             pair.end("ministack")
         self._bring_up(pair, killed=killed)
-        imds = self._imds = MetadataService(
-            bound_socket(self._record.ports.get(METADATA, 0)), secret=self._account.secret_key
-        )
-        self._note(ports={**self._record.ports, RUNTIME: runtime.port, METADATA: imds.port})
-        self._rooms = self._furnished(pair, imds, runtime)
+        self._note(ports=self._ports(pair))
+        self._open_runners(pair)
         self._apply_again(pair)
         self._report_ready(pair)
+
+    def _made_runners(self, known: Mapping[str, int]) -> tuple[Runner, ...]:
+        site = Site(
+            stack_id=self._configuration.get().stack.id,
+            folder=self._folder,
+            account=self._account,
+            settings=self._configuration.runner_settings,
+        )
+        return tuple(made(site, port=known.get(made.port_name, 0)) for made in self._runner_classes())
+
+    def _found_pair(self, known: Mapping[str, int]) -> EmulatorPair:
+        return EmulatorPair(
+            self._folder.path,
+            self._account,
+            running=self._record.emulators,
+            ports={name: port for name, port in known.items() if name in NAMES},
+            substitutes=[
+                Substitute(port=runner.port, services=runner.serves, environment=runner.emulator_environment)
+                for runner in self._runners
+            ],
+            changed=lambda pair: self._note(emulators=dict(pair.processes), ports=self._ports(pair), must_apply=True),
+            say=self._folder.add_notice,
+        )
+
+    def _ports(self, pair: EmulatorPair) -> dict[str, int]:
+        listening = {runner.port_name: runner.port for runner in self._runners if runner.port_name}
+        return {**self._record.ports, **listening, **pair.ports}
 
     def _bring_up(self, pair: EmulatorPair, *, killed: bool) -> None:
         """Emulators running and answering."""
@@ -160,18 +170,20 @@ class Supervisor:
         it once more."""
         self._next_apply = time.monotonic() + APPLY_AGAIN_S
         for _ in range(APPLY_TRIES):
-            if not self._record.must_apply or self._apply_beside_rooms(pair):
+            if not self._record.must_apply or self._apply_beside_runners(pair):
                 return
 
-    def _apply_beside_rooms(self, pair: EmulatorPair) -> bool:
-        """The rooms work meanwhile, for an endpoint is only there when its containers are. False where an emulator died
-        and was started again: at once, for what applies goes on asking it."""
+    def _apply_beside_runners(self, pair: EmulatorPair) -> bool:
+        """The runners work meanwhile, for an endpoint is only there when its containers are.
+
+        False where an emulator died and was started again: at once, for what applies goes on asking it.
+        """
         asked = dict(pair.processes)
         outcome = at_once({"apply": self._apply_once_with(pair)})["apply"]
         while not outcome.done() and not self._stop.wait(STEP_S):
             if pair.dead:
                 self._restart(pair)
-            self._step_rooms()
+            self._step_runners()
         if pair.processes != asked or pair.dead:
             return False
         if outcome.done():
@@ -202,18 +214,15 @@ class Supervisor:
         stack = self._configuration.stack(self._account.account_id)
         return Aws(stack=stack, endpoints=pair.endpoints, credentials=keys, attendant=AwaitsPair(pair))
 
-    def _furnished(self, pair: EmulatorPair, imds: MetadataService, runtime: RuntimeServer) -> tuple[Room, ...]:
-        shared: dict[str, Any] = {
-            "stack_id": self._configuration.get().stack.id,
-            "folder": self._folder,
-            "client": impatient_client(self._account, pair.endpoints),
-            "environment": environment(self._account, pair.endpoints),
-            "settings": self._configuration.room,
-        }
-        return (
-            MachineRoom(**shared, metadata=imds),
-            HostedEndpoints(**shared, account=self._account, endpoints=pair.endpoints, server=runtime),
+    def _open_runners(self, pair: EmulatorPair) -> None:
+        emulated = EmulatedAccount(
+            client=impatient_client(self._account, pair.endpoints),
+            endpoints=pair.endpoints,
+            environment=environment(self._account, pair.endpoints),
         )
+        self._are_open = True
+        for runner in self._runners:
+            runner.open(emulated)
 
     def _report_ready(self, pair: EmulatorPair) -> None:
         self._folder.write_target(
@@ -244,15 +253,18 @@ class Supervisor:
                 self._recover(self._pair)
             elif time.monotonic() >= self._next_apply:
                 self._apply_again(self._pair)
-            self._step_rooms()
+            self._step_runners()
 
-    def _step_rooms(self) -> None:
-        for room in self._rooms:
+    def _step_runners(self) -> None:
+        self._ask_each(lambda runner: runner.step(), "do its work; it tries again")
+
+    def _ask_each(self, act: Callable[[Runner], None], what: str) -> None:
+        """An emulator that has just died, or a mistake of ours: neither may end the daemon, or stop the others."""
+        for runner in self._runners:
             try:
-                room.step()
+                act(runner)
             except Exception:
-                # An emulator that has just died, or a mistake of ours: neither may end the daemon.
-                log.exception("%s could not do its work; it tries again", type(room).__name__)
+                log.exception("%s could not %s", type(runner).__name__, what)
 
     def _recover(self, pair: EmulatorPair) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
@@ -262,14 +274,14 @@ class Supervisor:
         self._report_ready(pair)
 
     def _restart(self, pair: EmulatorPair) -> None:
-        """Start what is dead; the machines know addresses: where those change, they are booted again."""
+        """Start what is dead; workers know addresses: where those change, they are started again."""
         dead, endpoints = pair.dead, pair.endpoints
         log.warning("starting %s again", " and ".join(dead))
         self._folder.add_notice(f"The local target's {' and '.join(dead)} ended unexpectedly and was started again.")
         self._bring_up(pair, killed="ministack" in dead)
-        if pair.endpoints != endpoints and self._imds and self._runtime:
-            self._close_rooms()
-            self._rooms = self._furnished(pair, self._imds, self._runtime)
+        if pair.endpoints != endpoints:
+            self._ask_each(lambda runner: runner.close(), "end its workers")
+            self._open_runners(pair)
         if self._record.phase == "ready":
             self._report_ready(pair)
 
@@ -277,23 +289,13 @@ class Supervisor:
 
     def _end(self) -> None:
         self._folder.endpoint_file.unlink(missing_ok=True)
-        has_closed = bool(self._rooms)
-        self._close_rooms()
-        if self._imds:
-            self._imds.close()
-        if self._runtime:
-            self._runtime.close()
+        self._ask_each(lambda runner: runner.end(), "end its workers")
         if self._pair:
             self._pair.end_all()
-        if has_closed:  # else machines may run that an earlier supervisor has left, and the next takes over
+        if self._are_open:  # else machines may run that an earlier supervisor has left, and the next takes over
             moto_state.forget(self._folder.path / "moto")
         self._note(phase="failed" if self._record.problem else "stopped")
         log.info(self._record.phase)
-
-    def _close_rooms(self) -> None:
-        for room in self._rooms:
-            room.close()
-        self._rooms = ()
 
     def _note(self, **changes: Any) -> None:
         """Change the record and write it, unless a person has removed the folder."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -130,6 +130,8 @@ class Plan:
     """Is there a state bucket already?"""
     absent: frozenset[str] = frozenset()
     """Ids that the inventory lists, nobody wants and a search did not find: whoever deleted them was killed then."""
+    pipeline: str = ""
+    """The one pipeline that it is about; "" is the whole stack."""
     lock: Holder | None = field(default=None, repr=False)
     """Who held the stack's lock last when the plan was made; applying refuses to go on where it was held since."""
 
@@ -151,6 +153,25 @@ class Plan:
     def blocked(self) -> tuple[Step, ...]:
         """Replacements that cannot be done without losing data."""
         return tuple(step for step in self.steps if step.protected and step.action is Action.REPLACE)
+
+    def is_about(self, pipeline: str) -> bool:
+        """May it touch what belongs to that pipeline ("" being the stack's own)?"""
+        return self.pipeline in ("", pipeline)
+
+    def within(self, pipeline: str, needed: Collection[str] = ()) -> Plan:
+        """The part of it for one pipeline: what is its own, and the ids that are `needed` beside it."""
+
+        def belongs(resource: Resource) -> bool:
+            return resource.pipeline == pipeline or resource.id in needed
+
+        return replace(
+            self,
+            steps=tuple(step for step in self.steps if belongs(step.resource)),
+            conflicts=tuple(conflict for conflict in self.conflicts if belongs(conflict.resource)),
+            unknown=tuple(entry for entry in self.unknown if entry.pipeline == pipeline),
+            absent=frozenset(),
+            pipeline=pipeline,
+        )
 
     def check_ours(self) -> None:
         """Raise NotOursError naming every conflict."""

@@ -1,4 +1,4 @@
-"""Delete a whole stack, phase by phase, and prove by searching that nothing of it is left."""
+"""Delete a whole stack, or one pipeline of it, phase by phase, and prove by searching that nothing of it is left."""
 
 from __future__ import annotations
 
@@ -54,11 +54,10 @@ def tear_down(plan: Plan, aws: Aws, *, command: str = "gpupipe down", on_event: 
 def _delete(site: Worksite, plan: Plan, lock: Lock | None) -> tuple[Found, ...]:
     """All phases; the state bucket only when nothing else is left, as it knows what is. Returns what is left."""
     steps = [step for step in plan.changes if step.resource.phase is not Phase.STATE]
-    spared = {step.id for step in plan.kept}
     try:
         for _ in range(ROUNDS):
-            _delete_round(site, steps)
-            left = _left(site, spared)
+            _delete_round(site, plan, steps)
+            left = _left(site, plan)
             site.forgive()
             if not left:
                 break
@@ -74,27 +73,34 @@ def _delete(site: Worksite, plan: Plan, lock: Lock | None) -> tuple[Found, ...]:
     return left
 
 
-def _delete_round(site: Worksite, steps: Iterable[Step]) -> None:
+def _delete_round(site: Worksite, plan: Plan, steps: Iterable[Step]) -> None:
     steps = list(steps)
     for phase in Phase:
         if phase is Phase.MACHINES:
-            _delete_machines(site, steps)
+            _delete_machines(site, plan, steps)
         elif phase is not Phase.STATE:
             delete_phase(site, steps, phase)
 
 
-def _delete_machines(site: Worksite, steps: Iterable[Step]) -> None:
+def _delete_machines(site: Worksite, plan: Plan, steps: Iterable[Step]) -> None:
     """Those that were planned, and those launched since, up to now and up to when the first were gone."""
     delete_phase(site, steps, Phase.MACHINES)
     dynamic = [kind for kind in KINDS if kind_class(kind).dynamic]
     for _ in range(MACHINE_SEARCHES):
-        delete_phase(site, site.also(search(site.aws, dynamic)), Phase.MACHINES)
+        delete_phase(site, site.also(_found(site, plan, dynamic)), Phase.MACHINES)
 
 
-def _left(site: Worksite, spared: Collection[str]) -> tuple[Found, ...]:
+def _found(site: Worksite, plan: Plan, kinds: Collection[str]) -> tuple[Found, ...]:
+    """What the account has of these kinds that the plan is about."""
+    return tuple(one for one in search(site.aws, kinds) if plan.is_about(one.resource.pipeline))
+
+
+def _left(site: Worksite, plan: Plan) -> tuple[Found, ...]:
     """What a search of the account still finds; lists that lag behind a deletion are asked a second time."""
     site.say("search", "searching the account for leftovers")
-    found = [one for one in search(site.aws, KINDS) if one.id not in spared and one.resource.phase is not Phase.STATE]
+    spared = {step.id for step in plan.kept}
+    every = _found(site, plan, KINDS)
+    found = [one for one in every if one.id not in spared and one.resource.phase is not Phase.STATE]
     return tuple(one for one in found if observe(site.aws, one.resource) is not None)
 
 

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from gpuworker.contract import InputKind
+
 TASKS: Mapping[str, str] = {
     "segment": "gpupipe.tasks.segment:SegmentOptions",
     "detect-rooms": "gpupipe.tasks.detect_rooms:DetectRoomsOptions",
@@ -39,8 +41,12 @@ class TaskOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    takes: ClassVar[frozenset[InputKind]]
+    """What an input may be: a file, which becomes an object in S3, or a value, which is JSON and travels with the job.
+    The same as the worker's task of this name says."""
     input_suffixes: ClassVar[frozenset[str]] = frozenset()
-    """File name endings, lower case with the dot, that folders and archives are searched for."""
+    """File name endings, lower case with the dot, that folders and archives are searched for; none where the task takes
+    no files."""
     finds: ClassVar[tuple[str, str]] = ("thing", "things")
     """What one of its annotations is called, and many of them."""
 
@@ -52,6 +58,12 @@ class TaskOptions(BaseModel):
 
     example: ClassVar[Mapping[str, Any]] = {}
     """What a new configuration shows where some options replace others."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **settings: Any) -> None:
+        super().__pydantic_init_subclass__(**settings)
+        if not getattr(cls, "takes", None):
+            raise TypeError(f"{cls.__module__}.{cls.__qualname__} does not set takes")
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """With a job's own options over these. Raises pydantic's ValidationError."""
@@ -100,6 +112,20 @@ def options_class(task: str) -> type[TaskOptions]:
     module, _, attribute = TASKS[task].partition(":")
     options: type[TaskOptions] = getattr(importlib.import_module(module), attribute)
     return options
+
+
+def inputs_of(task: str) -> tuple[str, str]:
+    """What an input of the task called `task` is called, one and many; also for one of another version."""
+    return ("item", "items") if "value" in _taken(task) else ("image", "images")
+
+
+def takes_files(task: str) -> bool:
+    """Whether an input of the task called `task` may be a file."""
+    return "object" in _taken(task)
+
+
+def _taken(task: str) -> frozenset[InputKind]:
+    return options_class(task).takes if task in TASKS else frozenset({"object"})
 
 
 def finds_of(task: str) -> tuple[str, str]:

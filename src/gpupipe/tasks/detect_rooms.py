@@ -9,11 +9,13 @@ from pydantic import Field, model_validator
 
 from gpupipe.tasks import TaskOptions
 from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, PAGES_ABOUT, UNSET, MaxPixels, Pages
+from gpuworker.contract import InputKind
 
 
 class DetectRoomsOptions(TaskOptions):
     """What `detect-rooms` can be told; lengths and areas are in pixels of the pictures as they are sent."""
 
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     finds: ClassVar[tuple[str, str]] = ("room", "rooms")
     example: ClassVar[Mapping[str, Any]] = {"polarity": "light"}

@@ -25,6 +25,7 @@ from gpupipe.tasks.engines import (
     require_few,
 )
 from gpupipe.tasks.pixels import IMAGE_SUFFIXES, MAX_PIXELS_ABOUT, PAGES_ABOUT, UNSET, MaxPixels, Pages, either
+from gpuworker.contract import InputKind
 
 AUTO_TILE_PX = 1008
 RASTER_BYTES_PER_PIXEL, PHOTO_BYTES_PER_PIXEL = 2.0, 0.4
@@ -40,6 +41,7 @@ TileSize = Annotated[
 class SegmentOptions(TaskOptions):
     """What `segment` can be told."""
 
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     sidecar_suffix: ClassVar[str] = boxes.SUFFIX
     takes_places: ClassVar[bool] = True

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gpuworker.batch_limit import GOOD_BATCHES_BEFORE_GROWING
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import Engine
 from gpuworker.engines.fitting import Fitting
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 
 class Small(Engine):

@@ -17,8 +17,9 @@ from tests.gpuworker.rooms.drawn import house, turned
 
 import gpupipe.examples
 from gpuworker import coco
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.rooms import ENOUGH_PX
-from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
+from gpuworker.tasks import Encoded, Task, make_task
 from gpuworker.tasks.detect_rooms import DetectRooms
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

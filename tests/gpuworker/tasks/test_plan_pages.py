@@ -11,7 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 from tests.gpuworker.rooms.drawn import house, paper
 
-from gpuworker.tasks import Encoded, ItemError, Source
+from gpuworker.contract.items import ItemError, Source
+from gpuworker.tasks import Encoded
 from gpuworker.tasks.detect_rooms import DetectRooms
 
 

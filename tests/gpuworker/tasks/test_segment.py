@@ -18,7 +18,8 @@ from pycocotools.coco import COCO
 from tests.gpuworker import pictures
 
 import gpupipe.examples
-from gpuworker.tasks import Encoded, ItemError, Source, Task, make_task
+from gpuworker.contract.items import ItemError, Source
+from gpuworker.tasks import Encoded, Task, make_task
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 

@@ -13,9 +13,10 @@ import pytest
 import tifffile
 from tests.gpuworker.tasks.planted import PIXEL_M, Planted, geotiff, planted
 
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.scene import grid
 from gpuworker.segment_options import Options
-from gpuworker.tasks import Encoded, ItemError, Source
+from gpuworker.tasks import Encoded
 from gpuworker.tasks.segment import Segment
 from gpuworker.tiling import DEFAULT_TILE_PX
 from gpuworker.windowed import WindowedScene

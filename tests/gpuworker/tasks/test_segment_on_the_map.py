@@ -19,7 +19,8 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
 from tests.gpuworker.geotiffs import OSBS, PLACES, geotiff, tagged
 
-from gpuworker.tasks import Encoded, Source, Task, make_task
+from gpuworker.contract.items import Source
+from gpuworker.tasks import Encoded, Task, make_task
 
 LAYER, NATIVE = "instances.geojson", "instances_native.geojson"
 SCALE = (33550, "d", (0.5, 0.5, 0.0))

@@ -13,8 +13,9 @@ import tifffile
 from numpy.typing import NDArray
 from tests.gpuworker import pictures
 
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.pages import PAGES_AT_MOST
-from gpuworker.tasks import Decoded, Encoded, ItemError, Source
+from gpuworker.tasks import Decoded, Encoded
 from gpuworker.tasks.segment import Segment
 
 OPTIONS = {"engine": "colour", "overlays": True, "thumbnails": False}

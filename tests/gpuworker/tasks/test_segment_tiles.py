@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from tests.colour_engine import Colour
 from tests.gpuworker import pictures
 
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.images import Image
 from gpuworker.segment_options import Options
-from gpuworker.tasks import Decoded, Encoded, ItemError, Source
+from gpuworker.tasks import Decoded, Encoded
 from gpuworker.tasks.segment import Segment
 
 ENGINES = {

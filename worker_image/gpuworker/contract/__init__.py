@@ -27,11 +27,8 @@ from gpuworker.contract.documents import (
     MAX_SHARD_ITEMS,
     PLACE_MAX,
     VERSION,
-    Artifact,
     Document,
-    Failure,
     Item,
-    ItemResult,
     JobKind,
     JobSpec,
     Manifest,
@@ -39,7 +36,6 @@ from gpuworker.contract.documents import (
     ModelSource,
     Place,
     Shard,
-    ShardResult,
     WorkerSettings,
 )
 from gpuworker.contract.environment import (
@@ -65,6 +61,7 @@ from gpuworker.contract.keys import (
     PROCESSED,
     REQUESTS,
     RESPONSES,
+    VALUES,
     cancelled_key,
     compiled_key,
     incoming_prefix,
@@ -83,9 +80,11 @@ from gpuworker.contract.keys import (
     result_prefix,
     retries_prefix,
     shard_key,
+    value_key,
 )
 from gpuworker.contract.patterns import common_project, is_pattern, pattern_for
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
+from gpuworker.contract.results import Artifact, Failure, ItemResult, ShardResult
 from gpuworker.contract.service_errors import (
     NO_OBJECT,
     OVERTAKEN,
@@ -96,6 +95,17 @@ from gpuworker.contract.service_errors import (
 )
 from gpuworker.contract.sums import summed
 from gpuworker.contract.tags import TAG_KEY, TAG_PIPELINE, TAG_PREFIX, TAG_REGION, TAG_STACK, TAG_TEMPLATE, TAG_VPC
+from gpuworker.contract.values import (
+    SHARD_DOCUMENT_BYTES,
+    SHARD_VALUES_BYTES,
+    VALUE_BYTES,
+    VALUE_DEPTH,
+    InputKind,
+    content_of,
+    generated_name,
+    is_generated_name,
+    mistake_in_name,
+)
 from gpuworker.contract.weights import COMMIT, HUB_NAME
 from gpuworker.contract.world import PRJ, SYSTEM, TRANSFORM, WORLD, WORLD_SUFFIXES, is_world_file
 
@@ -130,6 +140,8 @@ __all__ = [
     "PROJECT_NAME",
     "REQUESTS",
     "RESPONSES",
+    "SHARD_DOCUMENT_BYTES",
+    "SHARD_VALUES_BYTES",
     "SYSTEM",
     "TAG_KEY",
     "TAG_PIPELINE",
@@ -140,6 +152,9 @@ __all__ = [
     "TAG_VPC",
     "TARGET_SHARD_S",
     "TRANSFORM",
+    "VALUES",
+    "VALUE_BYTES",
+    "VALUE_DEPTH",
     "VERSION",
     "WORKER_FILE",
     "WORK_DIR_VARIABLE",
@@ -150,6 +165,7 @@ __all__ = [
     "ContractError",
     "Document",
     "Failure",
+    "InputKind",
     "Item",
     "ItemResult",
     "JobKind",
@@ -166,15 +182,18 @@ __all__ = [
     "choose_outputs",
     "common_project",
     "compiled_key",
+    "content_of",
     "error_code",
     "error_message",
     "folder_of_picture",
     "fragments_in",
+    "generated_name",
     "http_status",
     "incoming_prefix",
     "inference_id",
     "input_key",
     "install_command",
+    "is_generated_name",
     "is_job_name",
     "is_pattern",
     "is_project_name",
@@ -184,6 +203,7 @@ __all__ = [
     "log_key",
     "make_job_id",
     "manifest_key",
+    "mistake_in_name",
     "model_manifest_key",
     "model_prefix",
     "output_candidates",
@@ -203,4 +223,5 @@ __all__ = [
     "shard_key",
     "shard_size",
     "summed",
+    "value_key",
 ]

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gpuworker.contract.decisions import is_project_name, output_candidates
-from gpuworker.contract.documents import Failure, Item, ItemResult, JobSpec, Manifest, Place, Shard, ShardResult
+from gpuworker.contract.documents import Item, JobSpec, Manifest, Place, Shard
 from gpuworker.contract.errors import ContractError
 from gpuworker.contract.keys import (
     INCOMING,
     INPUTS,
+    VALUES,
     is_job_name,
     job_key,
     manifest_key,
@@ -22,7 +23,9 @@ from gpuworker.contract.keys import (
     result_key,
     shard_key,
 )
+from gpuworker.contract.results import Failure, ItemResult, ShardResult
 from gpuworker.contract.shapes import require_shape
+from gpuworker.contract.values import SHARD_DOCUMENT_BYTES, mistake_in_name
 
 
 def read_spec(text: str | bytes, *, job: str, pipeline: str) -> JobSpec:
@@ -51,6 +54,8 @@ def read_shard(text: str | bytes, *, place: Place, pipeline: str, project: str =
     if shard.place != place:
         raise ContractError(f"{key} describes another shard: {shard.place}")
     _require(key, shard.job, job=place[0], pipeline=pipeline, project=project, of=shard)
+    if len(text) > SHARD_DOCUMENT_BYTES and any(item.value is not None for item in shard.items):
+        raise ContractError(f"{key} has values and more than {SHARD_DOCUMENT_BYTES:,} bytes")
     _require_inputs(shard.items, shard.project)
     _require_distinct(item.output for item in shard.items)
     return shard
@@ -97,11 +102,26 @@ def _require_same(key: str, what: str, found: object, expected: object) -> None:
 
 def _require_inputs(items: Iterable[Item | ItemResult | Failure], project: str) -> None:
     for item in items:
+        if item.value is not None or item.key.startswith(VALUES):
+            _require_value(item, project)
+            continue
         folder, _, path = item.key.removeprefix(INCOMING).removeprefix(INPUTS).partition("/")
         if not item.key.startswith((INCOMING, INPUTS)) or folder != (project or folder) or not path:
             raise ContractError(f"{item.key!r} is not an input of project {project}")
         if item.output not in output_candidates(path):
             raise ContractError(f"{item.output!r} is not what the result of {item.key!r} is called")
+
+
+def _require_value(item: Item | ItemResult | Failure, project: str) -> None:
+    """Key, ETag and output follow from the value and its name."""
+    folder, _, name = item.key.removeprefix(VALUES).partition("/")
+    if not item.key.startswith(VALUES) or folder != (project or folder) or item.value is None:
+        raise ContractError(f"{item.key!r} is not a value of project {project}")
+    if mistake := mistake_in_name(name):
+        raise ContractError(f"{item.key!r}: the name {mistake}")
+    same = Item.inline(project=folder, name=name, value=item.value)
+    if (item.key, item.etag, item.output) != (same.key, same.etag, same.output):
+        raise ContractError(f"{item.key!r} is not the key, ETag or result's name of its value")
 
 
 def _require_distinct(outputs: Iterable[str]) -> None:

@@ -1,30 +1,23 @@
-"""Job, item, shard and result as they are written to S3 and queues.
+"""Job, item and shard as they are written to S3 and queues; results are in `gpuworker.contract.results`.
 
 Every document carries `version`, so that a worker can refuse what a newer CLI wrote instead of misreading it.
 """
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from gpuworker.contract.errors import ContractError
-from gpuworker.contract.keys import is_job_name, shard_key
+from gpuworker.contract.keys import is_job_name, shard_key, value_key
 from gpuworker.contract.reading import MESSAGE_BYTES, read_json
-from gpuworker.contract.sums import summed
+from gpuworker.contract.values import InputKind, content_of, etag_of
 
 VERSION = 1
 MAX_SHARD_ITEMS = 256
-_UNPACKED_BYTES, _UNPACKED_TIMES = 64 << 20, 100
-"""A packed document may take the larger of the two, the second being times its length: masks and boxes as JSON pack 5
-to 20 times, and what is made to fill a memory a thousand times."""
-_GZIP = 16
-"""Tells zlib that gzip's header comes first."""
 ENVIRONMENT_NAME = "GPUPIPE_WORKER"
 ENVIRONMENT_PIECE = 1000
 """Characters; SageMaker lets a variable's value have 1,024."""
@@ -46,7 +39,12 @@ class Document:
 
     def to_json(self) -> str:
         """Compact JSON with sorted keys, so that equal documents are equal bytes."""
-        return json.dumps({"version": VERSION, **vars(self)}, default=vars, separators=(",", ":"), sort_keys=True)
+        whole = {"version": VERSION, **self.stored()}
+        return json.dumps(whole, default=_stored, separators=(",", ":"), sort_keys=True)
+
+    def stored(self) -> Mapping[str, Any]:
+        """What is written of it; documents in it are still documents."""
+        return vars(self)
 
     @classmethod
     def from_json(cls: type[T], text: str | bytes) -> T:
@@ -72,11 +70,21 @@ class Document:
             raise ContractError(f"not a {cls.__name__} document: {error}") from error
 
 
+def _stored(document: Document) -> Mapping[str, Any]:
+    return document.stored()
+
+
+def without_no_value(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Documents about objects are as they were before there were values."""
+    return {name: field for name, field in fields.items() if name != "value" or field is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item(Document):
-    """One input, pinned: this object in this version goes to this output name."""
+    """One input, pinned: this object in this version, or this value, goes to this output name."""
 
     key: str
+    """Of a value where no object lies: `values/<project>/<name>`."""
     etag: str
     """Without the quotation marks that S3's answers put around it."""
     size: int
@@ -87,11 +95,28 @@ class Item(Document):
     sidecar: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the person has written beside this one input, validated; for `segment` `{"boxes": [...]}` and where
     the image lies (`contract.world`)."""
+    value: Mapping[str, Any] | None = field(default=None, hash=False)
+    """The input itself where it is no object: at most 64 KiB of JSON."""
+
+    @classmethod
+    def inline(cls, *, project: str, name: str, value: Mapping[str, Any]) -> Item:
+        """The value of this name. Raises ContractError for one that is no JSON object, too deep or too large."""
+        content = content_of(value)
+        key = value_key(project, name)
+        return cls(key=key, etag=etag_of(content), size=len(content), output=name, value=value)
+
+    @property
+    def kind(self) -> InputKind:
+        return "object" if self.value is None else "value"
 
     @property
     def file_name(self) -> str:
-        """Path below the project, with its extension: what COCO calls `file_name`."""
+        """Path below the project, with its extension: what COCO calls `file_name`; of a value its name."""
         return self.key.split("/", 2)[2]
+
+    def stored(self) -> Mapping[str, Any]:
+        """Of a value no more than that and its name."""
+        return without_no_value(vars(self)) if self.value is None else {"name": self.output, "value": self.value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +161,23 @@ class Shard(Document):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Shard:
-        items = tuple(Item.from_dict(item) for item in data.get("items", ()))
+        items = tuple(_item(item, project=data.get("project", "")) for item in data.get("items", ()))
         if not 1 <= len(items) <= MAX_SHARD_ITEMS:
             raise ContractError(f"a shard holds 1 to {MAX_SHARD_ITEMS} items, this one {len(items)}")
         try:
             return cls(**{**data, "items": items})
         except TypeError as error:
             raise ContractError(f"not a Shard document: {error}") from error
+
+
+def _item(data: Mapping[str, Any], *, project: str) -> Item:
+    """As a shard of this project has it."""
+    if data.get("value") is None:
+        return Item.from_dict(data)
+    try:
+        return Item.inline(project=project, **data)
+    except TypeError as error:
+        raise ContractError(f"not an Item document: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,114 +233,6 @@ class Message(Document):
     @property
     def key(self) -> str:
         return shard_key(*self.place)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Artifact(Document):
-    """One file of a result, pinned by version and checksum."""
-
-    key: str
-    size: int
-    sha256: str
-    """Hex digest of the bytes."""
-    version_id: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemResult(Document):
-    """One finished item. `artifacts` by path below the item's folder; the record is one of them."""
-
-    output: str
-    key: str
-    etag: str
-    artifacts: Mapping[str, Artifact]
-    fragment: Mapping[str, Any]
-    """What the item adds to the merged result; for COCO `{"image": {...}, "annotations": [...]}`, local ids."""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    """Seconds by stage: download, decode, infer, encode, upload."""
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ItemResult:
-        artifacts = {name: Artifact.from_dict(value) for name, value in data.get("artifacts", {}).items()}
-        try:
-            return cls(**{**data, "artifacts": artifacts})
-        except TypeError as error:
-            raise ContractError(f"not an ItemResult document: {error}") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure(Document):
-    """One item that could not be processed; `code` as in `gpuworker.tasks.ItemError`."""
-
-    output: str
-    key: str
-    etag: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardResult(Document):
-    """The commit of a shard: all of it becomes visible with this one conditional write."""
-
-    job: str
-    number: int
-    generation: int
-    machine: str
-    engine: Mapping[str, Any]
-    header: Mapping[str, Any]
-    """What all fragments share; for COCO `info`, `licenses` and `categories`."""
-    started_at: float
-    finished_at: float
-    items: Sequence[ItemResult]
-    failures: Sequence[Failure]
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds by stage, summed over the items, and `wall`."""
-
-    @property
-    def place(self) -> Place:
-        return self.job, self.number, self.generation
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """What its items count, summed by name: `{"annotations": 31}`."""
-        return summed(item.counts for item in self.items)
-
-    @property
-    def made_by(self) -> str:
-        """The engine's name, and why it was this one where the job left the choice."""
-        name, why = str(self.engine.get("name", "")), self.engine.get("chosen")
-        return f"{name}: {why}" if why else name
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ShardResult:
-        items = tuple(ItemResult.from_dict(item) for item in data.get("items", ()))
-        failures = tuple(Failure.from_dict(failure) for failure in data.get("failures", ()))
-        try:
-            return cls(**{**data, "items": items, "failures": failures})
-        except TypeError as error:
-            raise ContractError(f"not a ShardResult document: {error}") from error
-
-    def to_gzip(self) -> bytes:
-        """As stored; deterministic (no time stamp in the gzip header)."""
-        return gzip.compress(self.to_json().encode(), compresslevel=5, mtime=0)
-
-    @classmethod
-    def from_gzip(cls, data: bytes) -> ShardResult:
-        try:
-            return cls.from_json(_unpacked(data))
-        except (OSError, EOFError, zlib.error) as error:
-            raise ContractError(f"not a ShardResult document: {error}") from error
-
-
-def _unpacked(data: bytes) -> bytes:
-    """Raises ContractError for what becomes larger than any document of ours of that length."""
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP)
-    text = unpacker.decompress(data, max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(data)))
-    if not unpacker.eof:
-        raise ContractError("not a ShardResult document: it is cut off, or unpacks to more than one would")
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)

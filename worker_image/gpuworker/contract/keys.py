@@ -13,6 +13,7 @@ Layout of a pipeline's data bucket (`<n>` is a shard number of five digits, `<g>
     processed/<project>/<job>/<output>/...     artefacts of an item and its record
     logs/<date>/<machine>.log                  worker log, JSON lines
     requests/<id>/<name>                       one image of `gpupipe invoke` for an asynchronous endpoint
+    values/<project>/<name>                    nothing: the key of an item that is a value, not an object
     responses/, errors/                        what SageMaker writes of each asynchronous invocation
     models/<owner>/<name>/<revision>/...       weights, as a hub had them; kept for ever
     models/<owner>/<name>/<revision>.json      which files those are, with their checksums; written last
@@ -29,6 +30,7 @@ from gpuworker.contract.errors import ContractError
 INCOMING, INPUTS, JOBS, PROCESSED, LOGS = "incoming/", "inputs/", "jobs/", "processed/", "logs/"
 REQUESTS, RESPONSES, ERRORS = "requests/", "responses/", "errors/"
 MODELS = "models/"
+VALUES = "values/"
 MANIFEST_NAME = "manifest.json"
 JOB_NAME = r"(?!\.+$)[A-Za-z0-9._-]{1,128}"
 """One part of a key, and never another folder; `make_job_id` stays far below."""
@@ -87,6 +89,11 @@ def cancelled_key(job: str) -> str:
 
 def input_key(project: str, path: str) -> str:
     return f"{INPUTS}{project}/{path}"
+
+
+def value_key(project: str, name: str) -> str:
+    """What stands for a key where the input is a value: no object lies there."""
+    return f"{VALUES}{project}/{name}"
 
 
 def incoming_prefix(project: str) -> str:

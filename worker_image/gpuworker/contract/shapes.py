@@ -10,17 +10,14 @@ from typing import Any
 from gpuworker.contract.documents import (
     MAX_SHARD_ITEMS,
     PLACE_MAX,
-    Artifact,
     Document,
-    Failure,
     Item,
-    ItemResult,
     JobSpec,
     Manifest,
     Shard,
-    ShardResult,
 )
 from gpuworker.contract.errors import ContractError
+from gpuworker.contract.results import Artifact, Failure, ItemResult, ShardResult
 
 SIZE_MAX = 1 << 50
 """Bytes; above any object of S3."""
@@ -77,6 +74,7 @@ _TABLE: Rule = ("an object", _is_table)
 _COUNTS: Rule = ("an object of amounts", _is_table_of(_is_amount))
 _SECONDS: Rule = ("an object of numbers", _is_table_of(_is_number))
 _KIND: Rule = ("one of submitted, drop-in", ("submitted", "drop-in").__contains__)
+_VALUE: Rule = ("an object, or left out", lambda value: value is None or _is_table(value))
 _FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
 _SHARDS: Rule = (f"an object of 1 to {MAX_SHARD_ITEMS} items a shard's number", _is_shards)
 _CHECKSUM: Rule = ("64 hexadecimal digits", _is_checksum)
@@ -97,7 +95,12 @@ _RULES: Mapping[type[Document], Mapping[str, Rule]] = {
         "options": _TABLE,
         "carried": _COUNTS,
     },
-    Item: {**dict.fromkeys(("key", "etag", "output", "version_id"), _TEXT), "size": _SIZE, "sidecar": _TABLE},
+    Item: {
+        **dict.fromkeys(("key", "etag", "output", "version_id"), _TEXT),
+        "size": _SIZE,
+        "sidecar": _TABLE,
+        "value": _VALUE,
+    },
     ShardResult: {
         "job": _TEXT,
         "number": _PLACE,
@@ -115,9 +118,10 @@ _RULES: Mapping[type[Document], Mapping[str, Rule]] = {
         "counts": _COUNTS,
         "seconds": _SECONDS,
         "artifacts": _TABLE,
+        "value": _VALUE,
     },
     Artifact: {"key": _TEXT, "version_id": _TEXT, "size": _SIZE, "sha256": _CHECKSUM},
-    Failure: dict.fromkeys(("output", "key", "etag", "code", "message"), _TEXT),
+    Failure: {**dict.fromkeys(("output", "key", "etag", "code", "message"), _TEXT), "value": _VALUE},
 }
 
 

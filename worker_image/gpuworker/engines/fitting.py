@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuworker.batch_limit import BatchLimit
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import Engine
 from gpuworker.memory import free_cached, is_out_of_memory
-from gpuworker.tasks import ItemError
 
 if TYPE_CHECKING:
     from gpuworker.segment_options import Options

@@ -18,9 +18,8 @@ handed a boto3 client.
 
 from __future__ import annotations
 
-from gpuworker.ledger.dropins import Dropins
+from gpuworker.ledger.forgetting import Forgetting
 from gpuworker.ledger.jobs import job_of
-from gpuworker.ledger.machines import Machines
 from gpuworker.ledger.records import (
     Ignored,
     Intake,
@@ -54,7 +53,7 @@ __all__ = [
 ]
 
 
-class Ledger(Dropins, Machines):
+class Ledger(Forgetting):
     """Every question and every change, over one table; safe to share between threads.
 
     `Ledger(client, table)`: `client` is boto3's DynamoDB client. Methods that answer `bool` say whether the change was

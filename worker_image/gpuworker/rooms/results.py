@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpuworker.coco import warnings_told
+from gpuworker.contract.items import Source
 from gpuworker.images import Image
 from gpuworker.masks import polygon_area
 from gpuworker.notes import Notes
@@ -18,7 +19,6 @@ from gpuworker.rooms import Rooms
 from gpuworker.rooms.absence import Absence, why_no_rooms
 from gpuworker.rooms.labels import Text, label_of
 from gpuworker.rooms.polarity import DARK_ON_LIGHT, Reading
-from gpuworker.tasks import Source
 
 NO_ROOMS = "no_rooms"
 """The word of `contract.CAVEATS`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from gpuworker.contract.items import ItemError
 from gpuworker.serving.requests import Reference
 from gpuworker.storage import Storage, StorageError
-from gpuworker.tasks import ItemError
 
 FOREIGN_BUCKETS = 16
 RETRY_FOREIGN_FOR_S = 10.0

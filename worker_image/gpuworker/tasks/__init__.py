@@ -1,9 +1,9 @@
 """What a task is, and the table of tasks by name; importing this imports no model library.
 
-A task turns the bytes of one input into the files and the record of one result. It knows nothing of AWS,
-queues or shards. The stream (`gpuworker.stream`) calls its steps from several threads:
+A task turns one input, the bytes of an object or a value, into the files and the record of one result. It knows
+nothing of AWS, queues or shards. The stream (`gpuworker.stream`) calls its steps from several threads:
 
-    decode   bytes -> Decoded         any thread, many at once
+    decode   input -> Decoded         any thread, many at once
     run      [Decoded, ...] -> [...]  `infer_threads` threads, each with at most `batch_size` items
     encode   Decoded + result -> Encoded   any thread, many at once
 
@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gpuworker.contract import InputKind
+from gpuworker.contract.items import File, Source
 from gpuworker.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -30,33 +32,6 @@ TASKS: Mapping[str, str] = {
     "detect-rooms": "gpuworker.tasks.detect_rooms:DetectRooms",
 }
 """Task name -> "module:Class". A new task is one file and one line here."""
-
-
-class ItemError(Exception):
-    """One item cannot be processed; its neighbours can.
-
-    `code` is one of the stable words that users meet in failures.json: `empty`, `unreadable`, `truncated`,
-    `unsupported`, `unsuitable` (the job's options do not suit the input or the engine), `too_large` (bytes or pixels),
-    `timeout`, `out_of_memory`, `killed_worker`, `not_found`, `changed`, `internal_error`. `message` says what was wrong
-    and, where there is one, the remedy.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What a task may know of its input: the name chosen for its output and the name it came with."""
-
-    output: str
-    """Output name: path below the project, without extension (or whole where two inputs would share it)."""
-    file_name: str
-    """Path below the project with its extension, `/`-separated, as written into COCO."""
-    sidecar: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What the person has written beside this input (`contract.Item.sidecar`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +57,6 @@ class Decoded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class File:
-    """One artefact: its bytes and media type."""
-
-    data: bytes
-    content_type: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Encoded:
     """The result of one item.
 
@@ -112,6 +79,9 @@ class Task(Hooks, ABC):
 
     record_name: ClassVar[str]
     """File name of the per-item record, e.g. `annotations.json`."""
+    takes: ClassVar[frozenset[InputKind]]
+    """What an input may be: `frozenset({"object"})` for files, `frozenset({"value"})` for JSON objects that came with
+    the job, or both. What it does not take fails as `unsuitable` before any hook is called with it."""
     takes_files: ClassVar[bool] = False
     """Whether inputs of more than 256 MiB come as a Path in place of bytes to `decode` and `decoded_bytes`; the file is
     there until they return."""
@@ -158,12 +128,14 @@ class Task(Hooks, ABC):
     # --- one item ---
 
     def decoded_bytes(self, data: Any, source: Source, options: Mapping[str, Any]) -> int | None:
-        """What `decode` will hold of `data`, by its header; None where only its size can be guessed from."""
+        """What `decode` will hold of `data`, by its header; None where only its size can be guessed from. Of a value
+        too: how large is the image that it asks for?"""
         return None
 
     @abstractmethod
     def decode(self, data: Any, source: Source, options: Mapping[str, Any]) -> Decoded:
-        """Turn an input's bytes (or the Path to them, see `takes_files`) into what `run` takes. Raises ItemError."""
+        """Turn an input's bytes (or the Path to them, see `takes_files`), or the dict that is a value, into what `run`
+        takes. Raises ItemError."""
 
     @abstractmethod
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:

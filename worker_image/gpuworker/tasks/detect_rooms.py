@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from gpuworker import coco
+from gpuworker.contract import InputKind
+from gpuworker.contract.items import File, ItemError, Source
 from gpuworker.images import Image, decode, decoding_bytes
 from gpuworker.masks import Instance
 from gpuworker.option_rules import mistake_in
@@ -22,7 +24,7 @@ from gpuworker.rooms import ENOUGH_PX, VERSION, rooms_of
 from gpuworker.rooms.labels import Reader, make_reader
 from gpuworker.rooms.options import RULES, Options
 from gpuworker.rooms.results import Plan, fragment_of, full_size, plan_of, record_of, record_of_pages
-from gpuworker.tasks import Decoded, Encoded, File, ItemError, Source, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 
 _RENDERING = Rendering(backdrop="contrast")
 _SCRATCH_BYTES_PER_PIXEL = 28
@@ -34,6 +36,7 @@ class DetectRooms(Task):
     """No model is loaded but that which reads text, and that only where it is installed and asked for."""
 
     record_name: ClassVar[str] = "rooms.json"
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     takes_files: ClassVar[bool] = True
 
     def __init__(self) -> None:

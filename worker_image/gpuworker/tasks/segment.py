@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import cv2
 
 from gpuworker import coco
+from gpuworker.contract import InputKind
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.engines import ENGINES, Engine
 from gpuworker.images import BoxPrompt
 from gpuworker.models import Models
@@ -25,7 +27,7 @@ from gpuworker.segment_engines import Engines
 from gpuworker.segment_options import RULES, Options
 from gpuworker.segment_results import encoded, world_of
 from gpuworker.selection import selected, suppressed, thinned
-from gpuworker.tasks import Decoded, Encoded, ItemError, Source, Task
+from gpuworker.tasks import Decoded, Encoded, Task
 from gpuworker.tile_search import Ready, Subject, read, search, working_bytes
 from gpuworker.tiling import closer, split, tiles_of, whole_of
 
@@ -79,6 +81,7 @@ class Segment(Task):
     """`load` makes the engine of the worker's pipeline; others are made when a job first asks for them."""
 
     record_name: ClassVar[str] = "annotations.json"
+    takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     takes_files: ClassVar[bool] = True
 
     def __init__(self, engines: Mapping[str, str] = ENGINES) -> None:

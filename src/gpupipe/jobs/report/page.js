@@ -16,7 +16,7 @@
   const shown = get("shown"), usual = shown.textContent;
   const buttons = [...document.querySelectorAll(".filter")];
   const categories = new Map(all.map((card) => [card, JSON.parse(card.dataset.categories)]));
-  const texts = new Map(all.map((card) => [card, `${card.dataset.name} ${categories.get(card).join(" ")}`.toLowerCase()]));
+  const texts = new Map(all.map((card) => [card, `${card.dataset.name} ${card.dataset.words ?? ""} ${categories.get(card).join(" ")}`.toLowerCase()]));
   let chosen = buttons[0];
 
   const fits = (card) => {

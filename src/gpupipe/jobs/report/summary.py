@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpupipe.jobs.folder import THUMB
+from gpupipe.jobs.report.words import brief, whole
 from gpupipe.jobs.results import Commit, Outcome
 from gpuworker.contract import Artifact, ItemResult, folder_of_picture, fragments_in
 
@@ -63,6 +64,10 @@ class Card:
     """Why nothing was found, and what to try, where the task says so."""
     area_m2: float | None = None
     """Of all that was found; None where the image is not georeferenced."""
+    value: str | None = None
+    """What the item is, where it is no file, in a line."""
+    details: str = ""
+    """The same as JSON, and what came of it where that is neither picture nor instances; both cut."""
 
 
 @dataclass
@@ -152,8 +157,15 @@ class Summary:
         assert outcome.failure is not None
         self.failures[outcome.failure.code] += 1
         if len(self.failure_rows) < FAILURE_ROWS:
+            failure = outcome.failure
             self.failure_rows.append(
-                Card(file_name=outcome.file_name, code=outcome.failure.code, message=outcome.failure.message)
+                Card(
+                    file_name=outcome.file_name,
+                    code=failure.code,
+                    message=failure.message,
+                    value=_value(outcome),
+                    details=_details(outcome),
+                )
             )
 
     def _count(self, finds: Sequence[tuple[str, float | None]], numbers: Mapping[str, int]) -> None:
@@ -293,4 +305,18 @@ def _card(outcome: Outcome, finds: Sequence[tuple[str, float | None]], folder: s
         warnings=_warnings(outcome),
         reason=" ".join(str(image[word]) for word in ("reason", "hint") if image.get(word)),
         area_m2=_area_m2(result),
+        value=_value(outcome),
+        details=_details(outcome),
     )
+
+
+def _value(outcome: Outcome) -> str | None:
+    return None if outcome.value is None else brief(outcome.value)
+
+
+def _details(outcome: Outcome) -> str:
+    """The value, and a result that is no picture."""
+    if outcome.value is None:
+        return ""
+    result = outcome.result.fragment if outcome.result else {}
+    return "\n".join(map(whole, (outcome.value, *([result] if result and "image" not in result else []))))

@@ -25,7 +25,7 @@ from gpupipe.jobs.report.words import (
     plural,
     when,
 )
-from gpupipe.tasks import finds_of
+from gpupipe.tasks import finds_of, inputs_of
 from gpuworker.contract import CAVEATS
 
 CATEGORY_BARS = 12
@@ -63,8 +63,11 @@ class Bar:
 
 def view(summary: Summary, about: About, gallery: Sequence[Card]) -> dict[str, Any]:
     """The template's variables."""
+    one, many = inputs_of(about.task)
     return {
         "about": about,
+        "one": one,
+        "many": many,
         "version": __version__,
         "made_at": datetime.now(UTC).timestamp(),
         "tiles": _tiles(summary, about),
@@ -72,7 +75,7 @@ def view(summary: Summary, about: About, gallery: Sequence[Card]) -> dict[str, A
         "categories": _categories(summary),
         "categories_more": max(0, len(summary.categories) - CATEGORY_BARS),
         "histogram": _histogram(summary),
-        "stages": _stages(summary),
+        "stages": _stages(summary, one),
         "gallery": gallery,
         "images": [card for card in gallery if not card.code],
         "failed_cards": [card for card in gallery if card.code],
@@ -104,7 +107,7 @@ def filters() -> Mapping[str, Callable[..., Any]]:
         "href": lambda path: quote(path),
         "chips": chips,
         "told": told,
-        "advice": advice,
+        "advice": _advice,
         "score": lambda value: "" if value is None else f"{value:.2f}",
     }
 
@@ -139,7 +142,7 @@ def _tiles(summary: Summary, about: About) -> list[Tile]:
     tiles = [
         Tile(
             value=count(summary.done),
-            label="images done",
+            label=f"{inputs_of(about.task)[1]} done",
             note=f"of {count(whole)}" if whole != summary.done else "all of them" if whole else "there were none",
             tone="good" if whole and summary.done == whole else "",
         ),
@@ -164,7 +167,7 @@ def _tiles(summary: Summary, about: About) -> list[Tile]:
         if summary.area_m2 is not None:
             note = f"{note}, {area(summary.area_m2)}" if note else area(summary.area_m2)
         tiles.append(Tile(value=count(summary.instances), label=f"{_finds(summary, about)} found", note=note))
-    return [*tiles, *_time_tiles(summary), *_cost_tiles(summary, about)]
+    return [*tiles, *_time_tiles(summary, about), *_cost_tiles(summary, about)]
 
 
 def _finds(summary: Summary, about: About) -> str:
@@ -176,20 +179,21 @@ def _each(summary: Summary) -> str:
     return f"{summary.instances / summary.done:,.1f} an image" if summary.done else ""
 
 
-def _time_tiles(summary: Summary) -> list[Tile]:
+def _time_tiles(summary: Summary, about: About) -> list[Tile]:
     if not summary.processed or not summary.wall_s:
         return []
     rate = summary.processed / summary.wall_s
     value, each = (rate, "second") if rate >= 1 else (rate * 60, "minute") if rate * 60 >= 1 else (rate * 3600, "hour")
     shown = f"{value:,.1f}" if value < 100 else count(round(value))
     machines = plural(len(summary.machines), "machine")
-    return [Tile(value=shown, label=f"images a {each}", note=f"{duration(summary.wall_s)} on {machines}")]
+    label = f"{inputs_of(about.task)[1]} a {each}"
+    return [Tile(value=shown, label=label, note=f"{duration(summary.wall_s)} on {machines}")]
 
 
 def _cost_tiles(summary: Summary, about: About) -> list[Tile]:
     if about.cost_usd is None:
         return []
-    each = f"${about.cost_usd / summary.done * 1000:,.2f} per 1,000 images" if summary.done else ""
+    each = f"${about.cost_usd / summary.done * 1000:,.2f} per 1,000 {inputs_of(about.task)[1]}" if summary.done else ""
     return [Tile(value=f"${about.cost_usd:,.2f}", label="machine cost", note=each)]
 
 
@@ -239,7 +243,7 @@ def _histogram(summary: Summary) -> list[Bar]:
     ]
 
 
-def _stages(summary: Summary) -> list[Bar]:
+def _stages(summary: Summary, one: str) -> list[Bar]:
     known = [name for name in STAGES if name in summary.stages]
     names = [*known, *sorted(set(summary.stages) - set(STAGES))]
     whole = sum(summary.stages.values())
@@ -251,7 +255,7 @@ def _stages(summary: Summary) -> list[Bar]:
             value=f"{summary.stages[name] / whole:.0%}",
             percent=_percent(summary.stages[name], whole),
             style=f"s{number % PALETTE_COLOURS}",
-            note=f"{milliseconds(summary.stages[name] / summary.processed)} an image",
+            note=f"{milliseconds(summary.stages[name] / summary.processed)} an {one}",
         )
         for number, name in enumerate(names)
     ]
@@ -271,9 +275,13 @@ def _failure_groups(summary: Summary) -> list[dict[str, Any]]:
     groups = []
     for code, number in summary.failures.most_common():
         rows = [row for row in summary.failure_rows if row.code == code]
-        told = dict.fromkeys(advice(code, row.message) for row in rows) or [advice(code)]
+        told = dict.fromkeys(_advice(row) for row in rows) or [advice(code)]
         groups.append({"code": code, "number": number, "advice": " ".join(told), "rows": rows})
     return groups
+
+
+def _advice(card: Card) -> str:
+    return advice(card.code, card.message, is_value=card.value is not None)
 
 
 def _warning_groups(summary: Summary) -> list[dict[str, Any]]:
@@ -291,7 +299,11 @@ def _warning_groups(summary: Summary) -> list[dict[str, Any]]:
 
 
 def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
-    machines = [f"{name} ({plural(number, 'image')})" for name, number in summary.machines.most_common(MACHINES_SHOWN)]
+    one, many = inputs_of(about.task)
+
+    def counted(found: Sequence[tuple[str, int]]) -> str:
+        return ", ".join(f"{name} ({plural(number, one, many)})" for name, number in found)
+
     engine = " ".join(str(summary.engine[part]) for part in ("name", "version") if part in summary.engine)
     facts = [
         ("Project", about.title),
@@ -301,9 +313,9 @@ def _facts(summary: Summary, about: About) -> list[tuple[str, str]]:
         ("Why this engine", str(summary.engine.get("chosen", ""))),
         ("About the engine", str(summary.engine.get("notes", ""))),
         ("Submitted by", about.submitter),
-        ("Coordinate reference system", ", ".join(f"{n} ({plural(k, 'image')})" for n, k in _systems(summary))),
-        ("Variants", ", ".join(f"{name} ({plural(number, 'image')})" for name, number in _variants(summary))),
-        ("Machines", ", ".join(machines)),
+        ("Coordinate reference system", counted(_systems(summary))),
+        ("Variants", counted(_variants(summary))),
+        ("Machines", counted(summary.machines.most_common(MACHINES_SHOWN))),
     ]
     return [(name, value) for name, value in facts if value]
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from gpupipe.jobs.sources import shown
+
+BRIEF_CHARACTERS = 200
+"""Of a value on its card: as much as is read at a glance, and fits where a thumbnail would be."""
+WHOLE_CHARACTERS = 4_000
+"""Of a value that was opened: two screens, and 300 of them with their results are two megabytes at most; failures.json
+and results.jsonl have all of it."""
 PALETTE_COLOURS = 7
 """Colours of categories in page.css: those that the worker paints masks with, in the same order."""
 
@@ -50,6 +58,31 @@ def colour(number: int) -> str:
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def brief(value: Mapping[str, Any]) -> str:
+    """A value in a line: its prompt, and what it says besides; cut."""
+    rest = dict(value)
+    prompt = rest.pop("prompt", None)
+    parts = [prompt] if isinstance(prompt, str) else [_json(value)]
+    parts += [f"{name}: {_json(one)}" for name, one in rest.items()] if isinstance(prompt, str) else []
+    return cut(" · ".join(parts), BRIEF_CHARACTERS)
+
+
+def whole(value: Mapping[str, Any]) -> str:
+    """A value as JSON on several lines; cut where it is as long as a book."""
+    return cut(json.dumps(value, ensure_ascii=False, indent=2), WHOLE_CHARACTERS, lines=True)
+
+
+def cut(text: str, characters: int, *, lines: bool = False) -> str:
+    """At most so many characters, and none that is invisible or turns the line round."""
+    more = len(text) - characters
+    short = text if more <= 0 else f"{text[:characters]}… (and {more:,} characters more)"
+    return "\n".join(map(shown, short.split("\n"))) if lines else shown(" ".join(short.split()))
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def plain(value: Any) -> str:

@@ -18,7 +18,7 @@ from gpuworker import contract
 
 METRICS = "AWS/SageMaker"
 LOCAL_IMAGE = "gpupipe-worker:local"
-"""What the emulated endpoint is said to run; the machine room starts the package's own container entry."""
+"""What the emulated endpoint is said to run; the local target starts the package's own container entry."""
 HUB_STARTUP_S = 1800
 """Weights of gigabytes come from a hub before the first answer to /ping."""
 ALARM_MINUTES = 2

@@ -17,6 +17,7 @@ from tests.gpuworker.pictures import scene
 
 import gpupipe.examples
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import make_engine
 from gpuworker.engines.sam3.detection import Detection
 from gpuworker.engines.sam3.engine import Sam3
@@ -26,7 +27,6 @@ from gpuworker.images import BoxPrompt, Image, decode
 from gpuworker.masks import Instance
 from gpuworker.models import FolderModels
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 PROMPTS = ("tree", "car", "person")

@@ -13,8 +13,9 @@ from tests.tiny_sam3 import write_tiny_sam3
 
 import gpupipe.examples
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError, Source
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.tasks import Encoded, ItemError, Source
+from gpuworker.tasks import Encoded
 from gpuworker.tasks.segment import Segment
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"

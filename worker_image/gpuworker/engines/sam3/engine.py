@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from gpuworker.contract import ModelSource
+from gpuworker.contract.items import ItemError
 from gpuworker.engines import Engine
 from gpuworker.engines.sam3.compiling import CompiledLater, compiled_name
 from gpuworker.engines.sam3.detection import Detection, by_picture, nothing
@@ -28,7 +29,6 @@ from gpuworker.masks import Instance
 from gpuworker.models import FolderModels, Models
 from gpuworker.scene import Window
 from gpuworker.segment_options import Options
-from gpuworker.tasks import ItemError
 
 VISUAL = "visual"
 """What SAM3 is told, and instances are called, where examples are drawn and nothing is named."""

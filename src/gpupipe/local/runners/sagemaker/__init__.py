@@ -1,0 +1,1 @@
+"""Plays SageMaker's hosting: containers, requests to them, scaling."""
