@@ -11,10 +11,10 @@ from pathlib import Path
 
 REGISTRATION = Path(__file__).parent / "registration"
 """What an installer of packages would have written: the entry points."""
+ROOT = Path(__file__).parents[2]
+"""What the toys are imported from."""
 
 
-def python_path() -> str:
-    """PYTHONPATH of a process that finds both kinds installed."""
-    tests_root = Path(__file__).parents[2]
-    before = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(REGISTRATION), str(tests_root), *([before] if before else [])])
+def python_path(before: str | None) -> str:
+    """PYTHONPATH of a process that finds both kinds installed, beside what was on it `before`."""
+    return os.pathsep.join([*([before] if before else []), str(REGISTRATION), str(ROOT)])

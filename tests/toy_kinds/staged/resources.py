@@ -40,7 +40,7 @@ def resources(site: Site[StagedPipeline]) -> tuple[Resource, ...]:
         topic,
         *with_log_and_role(finish),
         *with_log_and_role(prepare),
-        *_callback(parts, package, topic),
+        *_callback(parts, package, topic, begins),
         *dispatch_and_guard(parts, package, sending=(begins,), acting=(begins,)),
         *uploads_tell_dispatch(parts),
     )
@@ -71,10 +71,16 @@ def _stage(parts: Intake, package: Package, handler: handlers.Stage, *statements
     )
 
 
-def _callback(parts: Intake, package: Package, topic: Topic) -> tuple[Resource, ...]:
+def _callback(parts: Intake, package: Package, topic: Topic, begins: Statement) -> tuple[Resource, ...]:
     name = parts.stack.callback_function(parts.pipeline)
     callback = package.function(
-        parts, name, handlers.callback, _works(parts), timeout_s=STAGE_TIMEOUT_S, async_retries=2, async_max_age_s=3600
+        parts,
+        name,
+        handlers.callback,
+        (*_works(parts), begins),
+        timeout_s=STAGE_TIMEOUT_S,
+        async_retries=2,
+        async_max_age_s=3600,
     )
     called = Subscription(stack=parts.stack, pipeline=parts.pipeline, name=topic.name, topic=topic, function=callback)
     return (*with_log_and_role(callback), called)

@@ -21,13 +21,14 @@ from gpuworker.contract import (
     Message,
     Shard,
     ShardResult,
+    content_of,
     output_prefix,
     read_shard,
 )
 from tests.toy_kinds.pushed.backend.settings import PushedSettings
 
 BUSY = b"try again"
-"""An input that ends so fails the first time that its shard is done, as if something had been overloaded."""
+"""An input that says so fails the first time that its shard is done, as if something had been overloaded."""
 ARTIFACT = "sum.json"
 
 Ctx = Context[PushedSettings]
@@ -89,11 +90,11 @@ def _result(ctx: Ctx, shard: Shard, machine: str) -> ShardResult | None:
 
 def outcome_of(ctx: Ctx, shard: Shard, item: Item) -> ItemResult | Failure:
     """How many bytes it has and their digest, in a file and in a line of the merged result; or why not."""
-    about: dict[str, Any] = {"output": item.output, "key": item.key, "etag": item.etag}
+    about: dict[str, Any] = {"output": item.output, "key": item.key, "etag": item.etag, "value": item.value}
     content = _content(ctx, item)
     if content is None:
         return Failure(**about, code="not_found", message="it is not there any more")
-    if content.endswith(BUSY) and shard.generation == 0:
+    if BUSY in content and shard.generation == 0:
         return Failure(**about, code="busy", message="it asks to be tried again")
     found = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     written = _written(ctx, output_prefix(shard.project, shard.job, item.output) + ARTIFACT, found)
@@ -101,7 +102,9 @@ def outcome_of(ctx: Ctx, shard: Shard, item: Item) -> ItemResult | Failure:
 
 
 def _content(ctx: Ctx, item: Item) -> bytes | None:
-    """What is worked on; None where nothing is there."""
+    """What is worked on, a value as JSON; None where nothing is there."""
+    if item.value is not None:
+        return content_of(item.value)
     version = {"VersionId": item.version_id} if item.version_id else {}
     try:
         body: bytes = ctx.s3.get_object(**ctx.in_bucket, Key=item.key, **version)["Body"].read()

@@ -10,6 +10,7 @@ from typing import Any
 
 from gpupipe.functions import log
 from gpupipe.functions.commits import commit, mark_dead
+from gpupipe.functions.sending import send_shards
 from gpuworker.contract import read_result
 from gpuworker.ledger import ShardRecord
 from tests.toy_kinds.staged.backend.steps import Ctx, Step, draft_key
@@ -35,10 +36,13 @@ def _handle(ctx: Ctx, step: Step, *, notice: str) -> None:
 
 
 def _give_back(ctx: Ctx, row: ShardRecord, step: Step, notice: str) -> None:
-    """The guard begins another execution, after a pause."""
+    """Another execution begins: it is the shard's next try."""
     if row.started >= ctx.settings.max_receives:
         mark_dead(ctx, row, f"tried {row.started} times, last: {step.problem}")
         ctx.ledger.finish_if_complete(row.job)
         return
-    is_back = ctx.ledger.return_shard(row, notice, reason=step.problem, counts=True)
+    is_back = ctx.ledger.return_shard(row, notice, reason=step.problem, counts=False)
     log.warning("shard_returned" if is_back else "shard_moved", job=row.job, shard=row.number, reason=step.problem)
+    again = ctx.ledger.shard(row.job, row.number)
+    if again is not None and again.is_unsent:  # what is not sent here, the guard sends
+        send_shards(ctx, [again])

@@ -19,6 +19,7 @@ from gpuworker.contract import (
     ItemResult,
     Shard,
     ShardResult,
+    content_of,
     output_prefix,
     read_shard,
     shard_key,
@@ -26,9 +27,9 @@ from gpuworker.contract import (
 from tests.toy_kinds.staged.backend.steps import Ctx, StageState, Step, draft_key, leave, state_of
 
 BUSY = b"try again"
-"""An input that ends so fails the first time that its shard is done, as if something had been overloaded."""
+"""An input that says so fails the first time that its shard is done, as if something had been overloaded."""
 BROKEN = b"break the stage"
-"""An input that ends so makes the whole execution fail."""
+"""An input that says so makes the first execution of its shard fail."""
 ARTIFACT = "words.json"
 
 
@@ -40,10 +41,12 @@ def prepare(ctx: Ctx, step: Step) -> None:
     """First stage."""
     if ctx.ledger.is_of_another(step.job, ctx.settings.pipeline):
         log.warning("shard_foreign", job=step.job)
-    elif ctx.ledger.start_shard(*step.place, step.execution, alive_s=ctx.settings.stage_timeout_s) is None:
+        return
+    row = ctx.ledger.start_shard(*step.place, step.execution, alive_s=ctx.settings.stage_timeout_s)
+    if row is None:
         log.info("shard_dropped", job=step.job, shard=step.number, generation=step.generation)
     else:
-        _telling(ctx, step, partial(_prepare, ctx, step))
+        _telling(ctx, step, partial(_prepare, ctx, step, row.started))
 
 
 def finish(ctx: Ctx, step: Step) -> None:
@@ -70,9 +73,9 @@ def _tell(ctx: Ctx, step: Step) -> None:
 # --- prepare ---
 
 
-def _prepare(ctx: Ctx, step: Step) -> None:
+def _prepare(ctx: Ctx, step: Step, tries: int) -> None:
     sizes = {item.output: _size(ctx, item) for item in _shard(ctx, step).items}
-    leave(ctx, step.place, StageState(execution=step.execution, next_stage="finish", sizes=sizes))
+    leave(ctx, step.place, StageState(execution=step.execution, next_stage="finish", tries=tries, sizes=sizes))
     log.info("shard_prepared", job=step.job, shard=step.number, generation=step.generation, bytes=sum(sizes.values()))
     ctx.client("lambda").invoke(
         FunctionName=ctx.settings.finish_function, InvocationType="Event", Payload=step.to_json().encode()
@@ -80,6 +83,8 @@ def _prepare(ctx: Ctx, step: Step) -> None:
 
 
 def _size(ctx: Ctx, item: Item) -> int:
+    if item.value is not None:
+        return item.size
     return int(ctx.s3.head_object(**ctx.in_bucket, Key=item.key)["ContentLength"])
 
 
@@ -103,7 +108,7 @@ def _finish(ctx: Ctx, step: Step) -> None:
 
 def _result(ctx: Ctx, shard: Shard, state: StageState) -> ShardResult:
     started_at = ctx.clock()
-    outcomes = [outcome_of(ctx, shard, item, state.sizes[item.output]) for item in shard.items]
+    outcomes = [outcome_of(ctx, shard, item, state) for item in shard.items]
     finished_at = ctx.clock()
     return ShardResult(
         job=shard.job,
@@ -123,21 +128,23 @@ def _result(ctx: Ctx, shard: Shard, state: StageState) -> ShardResult:
 # --- one item ---
 
 
-def outcome_of(ctx: Ctx, shard: Shard, item: Item, size: int) -> ItemResult | Failure:
+def outcome_of(ctx: Ctx, shard: Shard, item: Item, state: StageState) -> ItemResult | Failure:
     """How many words it has, in a file and in a line of the merged result; or why not. Raises StageError."""
-    about: dict[str, Any] = {"output": item.output, "key": item.key, "etag": item.etag}
+    about: dict[str, Any] = {"output": item.output, "key": item.key, "etag": item.etag, "value": item.value}
     content = _content(ctx, item)
-    if content.endswith(BROKEN):
+    if BROKEN in content and state.tries == 1:
         raise StageError(f"{item.output} breaks the stage")
-    if content.endswith(BUSY) and shard.generation == 0:
+    if BUSY in content and shard.generation == 0:
         return Failure(**about, code="busy", message="it asks to be tried again")
-    found = {"words": len(content.split()), "bytes": size}
+    found = {"words": len(content.split()), "bytes": state.sizes[item.output]}
     written = _written(ctx, output_prefix(shard.project, shard.job, item.output) + ARTIFACT, found)
     return ItemResult(**about, artifacts={ARTIFACT: written}, fragment=found, counts={"words": found["words"]})
 
 
 def _content(ctx: Ctx, item: Item) -> bytes:
-    """What is worked on."""
+    """What is worked on, a value as JSON."""
+    if item.value is not None:
+        return content_of(item.value)
     body: bytes = ctx.s3.get_object(**ctx.in_bucket, Key=item.key)["Body"].read()
     return body
 

@@ -40,6 +40,8 @@ class StageState(Document):
 
     execution: str
     next_stage: str
+    tries: int
+    """Which execution of the shard's generation it is, counted from 1."""
     sizes: Mapping[str, int]
     """Bytes by output, as `prepare` found them."""
 
