@@ -75,6 +75,14 @@ def test_the_picture_tells_everything_at_a_glance() -> None:
     assert "No capacity for g5.xlarge" in seen
 
 
+def test_machines_are_shown_where_a_kind_has_any() -> None:
+    assert "machines" in drawn(view(machines=[]))
+    nothing_to_count = drawn(view(machines=[], unit="", backend_word="calls", backend="2 of at most 10 at work"))
+    assert "machines" not in nothing_to_count
+    assert "none" not in nothing_to_count
+    assert "calls         2 of at most 10 at work" in nothing_to_count
+
+
 def test_a_machine_is_shown_with_its_gpu_once_its_worker_has_told() -> None:
     [machine] = view().machines
     told = replace(machine, gpu_memory_bytes=7_900_000_000, gpu_memory_total_bytes=24_100_000_000)

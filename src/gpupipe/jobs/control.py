@@ -44,7 +44,7 @@ class GuardAnswer:
         if self.waiting:
             return " ".join(self.waiting)
         if not self.unit:
-            return "Nothing waits to be started."
+            return "Nothing is held back."
         if self.existing < self.wanted:
             return f"{self.existing} of {self.wanted} {self.unit}s run."
         if not self.existing:
