@@ -42,7 +42,7 @@ import torch
 from gpuworker.engines.sam3.compiling import CompiledLater
 from gpuworker.engines.sam3.memory import trial
 from gpuworker.engines.sam3.network import Network
-from gpuworker.gauge import gauge_of
+from gpuworker.process.gauge import gauge_of
 
 SIZES: Mapping[str, tuple[int, int]] = {"1": (866, 1155), "12": (3000, 4000)}
 """Megapixels -> height and width."""

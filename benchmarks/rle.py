@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.report import Report, parsed
 from pycocotools import mask as coco_mask
 
-from gpuworker.masks import rle_texts, runs_of
+from gpuworker.masks.instances import rle_texts, runs_of
 
 HEIGHT, WIDTH, BAR_S_OF_100 = 3000, 4000, 0.1
 

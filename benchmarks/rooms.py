@@ -24,8 +24,8 @@ from benchmarks.plans.measure import Agreement, agreement
 from benchmarks.report import Report, parsed
 from numpy.typing import NDArray
 
-from gpuworker.rooms import rooms_of
-from gpuworker.rooms.options import Options
+from gpuworker.tasks.detect_rooms.options import Options
+from gpuworker.tasks.detect_rooms.rooms import rooms_of
 
 IOU_BAR, EXACT_BAR, BAR_S = 0.90, 0.90, 0.3
 

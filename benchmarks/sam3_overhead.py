@@ -25,8 +25,8 @@ from benchmarks.report import Report, parsed
 
 from benchmarks import sam3_rig as rig
 from gpuworker.contract.items import Source
-from gpuworker.tasks import Decoded
-from gpuworker.tasks.segment import Segment
+from gpuworker.tasks.base import Decoded
+from gpuworker.tasks.segment.task import Segment
 
 SIZES: Mapping[str, tuple[int, int]] = {"0.02": (120, 160), "1": (866, 1155), "12": (3000, 4000)}
 """Megapixels -> height and width."""

@@ -67,14 +67,14 @@ from tests.tiny_sam3 import _write_tokenizer, write_tiny_sam3  # noqa: E402
 from gpuworker.contract import Artifact, Item, ItemResult, ModelSource, Shard  # noqa: E402
 from gpuworker.engines.sam3.engine import Sam3  # noqa: E402
 from gpuworker.engines.sam3.network import Network  # noqa: E402
-from gpuworker.feed import Feed  # noqa: E402
-from gpuworker.isolate import ChildSettings, Isolator  # noqa: E402
-from gpuworker.journal import Journal  # noqa: E402
-from gpuworker.log import Log  # noqa: E402
 from gpuworker.models import FolderModels  # noqa: E402
-from gpuworker.storage import Object, Storage  # noqa: E402
-from gpuworker.stream import Stream  # noqa: E402
-from gpuworker.tasks.segment import Segment  # noqa: E402
+from gpuworker.pipeline.feed import Feed  # noqa: E402
+from gpuworker.pipeline.isolation import ChildSettings, Isolator  # noqa: E402
+from gpuworker.pipeline.journal import Journal  # noqa: E402
+from gpuworker.pipeline.stream import Stream  # noqa: E402
+from gpuworker.process.log import Log  # noqa: E402
+from gpuworker.storage.objects import Object, Storage  # noqa: E402
+from gpuworker.tasks.segment.task import Segment  # noqa: E402
 
 QUERIES = 200
 SMALL_PX = 288

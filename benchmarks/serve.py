@@ -2,9 +2,9 @@
 
     python -m benchmarks.serve [--task segment] [--image FILE] [--seconds 6] [--rounds 3] [--clients 16]
 
-The server is the real one (`python -m gpuworker.serve`, a process of its own) and so is the task. "Bare" is a loop over
-decode, run, encode and JSON of the same image and options: in one thread for the overhead, in as many as there are
-cores for the throughput. The clients are threads of this process and take their CPU from the same cores.
+The server is the real one (`python -m gpuworker.entries.serve`, a process of its own) and so is the task. "Bare" is a
+loop over decode, run, encode and JSON of the same image and options: in one thread for the overhead, in as many as
+there are cores for the throughput. The clients are threads of this process and take their CPU from the same cores.
 
 The peer is litserve (`pip install litserve`, which brings torch) serving the same task with a worker process a core. It
 is left out with a word where it is not installed. Rounds of everything alternate; medians count. On a busy machine wall
@@ -41,8 +41,9 @@ from benchmarks.report import Report, parsed
 
 from gpuworker.contract import WorkerSettings
 from gpuworker.contract.items import Source
-from gpuworker.tasks import Task, make_task
-from gpuworker.turns import share_interpreter_finely
+from gpuworker.process.thread_priority import share_interpreter_finely
+from gpuworker.tasks import make_task
+from gpuworker.tasks.base import Task
 
 COLD_BAR_S, OVERHEAD_BAR_MS, THROUGHPUT_BAR, PEER_BAR = 1.5, 5.0, 0.95, 1.0
 EXAMPLES = Path(__file__).parents[1] / "src/gpupipe/examples"
@@ -139,7 +140,7 @@ class Server:
 
 @contextlib.contextmanager
 def ours(case: Case) -> Iterator[Server]:
-    """`python -m gpuworker.serve`."""
+    """`python -m gpuworker.entries.serve`."""
     settings = WorkerSettings(
         stack="bench",
         pipeline="bench",
@@ -162,7 +163,7 @@ def ours(case: Case) -> Iterator[Server]:
             "AWS_SECRET_ACCESS_KEY": "bench",
             "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         }
-        with _started(lambda _: ["-m", "gpuworker.serve", "serve"], environment) as (port, process):
+        with _started(lambda _: ["-m", "gpuworker.entries.serve", "serve"], environment) as (port, process):
             body = case.image.read_bytes()
             server = Server(port=port, process=process, body=body, content_type=media, path="/invocations")
             server.wait("/ping", within_s=60)

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
-from gpuworker.chunk_cache import Chunk
-from gpuworker.images import decode
-from gpuworker.rendering import Raster, Rendering, rendered
-from gpuworker.scene import grid
-from gpuworker.tiff import Tiff
-from gpuworker.tiff_blocks import Place
-from gpuworker.windowed import WindowedScene
+from gpuworker.images.decoding import decode
+from gpuworker.images.rendering import Raster, Rendering, rendered
+from gpuworker.images.tiff.blocks import Place
+from gpuworker.images.tiff.file import Tiff
+from gpuworker.tiles.chunk_cache import Chunk
+from gpuworker.tiles.scene import grid
+from gpuworker.tiles.windowed import WindowedScene
 
 TILE_PX, WINDOW_PX, GDAL_CACHE_BYTES = 512, 1024, 16 * 1024**2
 READERS = ("gpupipe", "GDAL")

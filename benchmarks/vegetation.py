@@ -29,8 +29,8 @@ from gpupipe.evaluation.figures import Figures
 from gpupipe.evaluation.labelled import Labelled, read_labelled
 from gpuworker.contract.items import Source
 from gpuworker.engines.vegetation import excess_green
-from gpuworker.images import decode
-from gpuworker.tasks.segment import Segment
+from gpuworker.images.decoding import decode
+from gpuworker.tasks.segment.task import Segment
 
 CROWNS = Path(__file__).parents[1] / "tests" / "data" / "osbs"
 SIZES = (0.75, 1.5, 2.0, 3.0)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.worker_efficiency [--engines 5,30,300] [--latency-ms 30] [--scale 1] [--no-large]
 
-The worker is the real one (`gpuworker.worker.Worker`: queue, ledger, stream, commit) with the real JPEG decoding, COCO
-and masks; its engine sleeps and returns five masks. S3 is a server in memory, in a process of its own, that adds 30 ms
-each way to every request (`benchmarks/latency_s3.py`); SQS and DynamoDB are moto in another process. Their CPU comes
-from the same cores. The time runs from the worker's first receive to its last commit in the ledger.
+The worker is the real one (`gpuworker.entries.worker.Worker`: queue, ledger, stream, commit) with the real JPEG
+decoding, COCO and masks; its engine sleeps and returns five masks. S3 is a server in memory, in a process of its own,
+that adds 30 ms each way to every request (`benchmarks/latency_s3.py`); SQS and DynamoDB are moto in another process.
+Their CPU comes from the same cores. The time runs from the worker's first receive to its last commit in the ledger.
 
 E = (images / that time) / (images a second of a loop that gives decoded images to the same engine).
 Bars: 0.80, 0.93, 0.98 for engines of 5, 30, 300 ms on 640×480 JPEGs without overlays. 12 megapixels have no bar.
@@ -35,21 +35,21 @@ from benchmarks.report import Report, parsed
 
 from gpuworker.contract import Item, Message, Shard, WorkerSettings, install_command, shard_key
 from gpuworker.contract.items import Source
-from gpuworker.delivery import WorkQueue
-from gpuworker.engines import Engine
-from gpuworker.images import Image
-from gpuworker.isolate import ChildSettings, Isolator
-from gpuworker.journal import Journal
+from gpuworker.engines.base import Engine
+from gpuworker.engines.options import Options
+from gpuworker.entries.delivery import WorkQueue
+from gpuworker.entries.worker import Worker
+from gpuworker.images.decoding import Image
 from gpuworker.ledger import Ledger, ShardRecord
-from gpuworker.log import Log
-from gpuworker.masks import Instance
-from gpuworker.runner import Workshop
-from gpuworker.segment_options import Options
-from gpuworker.storage import Storage
-from gpuworker.stream import Stream
-from gpuworker.tasks.segment import Segment
-from gpuworker.turns import share_interpreter_finely
-from gpuworker.worker import Worker
+from gpuworker.masks.instances import Instance
+from gpuworker.pipeline.isolation import ChildSettings, Isolator
+from gpuworker.pipeline.journal import Journal
+from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.stream import Stream
+from gpuworker.process.log import Log
+from gpuworker.process.thread_priority import share_interpreter_finely
+from gpuworker.storage.objects import Storage
+from gpuworker.tasks.segment.task import Segment
 
 BARS = {5: 0.80, 30: 0.93, 300: 0.98}
 IMAGES = {5: 2560, 30: 768, 300: 128}
@@ -325,7 +325,7 @@ def main() -> None:
     given = parsed(parser, smoke={"latency_ms": 1.0, "engines": "5", "scale": 1 / 64, "no_large": True})
     report = Report(is_smoke=given.smoke)
     os.environ.update(AWS_ACCESS_KEY_ID="bench", AWS_SECRET_ACCESS_KEY="bench", AWS_EC2_METADATA_DISABLED="true")
-    share_interpreter_finely()  # as gpuworker.poll does
+    share_interpreter_finely()  # as gpuworker.entries.poll does
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, S3 {given.latency_ms:g} ms each way")
     with played_aws(given.latency_ms) as aws:
         for case, bar in cases_of(given):

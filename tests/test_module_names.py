@@ -77,7 +77,7 @@ def names_of(statement: ast.stmt) -> set[str]:
 
 
 def is_there(name: str) -> bool:
-    """Whether it is a module, or something in one: `gpuworker.worker.Worker`. Imports packages only."""
+    """Whether it is a module, or something in one: `gpuworker.entries.worker.Worker`. Imports packages only."""
     module, *rest = name.split(".")
     spec = importlib.util.find_spec(module)
     while rest and spec is not None and spec.submodule_search_locations is not None:
@@ -101,7 +101,7 @@ def test_every_module_that_a_string_names_is_there() -> None:
 def test_a_misspelt_name_is_found_in_each_kind_of_file(tmp_path: Path) -> None:
     wrong = {
         "src/entry.py": 'COMMAND = ["-m", "gpuworker.pol"]\n',
-        "src/table.py": 'TASKS = {"segment": "gpuworker.tasks.segment:Segmnt"}\n',
+        "src/table.py": 'TASKS = {"segment": "gpuworker.tasks.segment.task:Segmnt"}\n',
         "src/told.py": 'ABOUT = f"see `gpuworker.ledger.Ledgr` of {1}"\n',
         "pyproject.toml": 'source_modules = ["gpupipe.comand"]\n',
         "Makefile": "soak:\n\tpython -m tests.soke --rounds 3\n",

@@ -90,9 +90,9 @@ def test_a_daemon_is_started_in_one_place_on_either_side() -> None:
     prepared = {
         "src/gpupipe/lock.py",
         "src/gpupipe/functions/lease.py",
-        "worker_image/gpuworker/serving/server.py",
-        "worker_image/gpuworker/stream.py",
-        "worker_image/gpuworker/worker.py",
+        "worker_image/gpuworker/entries/serving/server.py",
+        "worker_image/gpuworker/pipeline/stream.py",
+        "worker_image/gpuworker/entries/worker.py",
     }
     made = {
         path
@@ -100,4 +100,4 @@ def test_a_daemon_is_started_in_one_place_on_either_side() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Thread"
     }
-    assert made == prepared | {"src/gpupipe/threads.py", "worker_image/gpuworker/threads.py"}
+    assert made == prepared | {"src/gpupipe/threads.py", "worker_image/gpuworker/process/threads.py"}

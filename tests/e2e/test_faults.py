@@ -27,7 +27,7 @@ def worker(person: Person) -> psutil.Process | None:
         process for process in person.processes() if "gpupipe.local.runners.ec2.machine" in " ".join(process.cmdline())
     ]
     children = [child for machine in running for child in machine.children(recursive=True)]
-    return next((child for child in children if "gpuworker.poll" in " ".join(child.cmdline())), None)
+    return next((child for child in children if "gpuworker.entries.poll" in " ".join(child.cmdline())), None)
 
 
 class Gate:

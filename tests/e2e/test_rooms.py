@@ -38,7 +38,7 @@ def house(owner: Person) -> Path:
 
 
 def running_containers(person: Person) -> list[int]:
-    return [one.pid for one in person.processes() if "gpuworker.serve" in " ".join(one.info["cmdline"])]
+    return [one.pid for one in person.processes() if "gpuworker.entries.serve" in " ".join(one.info["cmdline"])]
 
 
 def test_the_rooms_of_every_plan_are_there_in_both_forms(house: Path) -> None:

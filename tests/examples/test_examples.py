@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gpupipe.examples
-from gpuworker.images import probe
+from gpuworker.images.decoding import probe
 
 FOLDER = Path(gpupipe.examples.__file__).parent
 IMAGES = sorted(path for path in FOLDER.rglob("*") if path.suffix in {".jpg", ".png", ".webp", ".tif"})

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from gpuworker.engines.sam3.transfer import to_device, to_host
-from gpuworker.gauge import gauge_of
-from gpuworker.memory import free_cached, is_device_lost, is_out_of_memory
+from gpuworker.process.gauge import gauge_of
+from gpuworker.process.memory import free_cached, is_device_lost, is_out_of_memory
 
 pytestmark = pytest.mark.gpu
 
 LOSE_THE_GPU = """
 import torch
-from gpuworker.memory import is_device_lost, is_out_of_memory
+from gpuworker.process.memory import is_device_lost, is_out_of_memory
 numbers = torch.arange(4, device="cuda")
 told = []
 for attempt in range(2):

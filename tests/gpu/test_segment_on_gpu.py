@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from gpuworker.contract import ModelSource
+from gpuworker.engines.options import Options
 from gpuworker.engines.sam3.compiling import CompiledLater
 from gpuworker.engines.sam3.detection import Detection
 from gpuworker.engines.sam3.engine import Sam3
 from gpuworker.engines.sam3.memory import AT_MOST
 from gpuworker.engines.sam3.network import Network, Question
-from gpuworker.images import BoxPrompt, Image
+from gpuworker.images.decoding import BoxPrompt, Image
 from gpuworker.models import FolderModels
-from gpuworker.segment_options import Options
 
 pytestmark = pytest.mark.gpu
 

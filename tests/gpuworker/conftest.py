@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.gpuworker.serving.container import Container
+from tests.gpuworker.entries.serving.container import Container
 from tests.gpuworker.station import Station
 
 from gpupipe.local.emulators import Emulators

@@ -24,7 +24,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine, from_origin
-from tests.gpuworker import tiff_writer as tw
+from tests.gpuworker.images.tiff import writer as tw
 
 SIZE = 256
 SPOTS = ((60, 60, 22), (180, 70, 28), (80, 180, 26), (190, 190, 20), (128, 124, 16))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from gpuworker.contract import InputKind
 from gpuworker.contract.items import File, ItemError, Source
 from gpuworker.models import Models
-from gpuworker.tasks import Decoded, Encoded, Task
+from gpuworker.tasks.base import Decoded, Encoded, Task
 
 
 class FakeTask(Task, own={"let_go"}):

@@ -4,7 +4,7 @@ import os
 
 from tests.gpuworker.fake_task import FakeTask
 
-from gpuworker import poll
+from gpuworker.entries import poll
 
 if __name__ == "__main__":
     os._exit(poll.run(poll.read_settings(os.environ), FakeTask(batch_size=1), environment=os.environ))

@@ -16,9 +16,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from tests.gpuworker import pictures
 
-from gpuworker.geo import Georeference, georeference
-from gpuworker.masks import Instance
-from gpuworker.tiff import GeoTag, Tiff
+from gpuworker.geo.georeference import Georeference, georeference
+from gpuworker.images.tiff.file import GeoTag, Tiff
+from gpuworker.masks.instances import Instance
 
 OSBS = (Path(__file__).parents[1] / "data/osbs/OSBS_029.tif").read_bytes()
 """Tree crowns in Florida: 400×400 pixels of 10 cm in UTM zone 17 (weecology/NeonTreeEvaluation, MIT)."""

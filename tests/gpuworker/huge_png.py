@@ -41,7 +41,7 @@ def png_of(width: int, height: int, stream: bytes = b"x", colour_type: int = 2, 
 
 def main() -> None:
     from gpuworker.contract.items import ItemError
-    from gpuworker.images import Limits, decode, decoding_bytes
+    from gpuworker.images.decoding import Limits, decode, decoding_bytes
 
     data, memory_bytes = Path(sys.argv[1]).read_bytes(), int(sys.argv[2])
     limits = Limits(memory_bytes=memory_bytes)

@@ -3,7 +3,7 @@
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from gpuworker.metadata import Metadata
+from gpuworker.entries.metadata import Metadata
 
 
 class Service:

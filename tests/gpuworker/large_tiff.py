@@ -19,7 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from gpuworker.contract.items import Source
-from gpuworker.tasks.segment import Segment
+from gpuworker.tasks.segment.task import Segment
 
 SIDE, BANDS = 20_000, 4
 MARK_PX = 40

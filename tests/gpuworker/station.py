@@ -15,7 +15,6 @@ import boto3
 from tests.gpuworker.fake_task import FakeTask
 
 from gpupipe.local.emulators import Emulators
-from gpuworker.budget import ByteBudget
 from gpuworker.contract import (
     Item,
     Manifest,
@@ -27,16 +26,17 @@ from gpuworker.contract import (
     result_key,
     shard_key,
 )
-from gpuworker.delivery import WorkQueue
-from gpuworker.isolate import ChildSettings, Isolator
-from gpuworker.journal import Journal
+from gpuworker.entries.delivery import WorkQueue
 from gpuworker.ledger import JobRecord, JobState, Ledger, ShardRecord
-from gpuworker.log import Log
-from gpuworker.runner import Workshop
-from gpuworker.spool import Spool
-from gpuworker.storage import Storage
-from gpuworker.stream import Stream
-from gpuworker.tasks import Task
+from gpuworker.pipeline.budget import ByteBudget
+from gpuworker.pipeline.isolation import ChildSettings, Isolator
+from gpuworker.pipeline.journal import Journal
+from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.spool import Spool
+from gpuworker.pipeline.stream import Stream
+from gpuworker.process.log import Log
+from gpuworker.storage.objects import Storage
+from gpuworker.tasks.base import Task
 
 T = TypeVar("T")
 _numbers = itertools.count(1)

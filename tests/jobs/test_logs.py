@@ -22,7 +22,7 @@ JOB = "20261118-143320-field7-0a1b"
 
 def write(desk: Desk, source: str, stream: str, lines: Mapping[float, str]) -> None:
     """Put lines (seconds before now -> message) into a stream; groups and streams are made as needed."""
-    logs, group = desk.ctx.aws.client("logs"), sources(desk.ctx)[source]
+    logs, group = desk.ctx.aws.client("logs"), sources(desk.ctx)[source].group
     for make, names in (
         (logs.create_log_group, {"logGroupName": group}),
         (logs.create_log_stream, {"logGroupName": group, "logStreamName": stream}),

@@ -1,7 +1,9 @@
-"""A stand-in for `gpuworker.serve`: a small container that does what requests ask for, and endpoints that use it.
+"""A stand-in for `gpuworker.entries.serve`: a small container that does what requests ask for, and endpoints that use
+it.
 
-It is started as the runner starts the real one (`PYTHON -m gpuworker.serve serve`). FAKE in the model's environment
-says how it starts: "" comes up at once, "late" after 0.5 s, "crash" never does, "deaf" never answers /ping well.
+It is started as the runner starts the real one (`PYTHON -m gpuworker.entries.serve serve`). FAKE in the model's
+environment says how it starts: "" comes up at once, "late" after 0.5 s, "crash" never does, "deaf" never answers /ping
+well.
 """
 
 import stat
@@ -94,7 +96,7 @@ server.serve_forever()
 
 
 def write_container_python(folder: Path) -> Path:
-    """Stands in for the Python that runs `-m gpuworker.serve`."""
+    """Stands in for the Python that runs `-m gpuworker.entries.serve`."""
     script = folder / "container-python"
     script.write_text(f"#!{sys.executable} -S\n{CODE}")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)

@@ -11,7 +11,8 @@ from gpupipe.config_file import render
 
 
 def write_worker_python(folder: Path) -> Path:
-    """Stands in for the Python that runs `-m gpuworker.poll`: notes each start, then does what worker.json says.
+    """Stands in for the Python that runs `-m gpuworker.entries.poll`: notes each start, then does what worker.json
+    says.
 
     `{"then": "exit 0"}` ends; `"wait"` waits for SIGTERM; `"stubborn"` ignores it; a list gives one for each start.
     """
@@ -52,11 +53,11 @@ def write_worker_python(folder: Path) -> Path:
 
 
 def write_python(folder: Path) -> Path:
-    """Stands in for the one Python that runs both `-m gpuworker.poll` and `-m gpuworker.serve`."""
+    """Stands in for the one Python that runs both `-m gpuworker.entries.poll` and `-m gpuworker.entries.serve`."""
     worker, container, script = write_worker_python(folder), write_container_python(folder), folder / "python"
     script.write_text(
         f"""#!/bin/sh
-case "$2" in gpuworker.serve) exec "{container}" "$@" ;; *) exec "{worker}" "$@" ;; esac
+case "$2" in gpuworker.entries.serve) exec "{container}" "$@" ;; *) exec "{worker}" "$@" ;; esac
 """
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)

@@ -28,7 +28,7 @@ ROLES = {
     "gpupipe.local.emulator moto": "moto",
     "gpupipe.local.supervisor": "supervisor",
     "gpupipe.local.runners.ec2.machine": "machine",
-    "gpuworker.poll": "worker",
+    "gpuworker.entries.poll": "worker",
     "-dispatch-": "dispatch",
     "-guard-": "guard",
 }

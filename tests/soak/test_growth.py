@@ -26,5 +26,5 @@ def test_the_largest_counts_and_a_process_begins_when_it_does() -> None:
 def test_a_process_is_called_by_what_it_does() -> None:
     assert role("python -m gpupipe.local.emulator ministack --fd 8 --state /x") == "ministack"
     assert role("python /x/ministack/tmp/ministack-lambda-growth-dev-segment-guard-te8feds4/_worker.py") == "guard"
-    assert role("python -m gpuworker.poll") == "worker"
+    assert role("python -m gpuworker.entries.poll") == "worker"
     assert role("/usr/bin/other") == "other"

@@ -11,7 +11,7 @@ import psutil
 from tests.e2e.conftest import Person
 
 WORDS = {
-    "worker": ("gpuworker.poll",),
+    "worker": ("gpuworker.entries.poll",),
     "machine": ("gpupipe.local.runners.ec2.machine ",),
     "supervisor": ("gpupipe.local.supervisor",),
     "ministack": ("gpupipe.local.emulator ministack",),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpupipe.tasks.boxes import BOXES_MAX, has_example, read_boxes
-from gpuworker.images import BoxPrompt
+from gpuworker.images.decoding import BoxPrompt
 
 _lengths = st.floats(0.001, 1e6, allow_nan=False)
 _boxes = st.tuples(st.floats(0, 1e6), st.floats(0, 1e6), _lengths, _lengths)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from gpupipe.tasks import options_class
 from gpupipe.tasks.detect_rooms import DetectRoomsOptions
-from gpuworker.rooms.options import Options
+from gpuworker.tasks.detect_rooms.options import Options
 
 
 def test_the_worker_has_the_same_options_and_defaults() -> None:

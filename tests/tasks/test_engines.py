@@ -17,7 +17,7 @@ from gpupipe.tasks.segment import SegmentOptions
 from gpuworker.contract import ModelSource
 from gpuworker.engines import ENGINES as WORKERS
 from gpuworker.engines.auto import choose
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
 
 BARE = Place(pipeline="trees")
 ARMED = Place(pipeline="trees", weights="facebook/sam3")

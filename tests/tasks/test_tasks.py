@@ -10,7 +10,7 @@ from tests.toy_tasks.table import OPTIONS, WORKERS
 
 from gpupipe.tasks import TASKS, TaskOptions, inputs_of, options_class, takes_files
 from gpuworker.tasks import TASKS as WORKER_TASKS
-from gpuworker.tasks import Task
+from gpuworker.tasks.base import Task
 
 
 def worker_class(reference: str) -> type[Task]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from gpuworker.contract import InputKind
 from gpuworker.contract.items import ItemError, Source
-from gpuworker.tasks import Decoded, Encoded, Task
+from gpuworker.tasks.base import Decoded, Encoded, Task
 
 
 class Upper(Task):

@@ -132,9 +132,8 @@ def _lines(
             if identity in seen:
                 continue
             seen[identity] = at
-        stream = event.get("logStreamName", "")
-        machine = "" if source.is_function else _machine(stream)
-        line = parse_line(event["message"], source=name, at=at, machine=machine, pipeline=ctx.pipeline)
+        stream = "" if source.is_function else event.get("logStreamName", "")
+        line = parse_line(event["message"], source=name, at=at, stream=stream, pipeline=ctx.pipeline)
         if line is not None and job in event["message"]:
             yield line
 
@@ -181,10 +180,11 @@ def _identified(events: Iterator[Mapping[str, Any]], group: str) -> Iterator[tup
         yield event.get("eventId") or f"{group} {place[0]} {place[1]} {places[place]}", event
 
 
-def parse_line(message: str, *, source: str, at: float, machine: str = "", pipeline: str = "") -> LogLine | None:
-    """A line of the log, of a `machine` or else a function; None for what Lambda itself says of each invocation that
+def parse_line(message: str, *, source: str, at: float, stream: str = "", pipeline: str = "") -> LogLine | None:
+    """A line of the log, of a machine's `stream` or a function's (""); None for what Lambda says of each invocation that
     went well."""
     text = message.rstrip()
+    machine = _machine(stream)
     if not text or (not machine and text.startswith(_PLATFORM) and _level_of(text) == "info"):
         return None
     told = _json(text)

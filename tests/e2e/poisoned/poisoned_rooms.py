@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from gpuworker.tasks.detect_rooms import DetectRooms
+from gpuworker.tasks.detect_rooms.task import DetectRooms
 
 KILLS, HANGS = b"<kills the container>", b"<never comes back>"
 

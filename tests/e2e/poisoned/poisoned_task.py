@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from gpuworker.tasks.segment import Segment
+from gpuworker.tasks.segment.task import Segment
 
 KILLS, WAITS, ENDLESS = b"<kills the decoder>", b"<waits for its gate>", b"<takes half a minute for sixty>"
 GATE = Path(os.environ.get("POISON_GATE", ""))

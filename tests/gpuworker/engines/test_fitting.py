@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gpuworker.batch_limit import GOOD_BATCHES_BEFORE_GROWING
 from gpuworker.contract.items import ItemError
-from gpuworker.engines import Engine
+from gpuworker.engines.base import Engine
 from gpuworker.engines.fitting import Fitting
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
+from gpuworker.process.batch_limit import GOOD_BATCHES_BEFORE_GROWING
 
 
 class Small(Engine):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gpuworker.engines import Engine
+from gpuworker.engines.base import Engine
 from gpuworker.engines.loaded import Loaded
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
 
 
 class Counting(Engine):

@@ -13,9 +13,9 @@ import pytest
 import gpupipe.examples
 from gpuworker.engines import make_engine
 from gpuworker.engines.nanodet import NanoDet, coco_names
-from gpuworker.images import Image, decode
-from gpuworker.masks import Instance
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
+from gpuworker.images.decoding import Image, decode
+from gpuworker.masks.instances import Instance
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from gpuworker.engines import make_engine
-from gpuworker.images import Image, decode
-from gpuworker.masks import Instance
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
+from gpuworker.images.decoding import Image, decode
+from gpuworker.masks.instances import Instance
 
 SOIL, LEAF = (150, 120, 95), (70, 140, 55)
 CROWNS = Path(__file__).parents[2] / "data" / "osbs"

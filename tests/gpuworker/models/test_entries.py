@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.gpuworker.entries.serving.container import Container
+from tests.gpuworker.entries.test_poll import Machine, outputs
 from tests.gpuworker.imds import Service
 from tests.gpuworker.models.fake_hub import COMMIT, FILES, REPOSITORY, TOKEN, FakeHub, fake_hub
-from tests.gpuworker.serving.container import Container
 from tests.gpuworker.station import PIPELINE, Station
-from tests.gpuworker.test_poll import Machine, outputs
 
 from gpuworker.contract import ModelSource
 from gpuworker.ledger import MachineRecord, MachineState

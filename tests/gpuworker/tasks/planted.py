@@ -14,8 +14,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from gpuworker.box_grid import Box, BoxGrid, intersection
-from gpuworker.window import Window
+from gpuworker.images.window import Window
+from gpuworker.masks.box_grid import Box, BoxGrid, intersection
 
 BLOCK_PX = 512
 PIXEL_M = 0.25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpuworker.contract import ModelSource
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
 
 AUTO = "auto"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpuworker.batch_limit import BatchLimit
 from gpuworker.contract.items import ItemError
-from gpuworker.engines import Engine
-from gpuworker.memory import free_cached, is_out_of_memory
+from gpuworker.engines.base import Engine
+from gpuworker.process.batch_limit import BatchLimit
+from gpuworker.process.memory import free_cached, is_out_of_memory
 
 if TYPE_CHECKING:
-    from gpuworker.segment_options import Options
+    from gpuworker.engines.options import Options
 
 TOO_LITTLE = (
     "one picture does not fit into the memory of the model's device, even one prompt at a time; "

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from gpuworker.engines import Engine
+from gpuworker.engines.base import Engine
 from gpuworker.engines.fitting import Fitting
 
 if TYPE_CHECKING:
-    from gpuworker.segment_options import Options
+    from gpuworker.engines.options import Options
 
 
 class Loaded:

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.engines import Engine
+from gpuworker.engines.base import Engine
 from gpuworker.engines.grabcut import cut_out
-from gpuworker.images import Image
-from gpuworker.masks import Instance
-from gpuworker.segment_options import Options
+from gpuworker.engines.options import Options
+from gpuworker.images.decoding import Image
+from gpuworker.masks.instances import Instance
 
 _MODEL = Path(__file__).with_name("nanodet_g_coco80.onnx")
 _SIDE_PX = 416

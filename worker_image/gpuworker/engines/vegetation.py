@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpuworker.engines import Engine
-from gpuworker.images import Image
-from gpuworker.masks import Instance
-from gpuworker.segment_options import Options
+from gpuworker.engines.base import Engine
+from gpuworker.engines.options import Options
+from gpuworker.images.decoding import Image
+from gpuworker.masks.instances import Instance
 
 VERSION = "1"
 CATEGORY = "vegetation"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from gpuworker.contract import ModelSource, compiled_key
 from gpuworker.ledger import Ledger
-from gpuworker.log import Log
 from gpuworker.models import FolderModels
-from gpuworker.storage import Storage
+from gpuworker.process.log import Log
+from gpuworker.storage.objects import Storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 

@@ -14,7 +14,7 @@ from typing import Any
 from gpuworker.contract import NO_OBJECT, ModelSource, error_code, model_manifest_key, model_prefix
 from gpuworker.models import ModelError
 from gpuworker.models.files import ModelFile, from_manifest, to_manifest
-from gpuworker.storage import Storage, StorageError
+from gpuworker.storage.objects import Storage, StorageError
 
 FILES_AT_ONCE = 4
 PART_BYTES = 32 * 1024 * 1024

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpuworker.contract import ModelSource
-from gpuworker.log import Log
 from gpuworker.models import ModelError
 from gpuworker.models.files import ModelFile, from_manifest, to_manifest, total_bytes
 from gpuworker.models.hub import Hub
 from gpuworker.models.kept import KeptInBucket, Seals
 from gpuworker.models.mirror import DamagedMirrorError, Mirror
-from gpuworker.storage import Storage, StorageError
+from gpuworker.process.log import Log
+from gpuworker.storage.objects import Storage, StorageError
 
 SPARE_BYTES = 1_000_000_000
 """Disk that is left for everything else."""

@@ -7,14 +7,14 @@ from typing import Any
 
 from gpuworker.contract import COMMIT, HUB_NAME, ModelSource, WorkerSettings
 from gpuworker.ledger import Ledger
-from gpuworker.log import Log
 from gpuworker.models import ModelError
 from gpuworker.models.hub import Hub
 from gpuworker.models.kept import KeptInBucket, Seals
 from gpuworker.models.mirror import ATTEMPTS, CONNECTIONS, Mirror
 from gpuworker.models.mirrored import MirroredModels
 from gpuworker.models.token import read_token
-from gpuworker.storage import Storage
+from gpuworker.process.log import Log
+from gpuworker.storage.objects import Storage
 
 
 def open_models(

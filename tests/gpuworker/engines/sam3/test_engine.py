@@ -19,14 +19,14 @@ import gpupipe.examples
 from gpuworker.contract import ModelSource
 from gpuworker.contract.items import ItemError
 from gpuworker.engines import make_engine
+from gpuworker.engines.options import Options
 from gpuworker.engines.sam3.detection import Detection
 from gpuworker.engines.sam3.engine import Sam3
 from gpuworker.engines.sam3.masks import Small
 from gpuworker.engines.sam3.network import Network
-from gpuworker.images import BoxPrompt, Image, decode
-from gpuworker.masks import Instance
+from gpuworker.images.decoding import BoxPrompt, Image, decode
+from gpuworker.masks.instances import Instance
 from gpuworker.models import FolderModels
-from gpuworker.segment_options import Options
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 PROMPTS = ("tree", "car", "person")

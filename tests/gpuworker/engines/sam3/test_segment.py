@@ -15,8 +15,8 @@ import gpupipe.examples
 from gpuworker.contract import ModelSource
 from gpuworker.contract.items import ItemError, Source
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.tasks import Encoded
-from gpuworker.tasks.segment import Segment
+from gpuworker.tasks.base import Encoded
+from gpuworker.tasks.segment.task import Segment
 
 EXAMPLES = Path(gpupipe.examples.__file__).parent / "photos"
 PLAIN = {"engine": "sam3", "overlays": False, "thumbnails": False}
@@ -136,7 +136,7 @@ def test_no_weights_is_an_error_of_the_model_and_says_what_to_set() -> None:
 
 def test_other_engines_do_without_torch() -> None:
     script = (
-        "import sys, gpuworker.tasks.segment as s; t = s.Segment(); t.load('cpu', {'engine': 'nanodet'});"
+        "import sys, gpuworker.tasks.segment.task as s; t = s.Segment(); t.load('cpu', {'engine': 'nanodet'});"
         "print(t.engine_info({'engine': 'nanodet'})['name'], {'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

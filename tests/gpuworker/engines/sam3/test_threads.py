@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gpuworker.engines.options import Options
 from gpuworker.engines.sam3.detection import Detection
 from gpuworker.engines.sam3.engine import Sam3
-from gpuworker.images import Image
-from gpuworker.segment_options import Options
+from gpuworker.images.decoding import Image
 
 OPTIONS = Options(prompts=("tree", "car", "person"), score_threshold=0.3)
 

@@ -53,7 +53,7 @@ def test_worker_that_ends_by_itself_turns_the_machine_off(tmp_path: Path, worker
     folder = disk(tmp_path, then="exit 0")
     found = run(folder, worker_python)
     assert (found["reason"], found["exit_code"]) == ("idle", 0)
-    assert [start["argv"] for start in starts(folder)] == [["-m", "gpuworker.poll"]]
+    assert [start["argv"] for start in starts(folder)] == [["-m", "gpuworker.entries.poll"]]
 
 
 def test_failed_worker_is_started_again(tmp_path: Path, worker_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_machine_that_ends_idle_is_stopped_and_keeps_its_disk(rig: Rig, local: E
     rig.step_until(lambda: rig.state(instance_id) == "stopped")
     # then the worker knew where it was
     start = rig.starts(instance_id)[0]
-    assert start["argv"] == ["-m", "gpuworker.poll"]
+    assert start["argv"] == ["-m", "gpuworker.entries.poll"]
     assert start["AWS_ENDPOINT_URL"] == local.endpoints["default"]
     assert start["AWS_ENDPOINT_URL_EC2"] == local.endpoints["ec2"]
     assert start["AWS_EC2_METADATA_SERVICE_ENDPOINT"] == rig.metadata.url(instance_id)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from gpuworker.models import Models
-from gpuworker.threads import start_daemon
+from gpuworker.process.threads import start_daemon
 
 GAIN = 0.15
 """The share of an image's time that is taken to be saved; measure with benchmarks/gpu_sam3.py --compile."""

@@ -14,7 +14,8 @@ import torch
 
 from gpuworker.contract import ModelSource
 from gpuworker.contract.items import ItemError
-from gpuworker.engines import Engine
+from gpuworker.engines.base import Engine
+from gpuworker.engines.options import Options
 from gpuworker.engines.sam3.compiling import CompiledLater, compiled_name
 from gpuworker.engines.sam3.detection import Detection, by_picture, nothing
 from gpuworker.engines.sam3.masks import placed
@@ -24,11 +25,10 @@ from gpuworker.engines.sam3.numbers import number_format
 from gpuworker.engines.sam3.resize import squeezed
 from gpuworker.engines.sam3.transfer import collector, mark, to_device
 from gpuworker.engines.sam3.weights import identity
-from gpuworker.images import BoxPrompt, Image
-from gpuworker.masks import Instance
+from gpuworker.images.decoding import BoxPrompt, Image
+from gpuworker.masks.instances import Instance
 from gpuworker.models import FolderModels, Models
-from gpuworker.scene import Window
-from gpuworker.segment_options import Options
+from gpuworker.tiles.scene import Window
 
 VISUAL = "visual"
 """What SAM3 is told, and instances are called, where examples are drawn and nothing is named."""

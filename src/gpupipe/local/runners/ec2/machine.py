@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--python", required=True, help="the Python that runs the worker")
     parser.add_argument("--max-hours", type=float, required=True)
     given = parser.parse_args(arguments)
-    machine = Machine(given.folder, command=[given.python, "-m", "gpuworker.poll"])
+    machine = Machine(given.folder, command=[given.python, "-m", "gpuworker.entries.poll"])
     signal.signal(signal.SIGTERM, lambda *_: machine.tell("stopped", "the machine was told to power off"))
     limit = f"ran for max_processing_hours = {given.max_hours:g}"
     signal.signal(signal.SIGALRM, lambda *_: machine.tell("hard_limit", limit))

@@ -22,7 +22,7 @@ from gpuworker.contract import (
 )
 
 CONTAINER_FILE = "container.json"
-MODULE = "gpuworker.serve"
+MODULE = "gpuworker.entries.serve"
 GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
 
 

@@ -1,4 +1,5 @@
-"""Plays SageMaker's hosting: a `gpuworker.serve` process for each instance that the emulated endpoints should have.
+"""Plays SageMaker's hosting: a `gpuworker.entries.serve` process for each instance that the emulated endpoints should
+have.
 
 Twice a second it compares what SageMaker says (`DescribeEndpoint` of the endpoints with our stack tag) with the
 containers' processes, acts on the difference, and reports how the endpoints are. Requests find the containers by the

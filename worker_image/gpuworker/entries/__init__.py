@@ -1,0 +1,1 @@
+"""Ways in: a machine's loop over SQS, a container's HTTP."""

@@ -1,0 +1,1 @@
+"""Places: where an image lies on earth."""

@@ -1,0 +1,1 @@
+"""Pixels: a file's content as samples and as a picture."""

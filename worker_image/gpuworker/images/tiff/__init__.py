@@ -1,0 +1,1 @@
+"""TIFF: its pages, what samples mean, its blocks."""

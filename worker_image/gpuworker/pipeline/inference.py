@@ -1,0 +1,189 @@
+"""The model's thread: takes whatever is ready, in batches; waits when nothing is, and shortly for a batch to fill."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from gpuworker.contract.items import ItemError
+from gpuworker.pipeline.feed import Passage
+from gpuworker.pipeline.frame import Frame
+from gpuworker.pipeline.watch import Abandoned
+from gpuworker.process.batch_limit import BatchLimit
+from gpuworker.process.memory import free_cached, is_device_lost, is_out_of_memory
+from gpuworker.tasks.base import Task
+
+SHORTEST_WAIT = 1 / 32
+"""Of the longest wait: so far it shrinks while waiting brings nothing."""
+
+
+class DeviceLostError(Exception):
+    """The GPU does nothing more for this process, which has to end; whichever item was at fault."""
+
+
+@dataclass(kw_only=True)
+class Patience:
+    """How long a batch that is not full waits for items on their way: at most `longest_s` in all.
+
+    Where items come more slowly than that, waiting only delays those that are there: each wait in vain halves the next
+    one, and a batch that got full, by waiting or without, brings all of it back.
+    """
+
+    longest_s: float
+
+    def __post_init__(self) -> None:
+        self.wait_s = self.longest_s
+
+    def filled(self) -> None:
+        self.wait_s = self.longest_s
+
+    def in_vain(self) -> None:
+        self.wait_s = max(self.longest_s * SHORTEST_WAIT, self.wait_s / 2)
+
+
+class Inference:
+    """Items enter through `ready`; `on_taken` hears of each that leaves it, `on_result` gets those with a result."""
+
+    def __init__(
+        self,
+        task: Task,
+        frame: Frame,
+        *,
+        on_taken: Callable[[], None],
+        on_result: Callable[[Passage], None],
+    ) -> None:
+        self._task, self._frame = task, frame
+        self._on_taken, self._on_result = on_taken, on_result
+        self.ready: SimpleQueue[Passage | None] = SimpleQueue()
+        self.idle_s = 0.0
+        """How long the model waited for items, summed over its threads."""
+        self._patience = Patience(longest_s=task.batch_wait_s)
+        self._gathering = threading.Lock()
+        """Held while a batch gathers: two threads that gather at once would make two half-full ones of it."""
+        self._limit = BatchLimit(task.batch_size)
+
+    def loop(self) -> None:
+        """What each of the model's threads does, until it takes None from `ready`. Raises DeviceLostError."""
+        batch, following = self._next_batch(None)
+        while batch:
+            try:
+                self._infer_wanted(batch)
+            except Abandoned:
+                return
+            batch.clear()  # or its pixels would be held while waiting for the next
+            batch, following = self._next_batch(following)
+
+    def _next_batch(self, first: Passage | None) -> tuple[list[Passage], Passage | None]:
+        """A batch that begins with `first` or, where there is none, with what is ready next; empty at the end."""
+        started = time.perf_counter()
+        with self._gathering:
+            self.idle_s += time.perf_counter() - started
+            first = first or self._next_ready()
+            return self._batch_from(first) if first is not None else ([], None)
+
+    def _next_ready(self) -> Passage | None:
+        started = time.perf_counter()
+        passage = self.ready.get()
+        self.idle_s += time.perf_counter() - started
+        return self._taken(passage)
+
+    def _taken(self, passage: Passage | None) -> Passage | None:
+        if passage is not None:
+            self._on_taken()
+            passage.feed.at_infer(passage.index)
+        return passage
+
+    def _batch_from(self, first: Passage) -> tuple[list[Passage], Passage | None]:
+        """What is ready, or will be in a moment, and may share a batch with `first`; and the first that may not."""
+        batch = [first]
+        deadline = time.perf_counter() + self._patience.wait_s
+        while len(batch) < self._limit.now:
+            try:
+                passage = self._taken(self._ready_by(deadline, batch))
+            except Empty:
+                return batch, None
+            if passage is None:
+                self.ready.put(None)
+                return batch, None
+            if passage.feed.batch_key != first.feed.batch_key:
+                return batch, passage
+            batch.append(passage)
+        self._patience.filled()
+        return batch, None
+
+    def _ready_by(self, deadline: float, batch: Sequence[Passage]) -> Passage | None:
+        """The next item, waited for only while there is one on its way. Raises Empty."""
+        try:
+            return self.ready.get_nowait()
+        except Empty:
+            started = time.perf_counter()
+            if started >= deadline or not any(passage.feed.awaiting_infer for passage in batch):
+                raise
+        try:
+            return self.ready.get(timeout=deadline - started)
+        except Empty:
+            self._patience.in_vain()
+            raise
+        finally:
+            self.idle_s += time.perf_counter() - started
+
+    def _infer_wanted(self, batch: Sequence[Passage]) -> None:
+        wanted = [passage for passage in batch if self._frame.is_wanted(passage)]
+        for passage in batch:
+            if passage not in wanted:
+                passage.release()
+        if wanted:
+            self._infer(wanted)
+
+    def _infer(self, batch: Sequence[Passage]) -> None:
+        """Run the model; where that fails, on ever smaller halves, so that one bad item fails alone."""
+        problem = self._run(batch)
+        if problem is None:
+            return
+        if problem.code == "out_of_memory":
+            free_cached()
+            if len(batch) > 1:
+                self._limit.did_not_fit(len(batch))
+                self._frame.log.warning("batch_halved", items=len(batch), reason=problem.message)
+        if len(batch) == 1:
+            self._frame.fail(batch[0], problem)
+            return
+        half = len(batch) // 2
+        self._infer(batch[:half])
+        self._infer(batch[half:])
+
+    def _run(self, batch: Sequence[Passage]) -> ItemError | None:
+        """Run the model and pass results on; or what went wrong, as words: a traceback would hold the memory."""
+        decoded = [passage.decoded for passage in batch if passage.decoded is not None]
+        try:
+            with self._frame.working("infer", batch):
+                results = self._task.run(decoded, batch[0].feed.shard.options)
+            self._pass_on(batch, results)
+        except Abandoned:
+            raise
+        except ItemError as error:
+            return ItemError(error.code, error.message)
+        except Exception as error:
+            if is_device_lost(error):
+                # Not every item of every shard fails for it: the next process works on these alone.
+                self._frame.watch.suspect(batch)
+                raise DeviceLostError(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+            if len(batch) == 1:
+                return self._frame.unexpected(batch[0], error)
+            return ItemError("out_of_memory" if is_out_of_memory(error) else "internal_error", str(error))
+        return None
+
+    def _pass_on(self, batch: Sequence[Passage], results: Sequence[Any]) -> None:
+        if len(results) != len(batch):
+            raise RuntimeError(f"the task returned {len(results)} results for {len(batch)} items")
+        for passage, result in zip(batch, results, strict=True):
+            if isinstance(result, ItemError):
+                self._frame.fail(passage, result)
+            else:
+                passage.result = result
+                self._on_result(passage)
+        self._limit.fitted()

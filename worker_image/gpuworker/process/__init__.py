@@ -1,0 +1,1 @@
+"""What any process of the worker has: its log, its memory, the GPU's use, who runs first."""

@@ -1,0 +1,1 @@
+"""Objects of the bucket: got and put."""

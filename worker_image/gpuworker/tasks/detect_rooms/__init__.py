@@ -1,0 +1,1 @@
+"""The task `detect-rooms`: rooms of a floor plan, by its walls."""

@@ -1,0 +1,1 @@
+"""Large images, which are looked at by windows."""
