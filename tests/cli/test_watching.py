@@ -13,10 +13,12 @@ from rich.console import Console
 from tests.toy_tasks import add_toys
 
 from gpupipe.cli.screen import Screen
-from gpupipe.cli.watching import document, endpoint_text, jobs_table, picture, repeating, show_end, watching
+from gpupipe.cli.watching import document, jobs_table, picture, repeating, show_end, watching
 from gpupipe.jobs.listing import JobSummary
 from gpupipe.jobs.logs import LogLine
 from gpupipe.jobs.watch import JobView
+from gpupipe.kinds.endpoint import KIND as ENDPOINT_KIND
+from gpupipe.kinds.endpoint.words import endpoint_text
 from gpuworker.ledger import MachineRecord, Totals
 
 JOB = "20261121-131423-field7-a166"
@@ -75,6 +77,14 @@ def test_the_picture_tells_everything_at_a_glance() -> None:
     assert "No capacity for g5.xlarge" in seen
 
 
+def test_machines_are_shown_where_a_kind_has_any() -> None:
+    assert "machines" in drawn(view(machines=[]))
+    nothing_to_count = drawn(view(machines=[], unit="", backend_word="calls", backend="2 of at most 10 at work"))
+    assert "machines" not in nothing_to_count
+    assert "none" not in nothing_to_count
+    assert "calls   2 of at most 10 at work" in nothing_to_count
+
+
 def test_a_machine_is_shown_with_its_gpu_once_its_worker_has_told() -> None:
     [machine] = view().machines
     told = replace(machine, gpu_memory_bytes=7_900_000_000, gpu_memory_total_bytes=24_100_000_000)
@@ -110,7 +120,8 @@ ENDPOINT = {
 
 
 def test_an_endpoint_is_told_with_its_instances() -> None:
-    seen = drawn(view(guard={"endpoint": ENDPOINT}))
+    told = ENDPOINT_KIND.backend_text({"endpoint": ENDPOINT})
+    seen = drawn(view(backend=told, backend_word=ENDPOINT_KIND.backend_word, unit=ENDPOINT_KIND.unit))
     assert "endpoint   InService; main: 1 of 2 ml.m5.xlarge; up to 3 requests queued or in work lately" in seen
     assert "instances  i-0abc" in seen
     assert document(view(guard={"endpoint": ENDPOINT}))["endpoint"] == ENDPOINT

@@ -82,6 +82,7 @@ def test_without_a_guard_it_says_what_to_do(desk: Desk) -> None:
         (GuardAnswer(action="start", pipeline="p"), "No machine is needed now."),
         (GuardAnswer(action="start", pipeline="p", unit="instance", wanted=1, existing=1), "1 instance runs."),
         (GuardAnswer(action="start", pipeline="p", unit="instance"), "No instance is needed now."),
+        (GuardAnswer(action="start", pipeline="p", unit=""), "Nothing is held back."),
         (GuardAnswer(action="stop", pipeline="p", waiting=["One.", "Two."]), "One. Two."),
     ],
 )

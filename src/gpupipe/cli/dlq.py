@@ -86,7 +86,8 @@ def purge(
     text = f"{plural(count, 'dead letter')} forgotten."
     if not ctx.has_work_queue:
         text += (
-            "\nAn endpoint's dead shards are no letters: they stay failures of their jobs (gpupipe retry JOB --failed)."
+            f"\nDead shards of {ctx.pipeline} are no letters: they stay failures of their jobs "
+            "(gpupipe retry JOB --failed)."
         )
     screen.answer({"purged": count}, text=text)
 

@@ -22,7 +22,7 @@ def init(
             "--kind",
             metavar="KIND",
             autocompletion=complete.kinds,
-            help="Kind of the first pipeline: queue or endpoint.",
+            help="Kind of the first pipeline: queue, endpoint, or that of an installed package.",
         ),
     ] = "queue",
     target: Annotated[

@@ -145,7 +145,7 @@ def _facts(view: JobView, is_local: bool) -> RenderableType:
     rows += [("warnings", "\n".join(view.warnings))] * bool(view.warnings)
     rows += [("shards", f"{view.totals.shards - view.totals.shards_open:,} of {view.totals.shards:,} done")]
     rows += [(view.backend_word, view.backend)] * bool(view.backend)
-    rows += [(f"{view.unit}s", "\n".join(map(_machine, view.machines)) or "none")]
+    rows += [(f"{view.unit}s", "\n".join(map(_machine, view.machines)) or "none")] * bool(view.unit)
     busy = gpu_busy(view.totals)
     rows += [] if busy is None else [("GPU", f"{busy:.0%} busy while shards were worked on")]
     cost = _cost(view, is_local)

@@ -12,13 +12,14 @@ from gpupipe.functions.context import Context
 from gpupipe.functions.scaling import Scaling
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.view import Facts, View
+from gpupipe.functions.whole import Whole
 from gpuworker.ledger import MachineRecord
 
 S = TypeVar("S", bound=FunctionSettings)
 V = TypeVar("V", bound="View[Any]")
 
 
-class Backend(ABC, Generic[S, V]):
+class Backend(Whole, ABC, Generic[S, V]):
     """What works on the shards of one pipeline, during one look: it is observed first, then asked and told the rest."""
 
     def __init__(self, ctx: Context[S]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from gpupipe.functions.context import Clients
 from gpupipe.functions.settings import FunctionSettings
@@ -46,7 +46,7 @@ class QueuedSettings(FunctionSettings):
 class QueueDelivery(Delivery):
     """A message that nobody deletes is visible again."""
 
-    begins_work: ClassVar[bool] = False
+    begins_work = False
     visibility_timeout_s: int
 
     def patience_s(self, shard: ShardRecord) -> float:

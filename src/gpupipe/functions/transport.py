@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
+from gpupipe.functions.whole import Whole
 from gpuworker.contract import Message
 from gpuworker.ledger import ShardRecord
 
 
-class Delivery(ABC):
+class Delivery(Whole, ABC):
     """What may be expected of a shard once it is sent; pure."""
 
-    begins_work: ClassVar[bool]
-    """What is sent is begun, and costs money, or expires. So each row says whether it was sent, a job that is held is
-    not, and what could not be sent is sent by the guard. Otherwise messages wait for the guard to start a machine."""
+    @property
+    @abstractmethod
+    def begins_work(self) -> bool:
+        """Is what is sent begun, so that it costs money, or expires?
+
+        Then each row says whether it was sent, a job that is held is not, and what could not be sent is sent by the
+        guard. Otherwise messages wait for the guard to start a machine.
+        """
 
     @abstractmethod
     def patience_s(self, shard: ShardRecord) -> float:
@@ -26,7 +31,7 @@ class Delivery(ABC):
         """Is it certain that the shard is not on its way any more, whatever `Transport.count` says?"""
 
 
-class Transport(ABC):
+class Transport(Whole, ABC):
     """One way to send shards, with the clients that it takes."""
 
     @property

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.transport import Delivery
+from gpupipe.functions.whole import Whole
 from gpuworker.ledger import JobRecord, JobState, MachineRecord, ShardRecord, ShardState, Totals
 from gpuworker.ledger.records import month_of
 
@@ -85,7 +86,7 @@ class Facts(Generic[S_co]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class View(Facts[S_co], ABC):
+class View(Facts[S_co], Whole, ABC):
     """Everything that a decision is made from; each kind's own has what it sees of its back-end beside it."""
 
     @property

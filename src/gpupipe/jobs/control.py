@@ -26,7 +26,7 @@ class GuardAnswer:
     action: Action
     pipeline: str
     unit: str = "machine"
-    """What is counted."""
+    """What is counted; "" where nothing is."""
     wanted: int = 0
     """Machines that should run."""
     existing: int = 0
@@ -43,6 +43,8 @@ class GuardAnswer:
             return "The guard is busy; it obeys within a minute."
         if self.waiting:
             return " ".join(self.waiting)
+        if not self.unit:
+            return "Nothing is held back."
         if self.existing < self.wanted:
             return f"{self.existing} of {self.wanted} {self.unit}s run."
         if not self.existing:
@@ -69,7 +71,7 @@ def stop(ctx: JobsContext) -> GuardAnswer:
 
 def _ask(ctx: JobsContext, action: Action) -> GuardAnswer:
     function = ctx.aws.stack.guard_function(ctx.pipeline)
-    with explained(f"ask function {function} to {action} the {ctx.kind.unit}s"):
+    with explained(f"ask function {function} to {action} the {ctx.kind.workers}"):
         answer = absent_ok(
             ctx.aws.client("lambda").invoke,
             FunctionName=function,
@@ -85,7 +87,7 @@ def _ask(ctx: JobsContext, action: Action) -> GuardAnswer:
     if answer.get("FunctionError") or not isinstance(payload, Mapping):
         reason = _reason(answer, payload)
         raise JobError(
-            f"could not {action} the {ctx.kind.unit}s of {ctx.pipeline}: function {function} failed: {reason}.",
+            f"could not {action} the {ctx.kind.workers} of {ctx.pipeline}: function {function} failed: {reason}.",
             hint="What you asked for may be noted all the same, and the guard tries again every minute; see "
             "`gpupipe logs` and `gpupipe status`.",
         )

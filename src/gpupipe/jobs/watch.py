@@ -60,7 +60,7 @@ class JobView:
     backend_word: str = ""
     """What stands before that."""
     unit: str = "machine"
-    """What its machines are called."""
+    """What its machines are called; "" where it has none to count."""
     left: Sequence[str] = ()
     """What was dropped into a drop-in job's project and not used, in words."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from gpupipe.functions.whole import Whole
 from gpupipe.settings import PipelineSettings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Invocation:
     """The options that a variant has unless the request brings its own; "" is the pipeline's."""
 
 
-class Kind(ABC, Generic[P]):
+class Kind(Whole, ABC, Generic[P]):
     """One pipeline kind. Methods that take a `Site` or settings are pure: no call is made."""
 
     # --- its table in gpupipe.toml ---
@@ -141,7 +142,7 @@ class Kind(ABC, Generic[P]):
     @property
     @abstractmethod
     def unit(self) -> str:
-        """What does the work, as `status` and `watch` count it: "machine"."""
+        """What does the work, as `status` and `watch` count it: "machine"; "" where there is nothing to count."""
 
     @property
     @abstractmethod
@@ -155,6 +156,11 @@ class Kind(ABC, Generic[P]):
     @abstractmethod
     def idle_reason(self, status: Mapping[str, Any]) -> str:
         """Why no shard is being worked on, where the guard gives no reason."""
+
+    @property
+    def workers(self) -> str:
+        """What `start` and `stop` are about: "machines", or where nothing is counted "work"."""
+        return f"{self.unit}s" if self.unit else "work"
 
     # --- what a kind may have ---
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from gpupipe.errors import ConfigError
 from gpupipe.kinds.endpoint import KIND as ENDPOINT
-from gpupipe.kinds.kind import AnyKind
+from gpupipe.kinds.kind import AnyKind, Kind
 from gpupipe.kinds.queue import KIND as QUEUE
 from gpupipe.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 KINDS: Mapping[str, AnyKind] = {kind.name: kind for kind in (ENDPOINT, QUEUE)}
 """gpupipe's own. A new kind is one folder and one line here."""
@@ -48,12 +52,23 @@ def _installed() -> Mapping[str, AnyKind]:
 
     kinds: dict[str, AnyKind] = {}
     for point in entry_points(group=GROUP):
-        try:
-            kind = point.load()
-        except Exception as error:  # whatever another package's import may raise
-            raise ConfigError(
-                f"pipeline kind {point.name} ({point.value}) cannot be loaded: {type(error).__name__}: {error}.",
-                hint="Mend or uninstall the package that brings it.",
-            ) from error
-        kinds[point.name] = kind
+        if point.name in kinds or point.name in KINDS:
+            raise _unusable(point, "there is another of this name", "Uninstall one of the two packages.")
+        kinds[point.name] = _loaded(point)
     return kinds
+
+
+def _loaded(point: EntryPoint) -> AnyKind:
+    try:
+        kind = point.load()
+    except Exception as error:  # whatever another package's import may raise
+        raise _unusable(point, f"it cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(kind, Kind):
+        raise _unusable(point, f"it is no Kind: {kind!r}")
+    if kind.name != point.name:
+        raise _unusable(point, f"it calls itself {kind.name!r}")
+    return kind
+
+
+def _unusable(point: EntryPoint, why: str, hint: str = "Mend or uninstall the package that brings it.") -> ConfigError:
+    return ConfigError(f"pipeline kind {point.name} ({point.value}) cannot be used: {why}.", hint=hint)

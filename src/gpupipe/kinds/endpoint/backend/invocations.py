@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from gpupipe.functions import log
 from gpupipe.functions.context import Clients
@@ -31,7 +31,7 @@ EXPIRY_MARGIN_S = 300.0
 class RequestDelivery(Delivery):
     """SageMaker keeps a request until it expires, and ends an invocation at its time, and tells of both."""
 
-    begins_work: ClassVar[bool] = True
+    begins_work = True
     invocation_timeout_s: float
     request_ttl_s: float
 
