@@ -23,6 +23,12 @@ def desk(emulated: Emulators) -> Desk:
 
 
 @pytest.fixture
+def served_desk(emulated: Emulators) -> Desk:
+    """The same, with an endpoint."""
+    return a_desk(emulated, f"served{next(_numbers)}", kind="endpoint")
+
+
+@pytest.fixture
 def crew(desk: Desk) -> Crew:
     return Crew(desk=desk)
 

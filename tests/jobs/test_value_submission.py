@@ -127,7 +127,7 @@ def test_values_of_a_shard_that_was_given_up_are_failures_that_show_them(desk: D
     crew = Crew(desk=desk)
     job = send(desk, "fox")
     started(crew, job.job)
-    crew.ledger.bury_shard(job.job, 0, 0, "tried 3 times")
+    crew.ledger.mark_dead(job.job, 0, 0, "tried 3 times")
     report = fetch(desk.ctx.aws, job=job.job, folder=tmp_path / "out")
     [failure] = json.loads((tmp_path / "out/failures.json").read_text())
     assert (failure["code"], failure["value"]) == ("not_processed", {"prompt": "fox"})

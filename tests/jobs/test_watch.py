@@ -151,10 +151,10 @@ MAIN = {"name": "main", "instance_type": "ml.m5.xlarge", "current": 0, "desired"
         ({"status": "Failed", "name": "x", "failure": "No quota."}, "Endpoint x is Failed: No quota."),
     ],
 )
-def test_why_an_endpoint_does_not_begin_is_told(desk: Desk, endpoint: dict[str, Any], told_as: str) -> None:
-    desk.ctx.ledger.open_job(record(JOB, state=JobState.PENDING), [ShardRecord(job=JOB, number=0, items=5)])
-    desk.ctx.ledger.put_guard_status("segment", {"at": time.time(), "waiting": [], "endpoint": endpoint})
-    view = observe(desk.ctx, JOB)
+def test_why_an_endpoint_does_not_begin_is_told(served_desk: Desk, endpoint: dict[str, Any], told_as: str) -> None:
+    served_desk.ctx.ledger.open_job(record(JOB, state=JobState.PENDING), [ShardRecord(job=JOB, number=0, items=5)])
+    served_desk.ctx.ledger.put_guard_status("segment", {"at": time.time(), "waiting": [], "endpoint": endpoint})
+    view = observe(served_desk.ctx, JOB)
     (reason,) = view.waiting
     assert reason.startswith(told_as)
     assert view.guard["endpoint"]["status"] == endpoint["status"]

@@ -113,6 +113,10 @@ def test_from_drone_pictures_to_plants_on_the_map(walk: Walk) -> None:
         2> segment: no machine runs until there is work. One g4dn.xlarge (on-demand, us-east-1) costs $N an hour
             ... while it runs, about $N per 1,000 images; stopped, its disk costs $N a month. At most 1 at once.
             ... Prices of 2026-11.
+        segment.bucket = farm-dev-segment-data-ACCOUNT-us-east-1
+        segment.table = farm-dev-ledger
+        segment.work_queue_url = http://EMULATOR/ACCOUNT/farm-dev-segment-work
+        segment.dead_letter_queue_url = http://EMULATOR/ACCOUNT/farm-dev-segment-dead
         The stack is up. Next: `gpupipe submit FOLDER --project NAME`
         """
     )

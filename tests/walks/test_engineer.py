@@ -223,9 +223,17 @@ def test_from_a_plan_to_a_stack_and_back_to_nothing(
         2> segment: no machine runs until there is work. One g4dn.xlarge (on-demand, us-east-1) costs $N an hour
             ... while it runs, about $N per 1,000 images; stopped, its disk costs $N a month. At most 1 at once.
             ... Prices of 2026-11.
+        segment.bucket = survey-dev-segment-data-ACCOUNT-us-east-1
+        segment.table = survey-dev-ledger
+        segment.work_queue_url = https://sqs.us-east-1.amazonaws.com/ACCOUNT/survey-dev-segment-work
+        segment.dead_letter_queue_url = https://sqs.us-east-1.amazonaws.com/ACCOUNT/survey-dev-segment-dead
         The stack is up. Next: `gpupipe submit FOLDER --project NAME`
         $ gpupipe up --yes
         2> Nothing to do: all 23 parts are as gpupipe.toml says.
+        segment.bucket = survey-dev-segment-data-ACCOUNT-us-east-1
+        segment.table = survey-dev-ledger
+        segment.work_queue_url = https://sqs.us-east-1.amazonaws.com/ACCOUNT/survey-dev-segment-work
+        segment.dead_letter_queue_url = https://sqs.us-east-1.amazonaws.com/ACCOUNT/survey-dev-segment-dead
         The stack is up. Next: `gpupipe submit FOLDER --project NAME`
         $ gpupipe plan
         Nothing to do: all 23 parts are as gpupipe.toml says.

@@ -109,6 +109,11 @@ def test_from_floor_plans_to_rooms(walk: Walk) -> None:
         2> rooms: no instance runs until there is work: $0 at rest. SageMaker starts an instance of each variant
             ... when the endpoint is made or deployed anew; scaling takes it away. One ml.m5.xlarge (us-east-1)
             ... costs $N an hour while it runs, about $N per 1,000 images. At most 2 at once. Prices of 2026-11.
+        rooms.bucket = office-dev-rooms-data-ACCOUNT-us-east-1
+        rooms.table = office-dev-ledger
+        rooms.endpoint = office-dev-rooms-endpoint
+        rooms.success_topic_arn = arn:aws:sns:us-east-1:ACCOUNT:office-dev-rooms-success
+        rooms.error_topic_arn = arn:aws:sns:us-east-1:ACCOUNT:office-dev-rooms-errors
         The stack is up. Next: `gpupipe submit FOLDER --project NAME`
         """
     )

@@ -34,7 +34,8 @@ _PROGRESS = re.compile(r"2> \d+(/\d+)? (parts|items|files|objects), |2> The loca
 _WORDS = (
     (re.compile(r"\bi-[0-9a-f]{17}\b"), "MACHINE"),
     (re.compile(r"(?<=-)[0-9a-f]{8}\b"), "HASH"),
-    (re.compile(r"(?<=-)\d{12}(?=-)"), "ACCOUNT"),
+    (re.compile(r"(?<=[-/:])\d{12}(?=[-/:])"), "ACCOUNT"),
+    (re.compile(r"http://127\.0\.0\.1:\d+"), "http://EMULATOR"),
     (re.compile(r"\$\d[\d,.]*\d"), "$N"),
     (re.compile(r"(?m)^((?:2> )?[+~±-]  .*?)\d+\.\d\d$"), r"\1N"),
     (re.compile(r"\b\d[\d,.]* images/(?:s|min)\b"), "N images/s"),
