@@ -181,8 +181,7 @@ def _identified(events: Iterator[Mapping[str, Any]], group: str) -> Iterator[tup
 
 
 def parse_line(message: str, *, source: str, at: float, stream: str = "", pipeline: str = "") -> LogLine | None:
-    """A line of the log, of a machine's `stream` or a function's (""); None for what Lambda says of each invocation that
-    went well."""
+    """A line of the log, of a machine's `stream` or a function's (""); None for what Lambda says of every invocation."""
     text = message.rstrip()
     machine = _machine(stream)
     if not text or (not machine and text.startswith(_PLATFORM) and _level_of(text) == "info"):
