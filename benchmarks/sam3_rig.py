@@ -68,9 +68,9 @@ from gpuworker.contract import Artifact, Item, ItemResult, ModelSource, Shard  #
 from gpuworker.engines.sam3.engine import Sam3  # noqa: E402
 from gpuworker.engines.sam3.network import Network  # noqa: E402
 from gpuworker.models import FolderModels  # noqa: E402
-from gpuworker.pipeline.feed import Feed  # noqa: E402
 from gpuworker.pipeline.isolation import ChildSettings, Isolator  # noqa: E402
 from gpuworker.pipeline.journal import Journal  # noqa: E402
+from gpuworker.pipeline.shard_run import ShardRun  # noqa: E402
 from gpuworker.pipeline.stream import Stream  # noqa: E402
 from gpuworker.process.log import Log  # noqa: E402
 from gpuworker.storage.objects import Object, Storage  # noqa: E402
@@ -232,16 +232,16 @@ def streamed(
     stream = Stream(
         task, storage, journal=journal, isolator=Isolator(child, log), log=log, item_timeout_s=600, cores=os.cpu_count()
     )
-    feed = Feed(shard)
+    shard_run = ShardRun(shard)
     started = time.perf_counter()
-    stream.add(feed, range(images))
-    feed.wait()
+    stream.add(shard_run, range(images))
+    shard_run.wait()
     wall_s = time.perf_counter() - started
     stream.close(5.0)
     journal.close()
-    results = [outcome for outcome in feed.outcomes() if isinstance(outcome, ItemResult)]
+    results = [outcome for outcome in shard_run.outcomes() if isinstance(outcome, ItemResult)]
     if len(results) != images:
-        failed = next(outcome for outcome in feed.outcomes() if not isinstance(outcome, ItemResult))
+        failed = next(outcome for outcome in shard_run.outcomes() if not isinstance(outcome, ItemResult))
         raise SystemExit(f"an image failed: {failed.code}: {failed.message}")
     seconds: dict[str, float] = {}
     for result in results:

@@ -33,7 +33,7 @@ from gpuworker.entries.setup import (
     EXIT_STUCK,
     choose_device,
     client,
-    open_workshop,
+    open_context,
     tell_failure,
     wait_for_credentials,
 )
@@ -100,12 +100,12 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
         storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
         log = _full_log(settings, session, storage, folder=folder, machine=machine)
         device = choose_device(settings.device)
-        workshop = open_workshop(
+        context = open_context(
             settings, task, session, storage, journal, log, machine=machine, device=device, folder=folder
         )
         worker = Worker(
             settings=settings,
-            workshop=workshop,
+            context=context,
             queue=_open_queue(settings, session, folder),
             on_tick=tick,
         )
@@ -136,13 +136,13 @@ def _work(worker: Worker, metadata: Metadata | None) -> int:
     if metadata is not None:
         tell = partial(watch_for_notice, metadata, lambda notice: worker.stop(Reason(notice)), ended)
         start_daemon(tell, name="notice")
-    log = worker.workshop.log
+    log = worker.context.log
     attempt(log, "give_back", lambda: log.info("left_behind", messages=worker.queue.give_back_left_behind()))
     log.info("worker_ready")
     reason = worker.run()
     ended.set()
-    worker.workshop.stream.close(CLOSE_STREAM_S)
-    worker.workshop.storage.close()
+    worker.context.stream.close(CLOSE_STREAM_S)
+    worker.context.storage.close()
     return EXIT_STUCK if reason is Reason.STUCK else 0
 
 

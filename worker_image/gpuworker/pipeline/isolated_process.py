@@ -19,8 +19,8 @@ from typing import Any
 
 from gpuworker.contract.items import ItemError
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.pipeline.feed import Content
 from gpuworker.pipeline.isolation import NO_WEIGHTS, ChildSettings, Units
+from gpuworker.pipeline.shard_run import Content
 from gpuworker.process.memory import is_device_lost, is_out_of_memory, resident_bytes
 from gpuworker.process.threads import start_daemon
 from gpuworker.tasks.base import Decoded, Encoded, Task

@@ -22,7 +22,7 @@ from typing import Any
 from gpuworker.contract import ModelSource
 from gpuworker.contract.items import ItemError, Source
 from gpuworker.models import ModelError
-from gpuworker.pipeline.feed import Content
+from gpuworker.pipeline.shard_run import Content
 from gpuworker.process.log import Log
 from gpuworker.process.memory import resident_bytes
 from gpuworker.tasks.base import Encoded, Task

@@ -135,7 +135,7 @@ class App:
         except OptionsError as error:
             raise refused(422, "bad_options", str(error)) from error
         if self._buckets is None:
-            self._buckets = Buckets(self._service.workshop.storage)
+            self._buckets = Buckets(self._service.context.storage)
         fetch = functools.partial(self._buckets.fetch, reference, limit_bytes=self._largest_image)
         return Image(name=reference.key, size=0, options=options, fetch=fetch, sidecar=reference.sidecar)
 
@@ -146,7 +146,7 @@ class App:
         header = None
         if wish == "coco":
             # A request may name an engine that has yet to be loaded, which takes minutes.
-            header = await asyncio.to_thread(service.workshop.task.shard_header, image.options)
+            header = await asyncio.to_thread(service.context.task.shard_header, image.options)
         form = Form(header=header, variant=service.settings.variant, metadata=metadata)
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
@@ -155,12 +155,12 @@ class App:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the process with it
                 loop.call_soon_threadsafe(_set, answered, answer)
 
-        feed = service.start_image(image, form, on_answer)
+        shard_run = service.start_image(image, form, on_answer)
         try:
             await _first(answered, receive, timeout_s=SHARE_OF_TIMEOUT * service.settings.invocation_timeout_s)
         finally:  # whoever is told nothing any more, or that it took too long, needs no result
             over = "the invocation's time was over before the image was done; invocation_timeout_s raises it"
-            feed.give_up(problem(503, "time_is_up", over))
+            shard_run.give_up(problem(503, "time_is_up", over))
         return await answered
 
     # --- a shard ---
@@ -170,7 +170,7 @@ class App:
         try:
             self._require_pipelines(document)
             shard = requests.read_shard(document, pipeline=service.settings.pipeline)
-            require_task(shard, service.settings.task, service.workshop.task)
+            require_task(shard, service.settings.task, service.context.task)
         except ContractError as error:
             return await loop.run_in_executor(None, self._unusable, document, str(error))
         work = service.take_shard(shard)

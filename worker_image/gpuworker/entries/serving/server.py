@@ -101,9 +101,9 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
     try:
         from gpuworker.entries.serving.opening import opened  # what it imports takes longer than to listen
 
-        workshop, options = opened(settings, make, environment=environment, log=service.log)
-        service.open(workshop, options)
-        workshop.log.info("worker_ready")
+        context, options = opened(settings, make, environment=environment, log=service.log)
+        service.open(context, options)
+        context.log.info("worker_ready")
         return _serve(service, listener, told)
     except Exception as error:
         tell_failure(service.log, error)
