@@ -248,7 +248,7 @@ class SegmentOptions(TaskOptions):
         more = max(0, len(self.prompts) + len(self.negative_prompts) - 1)
         return about.item_s + about.prompt_s * more
 
-    def worth(self, path: str, size_bytes: int) -> float:
+    def weight(self, path: str, size_bytes: int) -> float:
         """The tiles that an image of this size on disk probably has."""
         is_raster = path.lower().endswith((".tif", ".tiff"))
         if self.tile_size == "whole" or (self.tile_size == "auto" and not is_raster):

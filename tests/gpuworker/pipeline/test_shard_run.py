@@ -81,7 +81,7 @@ def test_what_an_earlier_run_left_is_not_finished_here() -> None:
 def test_parts_of_large_items_are_counted_while_they_are_in_the_stream() -> None:
     one, done = shard_run(), [0]
     source = Source(output="0", file_name="0.tif")
-    one.large[0] = Decoded(source=source, payload="", cost_bytes=1, units=20, units_done=lambda: done[0])
+    one.large[0] = Decoded(source=source, payload="", cost_bytes=1, weight=20, weight_done=lambda: done[0])
     done[0] = 7
     assert one.parts == (7, 20)
     InFlightItem(shard_run=one, index=0, item=one.shard.items[0]).release()

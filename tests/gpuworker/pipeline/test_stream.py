@@ -230,7 +230,7 @@ def test_pixels_are_let_go_of_before_the_result_is_on_its_way(station: Station) 
             return super().deliver(*arguments, **more)
 
     stream = station.stream(FakeTask(), station.journal())
-    shard_run = Looking(station.job(["worth 20"], send=False)[0])
+    shard_run = Looking(station.job(["weight 20"], send=False)[0])
     stream.add(shard_run, [0])
     assert codes(shard_run) == [""]
     assert held == [0], "the budget gives their room to others by then"

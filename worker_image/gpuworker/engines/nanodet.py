@@ -52,7 +52,7 @@ class Box:
 class NanoDet(Engine, own={"boxes"}):
     """One net a thread: a cv2.dnn net keeps its buffers inside, and two threads in one would mix up their images."""
 
-    enough_px = 1600
+    max_decode_px = 1600
     suppresses_overlaps = True
 
     def __init__(self) -> None:

@@ -63,8 +63,8 @@ def run_shard(
 
     `started` is the ledger's count of starts, this one included: above 1 the shard has failed before, so what a crash
     of this machine had in its hands runs alone in a child process; if the crash was not here, all that is unfinished
-    does. `redelivered` (or `started` above 1) makes it look for what is finished already. Pass a `shard_run` to follow the
-    progress or to cancel. Raises StorageError, IsolatorError, ModelError and botocore's errors: then nothing is
+    does. `redelivered` (or `started` above 1) makes it look for what is finished already. Pass a `shard_run` to follow
+    the progress or to cancel. Raises StorageError, IsolatorError, ModelError and botocore's errors: then nothing is
     committed, and the shard may be run again.
     """
     shard_run = shard_run or ShardRun(shard)

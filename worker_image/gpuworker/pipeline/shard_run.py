@@ -50,7 +50,7 @@ class ShardRun:
         self._over = threading.Event()
         self._on_over = on_over
         self.large: dict[int, Decoded] = {}
-        """Items in the stream that are worth more than one."""
+        """Items in the stream that weigh more than one ordinary item."""
         self.taken_over = 0
         """Items whose outcome an earlier run had left; the runner sets it."""
 
@@ -131,9 +131,9 @@ class ShardRun:
 
     @property
     def parts(self) -> tuple[int, int]:
-        """Of items in the stream that are worth more than one: units that the model has behind it, and all units."""
+        """Of the `large` items: the weight that the model has done, and all of it."""
         large = list(self.large.values())
-        return sum(one.units_done() for one in large), sum(one.units + one.more_units() for one in large)
+        return sum(one.weight_done() for one in large), sum(one.weight + one.extra_weight() for one in large)
 
     @property
     def finished_here(self) -> int:
@@ -174,10 +174,10 @@ class InFlightItem:
         return Source(output=self.item.output, file_name=self.item.file_name, sidecar=self.item.sidecar)
 
     @property
-    def units(self) -> int:
-        """How many ordinary items it is worth, as far as that is known."""
+    def weight(self) -> int:
+        """How many ordinary items' work it is, as far as that is known."""
         decoded = self.decoded
-        return decoded.units + decoded.more_units() if decoded is not None else 1
+        return decoded.weight + decoded.extra_weight() if decoded is not None else 1
 
     def let_go(self) -> None:
         """Hold no pixels and no result any more, here or in the run, whose room others are given from now on."""

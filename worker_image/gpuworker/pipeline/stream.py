@@ -199,7 +199,7 @@ class Stream:
             self._ratio = max(self._ratio * 0.98, decoded.cost_bytes / max(1, _size(content, in_flight.item)))
         in_flight.reservation.correct(decoded.cost_bytes)
         in_flight.decoded = replace(decoded, is_wanted=lambda: self._stage_runner.is_wanted(in_flight))
-        if decoded.units > 1:
+        if decoded.weight > 1:
             in_flight.shard_run.large[in_flight.index] = in_flight.decoded
 
     def _expected_bytes(self, content: Content, in_flight: InFlightItem) -> int:
@@ -284,7 +284,7 @@ class Stream:
             return
         for in_flight in step.items:
             self._stage_runner.fail(
-                in_flight, _timed_out(step.stage, self._item_timeout_s * step.units, self._item_limit)
+                in_flight, _timed_out(step.stage, self._item_timeout_s * step.weight, self._item_limit)
             )
         self._spawn(step.stage)
 

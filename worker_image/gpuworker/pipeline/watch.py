@@ -23,8 +23,8 @@ class Step:
     items: Sequence[InFlightItem]
     thread: threading.Thread
     started: float
-    units: int
-    """The most that the items have been worth, as far as that is known."""
+    weight: int
+    """The most ordinary items' work that the items have been, as far as that is known."""
     marks: Sequence[int]
     abandoned: bool = False
 
@@ -45,7 +45,7 @@ class Watch:
             items=items,
             thread=threading.current_thread(),
             started=time.monotonic(),
-            units=sum(in_flight.units for in_flight in items),
+            weight=sum(in_flight.weight for in_flight in items),
             marks=[self._journal.mark(in_flight.shard_run.id, in_flight.index) for in_flight in items],
         )
         with self._lock:
@@ -76,5 +76,5 @@ class Watch:
         return overdue
 
     def _deadline(self, step: Step) -> float:
-        step.units = max(step.units, sum(in_flight.units for in_flight in step.items))
-        return step.started + self._item_timeout_s * step.units
+        step.weight = max(step.weight, sum(in_flight.weight for in_flight in step.items))
+        return step.started + self._item_timeout_s * step.weight

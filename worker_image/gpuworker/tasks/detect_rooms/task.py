@@ -23,7 +23,7 @@ from gpuworker.tasks.base import Decoded, Encoded, Task
 from gpuworker.tasks.detect_rooms.labels import Reader, make_reader
 from gpuworker.tasks.detect_rooms.options import RULES, Options
 from gpuworker.tasks.detect_rooms.results import Plan, fragment_of, full_size, plan_of, record_of, record_of_pages
-from gpuworker.tasks.detect_rooms.rooms import ENOUGH_PX, VERSION, rooms_of
+from gpuworker.tasks.detect_rooms.rooms import MAX_DECODE_PX, VERSION, rooms_of
 from gpuworker.tasks.pages import as_one, pages_to_look_at, require_together
 
 _RENDERING = Rendering(backdrop="contrast")
@@ -96,7 +96,7 @@ class DetectRooms(Task):
             decoding_bytes(
                 data,
                 limits,
-                enough_px=ENOUGH_PX,
+                max_decode_px=MAX_DECODE_PX,
                 work_bytes_per_pixel=_SCRATCH_BYTES_PER_PIXEL,
                 rendering=replace(_RENDERING, page=page),
             )
@@ -109,11 +109,12 @@ class DetectRooms(Task):
         if len(pages) > 1:
             require_together(self.decoded_bytes(data, source, options), limits, len(pages))
         images = tuple(
-            decode(data, limits, enough_px=ENOUGH_PX, rendering=replace(_RENDERING, page=page)) for page in pages
+            decode(data, limits, max_decode_px=MAX_DECODE_PX, rendering=replace(_RENDERING, page=page))
+            for page in pages
         )
         pixels = sum(image.rgb.shape[0] * image.rgb.shape[1] for image in images)
         cost = 3 * pixels + pixels * _SCRATCH_BYTES_PER_PIXEL + (_OVERLAY_SCRATCH_BYTES if chosen.overlays else 0)
-        return Decoded(source=source, payload=images, cost_bytes=cost, units=len(images))
+        return Decoded(source=source, payload=images, cost_bytes=cost, weight=len(images))
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Sequence[Plan] | ItemError]:
         """The plans of each item's pages."""

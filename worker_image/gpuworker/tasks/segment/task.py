@@ -28,7 +28,7 @@ from gpuworker.tasks.segment.opening import bytes_to_open, open_scene, rendering
 from gpuworker.tasks.segment.results import encoded, world_of
 from gpuworker.tasks.segment.selection import selected, suppressed, thinned
 from gpuworker.tasks.segment.tile_search import Ready, Subject, read, search, working_bytes
-from gpuworker.tasks.segment.tiling import closer, split, tiles_of, whole_of
+from gpuworker.tasks.segment.tiling import pieces_of, split, tiles_of, whole_of
 from gpuworker.tiles.scene import Scene, Window
 from gpuworker.tiles.seams import Tile, joined
 
@@ -49,11 +49,11 @@ class _Opened:
     windows: Sequence[Window]
     """One for an image that is looked at whole."""
     first: Ready | None
-    """The first of them; None where nothing in it means anything."""
-    closer: list[int] = field(default_factory=list)
-    """How many windows more were looked at because others were crowded."""
-    behind: list[int] = field(default_factory=list)
-    """How many windows have been looked at."""
+    """The first of them; None where nothing in it counts."""
+    splits: list[int] = field(default_factory=list)
+    """How many windows more are looked at, a number for each crowded one that was split."""
+    tiles_done: list[int] = field(default_factory=list)
+    """How many windows the model has done, in several numbers."""
 
     @property
     def is_whole(self) -> bool:
@@ -152,7 +152,7 @@ class Segment(Task):
         return bytes_to_open(
             data,
             page,
-            enough_px=self._enough_px(page),
+            max_decode_px=self._max_decode_px(page),
             world=world_of(source),
             memory_bytes=self._memory_bytes,
             result_bytes_per_pixel=_MASK_BYTES_PER_PIXEL,
@@ -173,9 +173,9 @@ class Segment(Task):
             source=source,
             payload=opened,
             cost_bytes=sum(_cost_bytes(one, engine, chosen) for one in opened),
-            units=sum(len(one.windows) for one in opened),
-            more_units=lambda: sum(sum(one.closer) for one in opened),
-            units_done=lambda: sum(sum(one.behind) for one in opened),
+            weight=sum(len(one.windows) for one in opened),
+            extra_weight=lambda: sum(sum(one.splits) for one in opened),
+            weight_done=lambda: sum(sum(one.tiles_done) for one in opened),
         )
 
     def _opened(self, data: bytes | Path, source: Source, page: Options, boxes: tuple[BoxPrompt, ...]) -> _Opened:
@@ -183,7 +183,7 @@ class Segment(Task):
             data,
             page,
             name=source.file_name,
-            enough_px=self._enough_px(page),
+            max_decode_px=self._max_decode_px(page),
             boxes=boxes,
             world=world_of(source),
             memory_bytes=self._memory_bytes,
@@ -193,9 +193,9 @@ class Segment(Task):
             scene=scene, windows=windows, first=_first(scene, windows, self._engines.of(page).engine, page.searched())
         )
 
-    def _enough_px(self, options: Options) -> int | None:
+    def _max_decode_px(self, options: Options) -> int | None:
         """For images that are looked at whole; those that are looked at by tiles are had in all their pixels."""
-        return self._engines.of(options).engine.enough_px
+        return self._engines.of(options).engine.max_decode_px
 
     # --- run ---
 
@@ -292,16 +292,16 @@ def _first(scene: Scene, windows: Sequence[Window], engine: Engine, options: Opt
 
 def _subject(opened: _Opened, seen: _Result | None, options: Options) -> Subject | None:
     """What to look at by tiles; of an image that has been `seen` whole only what was too much in one piece."""
-    scene, hears, done = opened.scene, opened.closer.append, opened.behind.append
+    scene, on_split, on_done = opened.scene, opened.splits.append, opened.tiles_done.append
     if seen is None:
-        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=hears, on_done=done)
+        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=on_split, on_done=on_done)
     windows: Sequence[Window] = ()
     if isinstance(seen, ItemError) and seen.code == "out_of_memory":
-        windows = closer(scene, options)
+        windows = pieces_of(scene, options)
     elif isinstance(seen, _Whole) and not seen.is_complete:
         windows = split(whole_of(scene), overlap=options.tile_overlap)
-    hears(len(windows))
-    return Subject(scene=scene, windows=windows, on_split=hears, on_done=done) if windows else None
+    on_split(len(windows))
+    return Subject(scene=scene, windows=windows, on_split=on_split, on_done=on_done) if windows else None
 
 
 def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequence[BoxPrompt]) -> None:
