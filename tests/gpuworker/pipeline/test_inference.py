@@ -140,10 +140,10 @@ def test_another_options_item_ends_the_wait_and_begins_the_next_batch(start: Sta
 
 def test_waiting_in_vain_is_given_up_bit_by_bit_and_comes_back_with_a_full_batch() -> None:
     patience = Patience(longest_s=0.32)
-    patience.in_vain()
+    patience.halve()
     assert patience.wait_s == 0.16
     for _ in range(20):
-        patience.in_vain()
+        patience.halve()
     assert patience.wait_s == 0.32 * SHORTEST_WAIT
-    patience.filled()
+    patience.restore()
     assert patience.wait_s == 0.32

@@ -177,9 +177,9 @@ def test_a_lost_gpu_makes_the_process_end_and_fails_nobody(station: Station) -> 
     assert not shard_run.wait(0)
     assert 1 in shard_run.unsettled()
     # and the next process knows which item to work on alone
-    assert (shard_run.id, 1) in journal.marked()
+    assert (shard_run.id, 1) in journal.items_marked()
     stream.close(5)
-    assert (shard_run.id, 1) in journal.marked()
+    assert (shard_run.id, 1) in journal.items_marked()
 
 
 def test_several_hanging_steps_make_the_process_end(station: Station) -> None:
@@ -300,10 +300,10 @@ def test_journal_holds_what_is_in_work_and_nothing_else(station: Station) -> Non
     until(lambda: task.batches and stream.inference.ready.qsize() == 5)
     [[hanging]] = task.batches
     # when the process is killed now, then only that one is a suspect
-    assert journal.marked() == {(shard_run.id, int(hanging))}
+    assert journal.items_marked() == {(shard_run.id, int(hanging))}
     FakeTask.let_go.set()
     codes(shard_run)
-    assert journal.marked() == set()
+    assert journal.items_marked() == set()
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -93,7 +93,7 @@ class MessageHandler:
             self._delivery.delete()
             return None
         if result is None:
-            self._stopped()
+            self._end_cancelled()
             return None
         self._delivery.delete()
         done, failed = len(result.items), len(result.failures)
@@ -136,7 +136,7 @@ class MessageHandler:
         self._log.info("message_dropped", state=row.state, generation_now=row.generation)
         self._delivery.delete()
 
-    def _stopped(self) -> None:
+    def _end_cancelled(self) -> None:
         """The run was cancelled: because the shard is not ours any more, or because it is given back."""
         if self._lost:
             self._let_go()
@@ -155,21 +155,22 @@ class MessageHandler:
             self._delivery.leave()
 
     def _tell_failed(self, reason: str) -> None:
-        """`_failed`, tried again for a minute while nobody answers: what stopped the work, a network that is away or an
-        emulator that is started again, stops this too, and the message would stay hidden for a whole timeout."""
+        """`_give_up_or_retry`, tried again for a minute while nobody answers: what stopped the work, a network that is
+        away or an emulator that is started again, stops this too, and the message would stay hidden for a whole
+        timeout."""
         from botocore.exceptions import BotoCoreError
 
         for pause_s in GIVE_BACK_PAUSES_S:
             try:
-                return self._failed(reason)
+                return self._give_up_or_retry(reason)
             except BotoCoreError as error:
                 self._log.warning("give_back_delayed", error=f"{type(error).__name__}: {error}", pause_s=pause_s)
             if self._given_back_for:  # the machine goes off: no time is left
                 break
             self._sleep(pause_s)
-        return self._failed(reason)
+        return self._give_up_or_retry(reason)
 
-    def _failed(self, reason: str) -> None:
+    def _give_up_or_retry(self, reason: str) -> None:
         """No item's fault: try again later, with ever longer pauses; dead if SQS will not hand it out again."""
         delivery = self._delivery
         if delivery.is_last and not self._is_committed():

@@ -203,5 +203,5 @@ class Worker:
             self.context.machine,
             shards_committed=shards,
             state=state,
-            gpu=self.context.gauge.told(),
+            gpu=self.context.gauge.take_fields(),
         )

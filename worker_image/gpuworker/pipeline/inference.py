@@ -38,10 +38,10 @@ class Patience:
     def __post_init__(self) -> None:
         self.wait_s = self.longest_s
 
-    def filled(self) -> None:
+    def restore(self) -> None:
         self.wait_s = self.longest_s
 
-    def in_vain(self) -> None:
+    def halve(self) -> None:
         self.wait_s = max(self.longest_s * SHORTEST_WAIT, self.wait_s / 2)
 
 
@@ -89,9 +89,9 @@ class Inference:
         started = time.perf_counter()
         in_flight = self.ready.get()
         self.idle_s += time.perf_counter() - started
-        return self._taken(in_flight)
+        return self._take_up(in_flight)
 
-    def _taken(self, in_flight: InFlightItem | None) -> InFlightItem | None:
+    def _take_up(self, in_flight: InFlightItem | None) -> InFlightItem | None:
         if in_flight is not None:
             self._on_taken()
             in_flight.shard_run.at_infer(in_flight.index)
@@ -103,7 +103,7 @@ class Inference:
         deadline = time.perf_counter() + self._patience.wait_s
         while len(batch) < self._limit.now:
             try:
-                in_flight = self._taken(self._ready_by(deadline, batch))
+                in_flight = self._take_up(self._ready_by(deadline, batch))
             except Empty:
                 return batch, None
             if in_flight is None:
@@ -112,7 +112,7 @@ class Inference:
             if in_flight.shard_run.batch_key != first.shard_run.batch_key:
                 return batch, in_flight
             batch.append(in_flight)
-        self._patience.filled()
+        self._patience.restore()
         return batch, None
 
     def _ready_by(self, deadline: float, batch: Sequence[InFlightItem]) -> InFlightItem | None:
@@ -126,7 +126,7 @@ class Inference:
         try:
             return self.ready.get(timeout=deadline - started)
         except Empty:
-            self._patience.in_vain()
+            self._patience.halve()
             raise
         finally:
             self.idle_s += time.perf_counter() - started

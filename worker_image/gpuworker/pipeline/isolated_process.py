@@ -34,7 +34,7 @@ def main() -> None:
     pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
     _die_with_parent()
     settings: ChildSettings = pipe.recv()
-    task = _loaded(settings, pipe)
+    task = _load(settings, pipe)
     _limit_memory(settings, task)
     while True:
         try:
@@ -44,7 +44,7 @@ def main() -> None:
         pipe.send(_worked_on(task, content, source, options, pipe))
 
 
-def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
+def _load(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
     """Load the task and tell the parent: None, or what went wrong."""
     try:
         module, _, name = settings.task.partition(":")

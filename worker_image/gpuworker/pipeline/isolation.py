@@ -108,7 +108,7 @@ class Isolator:
         IsolatorError for what is not the item's fault.
         """
         with self._lock:
-            child = self._child = self._child or self._started()
+            child = self._child = self._child or self._start()
             try:
                 answer = child.ask((content, source, options), self._settings, is_wanted)
                 if isinstance(answer, tuple) and answer[0] == NO_WEIGHTS:
@@ -135,7 +135,7 @@ class Isolator:
         except ModelError as error:
             raise IsolatorError(f"the isolated process has no weights: {error}") from error
 
-    def _started(self) -> _Child:
+    def _start(self) -> _Child:
         if self._closed:
             raise IsolatorError("the worker is shutting down")
         child = _Child(self._settings)

@@ -72,7 +72,7 @@ def run_shard(
         committed = _read_commit(context.storage, shard)
         if committed is not None:
             context.log.info("shard_was_committed", job=shard.job, shard=shard.number)
-            return _recorded(committed, context)
+            return _record(committed, context)
         _take_over_finished(shard_run, context)
     started_at = context.clock()
     alone = _suspects(shard_run, context.journal, started=started)
@@ -88,7 +88,7 @@ def run_shard(
         if shard_run.error is not None:
             raise shard_run.error
         return None
-    return _recorded(_committed(_result(shard_run, context, started_at=started_at, gpu=gpu), context), context)
+    return _record(_commit(_result(shard_run, context, started_at=started_at, gpu=gpu), context), context)
 
 
 def _suspects(shard_run: ShardRun, journal: Journal, *, started: int) -> Collection[int]:
@@ -104,7 +104,7 @@ def _take_over_finished(shard_run: ShardRun, context: WorkerContext) -> None:
     shard, record_name = shard_run.shard, context.task.record_name
 
     def look(index: int) -> None:
-        found = record.finished(context.storage, shard, shard.items[index], record_name=record_name)
+        found = record.find_finished(context.storage, shard, shard.items[index], record_name=record_name)
         if found is not None:
             shard_run.settle(index, found)
 
@@ -144,7 +144,7 @@ def engine_of(context: WorkerContext, options: Mapping[str, Any]) -> Mapping[str
     return {**context.task.engine_info(options), **variant}
 
 
-def _committed(result: ShardResult, context: WorkerContext) -> ShardResult:
+def _commit(result: ShardResult, context: WorkerContext) -> ShardResult:
     """The one commit of this shard and generation: ours, or that of the worker who was first."""
     storage = context.storage
     key = result_key(*result.place)
@@ -166,7 +166,7 @@ def _read_commit(storage: Storage, shard: Shard) -> ShardResult | None:
     return None if found is None else read_result(found.data, place=shard.place, project=shard.project)
 
 
-def _recorded(result: ShardResult, context: WorkerContext) -> ShardResult:
+def _record(result: ShardResult, context: WorkerContext) -> ShardResult:
     """Project the commit onto the ledger; it may be there already."""
     ledger = context.ledger
     if ledger.count_result(result):

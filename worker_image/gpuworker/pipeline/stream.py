@@ -90,7 +90,7 @@ class Stream:
             "decode": (DOWNLOADERS, self._inbox, lambda: self._serve(self._inbox, self._prepare)),
             "infer": (task.infer_threads, self.inference.ready, self.inference.loop),
             "encode": (UPLOADERS, self._finishing, lambda: self._serve(self._finishing, self._finish)),
-            "alone": (1, self._suspects, lambda: self._serve(self._suspects, self._isolated)),
+            "alone": (1, self._suspects, lambda: self._serve(self._suspects, self._run_alone)),
             "watch": (1, Queue(), self._watch_loop),
         }
         self._threads: dict[str, list[threading.Thread]] = {stage: [] for stage in self._stages}
@@ -175,7 +175,7 @@ class Stream:
         in_flight.reservation = self.budget.admit(min(item.size, INTO_A_FILE_BYTES) if in_flight.spooled else item.size)
         self._stage_runner.require_wanted(in_flight)
         started = time.perf_counter()
-        data = self._fetched(in_flight)
+        data = self._fetch(in_flight)
         if isinstance(data, Path):
             in_flight.reservation.correct(0)
         elif not item.size:  # not known before
@@ -184,7 +184,7 @@ class Stream:
         self._stage_runner.require_wanted(in_flight)
         return data
 
-    def _fetched(self, in_flight: InFlightItem) -> bytes | Path:
+    def _fetch(self, in_flight: InFlightItem) -> bytes | Path:
         if in_flight.spooled is None:
             return in_flight.shard_run.fetch(in_flight.item, self._storage)
         in_flight.shard_run.fetch_file(in_flight.item, self._storage, in_flight.spooled.path)
@@ -241,7 +241,7 @@ class Stream:
 
     # --- suspects ---
 
-    def _isolated(self, in_flight: InFlightItem) -> None:
+    def _run_alone(self, in_flight: InFlightItem) -> None:
         """Have a suspect worked on in the child process, from bytes to files."""
         content = self._content(in_flight)
         in_flight.shard_run.at_infer(in_flight.index)

@@ -24,7 +24,7 @@ ITEM_SHARE = 0.6
 with can still be committed."""
 
 
-def opened(
+def open_for_serving(
     settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapping[str, str], log: Log
 ) -> tuple[WorkerContext, Mapping[str, Any]]:
     """The worker's context with its model loaded, and the options for images that come without a job.

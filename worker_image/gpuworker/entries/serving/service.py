@@ -85,12 +85,12 @@ class Service:
         """Give an image to the stream; `on_answer` is called once, from any thread."""
         shard_run: DirectRun
 
-        def answered(answer: Answer) -> None:
+        def on_answered(answer: Answer) -> None:
             with self._lock:
                 self._directs.discard(shard_run)
             on_answer(answer)
 
-        shard_run = DirectRun(image, task=self.settings.task, form=form, on_answer=answered)
+        shard_run = DirectRun(image, task=self.settings.task, form=form, on_answer=on_answered)
         with self._lock:
             self._directs.add(shard_run)
         self.context.stream.add(shard_run, [0])

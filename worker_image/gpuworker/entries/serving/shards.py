@@ -97,7 +97,7 @@ class ShardWork:
         result = run_shard(
             self._shard, context=self._context, shard_run=self._shard_run, started=row.started, redelivered=begun_before
         )
-        return self._stopped() if result is None else self._done(result)
+        return self._answer_cancelled() if result is None else self._done(result)
 
     def _done(self, result: ShardResult) -> Answer:
         done, failed = len(result.items), len(result.failures)
@@ -117,7 +117,7 @@ class ShardWork:
         self._log.info("shard_is_elsewhere", with_machine=row.machine)
         return self._said("elsewhere", done=0, failed=0)
 
-    def _stopped(self) -> Answer:
+    def _answer_cancelled(self) -> Answer:
         """The run was cancelled: the shard is not ours any more, or there is a reason to give it back."""
         finished = self._shard_run.finished_here
         if self._lost:

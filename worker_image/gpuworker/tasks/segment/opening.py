@@ -53,7 +53,7 @@ def open_scene(
     """
     limits = options.limits(memory_bytes)
     require_size(data, limits)
-    opened = _opened(data, world, options)
+    opened = _open(data, world, options)
     tiled = _is_tiled(opened, options)
     blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
     if blocks is None or opened.tiff is None:
@@ -83,7 +83,7 @@ def bytes_to_open(
     limits = options.limits(memory_bytes)
     try:
         require_size(data, limits)
-        opened = _opened(data, world, options)
+        opened = _open(data, world, options)
         tiled = _is_tiled(opened, options)
         blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
         if blocks is None or opened.tiff is None:
@@ -98,7 +98,7 @@ def bytes_to_open(
     return opening + result_bytes_per_pixel * opened.header.pixels
 
 
-def _opened(data: bytes | Path, world: Mapping[str, Any], options: Options) -> Opened:
+def _open(data: bytes | Path, world: Mapping[str, Any], options: Options) -> Opened:
     """Raises ItemError."""
     opened = Opened.of(data, rendering_of(options))
     tags = tags_with(world, opened.geo) if world else opened.geo

@@ -26,7 +26,7 @@ from gpuworker.tasks.pages import as_one, pages_to_look_at, require_together
 from gpuworker.tasks.segment.engines import Engines
 from gpuworker.tasks.segment.opening import bytes_to_open, open_scene, rendering_of
 from gpuworker.tasks.segment.results import encoded, world_of
-from gpuworker.tasks.segment.selection import selected, suppressed, thinned
+from gpuworker.tasks.segment.selection import select, suppress, thin
 from gpuworker.tasks.segment.tile_search import Ready, Subject, read, search, working_bytes
 from gpuworker.tasks.segment.tiling import pieces_of, split, tiles_of, whole_of
 from gpuworker.tiles.scene import Scene, Window
@@ -168,7 +168,7 @@ class Segment(Task):
         pages = _by_page(data, chosen)
         if len(pages) > 1:
             require_together(self.decoded_bytes(data, source, options), chosen.limits(self._memory_bytes), len(pages))
-        opened = tuple(self._opened(data, source, page, boxes) for page in pages)
+        opened = tuple(self._open_page(data, source, page, boxes) for page in pages)
         return Decoded(
             source=source,
             payload=opened,
@@ -178,7 +178,7 @@ class Segment(Task):
             weight_done=lambda: sum(sum(one.tiles_done) for one in opened),
         )
 
-    def _opened(self, data: bytes | Path, source: Source, page: Options, boxes: tuple[BoxPrompt, ...]) -> _Opened:
+    def _open_page(self, data: bytes | Path, source: Source, page: Options, boxes: tuple[BoxPrompt, ...]) -> _Opened:
         scene = open_scene(
             data,
             page,
@@ -210,7 +210,7 @@ class Segment(Task):
             for page in one.payload
             if (subject := _subject(page, results.get(page), searched)) is not None
         }
-        results |= self._searched(subjects, searched)
+        results |= self._search(subjects, searched)
         return [_of_pages([results[page] for page in one.payload]) for one in batch]
 
     def _looked_at_whole(self, opened: Sequence[_Opened], options: Options) -> dict[_Opened, _Result]:
@@ -224,7 +224,7 @@ class Segment(Task):
                 results[one] = _Whole(found=found, is_complete=not loaded.engine.is_saturated(found, options))
         return results
 
-    def _searched(self, subjects: Mapping[_Opened, Subject], options: Options) -> dict[_Opened, _Result]:
+    def _search(self, subjects: Mapping[_Opened, Subject], options: Options) -> dict[_Opened, _Result]:
         if not subjects:
             return {}
         found = search(list(subjects.values()), self._engines.of(options), options)
@@ -238,7 +238,7 @@ class Segment(Task):
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
         head, chosen = self.shard_header(options), Options.of(options)
         pages = [
-            self._encoded(decoded.source, page.scene, its_result, head, chosen)
+            self._encode_page(decoded.source, page.scene, its_result, head, chosen)
             for page, its_result in zip(decoded.payload, result, strict=True)
         ]
         if len(pages) == 1:
@@ -246,14 +246,14 @@ class Segment(Task):
         fragments = [page.fragment for page in pages]
         return as_one(pages, record=coco.record(head, *fragments), counts=coco.counts(*fragments))
 
-    def _encoded(
+    def _encode_page(
         self, source: Source, scene: Scene, result: _Whole | _Tiled, head: Mapping[str, Any], chosen: Options
     ) -> Encoded:
         if isinstance(result, _Tiled):
-            found, is_complete = self._joined(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
+            found, is_complete = self._join(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
         else:
-            found, is_complete = self._finished(scene, result, chosen), result.is_complete
-        sure = selected(found, self._engines.names(chosen), chosen)
+            found, is_complete = self._finish(scene, result, chosen), result.is_complete
+        sure = select(found, self._engines.names(chosen), chosen)
         warned = {SATURATED: not is_complete, MORE_FOUND: len(sure) > chosen.max_instances}
         return encoded(
             sure[: chosen.max_instances],
@@ -264,13 +264,13 @@ class Segment(Task):
             warnings=[word for word, is_so in warned.items() if is_so],
         )
 
-    def _joined(self, scene: Scene, result: _Tiled, options: Options) -> Sequence[Packed]:
-        return suppressed(joined(result.tiles, height=scene.height, width=scene.width), iou=options.nms_iou)
+    def _join(self, scene: Scene, result: _Tiled, options: Options) -> Sequence[Packed]:
+        return suppress(joined(result.tiles, height=scene.height, width=scene.width), iou=options.nms_iou)
 
-    def _finished(self, scene: Scene, result: _Whole, options: Options) -> Sequence[Packed]:
+    def _finish(self, scene: Scene, result: _Whole, options: Options) -> Sequence[Packed]:
         searched = options.searched()
         engine = self._engines.of(searched).engine
-        return thinned(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
+        return thin(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
 
 
 def _by_page(data: bytes | Path, options: Options) -> Sequence[Options]:
