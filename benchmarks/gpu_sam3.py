@@ -41,7 +41,7 @@ import torch
 
 from gpuworker.engines.sam3.compiling import CompiledLater
 from gpuworker.engines.sam3.memory import trial
-from gpuworker.engines.sam3.network import Network
+from gpuworker.engines.sam3.network import Sam3Network
 from gpuworker.process.gauge import gauge_of
 
 SIZES: Mapping[str, tuple[int, int]] = {"1": (866, 1155), "12": (3000, 4000)}
@@ -141,9 +141,9 @@ def batch_1_gb(weights: Path, device: str) -> float:
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
-    network = Network(weights, device=device, number_format=torch.float16)
+    network = Sam3Network(weights, device=device, dtype=torch.float16)
     with torch.inference_mode():
-        trial(network.tried, 1, device)
+        trial(network.try_out, 1, device)
     return peak_gb(device)
 
 
@@ -252,7 +252,7 @@ def measured_here(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Every figure that needs the loaded task; nothing of it is in memory afterwards."""
     task, engine, load_s = rig.loaded_task(folder, given.device)
     first_s = first_result_s(task, given)
-    size, numbers = "tiny" if given.tiny else "full-size", str(engine.network.number_format).removeprefix("torch.")
+    size, numbers = "tiny" if given.tiny else "full-size", str(engine.network.dtype).removeprefix("torch.")
     print(f"{size} SAM3 in {numbers}, batch {engine.batch_size}, {given.prompts} prompt(s)")
     print(f"loaded in {load_s:.1f} s; the first result {first_s:.2f} s later", flush=True)
     figures: dict[str, Any] = {"numbers": numbers, "batch": engine.batch_size, "load_s": load_s, "first_s": first_s}

@@ -66,11 +66,11 @@ from tests.tiny_sam3 import _write_tokenizer, write_tiny_sam3  # noqa: E402
 
 from gpuworker.contract import Artifact, Item, ItemResult, ModelSource, Shard  # noqa: E402
 from gpuworker.engines.sam3.engine import Sam3  # noqa: E402
-from gpuworker.engines.sam3.network import Network  # noqa: E402
+from gpuworker.engines.sam3.network import Sam3Network  # noqa: E402
 from gpuworker.models import FolderModels  # noqa: E402
-from gpuworker.pipeline.feed import Feed  # noqa: E402
 from gpuworker.pipeline.isolation import ChildSettings, Isolator  # noqa: E402
 from gpuworker.pipeline.journal import Journal  # noqa: E402
+from gpuworker.pipeline.shard_run import ShardRun  # noqa: E402
 from gpuworker.pipeline.stream import Stream  # noqa: E402
 from gpuworker.process.log import Log  # noqa: E402
 from gpuworker.storage.objects import Object, Storage  # noqa: E402
@@ -105,7 +105,7 @@ def write_weights(folder: Path, *, tiny: bool) -> Path:
     return folder
 
 
-class ForcedAnswers:
+class ForcedOutputs:
     """The model, run in full; of its answers `kept` blobs pass, each at a place of its own."""
 
     def __init__(self, model: Any, kept: int) -> None:
@@ -154,7 +154,7 @@ class ForcedSam3(Sam3, own={"kept", "made", "force"}):
 
     def force(self, kept: int | None) -> None:
         """From now on so many blobs are found in every picture; None: what the random weights say."""
-        self.network.model = self.plain if kept is None else ForcedAnswers(self.plain, kept)
+        self.network.model = self.plain if kept is None else ForcedOutputs(self.plain, kept)
 
     def is_saturated(self, found: Any, options: Any) -> bool:
         return False
@@ -232,16 +232,16 @@ def streamed(
     stream = Stream(
         task, storage, journal=journal, isolator=Isolator(child, log), log=log, item_timeout_s=600, cores=os.cpu_count()
     )
-    feed = Feed(shard)
+    shard_run = ShardRun(shard)
     started = time.perf_counter()
-    stream.add(feed, range(images))
-    feed.wait()
+    stream.add(shard_run, range(images))
+    shard_run.wait()
     wall_s = time.perf_counter() - started
     stream.close(5.0)
     journal.close()
-    results = [outcome for outcome in feed.outcomes() if isinstance(outcome, ItemResult)]
+    results = [outcome for outcome in shard_run.outcomes() if isinstance(outcome, ItemResult)]
     if len(results) != images:
-        failed = next(outcome for outcome in feed.outcomes() if not isinstance(outcome, ItemResult))
+        failed = next(outcome for outcome in shard_run.outcomes() if not isinstance(outcome, ItemResult))
         raise SystemExit(f"an image failed: {failed.code}: {failed.message}")
     seconds: dict[str, float] = {}
     for result in results:
@@ -260,23 +260,23 @@ def streamed(
 # --- the bare model ---
 
 
-def bare_images_a_second(network: Network, batch: int, *, prompts: int, seconds: float) -> float:
+def bare_images_a_second(network: Sam3Network, batch: int, *, prompts: int, seconds: float) -> float:
     """The model alone in a loop over a batch that lies on its device: nothing is decoded, copied or kept."""
-    from gpuworker.engines.sam3.network import Question
+    from gpuworker.engines.sam3.network import Prompt
 
     device = network.device
     pixels = torch.randint(0, 256, (batch, 3, 1008, 1008), dtype=torch.uint8, device=device)
     asked = [
-        Question(picture=i, category_id=prompt + 1, text="tree", boxes=(), threshold=0.4)
+        Prompt(picture=i, category_id=prompt + 1, text="tree", boxes=(), threshold=0.4)
         for i in range(batch)
         for prompt in range(prompts)
     ]
     chunks = [asked[start : start + batch] for start in range(0, len(asked), batch)]
 
     def once() -> None:
-        seen = network.seen(pixels)
+        seen = network.encode(pixels)
         for chunk in chunks:
-            network.asked(seen, chunk)
+            network.decode(seen, chunk)
 
     with torch.inference_mode():
         rounds, spent = 1, 0.0

@@ -56,7 +56,7 @@ class ByGdal(WindowedScene):
         block = self._blocks.window(place)
         window = RasterioWindow(block.left, block.top, block.width, block.height)
         raster = Raster(colour=tuple(self._dataset.read([1, 2, 3], window=window)))
-        return Chunk(rgb=rendered(raster, self._levels), meaning=self._levels.meaning(raster))
+        return Chunk(rgb=rendered(raster, self._levels), valid_mask=self._levels.valid_mask(raster))
 
 
 def write(path: Path, side: int) -> None:

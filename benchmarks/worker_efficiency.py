@@ -44,7 +44,7 @@ from gpuworker.ledger import Ledger, ShardRecord
 from gpuworker.masks.instances import Instance
 from gpuworker.pipeline.isolation import ChildSettings, Isolator
 from gpuworker.pipeline.journal import Journal
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.pipeline.stream import Stream
 from gpuworker.process.log import Log
 from gpuworker.process.thread_priority import share_interpreter_finely
@@ -254,7 +254,7 @@ def measure(case: Case, aws: PlayedAws, folder: Path) -> Measured:
     stream = Stream(task, storage, journal=journal, isolator=Isolator(child, log), log=log, item_timeout_s=60)
     worker = Worker(
         settings=SETTINGS,
-        workshop=Workshop(
+        context=WorkerContext(
             task=task,
             stream=stream,
             storage=storage,

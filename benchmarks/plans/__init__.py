@@ -24,7 +24,7 @@ TUNING = range(1000)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
+class FloorPlan:
     """One picture and what is in it."""
 
     rgb: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class Plan:
     """What is written in each room; "" where nothing is."""
 
 
-def make_plan(seed: int, *, clean: bool = False) -> Plan:
+def make_plan(seed: int, *, clean: bool = False) -> FloorPlan:
     """The plan of a seed; `clean`: as it was drawn and turned, without a scanner's noise and light."""
     random = np.random.default_rng(seed)
     layout = lay_out(random)
@@ -43,4 +43,4 @@ def make_plan(seed: int, *, clean: bool = False) -> Plan:
     ink, names = draw(layout, random)
     rgb, matrix = photographed(ink, random, clean=clean)
     rooms = tuple(np.asarray(room, np.float64) @ matrix[:, :2].T + matrix[:, 2] for room in layout.rooms)
-    return Plan(rgb=rgb, rooms=rooms, names=names)
+    return FloorPlan(rgb=rgb, rooms=rooms, names=names)

@@ -46,13 +46,23 @@ class DisagreementError(ValueError):
 
 
 class StackSettings(Frozen):
-    """`[stack]`: whose it is and where it runs."""
+    """`[stack]`: what the stack is called and where it runs."""
 
-    name: str = Field(pattern=STACK_NAME, description="Name of the stack; part of every AWS name.")
-    environment: str = Field("dev", pattern=ENVIRONMENT_NAME, description="dev, prod, …; part of every AWS name.")
-    region: str = Field("us-east-1", pattern=REGION, description="AWS region.")
-    target: Literal["aws", "local"] = Field("local", description='"local": emulated on this machine; "aws": real.')
-    tags: Mapping[str, str] = Field(default_factory=dict, description="Extra tags for everything that is made.")
+    name: str = Field(
+        pattern=STACK_NAME, description="Name of the stack; part of the name of everything it makes in AWS."
+    )
+    environment: str = Field(
+        "dev",
+        pattern=ENVIRONMENT_NAME,
+        description="Which of the stacks of this name: dev, prod, …; part of the name of everything it makes in AWS.",
+    )
+    region: str = Field("us-east-1", pattern=REGION, description="AWS region that the stack is made and runs in.")
+    target: Literal["aws", "local"] = Field(
+        "local", description='Where the stack runs: "local": emulated on this machine; "aws": in the AWS account.'
+    )
+    tags: Mapping[str, str] = Field(
+        default_factory=dict, description="Tags for everything that the stack makes in AWS, beside gpupipe's own."
+    )
 
     @property
     def id(self) -> str:
@@ -60,44 +70,81 @@ class StackSettings(Frozen):
 
 
 class LocalSettings(Frozen):
-    """`[local]`: the embedded target."""
+    """`[local]`: the local target, which plays AWS on this machine; without effect on target "aws"."""
 
-    worker_python: str = Field("", description="Python that runs the worker; empty: the one gpupipe runs in.")
-    guard_interval_s: float = Field(60.0, gt=0, description="Seconds between two looks of the guard.")
-    interrupt_notice_s: float = Field(120.0, gt=0, description="Seconds between a rehearsed spot notice and the loss.")
+    worker_python: str = Field(
+        "", description="Python interpreter that runs the worker; empty: the one that gpupipe runs in."
+    )
+    guard_interval_s: float = Field(
+        60.0, gt=0, description="Seconds between two runs of the guard, the function that starts machines."
+    )
+    interrupt_notice_s: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds from the notice to the loss of a spot machine when an interruption is rehearsed.",
+    )
 
 
 class Retention(Frozen):
-    """`retention`: days until S3 and CloudWatch delete by themselves; 0 keeps for ever."""
+    """`retention`: after how many days S3 and CloudWatch delete files and logs by themselves."""
 
-    inputs_days: int = Field(0, ge=0, description="incoming/ and inputs/")
-    processed_days: int = Field(0, ge=0, description="processed/ and jobs/")
-    logs_days: Literal[0, 1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = Field(30, description="logs/ and log groups")
-    old_versions_days: int = Field(30, ge=1, description="Versions that were replaced or deleted.")
+    inputs_days: int = Field(
+        0, ge=0, description="Days that inputs stay in the bucket, under incoming/ and inputs/; 0: for ever."
+    )
+    processed_days: int = Field(
+        0, ge=0, description="Days that results and jobs stay in the bucket, under processed/ and jobs/; 0: for ever."
+    )
+    logs_days: Literal[0, 1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = Field(
+        30, description="Days that logs stay, in CloudWatch's log groups and in the bucket under logs/; 0: for ever."
+    )
+    old_versions_days: int = Field(
+        30, ge=1, description="Days that the bucket holds versions of objects that were replaced or deleted."
+    )
 
 
 class Network(Frozen):
-    """`network`: empty uses the account's default VPC."""
+    """`network`: where in the account's network machines start."""
 
-    vpc_id: str = Field("", pattern=r"^(vpc-[0-9a-f]+)?$", description="The VPC that machines start in.")
-    subnet_ids: tuple[str, ...] = Field((), description="Its subnets, best one in each zone.")
+    vpc_id: str = Field(
+        "",
+        pattern=r"^(vpc-[0-9a-f]+)?$",
+        description="The VPC that machines start in; empty: the account's default VPC.",
+    )
+    subnet_ids: tuple[str, ...] = Field(
+        (), description="Subnets of vpc_id that machines start in, best one in each availability zone."
+    )
 
 
 class Budget(Frozen):
-    """`budget`: 0 means none."""
+    """`budget`: what a pipeline may cost."""
 
-    monthly_usd: float = Field(0.0, ge=0, description="The guard starts nothing once this month has cost so much.")
+    monthly_usd: float = Field(
+        0.0,
+        ge=0,
+        description="US dollars that machines may cost in a calendar month; then none is started. 0: no limit.",
+    )
 
 
 class ModelSettings(Frozen):
     """`model`: weights that an engine does not carry; only `engine = "sam3"` (or "auto") needs them."""
 
     weights: str = Field(
-        "", description='A hub\'s "owner/name", or a folder with its whole path on the machine that runs the worker.'
+        "",
+        description='Weights of engine "sam3": "owner/name" on a hub, or the whole path of a folder on the machine '
+        "that "
+        "runs the worker; empty: none.",
     )
-    revision: str = Field("", description="Of a hub's weights: the commit, 40 hexadecimal digits.")
-    token_secret: str = Field("", description='Secret with the hub\'s token, set by `gpupipe secrets set`: "hf_token".')
-    on_cpu: bool = Field(False, description='Whether engine "auto" may run them without a GPU, at minutes an image.')
+    revision: str = Field(
+        "", description="Commit of the hub's repository that weights are fetched from, 40 hexadecimal digits."
+    )
+    token_secret: str = Field(
+        "",
+        description='Name of the secret with the hub\'s token, such as "hf_token"; `gpupipe secrets set` gives it '
+        "its value.",
+    )
+    on_cpu: bool = Field(
+        False, description='Whether engine "auto" may run sam3 without a GPU, which takes minutes an image.'
+    )
 
     @model_validator(mode="after")
     def _source_is_whole(self) -> ModelSettings:
@@ -109,17 +156,20 @@ class ModelSettings(Frozen):
 class PipelineSettings(Frozen):
     """What every `[pipelines.<name>]` has; each kind's own file adds to it."""
 
-    kind: str = Field(description="Shape of the pipeline.")
-    task: str = Field(description=f"What is done to an item: {', '.join(sorted(TASKS))}.")
-    task_options: TaskOptions = Field(description="Options of the task; a job may replace single ones.")
+    kind: str = Field(description="Kind of the pipeline, which says what it is made of.")
+    task: str = Field(description=f"What the pipeline does to each item: {', '.join(sorted(TASKS))}.")
+    task_options: TaskOptions = Field(description="Options of the pipeline's task; a job may replace single ones.")
     item_timeout_s: float = Field(
-        300.0, ge=1, description="Seconds that an image may take; one that is cut into tiles has them for each tile."
+        300.0,
+        ge=1,
+        description="Seconds that an item may take; an image that is cut into tiles has them for each tile.",
     )
     model: ModelSettings = ModelSettings()
     dropins: OptionsByProject = Field(
         default_factory=dict,
-        description="Over task_options, for drop-ins of the project called so, or of those that the longest pattern "
-        "matches: * stands for any text, ? for one character.",
+        description="Options that replace those of task_options for drop-ins, by project; a name may be a pattern, "
+        "where * "
+        "stands for any text and ? for one character, and the longest one that matches counts.",
     )
     retention: Retention = Retention()
     budget: Budget = Budget()

@@ -15,7 +15,7 @@ from gpupipe.functions.view import Facts, JobView
 from gpupipe.kinds.endpoint.backend.hosted_scale import hosted_scaling
 from gpupipe.kinds.endpoint.backend.view import EndpointView
 from gpupipe.kinds.queue.backend.scale import scaling
-from gpupipe.kinds.queue.backend.view import FleetView, Instance
+from gpupipe.kinds.queue.backend.view import Ec2Instance, FleetView
 from gpuworker.ledger import Intake, JobRecord, JobState, MachineRecord, MachineState, Run, ShardRecord, ShardState
 
 HOUR = 3600.0
@@ -52,9 +52,9 @@ def finished(shard: ShardRecord, *, ago_s: float = 5) -> ShardRecord:
     return replace(shard, state=ShardState.DONE, done=shard.items, finished_at=NOW - ago_s)
 
 
-def an_instance(machine: str = "i-1", state: str = "running", **changes: Any) -> Instance:
+def an_instance(machine: str = "i-1", state: str = "running", **changes: Any) -> Ec2Instance:
     fields = {"instance_type": "g4dn.xlarge", "zone": "us-east-1a", "market": "on-demand", "template": "t1"}
-    return Instance(machine=machine, state=state, **{**fields, "launched_at": NOW - 300, **changes})
+    return Ec2Instance(machine=machine, state=state, **{**fields, "launched_at": NOW - 300, **changes})
 
 
 def a_record(machine: str = "i-1", **changes: Any) -> MachineRecord:
@@ -74,7 +74,7 @@ def a_record(machine: str = "i-1", **changes: Any) -> MachineRecord:
 
 def a_view(
     *jobs: JobView,
-    instances: list[Instance] | None = None,
+    instances: list[Ec2Instance] | None = None,
     records: list[MachineRecord] | None = None,
     queue: int | None = None,
     config: dict[str, Any] | None = None,

@@ -10,11 +10,11 @@ from tests.functions.situations import a_record, an_instance
 
 from gpupipe.functions.changes import BeginRun, Change, EndRun, Forget, NewRecord, SetAlarm
 from gpupipe.kinds.queue.backend.bookkeeping import changes
-from gpupipe.kinds.queue.backend.view import Instance
+from gpupipe.kinds.queue.backend.view import Ec2Instance
 from gpuworker.ledger import MachineRecord, MachineState
 
 
-def found(instances: list[Instance], records: list[MachineRecord], *, looked_at: float = NOW - 60) -> list[Change]:
+def found(instances: list[Ec2Instance], records: list[MachineRecord], *, looked_at: float = NOW - 60) -> list[Change]:
     known = {record.machine: record for record in records}
     return changes(settings(), instances, known, now=NOW, looked_at=looked_at)
 

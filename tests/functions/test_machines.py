@@ -15,7 +15,7 @@ from gpupipe.functions.context import Context
 from gpupipe.kinds.queue.backend import machines
 from gpupipe.kinds.queue.backend.machines import Template
 from gpupipe.kinds.queue.backend.settings import QueueSettings
-from gpupipe.kinds.queue.backend.view import Instance
+from gpupipe.kinds.queue.backend.view import Ec2Instance
 
 Ctx = Context[QueueSettings]
 V1 = Template(version="1", fingerprint="t1")
@@ -32,7 +32,7 @@ def ctx(emulated: Callable[[str], Any]) -> Iterator[Ctx]:
     ec2.delete_launch_template(LaunchTemplateName=settings().launch_template)
 
 
-def live(ctx: Ctx) -> list[Instance]:
+def live(ctx: Ctx) -> list[Ec2Instance]:
     return [one for one in machines.instances(ctx) if one.is_live]
 
 

@@ -47,7 +47,7 @@ def models(weights: Path) -> FolderModels:
 
 @pytest.fixture(scope="session")
 def engine(models: FolderModels, device: str) -> Sam3:
-    """As a worker loads it: in the device's own number format, with the batch that fits."""
+    """As a worker loads it: in the device's own dtype, with the batch that fits."""
     loaded = Sam3()
     loaded.use_models(models)
     loaded.load(device)

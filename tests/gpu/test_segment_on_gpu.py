@@ -16,7 +16,7 @@ from gpuworker.engines.sam3.compiling import CompiledLater
 from gpuworker.engines.sam3.detection import Detection
 from gpuworker.engines.sam3.engine import Sam3
 from gpuworker.engines.sam3.memory import AT_MOST
-from gpuworker.engines.sam3.network import Network, Question
+from gpuworker.engines.sam3.network import Prompt, Sam3Network
 from gpuworker.images.decoding import BoxPrompt, Image
 from gpuworker.models import FolderModels
 
@@ -35,12 +35,12 @@ def picture(seed: int, *, boxes: Sequence[BoxPrompt] = ()) -> Image:
     return Image(rgb=rgb, height=60, width=80, bands=3, dtype="uint8", boxes=tuple(boxes))
 
 
-def scores(network: Network, images: Sequence[torch.Tensor]) -> torch.Tensor:
+def scores(network: Sam3Network, images: Sequence[torch.Tensor]) -> torch.Tensor:
     """Every query's score for `tree`, pictures × queries."""
-    asked = [Question(picture=i, category_id=1, text="tree", boxes=(), threshold=0.3) for i in range(len(images))]
+    asked = [Prompt(picture=i, category_id=1, text="tree", boxes=(), threshold=0.3) for i in range(len(images))]
     with torch.inference_mode():
-        seen = network.seen(torch.stack(list(images)).to(network.device))
-        return network.asked(seen, asked).scores.cpu()
+        seen = network.encode(torch.stack(list(images)).to(network.device))
+        return network.decode(seen, asked).scores.cpu()
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def pixels(engine: Sam3) -> list[torch.Tensor]:
 @pytest.fixture(scope="module")
 def expected(weights: Path, pixels: list[torch.Tensor]) -> torch.Tensor:
     """By the processor, in float32."""
-    return scores(Network(weights, device="cpu", number_format=torch.float32), pixels)
+    return scores(Sam3Network(weights, device="cpu", dtype=torch.float32), pixels)
 
 
 def test_float32_answers_as_the_processor_does(
     weights: Path, device: str, pixels: list[torch.Tensor], expected: torch.Tensor
 ) -> None:
-    here = scores(Network(weights, device=device, number_format=torch.float32), pixels)
+    here = scores(Sam3Network(weights, device=device, dtype=torch.float32), pixels)
     assert float((here - expected).abs().max()) < SAME
 
 
@@ -123,7 +123,7 @@ class Kept(FolderModels):
 
 
 def test_the_encoder_compiles_and_the_next_machine_loads_it(cuda: str, weights: Path) -> None:
-    network = Network(weights, device=cuda, number_format=torch.bfloat16)
+    network = Sam3Network(weights, device=cuda, dtype=torch.bfloat16)
     kept: dict[str, bytes] = {}
     try:
         for number in range(2):

@@ -58,10 +58,10 @@ class FakeTask(Task, own={"let_go"}):
             self.models.folder()
         _deed(words[0], self, options)
         cost = int(words[1]) if words[0] == "large" else 1000
-        units = int(words[1]) if words[0] == "worth" else 1
+        weight = int(words[1]) if words[0] == "weight" else 1
         payload = f"{dict(source.sidecar)}" if words[0] == "beside" else words[0]
         more = int(words[1]) if words[0] == "becomes" else 0
-        return Decoded(source=source, payload=payload, cost_bytes=cost, units=units, more_units=lambda: more)
+        return Decoded(source=source, payload=payload, cost_bytes=cost, weight=weight, extra_weight=lambda: more)
 
     def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Any]:
         self.batches.append([item.source.output for item in batch])

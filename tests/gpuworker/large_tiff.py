@@ -92,7 +92,7 @@ def main() -> None:
     scene = decoded.payload[0].scene
     said = {
         "scene": type(scene).__name__,
-        "windows": decoded.units,
+        "windows": decoded.weight,
         "boxes": sorted(annotation["bbox"] for annotation in encoded.fragment["annotations"]),
         "files": sorted(encoded.files),
         "expected_bytes": expected_bytes,

@@ -31,7 +31,7 @@ from gpuworker.ledger import JobRecord, JobState, Ledger, ShardRecord
 from gpuworker.pipeline.budget import ByteBudget
 from gpuworker.pipeline.isolation import ChildSettings, Isolator
 from gpuworker.pipeline.journal import Journal
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.pipeline.spool import Spool
 from gpuworker.pipeline.stream import Stream
 from gpuworker.process.log import Log
@@ -157,9 +157,9 @@ class Station:
         self._streams.append(stream)
         return stream
 
-    def workshop(self, task: Task | None = None, *, machine: str = "i-1", **stream: Any) -> Workshop:
+    def context(self, task: Task | None = None, *, machine: str = "i-1", **stream: Any) -> WorkerContext:
         task, journal = task or FakeTask(), self.journal()
-        return Workshop(
+        return WorkerContext(
             task=task,
             stream=self.stream(task, journal, **stream),
             storage=self.storage,

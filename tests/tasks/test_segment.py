@@ -114,7 +114,7 @@ def test_the_table_of_tasks_leads_to_options_with_suffixes_estimate_and_notice()
 
 
 @pytest.mark.parametrize(
-    ("options", "name", "megabytes", "worth"),
+    ("options", "name", "megabytes", "weight"),
     [
         ({}, "photo.jpg", 9, 1),
         ({}, "map.TIF", 1, 1),
@@ -124,5 +124,5 @@ def test_the_table_of_tasks_leads_to_options_with_suffixes_estimate_and_notice()
         ({"tile_size": "whole"}, "map.tif", 2_000, 1),
     ],
 )
-def test_a_large_image_is_many_items_work(options: dict[str, Any], name: str, megabytes: int, worth: int) -> None:
-    assert SegmentOptions(**options).worth(name, megabytes * 10**6) == pytest.approx(worth, rel=0.02)
+def test_a_large_image_is_many_items_work(options: dict[str, Any], name: str, megabytes: int, weight: int) -> None:
+    assert SegmentOptions(**options).weight(name, megabytes * 10**6) == pytest.approx(weight, rel=0.02)

@@ -140,8 +140,8 @@ def _sidecars(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> Sidecar
 def _shard_items(ctx: JobsContext, inputs: Inputs, options: TaskOptions) -> int:
     """Large images are many items' work each, or a shard of them would keep one machine for hours; large values are
     what a shard carries."""
-    worth = sum(options.worth(file.path, file.size) for file in inputs.files) / max(1, len(inputs.files))
-    by_work = ctx.kind.shard_items(ctx.settings, len(inputs.files), seconds_per_item(ctx, options) * worth)
+    weight = sum(options.weight(file.path, file.size) for file in inputs.files) / max(1, len(inputs.files))
+    by_work = ctx.kind.shard_items(ctx.settings, len(inputs.files), seconds_per_item(ctx, options) * weight)
     return min(by_work, values_a_shard(inputs.files)) if isinstance(inputs, Values) else by_work
 
 

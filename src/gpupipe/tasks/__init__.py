@@ -94,7 +94,7 @@ class TaskOptions(BaseModel):
         """Default estimate for one item on the default machine, before there is a measurement."""
         raise NotImplementedError
 
-    def worth(self, path: str, size_bytes: int) -> float:
+    def weight(self, path: str, size_bytes: int) -> float:
         """How many ordinary items' work a file is, guessed by its name and size; 1 where all are alike."""
         return 1.0
 

@@ -33,7 +33,7 @@ def _stored(value: int) -> int | None:
 # TOML has no null, so a person writes 0. A job carries null, which workers of earlier versions pass over; they would
 # take 0 for a limit that no image keeps.
 MaxPixels = Annotated[int, BeforeValidator(_read), PlainSerializer(_stored, return_type=int | None, when_used="json")]
-MAX_PIXELS_ABOUT = "Larger images fail as too_large; 0: as many as the worker's memory allows."
+MAX_PIXELS_ABOUT = "Images of more pixels fail as too_large; 0: as many pixels as the worker's memory allows."
 
 
 def either(words: str) -> WrapValidator:
@@ -50,6 +50,6 @@ def either(words: str) -> WrapValidator:
 
 Pages = Annotated[Annotated[int, Field(ge=1)] | Literal["first", "all"], either('a page from 1, "first" or "all"')]
 PAGES_ABOUT = (
-    'Of a TIFF with several pages: "first", the picture it shows first; a number from 1; "all", each as an image of '
-    "its own."
+    'Which pages of a TIFF are looked at: "first", the picture it shows first; a number from 1; "all", each as an '
+    "image of its own."
 )

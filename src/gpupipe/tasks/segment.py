@@ -39,7 +39,7 @@ TileSize = Annotated[
 
 
 class SegmentOptions(TaskOptions):
-    """What `segment` can be told."""
+    """Options of task `segment`."""
 
     takes: ClassVar[frozenset[InputKind]] = frozenset({"object"})
     input_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
@@ -49,46 +49,86 @@ class SegmentOptions(TaskOptions):
 
     engine: EngineName = Field(
         "nanodet",
-        description='"nanodet" knows 80 everyday things; "sam3" finds what prompts name, with weights from `model`; '
-        '"vegetation" finds green plants; "auto" is sam3 where it can run, else nanodet.',
+        description='Model that finds instances: "nanodet" knows 80 everyday things; "sam3" finds what prompts name, '
+        "with "
+        'weights from `model`; "vegetation" finds green plants; "auto" is sam3 where it can run, else nanodet.',
     )
     prompts: tuple[str, ...] = Field(
         (), description="What to find, one category a prompt; empty: all that the engine knows."
     )
-    negative_prompts: tuple[str, ...] = Field((), description="What not to take for it: suppresses what it overlaps.")
-    score_threshold: float = Field(0.4, ge=0.0, le=1.0, description="Instances below this score are dropped.")
-    prompt_thresholds: Mapping[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
-        default_factory=dict, description='Prompts with a threshold of their own, as {"oak crown" = 0.3}.'
+    negative_prompts: tuple[str, ...] = Field(
+        (),
+        description="What not to take for what prompts name; instances of a negative prompt suppress those that "
+        "they overlap.",
     )
-    nms_iou: float = Field(0.5, gt=0.0, le=1.0, description="Instances that overlap more than this are one.")
-    max_instances: int = Field(10_000, ge=1, le=1_000_000, description="The most instances an image, best first.")
+    score_threshold: float = Field(
+        0.4, ge=0.0, le=1.0, description="Instances with a lower score are left out of results."
+    )
+    prompt_thresholds: Mapping[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
+        default_factory=dict,
+        description='Score thresholds of single prompts, as {"oak crown" = 0.3}; the others have score_threshold.',
+    )
+    nms_iou: float = Field(
+        0.5,
+        gt=0.0,
+        le=1.0,
+        description="Two instances of one category with a greater IoU (intersection over union) are one: the better "
+        "one stays.",
+    )
+    max_instances: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="The most instances of an image that results hold, those of the best scores.",
+    )
     tile_size: TileSize = Field(
         "auto",
-        description='Side of a tile in native pixels; "whole": the image at once; "auto": 1008 where it is '
-        "georeferenced, else whole.",
+        description='Side of the tiles that an image is cut into, in its own pixels; "whole": the image at once; '
+        '"auto": '
+        "1008 where the image is georeferenced, else whole.",
     )
-    tile_overlap: float = Field(0.125, ge=0.02, le=0.5, description="Share of a tile's side that neighbours overlap.")
+    tile_overlap: float = Field(
+        0.125, ge=0.02, le=0.5, description="Share of a tile's side by which neighbouring tiles overlap."
+    )
     bands: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="Which bands become red, green, blue, from 1; one is grey; empty: the first three."
+        (),
+        description="Bands of the image that become red, green and blue, counted from 1; one alone is grey; empty: "
+        "the first three.",
     )
     stretch: Literal["auto", "percentile", "minmax", "none"] = Field(
-        "auto", description="How samples become bytes; auto: bytes stay, all else by percentile."
+        "auto",
+        description="How samples of the image become bytes; auto: bytes stay as they are, all else by percentile.",
     )
-    stretch_percent: tuple[float, float] = Field((2.0, 98.0), description="Percentiles that become black and white.")
+    stretch_percent: tuple[float, float] = Field(
+        (2.0, 98.0),
+        description="Percentiles of the samples that become black and white, where stretch is by percentile.",
+    )
     alpha: Literal["auto", "ignore", "use"] = Field(
         "auto",
-        description="What a band marked as opacity is for; auto: opacity where 95 % of it is 0 or full, else an "
+        description="What a band that is marked as opacity is for; auto: opacity where 95 % of it is 0 or full, else "
+        "an "
         "ordinary band (infrared is often marked so).",
     )
     pages: Pages = Field("first", description=PAGES_ABOUT)
-    segmentation: Literal["rle", "polygons"] = Field("rle", description="How COCO holds a mask.")
-    masks: Literal["labels", "stack", "none"] = Field("labels", description="Label image, a page an instance, or none.")
-    geojson: bool = Field(
-        True, description="Write polygons on the map (WGS 84) and in the image's own CRS, where it has one."
+    segmentation: Literal["rle", "polygons"] = Field(
+        "rle", description="How masks are written into results in COCO's format."
     )
-    overlays: bool = Field(True, description="Write overlay.jpg beside each result.")
-    thumbnails: bool = Field(True, description="Write thumb.jpg, which the report shows.")
-    max_bytes: int = Field(4 * 1024**3, ge=1, description="Larger files fail as too_large.")
+    masks: Literal["labels", "stack", "none"] = Field(
+        "labels",
+        description="How masks are written as a TIFF: one label image, a stack with a page an instance, or not at all.",
+    )
+    geojson: bool = Field(
+        True,
+        description="Whether a georeferenced image's instances are written as polygons on the map (WGS 84) and in "
+        "its own CRS.",
+    )
+    overlays: bool = Field(
+        True, description="Whether overlay.jpg, the image with what was found, is written beside each result."
+    )
+    thumbnails: bool = Field(
+        True, description="Whether thumb.jpg, which the report shows, is written beside each result."
+    )
+    max_bytes: int = Field(4 * 1024**3, ge=1, description="Files of more bytes fail as too_large.")
     max_pixels: MaxPixels = Field(UNSET, ge=0, description=MAX_PIXELS_ABOUT)
 
     @field_validator("prompts")
@@ -208,7 +248,7 @@ class SegmentOptions(TaskOptions):
         more = max(0, len(self.prompts) + len(self.negative_prompts) - 1)
         return about.item_s + about.prompt_s * more
 
-    def worth(self, path: str, size_bytes: int) -> float:
+    def weight(self, path: str, size_bytes: int) -> float:
         """The tiles that an image of this size on disk probably has."""
         is_raster = path.lower().endswith((".tif", ".tiff"))
         if self.tile_size == "whole" or (self.tile_size == "auto" and not is_raster):

@@ -119,7 +119,7 @@ class TestSizes:
     def test_a_reduced_picture_gives_the_same_in_full_coordinates(self) -> None:
         data = (EXAMPLES / "astronaut.jpg").read_bytes()
         (full,) = usual("astronaut.jpg")
-        (half,) = engine().detect([decode(data, enough_px=256)], Options())[0]
+        (half,) = engine().detect([decode(data, max_decode_px=256)], Options())[0]
         corners = np.array([[one.x, one.y, one.mask.shape[1], one.mask.shape[0]] for one in (full, half)])
         assert np.abs(corners[0] - corners[1]).max() < 30
         assert half.area == pytest.approx(full.area, rel=0.15)

@@ -32,7 +32,7 @@ from gpuworker.contract import (
 )
 from gpuworker.engines.options import Options
 from gpuworker.entries.handling import require_task
-from gpuworker.pipeline.record import restored
+from gpuworker.pipeline.record import read_record
 from gpuworker.storage.objects import Object
 from gpuworker.tasks import make_task
 from gpuworker.tasks.base import Task
@@ -280,7 +280,7 @@ def a_record(**section: Any) -> Object:
     ],
 )
 def test_a_record_is_taken_over_with_files_of_its_own_folder_only(section: dict[str, Any], is_ours: bool) -> None:
-    found = restored(a_record(**section), SHARD, ITEM, record_name="annotations.json")
+    found = read_record(a_record(**section), SHARD, ITEM, record_name="annotations.json")
     assert (found is not None) is is_ours
 
 

@@ -16,13 +16,13 @@ from tests.gpuworker.station import PIPELINE, Station, until
 
 from gpuworker.contract import Item, Message, ModelSource, Shard, ShardResult, compiled_key, result_key, shard_key
 from gpuworker.contract.items import ItemError
-from gpuworker.entries.handling import Handling, give_up_foreign
+from gpuworker.entries.handling import MessageHandler, give_up_foreign
 from gpuworker.entries.serving.app import App
 from gpuworker.entries.serving.service import Service
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState
 from gpuworker.models.kept import KeptInBucket, Seals
-from gpuworker.pipeline.feed import Feed
 from gpuworker.pipeline.runner import run_shard
+from gpuworker.pipeline.shard_run import ShardRun
 from gpuworker.pipeline.spool import Spool
 from gpuworker.storage.objects import RANGE_BYTES, Storage
 
@@ -53,7 +53,7 @@ def untouched(station: Station) -> bool:
 
 def handled(station: Station) -> ShardResult | None:
     delivery = until(lambda: station.queue().receive(wait_s=1))
-    return Handling(Message.from_json(delivery.body), delivery, station.workshop(), task="fake").run()
+    return MessageHandler(Message.from_json(delivery.body), delivery, station.context(), task="fake").run()
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -72,13 +72,13 @@ def test_a_message_of_another_pipelines_shard_neither_begins_nor_ends_it(
 def test_a_message_that_nobody_understands_ends_no_shard_of_another_pipeline(station: Station, victim: Shard) -> None:
     body = json.dumps({"version": 99, "job": VICTIM, "number": 0, "generation": 0})
     station.client("sqs").send_message(QueueUrl=station.queue_url, MessageBody=body)
-    give_up_foreign(station.workshop(), until(lambda: station.queue().receive(wait_s=1)), "not understood")
+    give_up_foreign(station.context(), until(lambda: station.queue().receive(wait_s=1)), "not understood")
     assert untouched(station)
 
 
 def test_a_request_for_another_pipelines_shard_neither_begins_nor_ends_it(station: Station, victim: Shard) -> None:
     service = Service(station.settings(), station.log)
-    service.open(station.workshop(), {})
+    service.open(station.context(), {})
     try:
         own = json.loads(victim.to_json())
         for document, code in ((own, "foreign_shard"), (own | {"version": 99}, "unusable_shard")):
@@ -118,7 +118,7 @@ def test_a_commit_of_another_job_in_the_place_of_its_own_ends_the_shard_and_coun
     station: Station, victim: Shard
 ) -> None:
     [own] = station.job(["tree"], send=False)
-    committed = run_shard(own, workshop=station.workshop())
+    committed = run_shard(own, context=station.context())
     assert committed is not None
     [shard] = station.job(["tree"])
     forged = ShardResult.from_json(committed.to_json().replace(own.job, VICTIM))
@@ -137,10 +137,10 @@ def changed_item(item: Item, **changes: Any) -> Item:
 
 def outcome(station: Station, item: Item, tmp_path: Path, *, from_bytes: int = 1 << 20) -> str:
     [shard] = station.job(["tree"], send=False)
-    feed = Feed(Shard(**{**vars(shard), "items": (item,)}))
+    shard_run = ShardRun(Shard(**{**vars(shard), "items": (item,)}))
     spool = Spool(tmp_path / "spool", from_bytes=from_bytes)
-    station.stream(FileTask(), station.journal(), spool=spool).add(feed, [0])
-    [code] = went(feed)
+    station.stream(FileTask(), station.journal(), spool=spool).add(shard_run, [0])
+    [code] = went(shard_run)
     return code
 
 

@@ -10,7 +10,7 @@ from tests.hostile_messages import HOSTILE
 from gpuworker.contract import Shard
 from gpuworker.entries.worker import Reason, Worker
 from gpuworker.ledger import JobState, MachineRecord, ShardState
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.process.gauge import Gauge, Reading
 
 SQS_BYTES = 262_144
@@ -20,14 +20,12 @@ SQS_BYTES = 262_144
 class Running:
     """A worker in a thread of this process."""
 
-    def __init__(
-        self, station: Station, task: FakeTask | None = None, *, workshop: Any = None, **settings: Any
-    ) -> None:
+    def __init__(self, station: Station, task: FakeTask | None = None, *, context: Any = None, **settings: Any) -> None:
         self.ticks = 0
         self.reasons: list[Reason] = []
         self.worker = Worker(
             settings=station.settings(**settings),
-            workshop=workshop or station.workshop(task or FakeTask(batch_size=1)),
+            context=context or station.context(task or FakeTask(batch_size=1)),
             queue=station.queue(),
             on_tick=self._tick,
             heartbeat_s=0.1,
@@ -52,7 +50,7 @@ class Running:
 
 
 def _is_over(worker: Worker, shard: Shard) -> bool:
-    job = worker.workshop.ledger.job(shard.job)
+    job = worker.context.ledger.job(shard.job)
     return job is not None and job.is_over and not worker._held
 
 
@@ -75,7 +73,7 @@ def test_neighbouring_shards_are_in_the_stream_together(station: Station) -> Non
     [shard, *_] = station.job(["hang-in-model"] * 4, shard_items=1)
     running = Running(station)
     # then two more shards are made ready meanwhile, and the last is left to other machines
-    until(lambda: running.worker.workshop.stream.inference.ready.qsize() == 2)
+    until(lambda: running.worker.context.stream.inference.ready.qsize() == 2)
     assert station.messages() == {"waiting": 1, "held": 3}
     FakeTask.let_go.set()
     running.finish(shard)
@@ -84,7 +82,7 @@ def test_neighbouring_shards_are_in_the_stream_together(station: Station) -> Non
 def test_no_more_than_two_shards_wait_for_the_model(station: Station) -> None:
     [shard, *_] = station.job(["hang-in-model"] * 10, shard_items=2)
     running = Running(station)
-    until(lambda: running.worker.workshop.stream.inference.ready.qsize() == 3)
+    until(lambda: running.worker.context.stream.inference.ready.qsize() == 3)
     # then the rest stays for other machines
     assert station.messages() == {"waiting": 3, "held": 2}
     assert not running.worker._has_room()
@@ -165,14 +163,14 @@ def test_queue_that_does_not_answer_is_asked_again_until_idle(station: Station) 
 
 def test_worker_that_is_stuck_ends_with_blame(station: Station) -> None:
     [shard] = station.job(["tree", "hang-in-model"])
-    workshop: Workshop = station.workshop(FakeTask(batch_size=1), item_timeout_s=0.3)
-    running = Running(station, workshop=workshop)
+    context: WorkerContext = station.context(FakeTask(batch_size=1), item_timeout_s=0.3)
+    running = Running(station, context=context)
     assert running.end() is Reason.STUCK
     row = station.row(shard)
     assert (row.state, row.started) == (ShardState.PENDING, 1)
     # and the journal tells the next process of this machine what of
     FakeTask.let_go.set()
-    workshop.stream.close(5)
+    context.stream.close(5)
 
 
 def test_duplicate_of_a_shard_in_work_waits(station: Station) -> None:
@@ -215,7 +213,7 @@ def test_whatever_anybody_puts_into_its_queue_the_worker_goes_on(station: Statio
 def test_the_gpu_is_in_the_timings_of_shards_and_in_the_machines_row(station: Station) -> None:
     # given a machine with a GPU that is half busy
     reading = Reading(memory_bytes=7_000_000_000, memory_total_bytes=16_000_000_000, utilisation=0.5)
-    workshop = replace(station.workshop(), gauge=Gauge(lambda: reading))
+    context = replace(station.context(), gauge=Gauge(lambda: reading))
     station.ledger.put_machine(
         MachineRecord(
             machine="i-1",
@@ -230,7 +228,7 @@ def test_the_gpu_is_in_the_timings_of_shards_and_in_the_machines_row(station: St
     )
     # when it does a shard
     [shard] = station.job(["tree"] * 3)
-    Running(station, workshop=workshop).finish(shard)
+    Running(station, context=context).finish(shard)
     # then
     seconds = station.row(shard).seconds
     assert seconds["gpu_busy"] == pytest.approx(seconds["gpu_observed"] / 2, abs=0.002)

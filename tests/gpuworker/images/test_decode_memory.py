@@ -85,7 +85,7 @@ def test_of_other_formats_it_is_what_was_measured(data: bytes, measured: float) 
 )
 def test_of_newer_formats_it_is_what_was_measured(data: bytes, measured: float) -> None:
     opened = Opened.of(data)
-    needed = bytes_to_decode(opened, Limits(), enough_px=None, rendering=Rendering())
+    needed = bytes_to_decode(opened, Limits(), max_decode_px=None, rendering=Rendering())
     assert 0.95 * measured <= needed / PIXELS < 1.6 * measured + ROWS_AT_WORK
 
 
@@ -104,7 +104,7 @@ def test_of_newer_formats_it_is_what_was_measured(data: bytes, measured: float) 
 def test_of_heic_it_is_what_was_measured(pixels: Any, mode: str, chroma: int, measured: float) -> None:
     pytest.importorskip("pillow_heif")
     opened = Opened.of(heic(pixels, mode=mode, chroma=chroma))
-    needed = bytes_to_decode(opened, Limits(), enough_px=None, rendering=Rendering())
+    needed = bytes_to_decode(opened, Limits(), max_decode_px=None, rendering=Rendering())
     assert 0.98 * measured <= needed / PIXELS < 1.6 * measured + ROWS_AT_WORK
 
 
@@ -175,7 +175,7 @@ class TestAgainstASmallBudget:
 
     def test_a_jpeg_that_is_reduced_while_it_is_decoded_fits(self) -> None:
         limits = Limits(memory_bytes=PIXELS)
-        assert decode(pictures.jpeg(RGB), limits, enough_px=50).rgb.shape == (50, 50, 3)
+        assert decode(pictures.jpeg(RGB), limits, max_decode_px=50).rgb.shape == (50, 50, 3)
 
     def test_a_number_that_a_person_has_set_is_all_that_counts(self) -> None:
         assert decode(pictures.png(RGB), Limits(max_pixels=PIXELS, memory_bytes=1)).rgb.size == RGB.size

@@ -221,18 +221,18 @@ class TestTiff:
 
 class TestReducedDecoding:
     @pytest.mark.parametrize(
-        ("enough_px", "factor"), [(None, 1), (1600, 1), (801, 1), (800, 2), (500, 2), (400, 4), (200, 8), (10, 8)]
+        ("max_decode_px", "factor"), [(None, 1), (1600, 1), (801, 1), (800, 2), (500, 2), (400, 4), (200, 8), (10, 8)]
     )
-    def test_the_long_side_stays_enough(self, enough_px: int | None, factor: int) -> None:
+    def test_the_long_side_stays_enough(self, max_decode_px: int | None, factor: int) -> None:
         rgb = pictures.scene(1203, 1600)
         for data in (pictures.jpeg(rgb), pictures.png(rgb)):
-            image = decode(data, enough_px=enough_px)
+            image = decode(data, max_decode_px=max_decode_px)
             assert (image.height, image.width) == (1203, 1600)
             assert image.rgb.shape == (-(-1203 // factor), 1600 // factor, 3)
 
     def test_a_reduced_picture_is_turned_too(self) -> None:
         stored = pictures.stored_as(pictures.scene(600, 800), 6)
-        image = decode(pictures.jpeg(stored, orientation=6), enough_px=400)
+        image = decode(pictures.jpeg(stored, orientation=6), max_decode_px=400)
         assert (image.height, image.width, image.rgb.shape) == (600, 800, (300, 400, 3))
         assert image.rgb[-1, -1, 0] > 240
         assert image.rgb[0, -1, 1] < 15
@@ -244,7 +244,7 @@ class TestDecodingBytes:
         pixels = 600 * 800
         making_a_picture = 6 * pixels + 256 * 800 * 20
         assert decoding_bytes(pictures.jpeg(rgb)) == 2 * 3 * pixels
-        assert decoding_bytes(pictures.jpeg(rgb), enough_px=400) == 2 * 3 * pixels // 4
+        assert decoding_bytes(pictures.jpeg(rgb), max_decode_px=400) == 2 * 3 * pixels // 4
         assert decoding_bytes(pictures.jpeg(rgb, orientation=6)) == 2 * 3 * pixels
         assert decoding_bytes(pictures.png(rgb.astype(np.uint16))) == 6 * pixels + making_a_picture
         floats = pictures.tiff(rgb.astype(np.float32), photometric="rgb")

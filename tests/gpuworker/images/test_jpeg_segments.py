@@ -141,4 +141,4 @@ class TestAWholePicture:
         out = io.BytesIO()
         Image.new(mode, (90, 60), 128 if mode == "L" else (128,) * len(mode)).save(out, "JPEG")
         assert decode(out.getvalue()).rgb.shape == (60, 90, 3)
-        assert decode(out.getvalue(), enough_px=20).rgb.shape == (15, 23, 3)
+        assert decode(out.getvalue(), max_decode_px=20).rgb.shape == (15, 23, 3)

@@ -106,7 +106,7 @@ def test_an_internal_mask_is_the_same_by_windows(side: int) -> None:
             out.write_mask(mask)
         data = io.BytesIO(memory.read()).getvalue()
     scene: Any = open_scene(data, Options(), name="a.tif")
-    assert (scene.meaning == (mask > 0)).all()
+    assert (scene.valid_mask == (mask > 0)).all()
     assert not scene.notes.warnings
 
 

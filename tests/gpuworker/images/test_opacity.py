@@ -56,8 +56,8 @@ class TestWhatIsFull:
         scene = scene_of(collared(dtype, full))
         opaque = scene_of(np.full(RGB.shape[:2], full, dtype), "ignore")
         assert (scene.whole().rgb[:12] == 255).all()
-        assert not scene.meaning[:12].any()
-        assert scene.meaning[12:].all()
+        assert not scene.valid_mask[:12].any()
+        assert scene.valid_mask[12:].all()
         plain = opaque.whole().rgb[12:].astype(int)
         stretched_by_less = np.abs(scene.whole().rgb[12:].astype(int) - plain)
         assert stretched_by_less.mean() < 40  # not white: the range is that of what is seen
@@ -67,7 +67,7 @@ class TestWhatIsFull:
         alpha = np.full(RGB.shape[:2], 255, np.uint8)
         alpha[0, :] = 1
         scene = scene_of(alpha)
-        assert scene.meaning is None
+        assert scene.valid_mask is None
 
     def test_it_is_decided_once_for_all_windows(self) -> None:
         alpha = collared("uint16", 4095)
@@ -91,7 +91,7 @@ class TestInfrared:
         scene = scene_of(self.NIR)
         assert (scene.whole().rgb == scene_of(self.NIR, "ignore").whole().rgb).all()
         assert scene.notes.warnings == (ALPHA_AS_BAND,)
-        assert scene.meaning is None
+        assert scene.valid_mask is None
 
     def test_by_windows_it_is_said_too(self) -> None:
         samples = np.dstack([RGB, self.NIR])
@@ -129,8 +129,8 @@ class TestInfrared:
 
     def test_a_collar_is_no_part_of_the_image_when_bands_are_named(self) -> None:
         scene = scene_of(collared("uint8", 255), bands=(3, 2, 1))
-        assert not scene.meaning[:12].any()
-        assert scene.meaning[12:].all()
+        assert not scene.valid_mask[:12].any()
+        assert scene.valid_mask[12:].all()
 
     def test_a_band_that_is_nothing_everywhere_hides_nothing(self) -> None:
         scene = scene_of(np.zeros(RGB.shape[:2], np.uint8))

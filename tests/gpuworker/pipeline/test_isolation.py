@@ -104,14 +104,14 @@ def test_the_limit_of_time_grows_with_what_an_item_is_worth(bench: Bench) -> Non
     isolator.run(b"first", SOURCE, {})
     assert code_of(isolator, "tree", sleep_s=1.2) == "timeout"
     isolator.run(b"first", SOURCE, {})
-    assert isolator.run(b"worth 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
+    assert isolator.run(b"weight 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
     assert isolator.run(b"becomes 20", SOURCE, {"sleep_s": 1.2}).counts == {"annotations": 1}
 
 
 def test_however_much_an_item_is_worth_it_ends_before_a_caller_gives_up(bench: Bench) -> None:
     isolator = bench.isolator(item_timeout_s=0.6, longest_item_s=0.9)
     isolator.run(b"first", SOURCE, {})
-    assert code_of(isolator, "worth 1000", sleep_s=60) == "timeout"
+    assert code_of(isolator, "weight 1000", sleep_s=60) == "timeout"
 
 
 @pytest.mark.parametrize("setting", ["item_timeout_s", "invocation_timeout_s"])

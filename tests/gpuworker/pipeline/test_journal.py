@@ -71,7 +71,7 @@ def test_given_back_shard_leaves_no_suspects_though_steps_still_go_on(tmp_path: 
     journal.begin(SHARD)
     going_on = journal.mark(SHARD, 3)
     journal.forget(SHARD)
-    assert not journal.marked()
+    assert not journal.items_marked()
     journal.clear(going_on)
     assert len({journal.mark(SHARD, item) for item in range(100)}) == 100, "each slot is given out once"
     journal.close()

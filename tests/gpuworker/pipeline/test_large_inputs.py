@@ -12,7 +12,7 @@ from tests.gpuworker.station import PIPELINE, PROJECT, Station, until
 
 from gpuworker.contract import Item, ItemResult, Shard
 from gpuworker.pipeline.budget import ByteBudget
-from gpuworker.pipeline.feed import Feed
+from gpuworker.pipeline.shard_run import ShardRun
 from gpuworker.pipeline.spool import Spool
 from gpuworker.tasks.segment.task import Segment
 
@@ -55,11 +55,11 @@ def test_it_is_found_once_and_leaves_nothing_behind(
         isolated="tests.gpuworker.pipeline.test_large_inputs:Colours",
     )
     # when
-    feed = Feed(shard)
-    stream.add(feed, [0], alone=[0] if alone else [])
-    assert feed.wait(200)
+    shard_run = ShardRun(shard)
+    stream.add(shard_run, [0], alone=[0] if alone else [])
+    assert shard_run.wait(200)
     # then
-    (outcome,) = feed.outcomes()
+    (outcome,) = shard_run.outcomes()
     assert isinstance(outcome, ItemResult), outcome
     record = json.loads(station.storage.get(outcome.artifacts["annotations.json"].key).data)
     assert [one["bbox"] for one in record["annotations"]] == [[200, 100, MARK_PX, MARK_PX]]

@@ -15,7 +15,7 @@ from tests.gpuworker.station import PIPELINE, PROJECT, Station
 
 from gpuworker.contract import Failure, Item, Shard
 from gpuworker.pipeline.budget import ByteBudget
-from gpuworker.pipeline.feed import Feed
+from gpuworker.pipeline.shard_run import ShardRun
 
 OPTIONS = {"engine": "colour", "prompts": ["red"], "overlays": False, "thumbnails": False}
 SIDE = 1_000
@@ -53,10 +53,10 @@ def worked_on(
     task.load("cpu", OPTIONS)
     isolated = "tests.gpuworker.pipeline.test_large_inputs:Colours"
     stream = station.stream(task, station.journal(), budget=budget, isolated=isolated)
-    feed = Feed(shard_of(station, images, **options))
-    stream.add(feed, range(len(images)), alone=alone)
-    assert feed.wait(60)
-    return [outcome if isinstance(outcome, Failure) else None for outcome in feed.outcomes()]
+    shard_run = ShardRun(shard_of(station, images, **options))
+    stream.add(shard_run, range(len(images)), alone=alone)
+    assert shard_run.wait(60)
+    return [outcome if isinstance(outcome, Failure) else None for outcome in shard_run.outcomes()]
 
 
 def test_several_at_once_wait_for_each_other(station: Station) -> None:

@@ -7,7 +7,7 @@ from tests.gpuworker.station import Station
 from gpuworker.contract import Item, Shard
 from gpuworker.contract.items import File
 from gpuworker.pipeline import record
-from gpuworker.pipeline.record import publish, restored
+from gpuworker.pipeline.record import publish, read_record
 from gpuworker.storage.objects import Object
 from gpuworker.tasks.base import Encoded
 
@@ -36,7 +36,7 @@ def test_published_item_can_be_taken_over(station: Station) -> None:
     # given
     result = published(station)
     # when another worker looks
-    again = record.finished(station.storage, SHARD, ITEM, record_name=NAME)
+    again = record.find_finished(station.storage, SHARD, ITEM, record_name=NAME)
     # then it knows all that the first one knew, checksums and versions included
     assert again == result
     assert set(result.artifacts) == {NAME, "masks/tree 1_masks.tif"}
@@ -63,24 +63,24 @@ def test_record_of_something_else_is_not_taken(station: Station, job: str, gener
     shard = Shard(
         job=job, pipeline="p", project="field7", number=0, generation=generation, task="t", options={}, items=[item]
     )
-    assert restored(found, shard, item, record_name=NAME) is None
+    assert read_record(found, shard, item, record_name=NAME) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"info": {"gpupipe": {"job": "j"}}}', b'{"info": 5}'])
 def test_what_is_no_record_of_ours_is_not_taken(data: bytes) -> None:
-    assert restored(Object(data=data, etag="", version_id=""), SHARD, ITEM, record_name=NAME) is None
+    assert read_record(Object(data=data, etag="", version_id=""), SHARD, ITEM, record_name=NAME) is None
 
 
 def test_unfinished_item_has_no_record(station: Station) -> None:
-    assert record.finished(station.storage, SHARD, ITEM, record_name=NAME) is None
+    assert record.find_finished(station.storage, SHARD, ITEM, record_name=NAME) is None
 
 
 def test_record_without_info_is_stamped_at_its_top() -> None:
     plain = Encoded(files={}, record={"rooms": 3}, fragment={"rooms": 3})
-    document = record.stamped(plain, SHARD, ITEM, {}, {})
+    document = record.document_of(plain, SHARD, ITEM, {}, {})
     assert document["rooms"] == 3
     found = Object(data=json.dumps(document).encode(), etag="", version_id="7")
-    result = restored(found, SHARD, ITEM, record_name="rooms.json")
+    result = read_record(found, SHARD, ITEM, record_name="rooms.json")
     assert result is not None
     assert result.fragment == {"rooms": 3}
     assert result.artifacts["rooms.json"].version_id == "7"

@@ -9,7 +9,7 @@ from tests.gpuworker.station import Station, until
 from gpuworker.contract import Failure
 from gpuworker.contract.items import ItemError
 from gpuworker.pipeline.budget import BudgetClosed
-from gpuworker.pipeline.feed import Feed
+from gpuworker.pipeline.shard_run import ShardRun
 from gpuworker.pipeline.spool import Spool
 
 
@@ -31,9 +31,9 @@ class FileTask(FakeTask):
         return super().decode(data, source, options)
 
 
-def went(feed: Feed) -> list[str]:
-    assert feed.wait(20)
-    return [outcome.code if isinstance(outcome, Failure) else "" for outcome in feed.outcomes()]
+def went(shard_run: ShardRun) -> list[str]:
+    assert shard_run.wait(20)
+    return [outcome.code if isinstance(outcome, Failure) else "" for outcome in shard_run.outcomes()]
 
 
 def files(spool_folder: Path) -> list[Path]:
@@ -86,12 +86,12 @@ class TestInTheStream:
         # given a large item, a small one and two large ones that fail
         task, spool = FileTask(), Spool(tmp_path / "spool", from_bytes=20)
         [shard] = station.job(["tree " + "x" * 50, "tree", "bad " + "x" * 50, "refuse " + "x" * 50], send=False)
-        feed = Feed(shard)
+        shard_run = ShardRun(shard)
         # when
         stream = station.stream(task, station.journal(), spool=spool)
-        stream.add(feed, range(4))
+        stream.add(shard_run, range(4))
         # then
-        assert went(feed) == ["", "", "unreadable", "unsupported"]
+        assert went(shard_run) == ["", "", "unreadable", "unsupported"]
         assert [issubclass(task.came[f"{i:03d}"], Path) for i in range(4)] == [True, False, True, True]
         assert {path.parent for path in task.paths} == {tmp_path / "spool"}
         assert files(tmp_path / "spool") == []
@@ -102,45 +102,45 @@ class TestInTheStream:
         [shard] = station.job(["tree " + "x" * 50], send=False)
         item = shard.items[0]
         station.client("s3").delete_object(Bucket=station.name, Key=item.key, VersionId=item.version_id)
-        feed = Feed(shard)
-        station.stream(FileTask(), station.journal(), spool=spool).add(feed, [0])
-        assert went(feed) == ["not_found"]
+        shard_run = ShardRun(shard)
+        station.stream(FileTask(), station.journal(), spool=spool).add(shard_run, [0])
+        assert went(shard_run) == ["not_found"]
         assert files(tmp_path / "spool") == []
 
     def test_a_cancelled_shard_leaves_no_file(self, station: Station, tmp_path: Path) -> None:
         task, spool = FileTask(), Spool(tmp_path / "spool", from_bytes=20)
         [shard] = station.job(["hang-in-model " + "x" * 50], send=False)
-        feed = Feed(shard)
-        station.stream(task, station.journal(), spool=spool).add(feed, [0])
+        shard_run = ShardRun(shard)
+        station.stream(task, station.journal(), spool=spool).add(shard_run, [0])
         until(lambda: task.batches)
-        feed.cancel()
+        shard_run.cancel()
         FakeTask.let_go.set()
         until(lambda: not files(tmp_path / "spool"))
 
     def test_a_task_that_takes_bytes_gets_bytes(self, station: Station, tmp_path: Path) -> None:
         [shard] = station.job(["tree " + "x" * 50], send=False)
-        feed = Feed(shard)
-        station.stream(FakeTask(), station.journal(), spool=Spool(tmp_path, from_bytes=20)).add(feed, [0])
-        assert went(feed) == [""]
+        shard_run = ShardRun(shard)
+        station.stream(FakeTask(), station.journal(), spool=Spool(tmp_path, from_bytes=20)).add(shard_run, [0])
+        assert went(shard_run) == [""]
 
     def test_a_feed_that_has_the_bytes_already_gives_bytes(self, station: Station, tmp_path: Path) -> None:
-        class Having(Feed):
+        class Having(ShardRun):
             gives_files = False
 
         task = FileTask()
         [shard] = station.job(["tree " + "x" * 50], send=False)
-        feed = Having(shard)
-        station.stream(task, station.journal(), spool=Spool(tmp_path, from_bytes=20)).add(feed, [0])
-        assert went(feed) == [""]
+        shard_run = Having(shard)
+        station.stream(task, station.journal(), spool=Spool(tmp_path, from_bytes=20)).add(shard_run, [0])
+        assert went(shard_run) == [""]
         assert task.came == {"000": bytes}
 
     def test_a_suspect_s_process_is_given_the_file(self, station: Station, tmp_path: Path) -> None:
         spool = Spool(tmp_path / "spool", from_bytes=20)
         [shard] = station.job(["large 99 " + "x" * 50], send=False)
-        feed = Feed(shard)
+        shard_run = ShardRun(shard)
         stream = station.stream(
             FileTask(), station.journal(), spool=spool, isolated="tests.gpuworker.pipeline.test_spool:FileTask"
         )
-        stream.add(feed, [0], alone=[0])
-        assert went(feed) == [""]
+        stream.add(shard_run, [0], alone=[0])
+        assert went(shard_run) == [""]
         assert files(tmp_path / "spool") == []

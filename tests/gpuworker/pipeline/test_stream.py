@@ -9,52 +9,52 @@ from tests.gpuworker.station import Station, until
 from gpuworker.contract import Failure, ItemResult, ModelSource, Shard
 from gpuworker.models import FolderModels, ModelError
 from gpuworker.pipeline.budget import ByteBudget
-from gpuworker.pipeline.feed import Feed
+from gpuworker.pipeline.shard_run import ShardRun
 from gpuworker.pipeline.stream import Stream
 from gpuworker.storage.objects import Storage
 from gpuworker.tasks.base import Decoded
 
 
-def fed(stream: Stream, shard: Shard, **options: Any) -> Feed:
-    """A feed with all of the shard's items in the stream."""
-    feed = Feed(shard)
-    stream.add(feed, range(len(shard.items)), **options)
-    return feed
+def fed(stream: Stream, shard: Shard, **options: Any) -> ShardRun:
+    """A run with all of the shard's items in the stream."""
+    shard_run = ShardRun(shard)
+    stream.add(shard_run, range(len(shard.items)), **options)
+    return shard_run
 
 
-def codes(feed: Feed) -> list[str]:
+def codes(shard_run: ShardRun) -> list[str]:
     """What became of each item: "" or its failure's code."""
-    assert feed.wait(20)
-    return [outcome.code if isinstance(outcome, Failure) else "" for outcome in feed.outcomes()]
+    assert shard_run.wait(20)
+    return [outcome.code if isinstance(outcome, Failure) else "" for outcome in shard_run.outcomes()]
 
 
-def messages(feed: Feed) -> list[str]:
+def messages(shard_run: ShardRun) -> list[str]:
     """What is said of each item that failed."""
-    assert feed.wait(20)
-    return [outcome.message for outcome in feed.outcomes() if isinstance(outcome, Failure)]
+    assert shard_run.wait(20)
+    return [outcome.message for outcome in shard_run.outcomes() if isinstance(outcome, Failure)]
 
 
 def test_items_come_out_in_order_with_artefacts_and_seconds(station: Station) -> None:
     # given and when
     [shard] = station.job([f"word{i}" for i in range(40)], send=False)
-    feed = fed(station.stream(FakeTask(), station.journal()), shard)
+    shard_run = fed(station.stream(FakeTask(), station.journal()), shard)
     # then
-    assert codes(feed) == [""] * 40
-    for item, outcome in zip(shard.items, feed.outcomes(), strict=True):
+    assert codes(shard_run) == [""] * 40
+    for item, outcome in zip(shard.items, shard_run.outcomes(), strict=True):
         assert isinstance(outcome, ItemResult)
         assert (outcome.output, outcome.etag, outcome.counts) == (item.output, item.etag, {"annotations": 1})
         assert set(outcome.artifacts) == {"annotations.json", f"masks/{item.output}_masks.tif"}
         assert set(outcome.seconds) == {"download", "decode", "infer", "encode", "upload"}
-    last = feed.outcomes()[39]
+    last = shard_run.outcomes()[39]
     assert isinstance(last, ItemResult)
     assert station.storage.get(last.artifacts["masks/039_masks.tif"].key).data == b"seen word39"
 
 
 def test_every_kind_of_bad_item_fails_alone(station: Station) -> None:
     [shard] = station.job(["tree", "bad", "bug", "refuse", "bug-in-model", "tree"], send=False)
-    feed = fed(station.stream(FakeTask(batch_size=8), station.journal()), shard)
-    assert codes(feed) == ["", "unreadable", "internal_error", "unsupported", "internal_error", ""]
-    messages = [outcome.message for outcome in feed.outcomes() if isinstance(outcome, Failure)]
+    shard_run = fed(station.stream(FakeTask(batch_size=8), station.journal()), shard)
+    assert codes(shard_run) == ["", "unreadable", "internal_error", "unsupported", "internal_error", ""]
+    messages = [outcome.message for outcome in shard_run.outcomes() if isinstance(outcome, Failure)]
     assert messages[1] == "ValueError: decoders have bugs"
     assert "item_failed_unexpectedly" in station.lines
     assert any("fake_task.py" in line for line in station.lines.lines), "the traceback is in the log"
@@ -66,11 +66,11 @@ def test_weights_that_a_job_needs_and_nobody_has_are_no_fault_of_its_items(stati
     task = FakeTask()
     task.use_models(FolderModels(ModelSource(weights="/nowhere/weights")))
     # when
-    feed = fed(station.stream(task, station.journal()), shard)
+    shard_run = fed(station.stream(task, station.journal()), shard)
     # then the shard is given back, with the reason
-    assert feed.wait(20)
-    assert isinstance(feed.error, ModelError)
-    assert "there is no folder /nowhere/weights" in str(feed.error)
+    assert shard_run.wait(20)
+    assert isinstance(shard_run.error, ModelError)
+    assert "there is no folder /nowhere/weights" in str(shard_run.error)
 
 
 def test_missing_and_replaced_inputs_fail(station: Station) -> None:
@@ -88,14 +88,14 @@ def test_batches_hold_items_of_several_shards_but_of_equal_options_only(station:
     stream = station.stream(task, station.journal())
     blocker = fed(stream, station.job(["hang-in-model"], send=False, kind="blocker")[0])
     until(lambda: task.batches)
-    feeds = [fed(stream, station.job(["a", "b"], send=False, kind="x")[0]) for _ in range(2)]
+    shard_runs = [fed(stream, station.job(["a", "b"], send=False, kind="x")[0]) for _ in range(2)]
     until(lambda: stream.inference.ready.qsize() == 4)
-    feeds.append(fed(stream, station.job(["a", "b"], send=False, kind="y")[0]))
+    shard_runs.append(fed(stream, station.job(["a", "b"], send=False, kind="y")[0]))
     until(lambda: stream.inference.ready.qsize() == 6)
     # when
     FakeTask.let_go.set()
-    for feed in [blocker, *feeds]:
-        codes(feed)
+    for shard_run in [blocker, *shard_runs]:
+        codes(shard_run)
     # then all of x share a batch, and y does not join them
     assert [len(batch) for batch in task.batches] == [1, 4, 2]
 
@@ -105,10 +105,10 @@ def test_batch_that_does_not_fit_is_halved(station: Station) -> None:
     stream = station.stream(task, station.journal())
     blocker = fed(stream, station.job(["hang-in-model"], send=False)[0])
     until(lambda: task.batches)
-    feed = fed(stream, station.job(["w"] * 8, send=False, fits=2)[0])
+    shard_run = fed(stream, station.job(["w"] * 8, send=False, fits=2)[0])
     until(lambda: stream.inference.ready.qsize() == 8)
     FakeTask.let_go.set()
-    assert codes(feed) == [""] * 8
+    assert codes(shard_run) == [""] * 8
     assert codes(blocker) == [""]
     assert [len(batch) for batch in task.batches[1:4]] == [8, 4, 2]
     assert "batch_halved" in station.lines
@@ -147,9 +147,9 @@ def test_step_that_never_ends_fails_its_item_and_no_other(station: Station) -> N
 @pytest.mark.parametrize("setting", ["item_timeout_s", "invocation_timeout_s"])
 def test_a_step_that_never_ends_names_the_setting_that_its_time_came_from(station: Station, setting: str) -> None:
     stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3, item_limit=setting)
-    feed = fed(stream, station.job(["hang"], send=False)[0])
-    assert feed.wait(20)
-    assert f"; {setting} raises the limit" in messages(feed)[0]
+    shard_run = fed(stream, station.job(["hang"], send=False)[0])
+    assert shard_run.wait(20)
+    assert f"; {setting} raises the limit" in messages(shard_run)[0]
 
 
 def test_a_model_that_never_returns_names_it_too(station: Station) -> None:
@@ -160,9 +160,9 @@ def test_a_model_that_never_returns_names_it_too(station: Station) -> None:
 
 def test_model_that_never_returns_makes_the_process_end(station: Station) -> None:
     stream = station.stream(FakeTask(), station.journal(), item_timeout_s=0.3)
-    feed = fed(stream, station.job(["hang-in-model"], send=False)[0])
+    shard_run = fed(stream, station.job(["hang-in-model"], send=False)[0])
     assert "infer of inputs/field7/000.txt" in until(lambda: stream.stuck)
-    assert not feed.wait(0)
+    assert not shard_run.wait(0)
 
 
 def test_a_lost_gpu_makes_the_process_end_and_fails_nobody(station: Station) -> None:
@@ -171,15 +171,15 @@ def test_a_lost_gpu_makes_the_process_end_and_fails_nobody(station: Station) -> 
     journal = station.journal()
     stream = station.stream(FakeTask(batch_size=1), journal)
     # when
-    feed = fed(stream, shard)
+    shard_run = fed(stream, shard)
     # then
     assert "CUDA error: an illegal memory access was encountered" in until(lambda: stream.stuck)
-    assert not feed.wait(0)
-    assert 1 in feed.unsettled()
+    assert not shard_run.wait(0)
+    assert 1 in shard_run.unsettled()
     # and the next process knows which item to work on alone
-    assert (feed.id, 1) in journal.marked()
+    assert (shard_run.id, 1) in journal.items_marked()
     stream.close(5)
-    assert (feed.id, 1) in journal.marked()
+    assert (shard_run.id, 1) in journal.items_marked()
 
 
 def test_several_hanging_steps_make_the_process_end(station: Station) -> None:
@@ -189,7 +189,7 @@ def test_several_hanging_steps_make_the_process_end(station: Station) -> None:
 
 
 def test_thread_that_dies_of_a_bug_of_ours_makes_the_process_end(station: Station) -> None:
-    class Broken(Feed):
+    class Broken(ShardRun):
         def settle(self, index: int, outcome: Any) -> bool:
             raise RuntimeError("nobody expects this")
 
@@ -203,20 +203,20 @@ def test_unreachable_bucket_fails_the_shard_and_not_its_items(station: Station) 
     [shard] = station.job(["tree"] * 3, send=False)
     dead = "http://127.0.0.1:9"
     nowhere = Storage("nowhere", region="us-east-1", session=station.session, endpoint=dead, retry_for_s=0)
-    feed = Feed(shard)
+    shard_run = ShardRun(shard)
     stream = station.stream(FakeTask(), station.journal(), storage=nowhere)
-    stream.add(feed, range(3))
-    until(lambda: feed.error, within_s=30)
-    assert feed.progress == 0
+    stream.add(shard_run, range(3))
+    until(lambda: shard_run.error, within_s=30)
+    assert shard_run.progress == 0
 
 
 def test_cancelled_feed_lets_go_of_everything(station: Station) -> None:
     stream = station.stream(FakeTask(), station.journal())
-    feed = fed(stream, station.job(["tree"] * 60, send=False, sleep_s=0.05)[0])
-    until(lambda: feed.progress > 2)
-    feed.cancel()
+    shard_run = fed(stream, station.job(["tree"] * 60, send=False, sleep_s=0.05)[0])
+    until(lambda: shard_run.progress > 2)
+    shard_run.cancel()
     until(lambda: stream.budget.used_bytes == 0)
-    assert feed.progress < 60
+    assert shard_run.progress < 60
     # and the stream goes on with others
     assert codes(fed(stream, station.job(["tree"], send=False)[0])) == [""]
 
@@ -224,28 +224,28 @@ def test_cancelled_feed_lets_go_of_everything(station: Station) -> None:
 def test_pixels_are_let_go_of_before_the_result_is_on_its_way(station: Station) -> None:
     held: list[int] = []
 
-    class Looking(Feed):
+    class Looking(ShardRun):
         def deliver(self, *arguments: Any, **more: Any) -> Any:
             held.append(len(self.large))
             return super().deliver(*arguments, **more)
 
     stream = station.stream(FakeTask(), station.journal())
-    feed = Looking(station.job(["worth 20"], send=False)[0])
-    stream.add(feed, [0])
-    assert codes(feed) == [""]
+    shard_run = Looking(station.job(["weight 20"], send=False)[0])
+    stream.add(shard_run, [0])
+    assert codes(shard_run) == [""]
     assert held == [0], "the budget gives their room to others by then"
 
 
 def test_a_suspect_that_nobody_wants_any_more_is_ended_with_its_process(station: Station) -> None:
     # given a suspect that takes long, in a process of its own
     stream = station.stream(FakeTask(), station.journal())
-    feed = fed(stream, station.job(["tree"], send=False, sleep_s=600)[0], alone=[0])
+    shard_run = fed(stream, station.job(["tree"], send=False, sleep_s=600)[0], alone=[0])
     until(lambda: "isolated_process_started" in station.lines)
     # when
-    feed.cancel()
+    shard_run.cancel()
     # then the next one does not wait for it
     assert codes(fed(stream, station.job(["tree"], send=False)[0], alone=[0])) == [""]
-    assert feed.progress == 0
+    assert shard_run.progress == 0
 
 
 def test_a_task_may_ask_whether_its_item_is_still_wanted(station: Station) -> None:
@@ -258,12 +258,12 @@ def test_a_task_may_ask_whether_its_item_is_still_wanted(station: Station) -> No
             return super().run(batch, options)
 
     stream = station.stream(Asking(), station.journal())
-    feed = fed(stream, station.job(["tree"], send=False)[0])
+    shard_run = fed(stream, station.job(["tree"], send=False)[0])
     until(lambda: asked)
     assert asked[0].is_wanted()
-    feed.cancel()
+    shard_run.cancel()
     until(lambda: stream.budget.used_bytes == 0)
-    assert feed.progress == 0
+    assert shard_run.progress == 0
 
 
 def test_closing_in_the_middle_ends_every_thread(station: Station) -> None:
@@ -287,8 +287,8 @@ def test_closing_says_when_a_step_hangs(station: Station) -> None:
 def test_suspects_run_in_a_process_of_their_own(station: Station) -> None:
     [shard] = station.job(["tree", "crash", "tree", "bad"], send=False)
     task = FakeTask()
-    feed = fed(station.stream(task, station.journal()), shard, alone={1, 2, 3})
-    assert codes(feed) == ["", "killed_worker", "", "unreadable"]
+    shard_run = fed(station.stream(task, station.journal()), shard, alone={1, 2, 3})
+    assert codes(shard_run) == ["", "killed_worker", "", "unreadable"]
     assert task.batches == [["000"]], "this process's model saw only the one that is no suspect"
 
 
@@ -296,21 +296,21 @@ def test_journal_holds_what_is_in_work_and_nothing_else(station: Station) -> Non
     # given one item inside the model and others ready behind it
     task, journal = FakeTask(batch_size=1), station.journal()
     stream = station.stream(task, journal)
-    feed = fed(stream, station.job(["hang-in-model"] * 6, send=False)[0])
+    shard_run = fed(stream, station.job(["hang-in-model"] * 6, send=False)[0])
     until(lambda: task.batches and stream.inference.ready.qsize() == 5)
     [[hanging]] = task.batches
     # when the process is killed now, then only that one is a suspect
-    assert journal.marked() == {(feed.id, int(hanging))}
+    assert journal.items_marked() == {(shard_run.id, int(hanging))}
     FakeTask.let_go.set()
-    codes(feed)
-    assert journal.marked() == set()
+    codes(shard_run)
+    assert journal.items_marked() == set()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_as_many_threads_as_the_task_allows_run_its_model(station: Station, threads: int) -> None:
     task = FakeTask(infer_threads=threads, batch_size=1)
     stream = station.stream(task, station.journal())
-    feed = fed(stream, station.job(["hang-in-model"] * 5, send=False)[0])
+    shard_run = fed(stream, station.job(["hang-in-model"] * 5, send=False)[0])
     until(lambda: len(task.batches) == threads)
     FakeTask.let_go.set()
-    assert codes(feed) == [""] * 5
+    assert codes(shard_run) == [""] * 5

@@ -38,7 +38,7 @@ def test_values_become_results_that_hold_them(station: Station) -> None:
     [shard] = station.job(values, send=False)
     station.ledger.start_shard(shard.job, 0, 0, "i-1")
     # when
-    run_shard(stored(station, shard), workshop=station.workshop(Upper()))
+    run_shard(stored(station, shard), context=station.context(Upper()))
     # then each result and failure tells what it is of, though the task took its dict apart
     result = committed(station, shard)
     assert [(one.output, one.fragment, one.value) for one in result.items] == [
@@ -54,11 +54,11 @@ def test_values_become_results_that_hold_them(station: Station) -> None:
 def test_a_redelivered_shard_does_not_repeat_a_finished_value(station: Station) -> None:
     [shard] = station.job([{"prompt": "fox"}], send=False)
     station.ledger.start_shard(shard.job, 0, 0, "i-1")
-    run_shard(shard, workshop=station.workshop(Upper()))
+    run_shard(shard, context=station.context(Upper()))
     version = committed(station, shard).items[0].artifacts["result.json"].version_id
     station.client("s3").delete_object(Bucket=station.name, Key=f"jobs/{shard.job}/results/00000.0.json.gz")
     # when its worker was killed between record and commit
-    run_shard(shard, workshop=station.workshop(Upper()), redelivered=True)
+    run_shard(shard, context=station.context(Upper()), redelivered=True)
     # then
     [item] = committed(station, shard).items
     assert (item.artifacts["result.json"].version_id, item.value) == (version, {"prompt": "fox"})
@@ -68,7 +68,7 @@ def test_a_value_that_kills_its_worker_fails_alone(station: Station) -> None:
     [shard] = station.job([{"prompt": "fox"}, {"prompt": "x", "crash": True}], send=False)
     station.ledger.start_shard(shard.job, 0, 0, "i-1")
     # when the shard has killed a worker before, so that its items are worked on in a process of their own
-    run_shard(shard, workshop=station.workshop(Upper(), isolated=ISOLATED), started=2)
+    run_shard(shard, context=station.context(Upper(), isolated=ISOLATED), started=2)
     # then
     result = committed(station, shard)
     assert [one.fragment for one in result.items] == [{"text": "FOX"}]
@@ -82,7 +82,7 @@ def test_what_a_task_does_not_take_fails_and_says_so(station: Station, content: 
     [shard] = station.job([content], send=False)
     station.ledger.start_shard(shard.job, 0, 0, "i-1")
     # when
-    run_shard(shard, workshop=station.workshop(task))
+    run_shard(shard, context=station.context(task))
     # then
     [failure] = committed(station, shard).failures
     assert failure.code == "unsuitable"
@@ -92,7 +92,7 @@ def test_what_a_task_does_not_take_fails_and_says_so(station: Station, content: 
 def test_a_task_may_take_both(station: Station) -> None:
     [shard] = station.job([{"prompt": "fox"}, "owl"], send=False)
     station.ledger.start_shard(shard.job, 0, 0, "i-1")
-    run_shard(shard, workshop=station.workshop(UpperAll()))
+    run_shard(shard, context=station.context(UpperAll()))
     assert [one.fragment for one in committed(station, shard).items] == [{"text": "FOX"}, {"text": "OWL"}]
 
 

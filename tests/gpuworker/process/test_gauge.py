@@ -72,10 +72,14 @@ def test_the_ledger_is_told_the_mean_and_the_most_since_the_last_time(gpu: Gpu, 
     gpu.spend(gauge, 1.0, busy=1.0)
     gpu.memory_bytes = 3 * GB
     gpu.spend(gauge, 3.0, busy=0.5)
-    told = gauge.told()
-    assert told == {"gpu_memory_bytes": 9 * GB, "gpu_memory_total_bytes": 24 * GB, "gpu_utilisation": 0.625}
+    fields = gauge.take_fields()
+    assert fields == {"gpu_memory_bytes": 9 * GB, "gpu_memory_total_bytes": 24 * GB, "gpu_utilisation": 0.625}
     gpu.spend(gauge, 1.0, busy=0.0)
-    assert gauge.told() == {"gpu_memory_bytes": 3 * GB, "gpu_memory_total_bytes": 24 * GB, "gpu_utilisation": 0.0}
+    assert gauge.take_fields() == {
+        "gpu_memory_bytes": 3 * GB,
+        "gpu_memory_total_bytes": 24 * GB,
+        "gpu_utilisation": 0.0,
+    }
 
 
 def test_a_gpu_that_tells_no_utilisation_still_tells_its_memory(gpu: Gpu, gauge: Gauge) -> None:
@@ -83,21 +87,21 @@ def test_a_gpu_that_tells_no_utilisation_still_tells_its_memory(gpu: Gpu, gauge:
     with gauge.share() as share:
         gpu.spend(gauge, 3.0, busy=1.0)
     assert share.timings() == {}
-    assert gauge.told() == {"gpu_memory_bytes": 2 * GB, "gpu_memory_total_bytes": 24 * GB}
+    assert gauge.take_fields() == {"gpu_memory_bytes": 2 * GB, "gpu_memory_total_bytes": 24 * GB}
 
 
 def test_a_gpu_that_cannot_be_read_costs_the_figures_and_nothing_else(gpu: Gpu, gauge: Gauge) -> None:
     gpu.is_lost = True
     with gauge.share() as share:
         gpu.spend(gauge, 3.0, busy=1.0)
-    assert (share.timings(), gauge.told()) == ({}, {})
+    assert (share.timings(), gauge.take_fields()) == ({}, {})
 
 
 def test_without_a_gpu_nothing_is_told() -> None:
     gauge = gauge_of("cpu").start()
     with gauge.share() as share:
         gauge.look()
-    assert (share.timings(), gauge.told(), gauge.has_gpu) == ({}, {}, False)
+    assert (share.timings(), gauge.take_fields(), gauge.has_gpu) == ({}, {}, False)
 
 
 def test_a_started_gauge_looks_by_itself(gpu: Gpu) -> None:

@@ -129,8 +129,8 @@ class TestScenes:
         data = drawn.COLLARED[name]()
         opened = open_scene(data, Options(), name=name)
         assert isinstance(opened, WholeScene)
-        assert opened.meaning is not None
-        assert opened.meaning.mean() == 0.75
+        assert opened.valid_mask is not None
+        assert opened.valid_mask.mean() == 0.75
         require_crowns(done(name, data, CROWNS), below=drawn.COLLAR)
 
     @pytest.mark.parametrize("name", drawn.TURNED)

@@ -8,7 +8,7 @@ from gpuworker.tiles.chunk_cache import Chunk, ChunkCache
 
 
 def chunk(size_bytes: int = 30) -> Chunk:
-    return Chunk(rgb=np.zeros((1, size_bytes // 3, 3), np.uint8), meaning=None)
+    return Chunk(rgb=np.zeros((1, size_bytes // 3, 3), np.uint8), valid_mask=None)
 
 
 def test_a_chunk_is_made_once_and_kept() -> None:
@@ -41,7 +41,7 @@ def test_one_that_is_larger_than_all_there_may_be_is_kept_alone() -> None:
 
 def test_masks_count() -> None:
     cache = ChunkCache(100)
-    cache.get("a", lambda: Chunk(rgb=np.zeros((2, 2, 3), np.uint8), meaning=np.ones((2, 2), np.bool_)))
+    cache.get("a", lambda: Chunk(rgb=np.zeros((2, 2, 3), np.uint8), valid_mask=np.ones((2, 2), np.bool_)))
     assert cache.used_bytes == 16
 
 

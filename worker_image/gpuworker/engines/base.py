@@ -29,7 +29,7 @@ class Engine(Hooks, ABC):
     """The most pictures `detect` gains from at once."""
     batch_wait_s: float = 0.0
     """How long a batch that is not full may wait for pictures that are on their way."""
-    enough_px: int | None = None
+    max_decode_px: int | None = None
     """A long side beyond which more pixels bring nothing, so that files may be decoded smaller; None: all count."""
     takes_boxes: bool = False
     """Whether it looks at `Image.boxes`, the examples that a person has drawn."""

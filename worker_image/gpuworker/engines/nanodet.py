@@ -52,7 +52,7 @@ class Box:
 class NanoDet(Engine, own={"boxes"}):
     """One net a thread: a cv2.dnn net keeps its buffers inside, and two threads in one would mix up their images."""
 
-    enough_px = 1600
+    max_decode_px = 1600
     suppresses_overlaps = True
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ def _cpus() -> int:
 
 
 def _blob(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The model's input, 1×3×416×416: BGR, squeezed without keeping the aspect, normalised."""
+    """The model's input, 1×3×416×416: BGR, resized without keeping the aspect, normalised."""
     shrinks_much = max(rgb.shape) > 2 * _SIDE_PX
     smooth = cv2.INTER_AREA if shrinks_much else cv2.INTER_LINEAR
     small = cv2.resize(rgb, (_SIDE_PX, _SIDE_PX), interpolation=smooth)

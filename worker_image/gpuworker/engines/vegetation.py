@@ -72,9 +72,9 @@ class Vegetation(Engine):
 
     def categories(self, options: Options) -> Sequence[str]:
         if len(options.prompts) > 1:
-            told = ", ".join(map(repr, options.prompts))
+            asked = ", ".join(map(repr, options.prompts))
             raise ValueError(
-                f"vegetation tells no kinds of plants apart: it takes one prompt as their name, not {told}"
+                f"vegetation tells no kinds of plants apart: it takes one prompt as their name, not {asked}"
             )
         return options.prompts or (CATEGORY,)
 

@@ -97,10 +97,10 @@ def machine_name(metadata: Metadata | None) -> str:
 
 
 def watch_for_notice(
-    metadata: Metadata, told: Callable[[Notice], None], stop: threading.Event, *, pause_s: float = POLL_S
+    metadata: Metadata, on_notice: Callable[[Notice], None], stop: threading.Event, *, pause_s: float = POLL_S
 ) -> None:
-    """Ask every 5 s until `stop`; call `told` once, on the first notice."""
+    """Ask every 5 s until `stop`; call `on_notice` once, on the first notice."""
     while not stop.wait(pause_s):
         if notice := metadata.notice():
-            told(notice)
+            on_notice(notice)
             return

@@ -33,7 +33,7 @@ from gpuworker.entries.setup import (
     EXIT_STUCK,
     choose_device,
     client,
-    open_workshop,
+    open_context,
     tell_failure,
     wait_for_credentials,
 )
@@ -66,29 +66,29 @@ def main() -> None:
 
 
 def read_settings(environment: Mapping[str, str]) -> WorkerSettings:
-    """What this machine was told at launch. Raises OSError and ContractError."""
+    """This machine's settings, written at its launch. Raises OSError and ContractError."""
     return WorkerSettings.from_json(Path(environment.get(CONFIG_VARIABLE) or WORKER_FILE).read_bytes())
 
 
 def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str]) -> int:
     """Work until there is a reason to end; the exit status. Call it from the main thread: it handles signals."""
     worker: Worker | None = None
-    told: list[int] = []
+    signals: list[int] = []
 
-    def told_to_end(number: int, _: object) -> None:
+    def on_signal(number: int, _: object) -> None:
         if worker is None:  # nothing is held yet
             os._exit(0)
-        told.append(number)  # no more: the thread that this interrupts may hold any lock
+        signals.append(number)  # no more: the thread that this interrupts may hold any lock
 
     def tick() -> None:
-        if told and worker:
+        if signals and worker:
             worker.stop(Reason.SIGNAL)
         # Cannot be held up by a library that keeps the interpreter to itself: a thread of C, wound up every second.
         faulthandler.dump_traceback_later(settings.item_timeout_s + DEADMAN_S, exit=True)
 
     share_interpreter_finely()
-    signal.signal(signal.SIGTERM, told_to_end)
-    signal.signal(signal.SIGINT, told_to_end)
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
     folder = Path(environment.get(WORK_DIR_VARIABLE) or DEFAULT_WORK_DIR)
     journal = Journal(folder / "journal")
     metadata = Metadata.of(environment)
@@ -100,12 +100,12 @@ def run(settings: WorkerSettings, task: Task, *, environment: Mapping[str, str])
         storage = Storage(settings.bucket, region=settings.region, owner=settings.account, session=session)
         log = _full_log(settings, session, storage, folder=folder, machine=machine)
         device = choose_device(settings.device)
-        workshop = open_workshop(
+        context = open_context(
             settings, task, session, storage, journal, log, machine=machine, device=device, folder=folder
         )
         worker = Worker(
             settings=settings,
-            workshop=workshop,
+            context=context,
             queue=_open_queue(settings, session, folder),
             on_tick=tick,
         )
@@ -136,13 +136,13 @@ def _work(worker: Worker, metadata: Metadata | None) -> int:
     if metadata is not None:
         tell = partial(watch_for_notice, metadata, lambda notice: worker.stop(Reason(notice)), ended)
         start_daemon(tell, name="notice")
-    log = worker.workshop.log
+    log = worker.context.log
     attempt(log, "give_back", lambda: log.info("left_behind", messages=worker.queue.give_back_left_behind()))
     log.info("worker_ready")
     reason = worker.run()
     ended.set()
-    worker.workshop.stream.close(CLOSE_STREAM_S)
-    worker.workshop.storage.close()
+    worker.context.stream.close(CLOSE_STREAM_S)
+    worker.context.storage.close()
     return EXIT_STUCK if reason is Reason.STUCK else 0
 
 

@@ -15,7 +15,7 @@ from gpuworker.models import ModelError
 from gpuworker.models.opening import open_models
 from gpuworker.pipeline.isolation import ChildSettings, Isolator
 from gpuworker.pipeline.journal import Journal
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.pipeline.spool import Spool
 from gpuworker.pipeline.stream import Stream
 from gpuworker.process.gauge import gauge_of
@@ -60,7 +60,7 @@ def client(session: Any, service: str) -> Any:
     return session.client(service, config=config)
 
 
-def open_workshop(
+def open_context(
     settings: WorkerSettings,
     task: Task,
     session: Any,
@@ -72,7 +72,7 @@ def open_workshop(
     device: str,
     folder: Path,
     longest_item_s: float = math.inf,
-) -> Workshop:
+) -> WorkerContext:
     """Load the model and start the stream; below `folder` weights are kept.
 
     `longest_item_s`: for one item that runs alone, however many tiles it has. Raises whatever the task raises when it
@@ -107,7 +107,7 @@ def open_workshop(
         item_limit=settings.item_limit_setting,
         spool=Spool(journal.folder / "spool"),
     )
-    return Workshop(
+    return WorkerContext(
         task=task,
         stream=stream,
         storage=storage,

@@ -15,13 +15,13 @@ from enum import StrEnum
 from gpuworker.contract import Message, WorkerSettings
 from gpuworker.entries.backlog import Backlog
 from gpuworker.entries.delivery import Delivery, WorkQueue
-from gpuworker.entries.handling import Handling, attempt, give_up_foreign
+from gpuworker.entries.handling import MessageHandler, attempt, give_up_foreign
 from gpuworker.ledger import MachineState
 from gpuworker.pipeline.journal import ShardId
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.process.log import Log
 
-SHARDS_FEEDING = 2
+SHARDS_AWAITING_MODEL = 2
 SHARDS_OPEN = 8
 WAIT_FOR_MESSAGE_S = 3
 """Short, because a receive under way cannot be called off and ending waits for it; an idle hour costs $0.0005."""
@@ -53,7 +53,7 @@ class Worker:
         self,
         *,
         settings: WorkerSettings,
-        workshop: Workshop,
+        context: WorkerContext,
         queue: WorkQueue,
         on_tick: Callable[[], None] = lambda: None,
         heartbeat_s: float = HEARTBEAT_S,
@@ -61,18 +61,18 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_tick` is called about every second while all is well, in the thread of `run`; it may call `stop`."""
-        self.settings, self.workshop, self.queue = settings, workshop, queue
+        self.settings, self.context, self.queue = settings, context, queue
         self._on_tick, self._clock = on_tick, clock
         self._heartbeat_s = min(heartbeat_s, settings.visibility_timeout_s / 6)
         self._wait_for_message_s = wait_for_message_s
-        self._held: dict[ShardId, Handling] = {}
+        self._held: dict[ShardId, MessageHandler] = {}
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._reason = Reason.SIGNAL
         self._last_work_at = 0.0
         self._machine_seen_at = float("-inf")
-        self._backlog = Backlog(workshop.task, workshop.ledger, settings.pipeline)
+        self._backlog = Backlog(context.task, context.ledger, settings.pipeline)
 
     # --- the run ---
 
@@ -97,8 +97,8 @@ class Worker:
 
     def _reason_to_end(self, started_at: float) -> Reason | None:
         now = self._clock()
-        if self.workshop.stream.stuck:
-            self._log.error("worker_stuck", reason=self.workshop.stream.stuck)
+        if self.context.stream.stuck:
+            self._log.error("worker_stuck", reason=self.context.stream.stuck)
             return Reason.STUCK
         if now - started_at >= self.settings.max_processing_hours * 3600:
             return Reason.HARD_LIMIT
@@ -109,8 +109,8 @@ class Worker:
     def _give_everything_back(self) -> None:
         """Every shard's own thread gives it back; wait for them, but not for ever."""
         deadline = self._clock() + GIVE_BACK_S
-        for handling in list(self._held.values()):
-            handling.give_back(self._reason)
+        for handler in list(self._held.values()):
+            handler.give_back(self._reason)
         if self._reason in (Reason.SPOT, Reason.REBALANCE):
             attempt(self._log, "machine_seen", lambda: self._machine_seen(state=MachineState.INTERRUPTED))
         for thread in list(self._threads):
@@ -131,7 +131,7 @@ class Worker:
 
     @property
     def _log(self) -> Log:
-        return self.workshop.log
+        return self.context.log
 
     # --- receiving ---
 
@@ -153,7 +153,7 @@ class Worker:
 
     def _has_room(self) -> bool:
         held = list(self._held.values())
-        return len(held) < SHARDS_OPEN and sum(handling.awaits_infer for handling in held) < SHARDS_FEEDING
+        return len(held) < SHARDS_OPEN and sum(handler.awaits_infer for handler in held) < SHARDS_AWAITING_MODEL
 
     def _take(self, delivery: Delivery) -> None:
         """Start a thread for a message, unless it is not wanted any more or its shard is in work already."""
@@ -164,21 +164,21 @@ class Worker:
             message = Message.from_json(delivery.body)
         except Exception as error:  # ContractError, or what nobody has thought of: the next message is not at fault
             reason = str(error)
-            attempt(self._log, "mark_dead", lambda: give_up_foreign(self.workshop, delivery, reason))
+            attempt(self._log, "mark_dead", lambda: give_up_foreign(self.context, delivery, reason))
             return
         shard_id = ShardId.of(message)
         if shard_id in self._held:  # a duplicate: by the time it comes back, the shard is done
             attempt(self._log, "give_back", lambda: delivery.give_back(delay_s=DUPLICATE_DELAY_S))
             return
-        handling = Handling(message, delivery, self.workshop, task=self.settings.task)
-        self._held[shard_id] = handling
-        self._start(lambda: self._handle(shard_id, handling), name=f"shard-{message.number}")
+        handler = MessageHandler(message, delivery, self.context, task=self.settings.task)
+        self._held[shard_id] = handler
+        self._start(lambda: self._handle(shard_id, handler), name=f"shard-{message.number}")
 
-    def _handle(self, shard_id: ShardId, handling: Handling) -> None:
+    def _handle(self, shard_id: ShardId, handler: MessageHandler) -> None:
         try:
             if self._stopping.is_set():
-                handling.give_back(self._reason)
-            if handling.run() is not None:
+                handler.give_back(self._reason)
+            if handler.run() is not None:
                 attempt(self._log, "machine_seen", lambda: self._machine_seen(shards=1))
         finally:
             self._last_work_at = self._clock()
@@ -188,20 +188,20 @@ class Worker:
 
     def _heartbeat_loop(self) -> None:
         while not self._stopping.wait(self._heartbeat_s):
-            seen_s = GPU_SEEN_S if self.workshop.gauge.has_gpu else MACHINE_SEEN_S
+            seen_s = GPU_SEEN_S if self.context.gauge.has_gpu else MACHINE_SEEN_S
             if self._clock() - self._machine_seen_at > seen_s:
                 attempt(self._log, "machine_seen", self._machine_seen)
-            for handling in list(self._held.values()):
-                attempt(self._log, "heartbeat", handling.keep_alive)
+            for handler in list(self._held.values()):
+                attempt(self._log, "heartbeat", handler.keep_alive)
             jobs = {shard_id.job for shard_id in list(self._held)}
             attempt(self._log, "backlog", lambda: self._backlog.look(jobs))  # noqa: B023 - called at once
 
     def _machine_seen(self, *, shards: int = 0, state: MachineState = MachineState.RUNNING) -> None:
         self._machine_seen_at = self._clock()
-        self.workshop.ledger.machine_seen(
+        self.context.ledger.machine_seen(
             self.settings.pipeline,
-            self.workshop.machine,
+            self.context.machine,
             shards_committed=shards,
             state=state,
-            gpu=self.workshop.gauge.told(),
+            gpu=self.context.gauge.take_fields(),
         )

@@ -167,7 +167,7 @@ def decoding_bytes(
     data: bytes | Path,
     limits: Limits | None = None,
     *,
-    enough_px: int | None = None,
+    max_decode_px: int | None = None,
     work_bytes_per_pixel: int = 0,
     rendering: Rendering | None = None,
 ) -> int:
@@ -178,13 +178,13 @@ def decoding_bytes(
     try:
         opened = Opened.of(data, rendering)
         wish = rendering or Rendering()
-        needed = bytes_to_decode(opened, limits or Limits(), enough_px=enough_px, rendering=wish)
+        needed = bytes_to_decode(opened, limits or Limits(), max_decode_px=max_decode_px, rendering=wish)
     except ItemError:
         return 0
-    return needed + work_bytes_per_pixel * opened.header.pixels // _reduction(opened.header, enough_px) ** 2
+    return needed + work_bytes_per_pixel * opened.header.pixels // _reduction(opened.header, max_decode_px) ** 2
 
 
-def bytes_to_decode(opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering) -> int:
+def bytes_to_decode(opened: Opened, limits: Limits, *, max_decode_px: int | None, rendering: Rendering) -> int:
     """The most memory that decoding an image whole takes, by its header.
 
     Raises ItemError `too_large` for an image of more than `max_pixels` where that is set, else for one that takes more
@@ -193,7 +193,7 @@ def bytes_to_decode(opened: Opened, limits: Limits, *, enough_px: int | None, re
     header, tiff = opened.header, opened.tiff
     blocks = _blocks_of(opened, rendering)
     if tiff is None:
-        needed = CODECS[header.format].most_bytes(header, rendering, _reduction(header, enough_px))
+        needed = CODECS[header.format].most_bytes(header, rendering, _reduction(header, max_decode_px))
     else:
         needed = bytes_of_tiff(tiff, rendering) if blocks is None else bytes_by_blocks(header, blocks)
     block_pixels = tiff.largest_block_pixels if tiff else 0
@@ -218,31 +218,31 @@ def decode(
     data: bytes | Path,
     limits: Limits | None = None,
     *,
-    enough_px: int | None = None,
+    max_decode_px: int | None = None,
     rendering: Rendering | None = None,
 ) -> Image:
     """Decode an image file, of which `data` is the content or the path. Raises ItemError.
 
-    `enough_px`: a long side that suffices; a picture at least twice that is reduced by 2, 4 or 8 (JPEG while it is
+    `max_decode_px`: a long side that suffices; a picture at least twice that is reduced by 2, 4 or 8 (JPEG while it is
     decoded, by its DCT scaling, at a fraction of the time and memory).
     """
     limits = limits or Limits()
     require_size(data, limits)
     opened = Opened.of(data, rendering)
-    image, _ = decode_opened(opened, limits, enough_px=enough_px, rendering=rendering or Rendering())
+    image, _ = decode_opened(opened, limits, max_decode_px=max_decode_px, rendering=rendering or Rendering())
     return image
 
 
 def decode_opened(
-    opened: Opened, limits: Limits, *, enough_px: int | None, rendering: Rendering
+    opened: Opened, limits: Limits, *, max_decode_px: int | None, rendering: Rendering
 ) -> tuple[Image, NDArray[np.bool_] | None]:
     """The same of a file that has been opened, and which of the image's pixels mean anything; None if not known.
 
     Raises ItemError.
     """
-    bytes_to_decode(opened, limits, enough_px=enough_px, rendering=rendering)
+    bytes_to_decode(opened, limits, max_decode_px=max_decode_px, rendering=rendering)
     header, tiff = opened.header, opened.tiff
-    factor = _reduction(header, enough_px)
+    factor = _reduction(header, max_decode_px)
     try:
         if tiff is None:
             picture = CODECS[header.format].decode(opened.content, header, factor, rendering)
@@ -261,15 +261,15 @@ def decode_opened(
         geo=opened.geo,
         notes=header.notes.and_warnings(picture.warnings),
     )
-    return image, picture.meaning if header.orientation == 1 and image.rgb.shape[0] == header.height else None
+    return image, picture.valid_mask if header.orientation == 1 and image.rgb.shape[0] == header.height else None
 
 
-def _reduction(header: Header, enough_px: int | None) -> int:
+def _reduction(header: Header, max_decode_px: int | None) -> int:
     """The largest of 1, 2, 4, 8 by which the long side can be divided and still be enough."""
-    if enough_px is None:
+    if max_decode_px is None:
         return 1
     long_side = max(header.width, header.height)
-    return max(factor for factor in (1, 2, 4, 8) if factor == 1 or long_side >= factor * enough_px)
+    return max(factor for factor in (1, 2, 4, 8) if factor == 1 or long_side >= factor * max_decode_px)
 
 
 def _reduced(rgb: NDArray[np.uint8], header: Header, factor: int) -> NDArray[np.uint8]:

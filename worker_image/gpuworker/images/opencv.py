@@ -118,7 +118,7 @@ def shown(
     )
     picture = picture_of(raster, levels_of_whole(raster, rendering))
     # Only what is georeferenced is looked at by tiles, of which some may be empty.
-    return replace(picture, meaning=None)
+    return replace(picture, valid_mask=None)
 
 
 def _require_whole(content: bytes | mmap.mmap, header: Header, pixels: NDArray[Any]) -> None:

@@ -123,7 +123,7 @@ class Levels:
     warnings: tuple[str, ...] = ()
     """Caveats' words."""
 
-    def meaning(self, raster: Raster) -> NDArray[np.bool_] | None:
+    def valid_mask(self, raster: Raster) -> NDArray[np.bool_] | None:
         """H×W: neither nodata nor fully transparent; None where that is so everywhere."""
         seen = None if self.opacity is None or raster.alpha is None else self.opacity.visible_mask(raster.alpha)
         if seen is None or raster.valid is None:
@@ -137,7 +137,7 @@ class Picture:
 
     rgb: NDArray[np.uint8]
     """H×W×3."""
-    meaning: NDArray[np.bool_] | None = None
+    valid_mask: NDArray[np.bool_] | None = None
     """H×W; None where every pixel means something, or nobody knows."""
     warnings: tuple[str, ...] = ()
 
@@ -162,7 +162,7 @@ def levels_of(samples: Iterable[Raster], rendering: Rendering) -> Levels:
     is_told = is_band and not rendering.bands
     levels = Levels(ranges=(), opacity=opacity, warnings=(ALPHA_AS_BAND,) if is_told else ())
     levels = replace(levels, ranges=_ranges(taken, levels, rendering))
-    if all((seen := levels.meaning(one)) is not None and not seen.any() for one in taken):
+    if all((seen := levels.valid_mask(one)) is not None and not seen.any() for one in taken):
         levels = replace(levels, warnings=(*levels.warnings, BLANK))
     return _on_contrast(taken, levels) if rendering.backdrop == "contrast" else levels
 
@@ -193,7 +193,7 @@ def _ranges(samples: Sequence[Raster], levels: Levels, rendering: Rendering) -> 
 
 def _values(band: NDArray[Any], sample: Raster, levels: Levels) -> NDArray[Any]:
     """A band's values where they mean something."""
-    masks = [mask for mask in (levels.meaning(sample), has_value(band, sample.nodata)) if mask is not None]
+    masks = [mask for mask in (levels.valid_mask(sample), has_value(band, sample.nodata)) if mask is not None]
     return band[np.logical_and.reduce(masks)] if masks else band.ravel()
 
 
@@ -244,7 +244,7 @@ def levels_of_whole(raster: Raster, rendering: Rendering) -> Levels:
 
 def picture_of(raster: Raster, levels: Levels) -> Picture:
     """The raster rendered, with what is known of it."""
-    return Picture(rgb=rendered(raster, levels), meaning=levels.meaning(raster), warnings=levels.warnings)
+    return Picture(rgb=rendered(raster, levels), valid_mask=levels.valid_mask(raster), warnings=levels.warnings)
 
 
 def stretched(

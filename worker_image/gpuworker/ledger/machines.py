@@ -104,7 +104,7 @@ class Machines(Table):
         state: str = MachineState.RUNNING,
         gpu: Mapping[str, Any] = NO_GPU,
     ) -> bool:
-        """Its worker speaks, and tells `MachineRecord`'s fields of the GPU (`Gauge.told`).
+        """Its worker speaks, and tells `MachineRecord`'s fields of the GPU (`Gauge.take_fields`).
 
         False where the machine is not known (yet) or has been seen to be gone.
         """

@@ -54,10 +54,10 @@ class Hub:
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=self._endpoint, token=self._access)
-        told = api.model_info(
+        info = api.model_info(
             self._source.weights, revision=self._source.revision, files_metadata=True, timeout=LIST_TIMEOUT_S
         )
-        return tuple(_model_file(one) for one in told.siblings or () if is_taken(one.rfilename))
+        return tuple(_model_file(one) for one in info.siblings or () if is_taken(one.rfilename))
 
     def fetch(self, files: Sequence[ModelFile], into: Path) -> tuple[ModelFile, ...]:
         """Download `files` into a folder and verify them; what is there already is not asked for again.
@@ -93,13 +93,13 @@ class Hub:
             try:
                 return call()
             except Exception as error:
-                told = error if isinstance(error, ModelError) else self._told(error)
-                pause_s = None if told.is_final else next(pauses, None)
+                explained = error if isinstance(error, ModelError) else self._explained(error)
+                pause_s = None if explained.is_final else next(pauses, None)
                 if pause_s is None:
-                    raise told from (None if told is error else error)
+                    raise explained from (None if explained is error else error)
             time.sleep(pause_s)
 
-    def _told(self, error: Exception) -> ModelError:
+    def _explained(self, error: Exception) -> ModelError:
         """What went wrong, in words for people. Raises `error` where it is a bug of ours."""
         from huggingface_hub import errors as hub
 

@@ -10,8 +10,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from gpuworker.contract.items import ItemError
-from gpuworker.pipeline.feed import Passage
-from gpuworker.pipeline.frame import Frame
+from gpuworker.pipeline.shard_run import InFlightItem
+from gpuworker.pipeline.stage_runner import StageRunner
 from gpuworker.pipeline.watch import Abandoned
 from gpuworker.process.batch_limit import BatchLimit
 from gpuworker.process.memory import free_cached, is_device_lost, is_out_of_memory
@@ -38,10 +38,10 @@ class Patience:
     def __post_init__(self) -> None:
         self.wait_s = self.longest_s
 
-    def filled(self) -> None:
+    def restore(self) -> None:
         self.wait_s = self.longest_s
 
-    def in_vain(self) -> None:
+    def halve(self) -> None:
         self.wait_s = max(self.longest_s * SHORTEST_WAIT, self.wait_s / 2)
 
 
@@ -51,14 +51,14 @@ class Inference:
     def __init__(
         self,
         task: Task,
-        frame: Frame,
+        stage_runner: StageRunner,
         *,
         on_taken: Callable[[], None],
-        on_result: Callable[[Passage], None],
+        on_result: Callable[[InFlightItem], None],
     ) -> None:
-        self._task, self._frame = task, frame
+        self._task, self._stage_runner = task, stage_runner
         self._on_taken, self._on_result = on_taken, on_result
-        self.ready: SimpleQueue[Passage | None] = SimpleQueue()
+        self.ready: SimpleQueue[InFlightItem | None] = SimpleQueue()
         self.idle_s = 0.0
         """How long the model waited for items, summed over its threads."""
         self._patience = Patience(longest_s=task.batch_wait_s)
@@ -77,7 +77,7 @@ class Inference:
             batch.clear()  # or its pixels would be held while waiting for the next
             batch, following = self._next_batch(following)
 
-    def _next_batch(self, first: Passage | None) -> tuple[list[Passage], Passage | None]:
+    def _next_batch(self, first: InFlightItem | None) -> tuple[list[InFlightItem], InFlightItem | None]:
         """A batch that begins with `first` or, where there is none, with what is ready next; empty at the end."""
         started = time.perf_counter()
         with self._gathering:
@@ -85,61 +85,61 @@ class Inference:
             first = first or self._next_ready()
             return self._batch_from(first) if first is not None else ([], None)
 
-    def _next_ready(self) -> Passage | None:
+    def _next_ready(self) -> InFlightItem | None:
         started = time.perf_counter()
-        passage = self.ready.get()
+        in_flight = self.ready.get()
         self.idle_s += time.perf_counter() - started
-        return self._taken(passage)
+        return self._take_up(in_flight)
 
-    def _taken(self, passage: Passage | None) -> Passage | None:
-        if passage is not None:
+    def _take_up(self, in_flight: InFlightItem | None) -> InFlightItem | None:
+        if in_flight is not None:
             self._on_taken()
-            passage.feed.at_infer(passage.index)
-        return passage
+            in_flight.shard_run.at_infer(in_flight.index)
+        return in_flight
 
-    def _batch_from(self, first: Passage) -> tuple[list[Passage], Passage | None]:
+    def _batch_from(self, first: InFlightItem) -> tuple[list[InFlightItem], InFlightItem | None]:
         """What is ready, or will be in a moment, and may share a batch with `first`; and the first that may not."""
         batch = [first]
         deadline = time.perf_counter() + self._patience.wait_s
         while len(batch) < self._limit.now:
             try:
-                passage = self._taken(self._ready_by(deadline, batch))
+                in_flight = self._take_up(self._ready_by(deadline, batch))
             except Empty:
                 return batch, None
-            if passage is None:
+            if in_flight is None:
                 self.ready.put(None)
                 return batch, None
-            if passage.feed.batch_key != first.feed.batch_key:
-                return batch, passage
-            batch.append(passage)
-        self._patience.filled()
+            if in_flight.shard_run.batch_key != first.shard_run.batch_key:
+                return batch, in_flight
+            batch.append(in_flight)
+        self._patience.restore()
         return batch, None
 
-    def _ready_by(self, deadline: float, batch: Sequence[Passage]) -> Passage | None:
+    def _ready_by(self, deadline: float, batch: Sequence[InFlightItem]) -> InFlightItem | None:
         """The next item, waited for only while there is one on its way. Raises Empty."""
         try:
             return self.ready.get_nowait()
         except Empty:
             started = time.perf_counter()
-            if started >= deadline or not any(passage.feed.awaiting_infer for passage in batch):
+            if started >= deadline or not any(in_flight.shard_run.awaiting_infer for in_flight in batch):
                 raise
         try:
             return self.ready.get(timeout=deadline - started)
         except Empty:
-            self._patience.in_vain()
+            self._patience.halve()
             raise
         finally:
             self.idle_s += time.perf_counter() - started
 
-    def _infer_wanted(self, batch: Sequence[Passage]) -> None:
-        wanted = [passage for passage in batch if self._frame.is_wanted(passage)]
-        for passage in batch:
-            if passage not in wanted:
-                passage.release()
+    def _infer_wanted(self, batch: Sequence[InFlightItem]) -> None:
+        wanted = [in_flight for in_flight in batch if self._stage_runner.is_wanted(in_flight)]
+        for in_flight in batch:
+            if in_flight not in wanted:
+                in_flight.release()
         if wanted:
             self._infer(wanted)
 
-    def _infer(self, batch: Sequence[Passage]) -> None:
+    def _infer(self, batch: Sequence[InFlightItem]) -> None:
         """Run the model; where that fails, on ever smaller halves, so that one bad item fails alone."""
         problem = self._run(batch)
         if problem is None:
@@ -148,20 +148,20 @@ class Inference:
             free_cached()
             if len(batch) > 1:
                 self._limit.did_not_fit(len(batch))
-                self._frame.log.warning("batch_halved", items=len(batch), reason=problem.message)
+                self._stage_runner.log.warning("batch_halved", items=len(batch), reason=problem.message)
         if len(batch) == 1:
-            self._frame.fail(batch[0], problem)
+            self._stage_runner.fail(batch[0], problem)
             return
         half = len(batch) // 2
         self._infer(batch[:half])
         self._infer(batch[half:])
 
-    def _run(self, batch: Sequence[Passage]) -> ItemError | None:
+    def _run(self, batch: Sequence[InFlightItem]) -> ItemError | None:
         """Run the model and pass results on; or what went wrong, as words: a traceback would hold the memory."""
-        decoded = [passage.decoded for passage in batch if passage.decoded is not None]
+        decoded = [in_flight.decoded for in_flight in batch if in_flight.decoded is not None]
         try:
-            with self._frame.working("infer", batch):
-                results = self._task.run(decoded, batch[0].feed.shard.options)
+            with self._stage_runner.working("infer", batch):
+                results = self._task.run(decoded, batch[0].shard_run.shard.options)
             self._pass_on(batch, results)
         except Abandoned:
             raise
@@ -170,20 +170,20 @@ class Inference:
         except Exception as error:
             if is_device_lost(error):
                 # Not every item of every shard fails for it: the next process works on these alone.
-                self._frame.watch.suspect(batch)
+                self._stage_runner.watch.suspect(batch)
                 raise DeviceLostError(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
             if len(batch) == 1:
-                return self._frame.unexpected(batch[0], error)
+                return self._stage_runner.unexpected(batch[0], error)
             return ItemError("out_of_memory" if is_out_of_memory(error) else "internal_error", str(error))
         return None
 
-    def _pass_on(self, batch: Sequence[Passage], results: Sequence[Any]) -> None:
+    def _pass_on(self, batch: Sequence[InFlightItem], results: Sequence[Any]) -> None:
         if len(results) != len(batch):
             raise RuntimeError(f"the task returned {len(results)} results for {len(batch)} items")
-        for passage, result in zip(batch, results, strict=True):
+        for in_flight, result in zip(batch, results, strict=True):
             if isinstance(result, ItemError):
-                self._frame.fail(passage, result)
+                self._stage_runner.fail(in_flight, result)
             else:
-                passage.result = result
-                self._on_result(passage)
+                in_flight.result = result
+                self._on_result(in_flight)
         self._limit.fitted()

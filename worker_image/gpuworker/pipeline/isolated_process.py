@@ -19,8 +19,8 @@ from typing import Any
 
 from gpuworker.contract.items import ItemError
 from gpuworker.models import FolderModels, ModelError
-from gpuworker.pipeline.feed import Content
-from gpuworker.pipeline.isolation import NO_WEIGHTS, ChildSettings, Units
+from gpuworker.pipeline.isolation import NO_WEIGHTS, ChildSettings, Weight
+from gpuworker.pipeline.shard_run import Content
 from gpuworker.process.memory import is_device_lost, is_out_of_memory, resident_bytes
 from gpuworker.process.threads import start_daemon
 from gpuworker.tasks.base import Decoded, Encoded, Task
@@ -34,7 +34,7 @@ def main() -> None:
     pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
     _die_with_parent()
     settings: ChildSettings = pipe.recv()
-    task = _loaded(settings, pipe)
+    task = _load(settings, pipe)
     _limit_memory(settings, task)
     while True:
         try:
@@ -44,7 +44,7 @@ def main() -> None:
         pipe.send(_worked_on(task, content, source, options, pipe))
 
 
-def _loaded(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
+def _load(settings: ChildSettings, pipe: Connection[Any, Any]) -> Task:
     """Load the task and tell the parent: None, or what went wrong."""
     try:
         module, _, name = settings.task.partition(":")
@@ -64,7 +64,7 @@ def _worked_on(
     """The result, or code and message of the item's failure."""
     try:
         decoded = task.decode(content, source, options)
-        with _telling_units(decoded, pipe):
+        with _telling_weight(decoded, pipe):
             [result] = task.run([decoded], options)
             if isinstance(result, ItemError):
                 return result.code, result.message
@@ -83,20 +83,20 @@ def _worked_on(
 
 
 @contextlib.contextmanager
-def _telling_units(decoded: Decoded, pipe: Connection[Any, Any]) -> Iterator[None]:
+def _telling_weight(decoded: Decoded, pipe: Connection[Any, Any]) -> Iterator[None]:
     """Tell the parent how much time the item may take, again whenever that has become more; nobody else sends then."""
     done = threading.Event()
 
     def tell() -> None:
-        told = decoded.units
+        announced = decoded.weight
         while not done.wait(_TELL_EVERY_S):
-            units = decoded.units + decoded.more_units()
-            if units > told:
-                told = units
-                pipe.send(Units(units=units))
+            weight = decoded.weight + decoded.extra_weight()
+            if weight > announced:
+                announced = weight
+                pipe.send(Weight(weight=weight))
 
-    pipe.send(Units(units=decoded.units))
-    teller = start_daemon(tell, name="units")
+    pipe.send(Weight(weight=decoded.weight))
+    teller = start_daemon(tell, name="weight")
     try:
         yield
     finally:

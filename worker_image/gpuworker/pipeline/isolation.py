@@ -22,7 +22,7 @@ from typing import Any
 from gpuworker.contract import ModelSource
 from gpuworker.contract.items import ItemError, Source
 from gpuworker.models import ModelError
-from gpuworker.pipeline.feed import Content
+from gpuworker.pipeline.shard_run import Content
 from gpuworker.process.log import Log
 from gpuworker.process.memory import resident_bytes
 from gpuworker.tasks.base import Encoded, Task
@@ -50,17 +50,17 @@ class ChildSettings:
     memory_limit_bytes: int
     item_timeout_s: float
     longest_item_s: float = math.inf
-    """The most that an item may take, whatever it is worth: what an endpoint's invocation leaves for it."""
+    """The most that an item may take, whatever its weight: what an endpoint's invocation leaves for it."""
     item_limit: str = "item_timeout_s"
     """The setting that `item_timeout_s` comes from, for people."""
     model: ModelSource = field(default_factory=ModelSource)
     """Weights that lie on this machine already."""
 
-    def limit(self, units: int) -> tuple[float, str]:
-        """Seconds for an item worth so many ordinary ones, and the setting that they come from."""
-        if self.longest_item_s < self.item_timeout_s * units:
+    def limit(self, weight: int) -> tuple[float, str]:
+        """Seconds for an item of this weight, and the setting that they come from."""
+        if self.longest_item_s < self.item_timeout_s * weight:
             return self.longest_item_s, "invocation_timeout_s"
-        return self.item_timeout_s * units, self.item_limit
+        return self.item_timeout_s * weight, self.item_limit
 
     @classmethod
     def reference(cls, task: Task) -> str:
@@ -69,10 +69,10 @@ class ChildSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Units:
-    """The child has decoded the item, and says how many ordinary ones it is worth; again when it turns out more."""
+class Weight:
+    """The child has decoded the item, and says how many ordinary items' work it is; again when it turns out more."""
 
-    units: int
+    weight: int
 
 
 class _Gone(Exception):  # noqa: N818 - an answer
@@ -108,7 +108,7 @@ class Isolator:
         IsolatorError for what is not the item's fault.
         """
         with self._lock:
-            child = self._child = self._child or self._started()
+            child = self._child = self._child or self._start()
             try:
                 answer = child.ask((content, source, options), self._settings, is_wanted)
                 if isinstance(answer, tuple) and answer[0] == NO_WEIGHTS:
@@ -135,7 +135,7 @@ class Isolator:
         except ModelError as error:
             raise IsolatorError(f"the isolated process has no weights: {error}") from error
 
-    def _started(self) -> _Child:
+    def _start(self) -> _Child:
         if self._closed:
             raise IsolatorError("the worker is shutting down")
         child = _Child(self._settings)
@@ -197,14 +197,14 @@ class _Child:
         return self._process.pid
 
     def ask(self, question: Any, settings: ChildSettings, is_wanted: Callable[[], bool]) -> Any:
-        """Send one item and wait for its answer; what it is worth, and so its time, is told before. Raises _Gone."""
+        """Send one item and wait for its answer; its weight, and so its time, comes before. Raises _Gone."""
         with contextlib.suppress(OSError):
             self._pipe.send(question)
         watched: dict[str, Any] = {"memory_limit_bytes": settings.memory_limit_bytes, "is_wanted": is_wanted}
         answer = self.receive(settings.item_timeout_s, setting=settings.item_limit, **watched)
         decoded_at = time.monotonic()
-        while isinstance(answer, Units):
-            timeout_s, setting = settings.limit(answer.units)
+        while isinstance(answer, Weight):
+            timeout_s, setting = settings.limit(answer.weight)
             answer = self.receive(timeout_s, setting=setting, since=decoded_at, **watched)
         return answer
 

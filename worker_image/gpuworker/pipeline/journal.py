@@ -123,7 +123,7 @@ class Journal:
             self._map[slot * _SLOT_BYTES] = 0
             self._free.append(slot)
 
-    def marked(self) -> set[tuple[ShardId, int]]:
+    def items_marked(self) -> set[tuple[ShardId, int]]:
         """Items in flight now, and suspects that were left behind."""
         entries = (_parse(self._map[at : at + _SLOT_BYTES]) for at in range(0, len(self._map), _SLOT_BYTES))
         return {(entry[0], entry[1]) for entry in entries if entry is not None and entry[1] is not None}

@@ -26,7 +26,7 @@ def publish(
     artifacts = {
         name: storage.put(prefix + name, file.data, file.content_type) for name, file in sorted(encoded.files.items())
     }
-    record = stamped(encoded, shard, item, artifacts, seconds)
+    record = document_of(encoded, shard, item, artifacts, seconds)
     data = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
     artifacts[record_name] = storage.put(prefix + record_name, data)
     return ItemResult(
@@ -41,7 +41,7 @@ def publish(
     )
 
 
-def stamped(
+def document_of(
     encoded: Encoded, shard: Shard, item: Item, artifacts: Mapping[str, Artifact], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """The task's record with our section in it; parts of the fragment that the record holds anyway are named only."""
@@ -68,16 +68,16 @@ def stamped(
     return record
 
 
-def finished(storage: Storage, shard: Shard, item: Item, *, record_name: str) -> ItemResult | None:
+def find_finished(storage: Storage, shard: Shard, item: Item, *, record_name: str) -> ItemResult | None:
     """What this job and generation already made of this item in this version; None where it has to be done.
 
     Raises StorageError.
     """
     found = storage.read(output_prefix(shard.project, shard.job, item.output) + record_name)
-    return None if found is None else restored(found, shard, item, record_name=record_name)
+    return None if found is None else read_record(found, shard, item, record_name=record_name)
 
 
-def restored(found: Object, shard: Shard, item: Item, *, record_name: str) -> ItemResult | None:
+def read_record(found: Object, shard: Shard, item: Item, *, record_name: str) -> ItemResult | None:
     """The result a record tells of; None where it is of another generation or input, or no record of ours: one of ours
     names files of its own folder only."""
     try:

@@ -16,8 +16,8 @@ from typing import Any
 from gpuworker.contract import Failure, ItemResult, Shard, ShardResult, read_result, result_key, summed
 from gpuworker.ledger import Ledger
 from gpuworker.pipeline import record
-from gpuworker.pipeline.feed import Feed
 from gpuworker.pipeline.journal import Journal, ShardId
+from gpuworker.pipeline.shard_run import ShardRun
 from gpuworker.pipeline.stream import Stream
 from gpuworker.process.gauge import Gauge, Share
 from gpuworker.process.log import Log
@@ -29,7 +29,7 @@ COMMIT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class WorkerContext:
     """What a process has, for whichever shards come."""
 
     task: Task
@@ -54,82 +54,82 @@ class Workshop:
 def run_shard(
     shard: Shard,
     *,
-    workshop: Workshop,
-    feed: Feed | None = None,
+    context: WorkerContext,
+    shard_run: ShardRun | None = None,
     started: int = 1,
     redelivered: bool = False,
 ) -> ShardResult | None:
-    """Work on a shard that the ledger says is ours, up to its commit and its row; None when the feed was cancelled.
+    """Work on a shard that the ledger says is ours, up to its commit and its row; None when the run was cancelled.
 
     `started` is the ledger's count of starts, this one included: above 1 the shard has failed before, so what a crash
     of this machine had in its hands runs alone in a child process; if the crash was not here, all that is unfinished
-    does. `redelivered` (or `started` above 1) makes it look for what is finished already. Pass a `feed` to follow the
-    progress or to cancel. Raises StorageError, IsolatorError, ModelError and botocore's errors: then nothing is
+    does. `redelivered` (or `started` above 1) makes it look for what is finished already. Pass a `shard_run` to follow
+    the progress or to cancel. Raises StorageError, IsolatorError, ModelError and botocore's errors: then nothing is
     committed, and the shard may be run again.
     """
-    feed = feed or Feed(shard)
+    shard_run = shard_run or ShardRun(shard)
     if redelivered or started > 1:
-        committed = _read_commit(workshop.storage, shard)
+        committed = _read_commit(context.storage, shard)
         if committed is not None:
-            workshop.log.info("shard_was_committed", job=shard.job, shard=shard.number)
-            return _recorded(committed, workshop)
-        _take_over_finished(feed, workshop)
-    started_at = workshop.clock()
-    alone = _suspects(feed, workshop.journal, started=started)
+            context.log.info("shard_was_committed", job=shard.job, shard=shard.number)
+            return _record(committed, context)
+        _take_over_finished(shard_run, context)
+    started_at = context.clock()
+    alone = _suspects(shard_run, context.journal, started=started)
     if alone:
-        workshop.log.warning("suspects_run_alone", job=shard.job, shard=shard.number, items=len(alone))
-    workshop.journal.begin(feed.id)
-    with workshop.gauge.share() as gpu:
-        workshop.stream.add(feed, feed.unsettled(), alone=alone)
-        feed.wait()
-    if feed.error is not None or feed.cancelled:
-        if not workshop.stream.stuck:  # else the journal has to tell the next process what of
-            workshop.journal.forget(feed.id)
-        if feed.error is not None:
-            raise feed.error
+        context.log.warning("suspects_run_alone", job=shard.job, shard=shard.number, items=len(alone))
+    context.journal.begin(shard_run.id)
+    with context.gauge.share() as gpu:
+        context.stream.add(shard_run, shard_run.unsettled(), alone=alone)
+        shard_run.wait()
+    if shard_run.error is not None or shard_run.cancelled:
+        if not context.stream.stuck:  # else the journal has to tell the next process what of
+            context.journal.forget(shard_run.id)
+        if shard_run.error is not None:
+            raise shard_run.error
         return None
-    return _recorded(_committed(_result(feed, workshop, started_at=started_at, gpu=gpu), workshop), workshop)
+    return _record(_commit(_result(shard_run, context, started_at=started_at, gpu=gpu), context), context)
 
 
-def _suspects(feed: Feed, journal: Journal, *, started: int) -> Collection[int]:
+def _suspects(shard_run: ShardRun, journal: Journal, *, started: int) -> Collection[int]:
     """Items that may have killed a worker: those this machine had in its hands, or all if it was not this machine."""
-    here = journal.suspects(feed.id)
+    here = journal.suspects(shard_run.id)
     if here is not None:
-        return here & set(feed.unsettled())
-    return feed.unsettled() if started > 1 else ()
+        return here & set(shard_run.unsettled())
+    return shard_run.unsettled() if started > 1 else ()
 
 
-def _take_over_finished(feed: Feed, workshop: Workshop) -> None:
+def _take_over_finished(shard_run: ShardRun, context: WorkerContext) -> None:
     """Settle the items whose records say that this job and generation finished them."""
-    shard, record_name = feed.shard, workshop.task.record_name
+    shard, record_name = shard_run.shard, context.task.record_name
 
     def look(index: int) -> None:
-        found = record.finished(workshop.storage, shard, shard.items[index], record_name=record_name)
+        found = record.find_finished(context.storage, shard, shard.items[index], record_name=record_name)
         if found is not None:
-            feed.settle(index, found)
+            shard_run.settle(index, found)
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="records") as readers:
-        list(readers.map(look, feed.unsettled()))
-    feed.taken_over = feed.progress
-    workshop.log.info("shard_continued", job=shard.job, shard=shard.number, finished=feed.progress)
+        list(readers.map(look, shard_run.unsettled()))
+    shard_run.taken_over = shard_run.progress
+    context.log.info("shard_continued", job=shard.job, shard=shard.number, finished=shard_run.progress)
 
 
 # --- the commit ---
 
 
-def _result(feed: Feed, workshop: Workshop, *, started_at: float, gpu: Share) -> ShardResult:
-    shard, outcomes = feed.shard, feed.outcomes()
+def _result(shard_run: ShardRun, context: WorkerContext, *, started_at: float, gpu: Share) -> ShardResult:
+    shard, outcomes = shard_run.shard, shard_run.outcomes()
     items = tuple(outcome for outcome in outcomes if isinstance(outcome, ItemResult))
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
-    finished_at = workshop.clock()
+    finished_at = context.clock()
     timings = {stage: round(seconds, 3) for stage, seconds in summed(item.seconds for item in items).items()}
     return ShardResult(
         job=shard.job,
         number=shard.number,
         generation=shard.generation,
-        machine=workshop.machine,
-        engine=engine_of(workshop, shard.options),
-        header=workshop.task.shard_header(shard.options),
+        machine=context.machine,
+        engine=engine_of(context, shard.options),
+        header=context.task.shard_header(shard.options),
         started_at=started_at,
         finished_at=finished_at,
         items=items,
@@ -138,15 +138,15 @@ def _result(feed: Feed, workshop: Workshop, *, started_at: float, gpu: Share) ->
     )
 
 
-def engine_of(workshop: Workshop, options: Mapping[str, Any]) -> Mapping[str, Any]:
+def engine_of(context: WorkerContext, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """What made a result: the engine, and the endpoint's variant where there is one."""
-    variant = {"variant": workshop.variant} if workshop.variant else {}
-    return {**workshop.task.engine_info(options), **variant}
+    variant = {"variant": context.variant} if context.variant else {}
+    return {**context.task.engine_info(options), **variant}
 
 
-def _committed(result: ShardResult, workshop: Workshop) -> ShardResult:
+def _commit(result: ShardResult, context: WorkerContext) -> ShardResult:
     """The one commit of this shard and generation: ours, or that of the worker who was first."""
-    storage = workshop.storage
+    storage = context.storage
     key = result_key(*result.place)
     data = result.to_gzip()
     for _ in range(COMMIT_ATTEMPTS):
@@ -156,7 +156,7 @@ def _committed(result: ShardResult, workshop: Workshop) -> ShardResult:
         if found is None:
             continue  # refused for a conflict with another write that came to nothing
         if found.data != data:  # else a retry met what its own first try had written
-            workshop.log.warning("commit_lost", job=result.job, shard=result.number)
+            context.log.warning("commit_lost", job=result.job, shard=result.number)
         return read_result(found.data, place=result.place)
     raise StorageError(f"could not write {key}: refused {COMMIT_ATTEMPTS} times, and nothing is there")
 
@@ -166,10 +166,10 @@ def _read_commit(storage: Storage, shard: Shard) -> ShardResult | None:
     return None if found is None else read_result(found.data, place=shard.place, project=shard.project)
 
 
-def _recorded(result: ShardResult, workshop: Workshop) -> ShardResult:
+def _record(result: ShardResult, context: WorkerContext) -> ShardResult:
     """Project the commit onto the ledger; it may be there already."""
-    ledger = workshop.ledger
+    ledger = context.ledger
     if ledger.count_result(result):
         ledger.finish_if_complete(result.job)
-    workshop.journal.forget(ShardId.of(result))
+    context.journal.forget(ShardId.of(result))
     return result

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpuworker.pipeline.feed import Passage
 from gpuworker.pipeline.journal import Journal
+from gpuworker.pipeline.shard_run import InFlightItem
 
 
 class Abandoned(Exception):  # noqa: N818 - tells a thread to end; nobody reports it
@@ -20,11 +20,11 @@ class Step:
     """What one thread is doing: one stage's work on one item, or on a batch."""
 
     stage: str
-    passages: Sequence[Passage]
+    items: Sequence[InFlightItem]
     thread: threading.Thread
     started: float
-    units: int
-    """The most that the items have been worth, as far as that is known."""
+    weight: int
+    """The most ordinary items' work that the items have been, as far as that is known."""
     marks: Sequence[int]
     abandoned: bool = False
 
@@ -38,15 +38,15 @@ class Watch:
         self._steps: set[Step] = set()
         self._lock = threading.Lock()
 
-    def begin(self, stage: str, passages: Sequence[Passage]) -> Step:
+    def begin(self, stage: str, items: Sequence[InFlightItem]) -> Step:
         """Note what the calling thread is about to do; the items are suspects should the process die of it."""
         step = Step(
             stage=stage,
-            passages=passages,
+            items=items,
             thread=threading.current_thread(),
             started=time.monotonic(),
-            units=sum(passage.units for passage in passages),
-            marks=[self._journal.mark(passage.feed.id, passage.index) for passage in passages],
+            weight=sum(in_flight.weight for in_flight in items),
+            marks=[self._journal.mark(in_flight.shard_run.id, in_flight.index) for in_flight in items],
         )
         with self._lock:
             self._steps.add(step)
@@ -61,10 +61,10 @@ class Watch:
         if step.abandoned:
             raise Abandoned
 
-    def suspect(self, passages: Sequence[Passage]) -> None:
+    def suspect(self, items: Sequence[InFlightItem]) -> None:
         """Mark these items for the process after this one, which has to end for what one of them may have done."""
-        for passage in passages:
-            self._journal.mark(passage.feed.id, passage.index)
+        for in_flight in items:
+            self._journal.mark(in_flight.shard_run.id, in_flight.index)
 
     def abandon_overdue(self) -> list[Step]:
         """Steps whose time is up, each told once; from now on nobody waits for them."""
@@ -76,5 +76,5 @@ class Watch:
         return overdue
 
     def _deadline(self, step: Step) -> float:
-        step.units = max(step.units, sum(passage.units for passage in step.passages))
-        return step.started + self._item_timeout_s * step.units
+        step.weight = max(step.weight, sum(in_flight.weight for in_flight in step.items))
+        return step.started + self._item_timeout_s * step.weight

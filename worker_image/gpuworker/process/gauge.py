@@ -66,7 +66,7 @@ class Gauge:
         self._ended = threading.Event()
         self._looked_at = clock()
         self._last: Reading | None = None
-        self._since_told = Share()
+        self._since_taken = Share()
         self._peak_bytes = 0
 
     @property
@@ -106,7 +106,7 @@ class Gauge:
         self._peak_bytes = max(self._peak_bytes, reading.memory_bytes)
         if reading.utilisation is None:
             return
-        _add(self._since_told, passed, reading, reading.utilisation)
+        _add(self._since_taken, passed, reading, reading.utilisation)
         for share in self._open:
             _add(share, passed / len(self._open), reading, reading.utilisation)
 
@@ -124,11 +124,11 @@ class Gauge:
             with self._lock:
                 self._open[:] = [one for one in self._open if one is not share]
 
-    def told(self) -> Mapping[str, Any]:
+    def take_fields(self) -> Mapping[str, Any]:
         """What the machine's row in the ledger is to say: since the last time, or nothing where nothing is known."""
         with self._lock:
-            last, since, peak = self._last, self._since_told, self._peak_bytes
-            self._since_told, self._peak_bytes = Share(), 0
+            last, since, peak = self._last, self._since_taken, self._peak_bytes
+            self._since_taken, self._peak_bytes = Share(), 0
         if last is None:
             return {}
         memory = {"gpu_memory_bytes": peak or last.memory_bytes, "gpu_memory_total_bytes": last.memory_total_bytes}

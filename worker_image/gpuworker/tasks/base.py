@@ -38,12 +38,12 @@ class Decoded:
     source: Source
     payload: Any
     cost_bytes: int
-    units: int = 1
-    """How many ordinary items this one is worth (its tiles): limits of time are multiplied by it."""
-    more_units: Callable[[], int] = int
-    """How many more it has turned out to be worth since: asked again and again while the model is at it."""
-    units_done: Callable[[], int] = int
-    """How many of them the model has behind it; asked as often."""
+    weight: int = 1
+    """How many ordinary items' work this one is (its tiles): limits of time are multiplied by it."""
+    extra_weight: Callable[[], int] = int
+    """How much more it has turned out to weigh since: asked again and again while the model is at it."""
+    weight_done: Callable[[], int] = int
+    """How much of both the model has done; asked as often."""
     is_wanted: Callable[[], bool] = lambda: True
     """False for ever once nobody waits for the result: what takes long may be left then, and whatever `run` returns is
     dropped."""

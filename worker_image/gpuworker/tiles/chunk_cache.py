@@ -16,12 +16,12 @@ class Chunk:
     """A block as a picture."""
 
     rgb: NDArray[np.uint8]
-    meaning: NDArray[np.bool_] | None
+    valid_mask: NDArray[np.bool_] | None
     """H×W; None where every pixel means something."""
 
     @property
     def nbytes(self) -> int:
-        return self.rgb.nbytes + (0 if self.meaning is None else self.meaning.nbytes)
+        return self.rgb.nbytes + (0 if self.valid_mask is None else self.valid_mask.nbytes)
 
 
 @dataclass(slots=True, eq=False)

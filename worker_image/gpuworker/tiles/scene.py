@@ -52,7 +52,7 @@ class WholeScene:
     """An image in memory."""
 
     image: Image
-    meaning: NDArray[np.bool_] | None = None
+    valid_mask: NDArray[np.bool_] | None = None
     """H×W, as `image.rgb`: neither nodata nor transparent; None where all is, or nobody knows."""
 
     @property
@@ -73,7 +73,7 @@ class WholeScene:
 
     @property
     def cost_bytes(self) -> int:
-        return self.image.rgb.nbytes + (0 if self.meaning is None else self.meaning.nbytes)
+        return self.image.rgb.nbytes + (0 if self.valid_mask is None else self.valid_mask.nbytes)
 
     def whole(self) -> Image:
         return self.image
@@ -83,7 +83,7 @@ class WholeScene:
         across, down = self.image.rgb.shape[1] / self.width, self.image.rgb.shape[0] / self.height
         rows = slice(int(window.top * down), max(int(window.top * down) + 1, round(window.bottom * down)))
         columns = slice(int(window.left * across), max(int(window.left * across) + 1, round(window.right * across)))
-        if self.meaning is not None and not self.meaning[rows, columns].any():
+        if self.valid_mask is not None and not self.valid_mask[rows, columns].any():
             return None
         part = np.ascontiguousarray(self.image.rgb[rows, columns])
         boxes = tuple(moved for box in self.image.boxes if (moved := box.inside(window)) is not None)

@@ -109,7 +109,7 @@ class WindowedScene:
             inner = block.part_in(window)
             rgb[window.part_in(block)] = chunk.rgb[inner]
             if not means and not self._blocks.is_sparse(place):
-                means = chunk.meaning is None or bool(chunk.meaning[inner].any())
+                means = chunk.valid_mask is None or bool(chunk.valid_mask[inner].any())
         return rgb if means else None
 
     def _chunk(self, place: Place) -> Chunk:
@@ -118,7 +118,7 @@ class WindowedScene:
     def _made(self, place: Place) -> Chunk:
         with self._decoding:
             raster = self._blocks.raster(place)
-            return Chunk(rgb=rendered(raster, self._levels), meaning=self._levels.meaning(raster))
+            return Chunk(rgb=rendered(raster, self._levels), valid_mask=self._levels.valid_mask(raster))
 
     # --- the preview ---
 
@@ -140,7 +140,7 @@ class WindowedScene:
     def _from_overview(self, height: int, width: int) -> NDArray[np.uint8] | None:
         found = None
         with suppress(ItemError):  # damaged overviews are no reason to fail: there is the image itself
-            found = overview(self._tiff, self._rendering, enough_px=PREVIEW_PX // 2)
+            found = overview(self._tiff, self._rendering, max_decode_px=PREVIEW_PX // 2)
         if found is None:
             return None
         pixels = upright(rendered(found, self._levels), self._header.orientation)

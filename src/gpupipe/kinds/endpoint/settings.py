@@ -18,70 +18,113 @@ AWS_SCALES_IN_MINUTES = 15
 
 
 class Compute(Frozen):
-    """`compute`: the instances."""
+    """`compute`: the SageMaker instances that do the work."""
 
     instance_types: tuple[InstanceType, ...] = Field(
-        ("ml.m5.xlarge",), min_length=1, max_length=5, description="In order of preference; AWS takes what it has."
+        ("ml.m5.xlarge",),
+        min_length=1,
+        max_length=5,
+        description="SageMaker instance types, in order of preference; AWS takes the first it has.",
     )
-    min_instances: int = Field(0, ge=0, le=100, description="Instances that always run; realtime needs 1 or more.")
-    max_instances: int = Field(2, ge=1, le=100, description="The most instances of a variant at once.")
-    max_concurrency: int = Field(4, ge=1, le=1000, description="Requests that one instance works on at once.")
+    min_instances: int = Field(
+        0, ge=0, le=100, description="Instances that run even without work; in realtime mode at least 1."
+    )
+    max_instances: int = Field(2, ge=1, le=100, description="The most instances of one variant that run at once.")
+    max_concurrency: int = Field(4, ge=1, le=1000, description="Requests that one instance works on at the same time.")
     backlog_per_instance: float = Field(
-        4.0, gt=0, description="async: scaling aims at so many waiting and running requests an instance."
+        4.0, gt=0, description="Waiting and running requests an instance that scaling aims at in async mode."
     )
     requests_per_instance: float = Field(
-        3.0, gt=0, description="realtime: scaling aims at so many running requests an instance."
+        3.0, gt=0, description="Running requests an instance that scaling aims at in realtime mode."
     )
     idle_minutes: float = Field(
-        15.0, gt=0, le=AWS_SCALES_IN_MINUTES, description="async: minutes without work until instances go."
+        15.0,
+        gt=0,
+        le=AWS_SCALES_IN_MINUTES,
+        description="Minutes without work after which instances are taken away, in async mode.",
     )
 
 
 class Variant(Frozen):
-    """`variants`: in realtime two may share the requests by weight; none is one called "main"."""
+    """`variants`: deployments that share a realtime endpoint's requests by weight; without any there is one, "main"."""
 
-    name: str = Field(pattern=VARIANT_NAME, description="Written into each result.")
-    weight: float = Field(1.0, ge=0, description="Share of the requests; changed without a new deployment.")
-    image: str = Field("", description="Container image, where it is not the pipeline's.")
-    instance_types: tuple[InstanceType, ...] = Field((), max_length=5, description="Where not compute's.")
+    name: str = Field(
+        pattern=VARIANT_NAME, description="Name of the variant, which is written into each of its results."
+    )
+    weight: float = Field(
+        1.0,
+        ge=0,
+        description="Share of the requests that the variant gets, relative to the others' weights; changed without a "
+        "deployment.",
+    )
+    image: str = Field("", description="Container image of the variant; empty: the pipeline's.")
+    instance_types: tuple[InstanceType, ...] = Field(
+        (),
+        max_length=5,
+        description="Instance types of the variant, in order of preference; empty: those of the pipeline's compute.",
+    )
     task_options: Mapping[str, Any] = Field(
-        default_factory=dict, description="Over the pipeline's, for requests of other clients; a job brings its own."
+        default_factory=dict,
+        description="Options that replace the pipeline's task_options in requests of other clients; a job brings its "
+        "own.",
     )
 
 
 class KeepWarm(Frozen):
-    """`keep_warm`: realtime only: more instances at certain hours; off unless start and end are set."""
+    """`keep_warm`: more instances at certain hours, in realtime mode only; off unless start and end are set."""
 
-    start: str = Field("", description='When they start, by AWS\'s cron: "0 8 ? * MON-FRI *".')
-    end: str = Field("", description='When min_instances of compute counts again: "0 18 ? * MON-FRI *".')
-    timezone: str = Field("UTC", description='Of both, e.g. "Europe/Berlin".')
-    min_instances: int = Field(2, ge=1, le=100, description="Instances that run between the two.")
+    start: str = Field(
+        "", description='When the hours with more instances begin, as AWS writes cron: "0 8 ? * MON-FRI *".'
+    )
+    end: str = Field(
+        "", description='When the hours with more instances end, as AWS writes cron: "0 18 ? * MON-FRI *".'
+    )
+    timezone: str = Field("UTC", description='Time zone that start and end are read in, e.g. "Europe/Berlin".')
+    min_instances: int = Field(2, ge=1, le=100, description="Instances that run from start to end even without work.")
 
 
 class Rollback(Frozen):
-    """`rollback`: a new deployment that fails goes back to the old one by itself."""
+    """`rollback`: when a new deployment that fails goes back to the old one by itself."""
 
     error_percent: float = Field(
-        50.0, ge=0, le=100, description="Share of requests that fail with 5xx which rolls back; 0 = none."
+        50.0,
+        ge=0,
+        le=100,
+        description="A new deployment is rolled back when this percentage of its requests fails with 5xx; 0: never.",
     )
-    minutes: int = Field(5, ge=0, le=60, description="The old instances are kept and the new ones watched so long.")
+    minutes: int = Field(
+        5, ge=0, le=60, description="Minutes that a new deployment is watched and the old one's instances still run."
+    )
 
 
 class EndpointPipeline(PipelineSettings):
     """`[pipelines.<name>]` with kind = "endpoint"."""
 
-    kind: Literal["endpoint"] = Field(description="Shape: S3 -> SageMaker endpoint that scales from zero -> S3.")
-    mode: Literal["async", "realtime"] = Field("async", description="realtime always runs, and answers within 60 s.")
-    image: str = Field("", description='Container image in ECR; needed with target "aws".')
-    quiet_seconds: float = Field(60.0, ge=1, description="A drop-in job closes after so long without work.")
-    max_tries: int = Field(4, ge=1, le=10, description="Tries of a shard before it is dead.")
+    kind: Literal["endpoint"] = Field(
+        description="Kind of the pipeline; endpoint: S3 -> SageMaker endpoint that scales from zero -> S3."
+    )
+    mode: Literal["async", "realtime"] = Field(
+        "async",
+        description="How requests are answered: async by files in S3, and it scales to zero; realtime within 60 s, "
+        "and it always runs.",
+    )
+    image: str = Field("", description='Container image of the worker in ECR; needed with target "aws".')
+    quiet_seconds: float = Field(
+        60.0, ge=1, description="Seconds without new drop-ins or work after which a drop-in job is closed."
+    )
+    max_tries: int = Field(4, ge=1, le=10, description="How often a shard is tried before it counts as dead.")
     invocation_timeout_s: int = Field(
-        900, ge=10, le=3600, description="Seconds until SageMaker gives an invocation up; realtime: 60."
+        900, ge=10, le=3600, description="Seconds after which SageMaker gives an invocation up; in realtime mode 60."
     )
     compute: Compute = Compute()
     keep_warm: KeepWarm = KeepWarm()
     rollback: Rollback = Rollback()
-    variants: tuple[Variant, ...] = Field((), max_length=2, description="Two to compare; none is one called main.")
+    variants: tuple[Variant, ...] = Field(
+        (),
+        max_length=2,
+        description="Deployments that share the requests of a realtime endpoint; without any there is one, called "
+        "main.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -23,7 +23,7 @@ from gpuworker.engines.options import Options
 from gpuworker.engines.sam3.detection import Detection
 from gpuworker.engines.sam3.engine import Sam3
 from gpuworker.engines.sam3.masks import Small
-from gpuworker.engines.sam3.network import Network
+from gpuworker.engines.sam3.network import Sam3Network
 from gpuworker.images.decoding import BoxPrompt, Image, decode
 from gpuworker.masks.instances import Instance
 from gpuworker.models import FolderModels
@@ -147,7 +147,7 @@ class TestBatches:
         ][:count]
         options = Options(prompts=PROMPTS[:count])
         wide = loaded(weights)
-        wide.questions_at_once = 2 * count - 1
+        wide.prompts_at_once = 2 * count - 1
         together = found(wide, images, options)
         assert [len(one.scores) > 0 for one in together] == [True] * count
         for image, one in zip(images, together, strict=True):
@@ -167,7 +167,7 @@ class TestBatches:
         self, weights: Path, prompts: tuple[str, ...]
     ) -> None:
         engine = loaded(weights)
-        engine.questions_at_once = 8
+        engine.prompts_at_once = 8
         seen: list[int] = []
         engine.network.model.vision_encoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
         texts: list[int] = []
@@ -312,7 +312,7 @@ class TestSaturation:
 class TestNumbers:
     def test_a_picture_that_overflows_is_run_again_in_float32(self, weights: Path, engine: Sam3) -> None:
         half = loaded(weights)
-        half._network = Network(weights, device="cpu", number_format=torch.bfloat16)
+        half._network = Sam3Network(weights, device="cpu", dtype=torch.bfloat16)
         fast = half.network.encoder
 
         def overflows_on_the_second(pixels: torch.Tensor) -> object:
@@ -342,14 +342,10 @@ class TestNumbers:
         assert isinstance(failed, ItemError)
         assert isinstance(good, Detection)
 
-    @pytest.mark.parametrize(
-        "number_format", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.exhaustive)]
-    )
-    def test_fast_numbers_agree_where_logits_are_clear(
-        self, weights: Path, engine: Sam3, number_format: torch.dtype
-    ) -> None:
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.exhaustive)])
+    def test_fast_numbers_agree_where_logits_are_clear(self, weights: Path, engine: Sam3, dtype: torch.dtype) -> None:
         fast = loaded(weights)
-        fast._network = Network(weights, device="cpu", number_format=number_format)
+        fast._network = Sam3Network(weights, device="cpu", dtype=dtype)
         image, options = example("cat.jpg"), Options(prompts=("car",), score_threshold=0.0)
         (quick,), (exact,) = found(fast, [image], options), found(engine, [image], options)
         assert (quick.scores - exact.scores).abs().max() < 0.1

@@ -55,7 +55,7 @@ class TestRoiAlign:
 
 class TestBoxEncoder:
     def test_it_encodes_boxes_as_transformers_does(self, weights: Path, torchvision: None) -> None:
-        own = load_model(weights, device="cpu", number_format=torch.float32).geometry_encoder
+        own = load_model(weights, device="cpu", dtype=torch.float32).geometry_encoder
         theirs = Sam3GeometryEncoder(own.config).eval()
         theirs.load_state_dict(own.state_dict())
         torch.manual_seed(1)

@@ -43,7 +43,7 @@ def test_a_trial_asks_the_real_model(engine: Sam3) -> None:
     hook = engine.network.model.vision_encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
     # when as on CUDA two pictures are tried
     with torch.inference_mode():
-        engine.network.tried(2)
+        engine.network.try_out(2)
     hook.remove()
     assert seen == [(2, 3, 1008, 1008)]
     assert len(engine.network.shape) == 12

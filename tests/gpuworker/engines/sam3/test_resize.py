@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpuworker.engines.sam3.resize import normalised, squeezed
+from gpuworker.engines.sam3.resize import normalised, resized
 
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:
@@ -19,14 +19,14 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
 def test_it_is_within_a_grey_level_of_pillow(size: tuple[int, int]) -> None:
     rgb = picture(*size)
     pillow = np.asarray(Image.fromarray(rgb).resize((1008, 1008), Image.Resampling.BILINEAR))
-    own = squeezed(rgb)
+    own = resized(rgb)
     assert (own.shape, own.dtype, own.is_contiguous()) == ((3, 1008, 1008), torch.uint8, True)
     assert np.abs(own.permute(1, 2, 0).numpy().astype(int) - pillow).max() <= 1
 
 
 def test_a_view_that_is_not_contiguous_gives_the_same() -> None:
     rgb = picture(90, 120)
-    assert (squeezed(rgb[:, ::-1]) == squeezed(np.ascontiguousarray(rgb[:, ::-1]))).all()
+    assert (resized(rgb[:, ::-1]) == resized(np.ascontiguousarray(rgb[:, ::-1]))).all()
 
 
 def test_bytes_become_numbers_from_minus_one_to_one_rounded_once() -> None:

@@ -66,7 +66,7 @@ def test_each_prompt_is_encoded_once_and_new_ones_together(tokenizer: Any) -> No
 
 
 def test_a_prompt_is_encoded_the_same_whatever_is_encoded_with_it(weights: Path, tokenizer: Any) -> None:
-    model = load_model(weights, device="cpu", number_format=torch.float32)
+    model = load_model(weights, device="cpu", dtype=torch.float32)
     with torch.inference_mode():
         alone = Texts(model, tokenizer).encoded(["tree"])
         among = Texts(model, tokenizer).encoded(["a much longer prompt", "tree"])

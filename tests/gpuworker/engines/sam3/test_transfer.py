@@ -8,21 +8,21 @@ import torch
 from gpuworker.engines.sam3.transfer import collector, mark, packed, small, to_device, to_host, unpacked
 
 
-def parts(number_format: torch.dtype) -> list[torch.Tensor]:
+def parts(dtype: torch.dtype) -> list[torch.Tensor]:
     """Of a batch's kinds: numbers of questions, scores, masks, flags; sizes that fill no alignment."""
     torch.manual_seed(1)
     return [
         torch.arange(7),
         torch.rand(7),
-        torch.randn(7, 9, 5).to(number_format),
+        torch.randn(7, 9, 5).to(dtype),
         torch.tensor([True, False, True]),
-        torch.empty(0, 9, 5, dtype=number_format),
+        torch.empty(0, 9, 5, dtype=dtype),
     ]
 
 
-@pytest.mark.parametrize("number_format", [torch.float32, torch.float16, torch.bfloat16])
-def test_parts_come_back_from_one_tensor_of_bytes(number_format: torch.dtype) -> None:
-    given = parts(number_format)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_parts_come_back_from_one_tensor_of_bytes(dtype: torch.dtype) -> None:
+    given = parts(dtype)
     joined = packed(given)
     assert joined.dtype == torch.uint8
     for part, back in zip(given, unpacked(joined, given), strict=True):

@@ -30,8 +30,8 @@ class Touching:
         return Path.touch, (self._path,)
 
 
-def load(folder: Path, number_format: torch.dtype = torch.float32) -> torch.nn.Module:
-    model = load_model(folder, device="cpu", number_format=number_format)
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    model = load_model(folder, device="cpu", dtype=dtype)
     assert isinstance(model, torch.nn.Module)
     return model
 
@@ -152,11 +152,11 @@ class TestIdentity:
         assert identity(weights) != identity(copy)
 
 
-@pytest.mark.parametrize("number_format", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_decoders_grid_is_known_without_asking_the_device(weights: Path, number_format: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_decoders_grid_is_known_without_asking_the_device(weights: Path, dtype: torch.dtype) -> None:
     decoder = load(weights).get_submodule("detr_decoder")
     size, device = torch.tensor(72), torch.device("cpu")
-    usual = type(decoder)._get_coords(decoder, size, size, dtype=number_format, device=device)
+    usual = type(decoder)._get_coords(decoder, size, size, dtype=dtype, device=device)
     unread = torch.empty((), dtype=torch.long, device="meta")  # whose value nobody can read
-    known = decoder._get_coords(unread, unread, dtype=number_format, device=device)
+    known = decoder._get_coords(unread, unread, dtype=dtype, device=device)
     assert all(torch.equal(one, other) for one, other in zip(known, usual, strict=True))

@@ -29,7 +29,7 @@ def serve(station: Station) -> Iterator[Serve]:
     def serve(*, item_timeout_s: float = 20.0, options: Any = None, **settings: Any) -> tuple[App, Service, FakeTask]:
         task = FakeTask()
         service = Service(station.settings(variant="main", **settings), station.log, heartbeat_s=0.05)
-        service.open(station.workshop(task, machine="main/one", item_timeout_s=item_timeout_s), options or {})
+        service.open(station.context(task, machine="main/one", item_timeout_s=item_timeout_s), options or {})
         services.append(service)
         return App(service), service, task
 
@@ -54,7 +54,7 @@ def test_ping_answers_200_only_when_the_model_is_loaded_and_stays(station: Stati
         return sent(app, method="GET", path="/ping").status
 
     assert ping() == 503
-    service.open(station.workshop(), {})
+    service.open(station.context(), {})
     assert ping() == 200
     service.drain()
     assert ping() == 503
@@ -67,7 +67,7 @@ def test_where_a_token_is_asked_for_nobody_is_answered_without(station: Station,
     # given a container on a machine that others use too, whose port anybody may connect to
     service = Service(station.settings(), station.log)
     app = App(service, caller_token="the container's own")
-    service.open(station.workshop(), {})
+    service.open(station.context(), {})
     headers = {"x-gpupipe-caller-token": token} if token else {}
     # then neither an image nor an object of the bucket is to be had without its token
     item = station.upload("plan.txt", "tree")
@@ -174,7 +174,7 @@ def test_an_engine_that_is_loaded_for_a_request_does_not_keep_the_container_from
             return super().shard_header(options)
 
     service = Service(station.settings(), station.log)
-    service.open(station.workshop(Loading(), machine="main/one"), {})
+    service.open(station.context(Loading(), machine="main/one"), {})
     app = App(service)
 
     async def ping_meanwhile() -> tuple[Reply, Reply]:
@@ -201,7 +201,7 @@ def test_concurrent_images_share_batches_with_each_other(serve: Serve) -> None:
 
 def test_client_that_goes_away_frees_its_image(serve: Serve) -> None:
     app, service, task = serve()
-    stream = service.workshop.stream
+    stream = service.context.stream
 
     async def leaving() -> list[Reply]:
         gone = asyncio.Event()

@@ -28,7 +28,7 @@ class Client:
 
 def read(client: Client, bodies: Bodies, *, limit: int = 100) -> bytes:
     async def reading() -> bytes:
-        with bodies.held() as held:
+        with bodies.hold() as held:
             return await held.read(client.head, client.receive, limit_bytes=limit)
 
     return asyncio.run(reading())
@@ -64,7 +64,7 @@ def test_body_without_length_is_refused_as_soon_as_it_is_too_large() -> None:
 def test_body_for_which_others_left_no_room_is_refused(length: int | None) -> None:
     async def both() -> tuple[int, str]:
         bodies = Bodies(100)
-        with bodies.held() as first, bodies.held() as second:
+        with bodies.hold() as first, bodies.hold() as second:
             one, two = Client([b"x" * 60], length=60), Client([b"x" * 60], length=length)
             await first.read(one.head, one.receive, limit_bytes=100)
             with pytest.raises(Refused) as refused:

@@ -5,7 +5,7 @@ from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
 from gpuworker.entries.serving.answers import Answer, problem
-from gpuworker.entries.serving.direct import JOB, DirectFeed, Form, Image
+from gpuworker.entries.serving.direct import JOB, DirectRun, Form, Image
 from gpuworker.storage.objects import StorageError
 from gpuworker.tasks.base import Encoded
 
@@ -21,8 +21,8 @@ def body(**form: Any) -> dict[str, Any]:
     return document
 
 
-def answered(station: Station, data: bytes | Exception) -> tuple[list[Answer], DirectFeed]:
-    """What a feed of one image answers, in work on a station's stream."""
+def answered(station: Station, data: bytes | Exception) -> tuple[list[Answer], DirectRun]:
+    """What a run of one image answers, in work on a station's stream."""
     answers: list[Answer] = []
 
     def fetch() -> bytes:
@@ -31,10 +31,10 @@ def answered(station: Station, data: bytes | Exception) -> tuple[list[Answer], D
         return data
 
     image = Image(name="folder/plan.one.png", size=4, options={}, fetch=fetch)
-    feed = DirectFeed(image, task="fake", form=Form(), on_answer=answers.append)
-    station.workshop(FakeTask()).stream.add(feed, [0])
+    shard_run = DirectRun(image, task="fake", form=Form(), on_answer=answers.append)
+    station.context(FakeTask()).stream.add(shard_run, [0])
     until(lambda: answers)
-    return answers, feed
+    return answers, shard_run
 
 
 def test_record_is_the_answer_with_metadata_beside_the_tasks_own() -> None:
@@ -52,11 +52,11 @@ def test_coco_has_what_all_documents_share() -> None:
 
 
 def test_image_is_answered_once_and_named_by_its_file(station: Station) -> None:
-    answers, feed = answered(station, b"tree")
-    feed.give_up(problem(503, "time_is_up", "too late"))
+    answers, shard_run = answered(station, b"tree")
+    shard_run.give_up(problem(503, "time_is_up", "too late"))
     assert [answer.status for answer in answers] == [200]
     assert json.loads(answers[0].body)["images"][0]["file_name"] == "folder/plan.one.png"
-    assert (feed.shard.job, feed.shard.items[0].output) == (JOB, "plan.one")
+    assert (shard_run.shard.job, shard_run.shard.items[0].output) == (JOB, "plan.one")
 
 
 def test_bucket_that_does_not_answer_is_not_the_images_fault(station: Station) -> None:
@@ -68,11 +68,11 @@ def test_image_given_up_is_dropped_wherever_it_is(station: Station) -> None:
     answers: list[Answer] = []
     task = FakeTask()
     image = Image(name="plan.png", size=4, options={}, fetch=lambda: b"tree")
-    feed = DirectFeed(image, task="fake", form=Form(), on_answer=answers.append)
-    feed.give_up(problem(503, "draining", "this instance ends"))
-    stream = station.workshop(task).stream
-    stream.add(feed, [0])
-    other = DirectFeed(image, task="fake", form=Form(), on_answer=answers.append)
+    shard_run = DirectRun(image, task="fake", form=Form(), on_answer=answers.append)
+    shard_run.give_up(problem(503, "draining", "this instance ends"))
+    stream = station.context(task).stream
+    stream.add(shard_run, [0])
+    other = DirectRun(image, task="fake", form=Form(), on_answer=answers.append)
     stream.add(other, [0])
     until(lambda: len(answers) == 2)
     assert [answer.status for answer in answers] == [503, 200]

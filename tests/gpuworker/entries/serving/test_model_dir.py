@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gpuworker.entries.serving.model_dir import OptionsError, merged, task_options
+from gpuworker.entries.serving.model_dir import OptionsError, merge, task_options
 
 DEFAULTS = {"min_area": 1000, "epsilon_factor": 0.01, "labels": True, "engine": "a", "prompts": ["x"], "share": None}
 
@@ -24,7 +24,7 @@ def test_file_goes_over_the_pipelines_options(tmp_path: Path) -> None:
 
 
 def test_task_without_known_options_judges_by_itself() -> None:
-    assert merged({"anything": 1}, {}) == {"anything": 1}
+    assert merge({"anything": 1}, {}) == {"anything": 1}
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
 def test_none_is_refused_where_a_value_is_expected() -> None:
     options: dict[str, Any] = {"engine": None}
     with pytest.raises(OptionsError, match="not null"):
-        merged(options, DEFAULTS)
+        merge(options, DEFAULTS)
 
 
 def test_a_tile_is_a_number_or_a_word_whatever_the_default_is() -> None:
-    assert merged({"tile_size": 1008}, {"tile_size": "auto"}) == {"tile_size": 1008}
-    assert merged({"tile_size": "whole"}, {"tile_size": 1008}) == {"tile_size": "whole"}
+    assert merge({"tile_size": 1008}, {"tile_size": "auto"}) == {"tile_size": 1008}
+    assert merge({"tile_size": "whole"}, {"tile_size": 1008}) == {"tile_size": "whole"}
     with pytest.raises(OptionsError, match="a whole number or a text"):
-        merged({"tile_size": True}, {"tile_size": "auto"})
+        merge({"tile_size": True}, {"tile_size": "auto"})

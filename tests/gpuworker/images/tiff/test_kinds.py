@@ -38,8 +38,8 @@ def opened(kind: Kind, stretch: Stretch, *, windows_from_bytes: int) -> Scene | 
 
 
 def means_of(scene: Scene) -> NDArray[np.bool_]:
-    meaning: NDArray[np.bool_] | None = getattr(scene, "meaning", None)
-    return np.ones((scene.height, scene.width), np.bool_) if meaning is None else meaning
+    valid_mask: NDArray[np.bool_] | None = getattr(scene, "valid_mask", None)
+    return np.ones((scene.height, scene.width), np.bool_) if valid_mask is None else valid_mask
 
 
 def furthest(one: NDArray[Any], other: NDArray[Any]) -> float:

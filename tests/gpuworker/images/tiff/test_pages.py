@@ -212,8 +212,8 @@ def masked() -> bytes:
 class TestMasks:
     def test_a_whole_image_is_masked_by_it(self, masked: bytes) -> None:
         scene: Any = open_scene(masked, Options(), name="a.tif")
-        assert not scene.meaning[:, :2_000].any()
-        assert scene.meaning[:, 2_000:].all()
+        assert not scene.valid_mask[:, :2_000].any()
+        assert scene.valid_mask[:, 2_000:].all()
         assert not scene.notes.warnings
 
     def test_by_windows_it_is_said_that_it_was_left(self, masked: bytes) -> None:
@@ -225,4 +225,4 @@ class TestMasks:
         mask = np.zeros(RGB.shape[:2], np.bool_)
         data = written(a_page(RGB), a_page(OTHER), a_page(mask, subfiletype=4))
         scene: Any = open_scene(data, Options(), name="a.tif")
-        assert scene.meaning is None
+        assert scene.valid_mask is None

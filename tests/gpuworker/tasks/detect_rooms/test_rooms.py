@@ -7,7 +7,7 @@ from functools import cache
 import cv2
 import numpy as np
 import pytest
-from benchmarks.plans import Plan, make_plan
+from benchmarks.plans import FloorPlan, make_plan
 from benchmarks.plans.measure import Agreement, agreement
 from tests.gpuworker.tasks.detect_rooms.drawn import LEFT_ROOM, RIGHT_ROOM, house, paper, same_corners, turned, wall
 
@@ -23,7 +23,7 @@ def found_in(page: np.ndarray, **options: object) -> Rooms:
 
 
 @cache
-def synthetic(seed: int) -> tuple[Plan, Rooms]:
+def synthetic(seed: int) -> tuple[FloorPlan, Rooms]:
     """A plan, and what is found in it."""
     plan = make_plan(seed)
     return plan, rooms_of(plan.rgb, Options())

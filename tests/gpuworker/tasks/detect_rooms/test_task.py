@@ -20,7 +20,7 @@ from gpuworker.contract.items import ItemError, Source
 from gpuworker.masks import coco
 from gpuworker.tasks import make_task
 from gpuworker.tasks.base import Encoded, Task
-from gpuworker.tasks.detect_rooms.rooms import ENOUGH_PX
+from gpuworker.tasks.detect_rooms.rooms import MAX_DECODE_PX
 from gpuworker.tasks.detect_rooms.task import DetectRooms
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -114,7 +114,7 @@ class TestSizes:
     def test_a_large_scan_is_answered_in_its_own_pixels(self, scale: int) -> None:
         # given one that is reduced for finding rooms
         size = (600 * scale, 400 * scale)
-        assert max(size) >= 2 * ENOUGH_PX
+        assert max(size) >= 2 * MAX_DECODE_PX
         large = cv2.resize(house(door=(295, 150, 305, 210)), size, interpolation=cv2.INTER_NEAREST)
         # when
         rooms = done(pictures.png(large)).record["rooms"]

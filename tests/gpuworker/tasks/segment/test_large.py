@@ -62,7 +62,7 @@ def encoded(size: Size, objects: list[Planted]) -> Encoded:
     source = Source(output="large", file_name="large.tif")
     decoded = task.decode(geotiff(size.side, objects), source, options)
     assert isinstance(decoded.payload[0].scene, WindowedScene)
-    assert decoded.units == size.tiles
+    assert decoded.weight == size.tiles
     (result,) = task.run([decoded], options)
     assert not isinstance(result, ItemError), result
     return task.encode(decoded, result, options)

@@ -61,8 +61,8 @@ class TestWhichWay:
 
     def test_images_that_are_looked_at_by_tiles_keep_all_their_pixels(self) -> None:
         geo = pictures.tiff(np.tile(RGB, (1, 3, 1)), photometric="rgb", extratags=GEO)
-        tiled = open_scene(geo, Options(), name="a.tif", enough_px=100)
-        whole = open_scene(geo, Options(tile_size="whole"), name="a.tif", enough_px=100)
+        tiled = open_scene(geo, Options(), name="a.tif", max_decode_px=100)
+        whole = open_scene(geo, Options(tile_size="whole"), name="a.tif", max_decode_px=100)
         assert tiled.whole().rgb.shape == (300, 1200, 3)
         assert whole.whole().rgb.shape == (38, 150, 3)
 

@@ -77,7 +77,7 @@ def test_all_pages_are_images_of_their_own() -> None:
     assert int(pycocotools.mask.area(annotations[0]["segmentation"])) == 100
     assert "warnings" not in result.record["info"]
     assert result.counts == {"annotations": 3}
-    assert decoded.units == 3
+    assert decoded.weight == 3
 
 
 def test_the_fragment_has_the_pages_in_it_with_ids_of_their_own() -> None:
@@ -139,7 +139,7 @@ def test_more_pages_than_there_is_memory_for_are_refused_before_they_are_decoded
     segment = task()
     segment.use_memory(30 * 1024**2)
     source = Source(output="large", file_name="large.tif")
-    assert segment.decode(path, source, OPTIONS).units == 1
+    assert segment.decode(path, source, OPTIONS).weight == 1
     with pytest.raises(ItemError, match=r"its 6 pages need .* GB of memory together") as caught:
         segment.decode(path, source, OPTIONS | {"pages": "all"})
     assert caught.value.code == "too_large"

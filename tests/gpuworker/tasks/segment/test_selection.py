@@ -15,7 +15,7 @@ from gpuworker.engines.nanodet import NanoDet
 from gpuworker.engines.options import Options
 from gpuworker.masks.instances import Instance
 from gpuworker.masks.packed import Packed, packed
-from gpuworker.tasks.segment.selection import selected, suppressed, thinned
+from gpuworker.tasks.segment.selection import select, suppress, thin
 
 
 def block(x: int, y: int, width: int, height: int, *, score: float = 0.8, category_id: int = 1) -> Packed:
@@ -32,7 +32,7 @@ def blocks(draw: st.DrawFn) -> Packed:
 
 
 def chosen(found: Sequence[Packed], names: Sequence[str] = ("tree",), **options: object) -> list[Packed]:
-    return selected(found, names, Options(**options))  # type: ignore[arg-type]
+    return select(found, names, Options(**options))  # type: ignore[arg-type]
 
 
 class TestSelected:
@@ -67,7 +67,7 @@ class TestSuppressed:
     @examples(150)
     @given(st.lists(blocks(), max_size=20), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
     def test_as_the_textbook_has_it(self, found: list[Packed], iou: float) -> None:
-        kept = suppressed(found, iou=iou)
+        kept = suppress(found, iou=iou)
         assert [one.score for one in kept] == sorted((one.score for one in kept), reverse=True)
         for one, other in combinations(kept, 2):
             assert one.category_id != other.category_id or one.iou(other) <= iou
@@ -82,10 +82,10 @@ class TestSuppressed:
         found = packed(
             [Instance(x=0, y=0, mask=mask, score=0.8, category_id=1, source="half") for mask in (lower, upper)]
         )
-        assert len(suppressed(found, iou=0.1)) == 2
+        assert len(suppress(found, iou=0.1)) == 2
 
     def test_it_is_left_to_an_engine_that_does_it_itself(self) -> None:
         twice = [block(0, 0, 10, 10), block(0, 0, 10, 10, score=0.7)]
-        assert thinned(twice, NanoDet(), Options()) == twice
-        assert thinned(twice, Colour(), Options()) == twice[:1]
-        assert thinned(twice, Colour(), Options(nms_iou=1.0)) == twice
+        assert thin(twice, NanoDet(), Options()) == twice
+        assert thin(twice, Colour(), Options()) == twice[:1]
+        assert thin(twice, Colour(), Options(nms_iou=1.0)) == twice

@@ -130,7 +130,7 @@ class TestTiles:
         task, options = Segment(engines=ENGINES), {"engine": "colour", "tile_size": 400, "overlays": False}
         pictures_ = [many(300, 300, count=9), many(count=50), many(300, 390, count=7), many(500, 600, count=20)]
         items = [decoded(task, rgb, options) for rgb in pictures_]
-        assert [item.units for item in items] == [1, 6, 1, 4]
+        assert [item.weight for item in items] == [1, 6, 1, 4]
         results = task.run(items, options)
         found = [task.encode(item, result, options) for item, result in zip(items, results, strict=True)]
         assert [len(one.fragment["annotations"]) for one in found] == [9, 51, 7, 21]
@@ -174,11 +174,11 @@ class TestCrowded:
     def test_looking_closer_may_take_longer(self, tile_size: int | str) -> None:
         task, options = Segment(engines=ENGINES), {"engine": "cramped", "tile_size": tile_size}
         one = decoded(task, many(), options)
-        assert (one.more_units(), one.units_done()) == (0, 0)
+        assert (one.extra_weight(), one.weight_done()) == (0, 0)
         task.run([one], options)
-        assert one.more_units() >= 4
+        assert one.extra_weight() >= 4
         if tile_size != "whole":
-            assert one.units_done() == one.units + one.more_units()
+            assert one.weight_done() == one.weight + one.extra_weight()
 
 
 class TestShortMemory:
@@ -206,7 +206,7 @@ class TestPrompts:
     def test_a_box_is_enough(self) -> None:
         task, options = Segment(engines=ENGINES), {"engine": "choosy"}
         box = {"x": 1.0, "y": 1.0, "width": 9.0, "height": 9.0, "is_positive": True, "prompt": ""}
-        assert decoded(task, many(), options, boxes=[box]).units == 1
+        assert decoded(task, many(), options, boxes=[box]).weight == 1
         with pytest.raises(ItemError, match="nothing to look for"):
             decoded(task, many(), options, boxes=[{**box, "is_positive": False}])
 

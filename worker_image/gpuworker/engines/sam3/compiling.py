@@ -36,13 +36,13 @@ def repays(items: int, *, seconds_each: float, is_kept: bool) -> bool:
     return items * seconds_each * GAIN > WORTH * (LOADING_S if is_kept else COMPILING_S)
 
 
-def compiled_name(device: str, number_format: torch.dtype, batch_size: int, *, shape: str) -> str:
+def compiled_name(device: str, dtype: torch.dtype, batch_size: int, *, shape: str) -> str:
     """Under which artefacts are kept: whatever compiled code depends on, in letters that any store takes."""
     gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
-    numbers = str(number_format).removeprefix("torch.")
+    number_type = str(dtype).removeprefix("torch.")
     python = f"py{sys.version_info.major}.{sys.version_info.minor}"
     return re.sub(
-        r"[^A-Za-z0-9._-]+", "-", f"sam3-{gpu}-torch{torch.__version__}-{python}-{numbers}-b{batch_size}-{shape}"
+        r"[^A-Za-z0-9._-]+", "-", f"sam3-{gpu}-torch{torch.__version__}-{python}-{number_type}-b{batch_size}-{shape}"
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from gpuworker.engines.sam3.masks import Small, smallest
-from gpuworker.engines.sam3.network import Answers, Question
+from gpuworker.engines.sam3.network import Outputs, Prompt
 from gpuworker.engines.sam3.transfer import to_host
 
-_KINDS = ("questions", "scores", "is_finite", "masks", "rows", "columns")
+_KINDS = ("prompts", "scores", "is_finite", "masks", "rows", "columns")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +23,7 @@ class Detection:
     category_ids: torch.Tensor
     """K, from 1."""
     masks: Sequence[Small]
-    """K, in the model's number format."""
+    """K, in the model's dtype."""
     most_of_a_prompt: int
     """How many instances the prompt has that found the most."""
 
@@ -35,18 +35,18 @@ def nothing() -> Detection:
 
 
 def by_picture(
-    pictures: int, batches: Sequence[Sequence[Question]], answers: Sequence[Answers]
+    pictures: int, batches: Sequence[Sequence[Prompt]], outputs: Sequence[Outputs]
 ) -> list[Detection | None]:
-    """Bring all answers to the host at once and give each picture its own; None where one is not a finite number."""
-    host = to_host([getattr(one, kind) for one in answers for kind in _KINDS])
+    """Bring all outputs to the host at once and give each picture its own; None where one is not a finite number."""
+    host = to_host([getattr(one, kind) for one in outputs for kind in _KINDS])
     parts = [host[i :: len(_KINDS)] for i in range(len(_KINDS))]
     starts = [sum(map(len, batches[:i])) for i in range(len(batches))]
     numbers = torch.cat([part + start for part, start in zip(parts[0], starts, strict=True)])
     scores, is_finite = torch.cat(parts[1]), torch.cat(parts[2])
     masks = [one for each in zip(*parts[3:], strict=True) for one in smallest(*each)]
-    asked = [one for batch in batches for one in batch]
-    owners = torch.tensor([one.picture for one in asked])
-    categories = torch.tensor([one.category_id for one in asked])
+    prompts = [one for batch in batches for one in batch]
+    owners = torch.tensor([one.picture for one in prompts])
+    categories = torch.tensor([one.category_id for one in prompts])
     found: list[Detection | None] = []
     for picture in range(pictures):
         if not is_finite[owners == picture].all():

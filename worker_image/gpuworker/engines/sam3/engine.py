@@ -18,11 +18,11 @@ from gpuworker.engines.base import Engine
 from gpuworker.engines.options import Options
 from gpuworker.engines.sam3.compiling import CompiledLater, compiled_name
 from gpuworker.engines.sam3.detection import Detection, by_picture, nothing
+from gpuworker.engines.sam3.dtype import dtype_of
 from gpuworker.engines.sam3.masks import placed
 from gpuworker.engines.sam3.memory import measured
-from gpuworker.engines.sam3.network import Answers, Box, Network, Question
-from gpuworker.engines.sam3.numbers import number_format
-from gpuworker.engines.sam3.resize import squeezed
+from gpuworker.engines.sam3.network import Box, Outputs, Prompt, Sam3Network
+from gpuworker.engines.sam3.resize import resized
 from gpuworker.engines.sam3.transfer import collector, mark, to_device
 from gpuworker.engines.sam3.weights import identity
 from gpuworker.images.decoding import BoxPrompt, Image
@@ -47,17 +47,17 @@ class Prepared:
     boxes: tuple[Box, ...]
 
 
-class Sam3(Engine, own={"network", "questions_at_once"}):
+class Sam3(Engine, own={"network", "prompts_at_once"}):
     """Batches of pictures through the vision encoder, then all their prompts, so many at a time, through the rest."""
 
     takes_boxes = True
-    questions_at_once = 1
+    prompts_at_once = 1
     """Pictures times prompts that go through the decoder together; a processor gains nothing from more."""
 
     def __init__(self) -> None:
         self._models: Models = FolderModels(ModelSource())
-        self._network: Network | None = None
-        self._exact: Network | None = None
+        self._network: Sam3Network | None = None
+        self._exact: Sam3Network | None = None
         self._later: CompiledLater | None = None
         self._launching = threading.Lock()
         """Held while work is given to the device, not while it is waited for: batches are queued whole and in order."""
@@ -67,23 +67,23 @@ class Sam3(Engine, own={"network", "questions_at_once"}):
 
     def load(self, device: str) -> None:
         """Raises ModelError where the weights cannot be had or are not SAM3's."""
-        self._network = Network(self._models.folder(), device=device, number_format=number_format(device))
+        self._network = Sam3Network(self._models.folder(), device=device, dtype=dtype_of(device))
         if device != "cpu":
             # What is left to the processor is done by many threads at once; a pool of threads in each call would fight.
             torch.set_num_threads(1)
         if torch.device(device).type == "cuda":
             self._use_gpu_well(self._network)
 
-    def _use_gpu_well(self, network: Network) -> None:
+    def _use_gpu_well(self, network: Sam3Network) -> None:
         """As many pictures at once as fit; a batch in the GPU's queue while the one before is still computed."""
         self.infer_threads, self.batch_wait_s = 2, BATCH_WAIT_S
         with torch.inference_mode():
-            self.batch_size, seconds_each = measured(network.tried, network.device)
-        self.questions_at_once = self.batch_size
+            self.batch_size, seconds_each = measured(network.try_out, network.device)
+        self.prompts_at_once = self.batch_size
         self._later = CompiledLater(
             network.encoder,
             lambda: network.noise(self.batch_size),
-            name=compiled_name(network.device, network.number_format, self.batch_size, shape=network.shape),
+            name=compiled_name(network.device, network.dtype, self.batch_size, shape=network.shape),
             batch_size=self.batch_size,
             seconds_each=seconds_each,
             models=self._models,
@@ -95,7 +95,7 @@ class Sam3(Engine, own={"network", "questions_at_once"}):
             self._later.expect(items)
 
     @property
-    def network(self) -> Network:
+    def network(self) -> Sam3Network:
         """The loaded model."""
         if self._network is None:
             raise RuntimeError("load comes first")
@@ -117,57 +117,57 @@ class Sam3(Engine, own={"network", "questions_at_once"}):
 
     def prepare(self, image: Image, options: Options) -> Prepared:
         boxes = tuple(_box(box, image, options) for box in image.boxes)
-        return Prepared(pixels=squeezed(image.rgb), boxes=boxes)
+        return Prepared(pixels=resized(image.rgb), boxes=boxes)
 
     def detect(self, prepared: Sequence[Prepared], options: Options) -> Sequence[Detection | ItemError]:
-        return self._detected(prepared, options, questions_at_once=self.questions_at_once)
+        return self._detect(prepared, options, prompts_at_once=self.prompts_at_once)
 
     def detect_frugally(self, prepared: Prepared, options: Options) -> Detection | ItemError:
         """One prompt at a time."""
-        [found] = self._detected([prepared], options, questions_at_once=1)
+        [found] = self._detect([prepared], options, prompts_at_once=1)
         return found
 
-    def _detected(
-        self, prepared: Sequence[Prepared], options: Options, *, questions_at_once: int
+    def _detect(
+        self, prepared: Sequence[Prepared], options: Options, *, prompts_at_once: int
     ) -> Sequence[Detection | ItemError]:
         with torch.inference_mode():
-            found = self._found(self.network, prepared, options, questions_at_once)
+            found = self._find(self.network, prepared, options, prompts_at_once)
             again = [i for i, one in enumerate(found) if one is None]
-            if again and self.network.number_format != torch.float32:
-                exact = self._found(self._exact_network(), [prepared[i] for i in again], options, 1)
+            if again and self.network.dtype != torch.float32:
+                exact = self._find(self._exact_network(), [prepared[i] for i in again], options, 1)
                 for i, one in zip(again, exact, strict=True):
                     found[i] = one
         return [one if one is not None else _not_finite() for one in found]
 
-    def _exact_network(self) -> Network:
+    def _exact_network(self) -> Sam3Network:
         """The same in float32, for pictures that overflow the fast format; loaded when the first one does."""
         with self._launching:
             if self._exact is None:
-                self._exact = Network(self._models.folder(), device=self.network.device, number_format=torch.float32)
+                self._exact = Sam3Network(self._models.folder(), device=self.network.device, dtype=torch.float32)
             return self._exact
 
-    def _found(
-        self, network: Network, prepared: Sequence[Prepared], options: Options, questions_at_once: int
+    def _find(
+        self, network: Sam3Network, prepared: Sequence[Prepared], options: Options, prompts_at_once: int
     ) -> list[Detection | None]:
-        """None for a picture whose answers are not all finite numbers."""
-        questions = [one for i, picture in enumerate(prepared) for one in _questions(i, picture, options)]
-        batches = _batches(questions, questions_at_once)
+        """None for a picture whose outputs are not all finite numbers."""
+        prompts = [one for i, picture in enumerate(prepared) for one in _prompts_of(i, picture, options)]
+        batches = _batches(prompts, prompts_at_once)
         if not batches:
             return [nothing()] * len(prepared)
         pixels = to_device([one.pixels for one in prepared], network.device)
-        answers: list[Answers] = []
+        outputs: list[Outputs] = []
         with collector(network.device) as collecting:
             with self._launching:
-                seen = network.seen(pixels)
-                asked, moment = network.asked(seen, batches[0]), mark(network.device)
-                for batch in batches[1:]:  # the device is given the next questions before the last are waited for
-                    following, later = network.asked(seen, batch), mark(network.device)
+                features = network.encode(pixels)
+                raw, moment = network.decode(features, batches[0]), mark(network.device)
+                for batch in batches[1:]:  # the device is given the next prompts before the last are waited for
+                    following, later = network.decode(features, batch), mark(network.device)
                     with collecting.behind(moment):
-                        answers.append(asked.kept())
-                    asked, moment = following, later
+                        outputs.append(raw.above_threshold())
+                    raw, moment = following, later
             with collecting.behind(moment):
-                answers.append(asked.kept())
-                return by_picture(len(prepared), batches, answers)
+                outputs.append(raw.above_threshold())
+                return by_picture(len(prepared), batches, outputs)
 
     def finish(self, found: Detection, image: Image, options: Options) -> list[Instance]:
         order = torch.argsort(found.scores, descending=True, stable=True).tolist()
@@ -177,14 +177,14 @@ class Sam3(Engine, own={"network", "questions_at_once"}):
         return found.most_of_a_prompt > SATURATED_FROM * self.network.queries
 
 
-def _batches(questions: Sequence[Question], at_once: int) -> list[Sequence[Question]]:
+def _batches(prompts: Sequence[Prompt], at_once: int) -> list[Sequence[Prompt]]:
     """Those with boxes apart: they take another path through the model."""
-    kinds = ([one for one in questions if not one.boxes], [one for one in questions if one.boxes])
+    kinds = ([one for one in prompts if not one.boxes], [one for one in prompts if one.boxes])
     return [kind[start : start + at_once] for kind in kinds for start in range(0, len(kind), at_once)]
 
 
 def _not_finite() -> ItemError:
-    return ItemError("internal_error", "the model's answers are not finite numbers, even in float32")
+    return ItemError("internal_error", "the model's outputs are not finite numbers, even in float32")
 
 
 def _box(drawn: BoxPrompt, image: Image, options: Options) -> Box:
@@ -207,12 +207,12 @@ def _box(drawn: BoxPrompt, image: Image, options: Options) -> Box:
     )
 
 
-def _questions(picture: int, prepared: Prepared, options: Options) -> list[Question]:
+def _prompts_of(picture: int, prepared: Prepared, options: Options) -> list[Prompt]:
     """Every prompt with its boxes; where there is none, what the boxes show."""
     if not options.prompts and not any(box.is_positive for box in prepared.boxes):
         return []
     return [
-        Question(
+        Prompt(
             picture=picture,
             category_id=number,
             text=text,

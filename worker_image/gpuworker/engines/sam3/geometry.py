@@ -62,7 +62,7 @@ class BoxEncoder(Sam3GeometryEncoder):  # type: ignore[misc]  # transformers is 
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures×boxes×channels of boxes (cx, cy, w, h in 0..1), and the mask as it came."""
         pictures, count = boxes.shape[:2]
-        exact, numbers = boxes.float(), vision_features.dtype
+        exact, dtype = boxes.float(), vision_features.dtype
         size = torch.tensor(vision_features.shape[:1:-1] * 2, device=boxes.device)
         corners = box_cxcywh_to_xyxy(exact) * size
         pooled = torch.cat(
@@ -70,7 +70,7 @@ class BoxEncoder(Sam3GeometryEncoder):  # type: ignore[misc]  # transformers is 
         )
         by_content = self.boxes_pool_project(pooled).view(pictures, count, self.hidden_size)
         places = self._encode_box_coordinates(*exact.flatten(0, 1).unbind(-1)).view(pictures, count, -1)
-        by_place = self.boxes_direct_project(exact.to(numbers)) + self.boxes_pos_enc_project(places.to(numbers))
+        by_place = self.boxes_direct_project(exact.to(dtype)) + self.boxes_pos_enc_project(places.to(dtype))
         return self.label_embed(boxes_labels.long()) + by_content + by_place, boxes_mask
 
 

@@ -34,7 +34,7 @@ class Small:
     top: int
     left: int
     logits: torch.Tensor
-    """h×w of `height`×`width`, in the model's number format; 0×0 where none is above 0."""
+    """h×w of `height`×`width`, in the model's dtype; 0×0 where none is above 0."""
     height: int
     width: int
 

@@ -1,4 +1,4 @@
-"""The model on its device: pixels -> what the vision encoder sees -> answers to prompts."""
+"""The model on its device: pixels -> what the vision encoder sees -> outputs for prompts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Prompt:
     """One prompt put to one picture of a batch."""
 
     picture: int
@@ -46,26 +46,26 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asked:
-    """All that the model says to some questions, on its device, maybe not computed yet."""
+class RawOutputs:
+    """All that the model puts out for some prompts, on its device, maybe not computed yet."""
 
     scores: torch.Tensor
-    """Questions × queries, float32."""
+    """Prompts × queries, float32."""
     thresholds: torch.Tensor
-    """Questions × 1."""
+    """Prompts × 1."""
     masks: torch.Tensor
-    """Questions × queries × 288 × 288 logits in the model's number format."""
+    """Prompts × queries × 288 × 288 logits in the model's dtype."""
 
-    def kept(self) -> Answers:
+    def above_threshold(self) -> Outputs:
         """Waits for how many queries pass, which decides how much memory the rest takes."""
         held(self.scores, self.thresholds, self.masks)
-        question, query = torch.nonzero(self.scores >= self.thresholds, as_tuple=True)
+        prompt, query = torch.nonzero(self.scores >= self.thresholds, as_tuple=True)
         finite = [torch.isfinite(part).flatten(1).all(1) for part in (self.scores, self.masks)]
-        masks = self.masks[question, query]
+        masks = self.masks[prompt, query]
         positive = masks > 0
-        return Answers(
-            questions=question,
-            scores=self.scores[question, query],
+        return Outputs(
+            prompts=prompt,
+            scores=self.scores[prompt, query],
             masks=masks,
             rows=positive.any(2),
             columns=positive.any(1),
@@ -74,36 +74,36 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
+class Outputs:
     """The same, only of the queries that pass their threshold."""
 
-    questions: torch.Tensor
-    """K: which question each kept mask answers."""
+    prompts: torch.Tensor
+    """K: which prompt each mask is of."""
     scores: torch.Tensor
     """K, float32."""
     masks: torch.Tensor
-    """K × 288 × 288 logits in the model's number format."""
+    """K × 288 × 288 logits in the model's dtype."""
     rows: torch.Tensor
     """K × 288: which rows hold a logit above 0."""
     columns: torch.Tensor
     """K × 288: which columns do."""
     is_finite: torch.Tensor
-    """Questions: whether every number in their answers is one."""
+    """Prompts: whether every number in their outputs is one."""
 
 
-class Network:
+class Sam3Network:
     """A loaded SAM3. Used by one thread at a time."""
 
-    def __init__(self, folder: Path, *, device: str, number_format: torch.dtype) -> None:
-        self.device, self.number_format = device, number_format
-        self.model = load_model(folder, device=device, number_format=number_format)
+    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.model = load_model(folder, device=device, dtype=dtype)
         self._texts = Texts(self.model, load_tokenizer(folder, words=self.model.config.text_config.vocab_size))
         self.encoder: Callable[[torch.Tensor], Any] = self.model.vision_encoder
         """Normalised pixels -> Sam3VisionEncoderOutput; may be replaced by the same, compiled."""
 
     @property
     def queries(self) -> int:
-        """The most instances it can name to one question."""
+        """The most instances it can name for one prompt."""
         return int(self.model.config.detr_decoder_config.num_queries)
 
     @property
@@ -114,41 +114,41 @@ class Network:
 
     def noise(self, pictures: int) -> torch.Tensor:
         """So many pictures of noise, as the vision encoder takes them; grey ones would be faster than real ones."""
-        return torch.rand((pictures, 3, SIDE_PX, SIDE_PX), dtype=self.number_format, device=self.device) * 2 - 1
+        return torch.rand((pictures, 3, SIDE_PX, SIDE_PX), dtype=self.dtype, device=self.device) * 2 - 1
 
-    def tried(self, pictures: int) -> None:
+    def try_out(self, pictures: int) -> None:
         """Ask one thing of so many pictures, to see what that takes."""
-        asked = [Question(picture=i, category_id=1, text="tree", boxes=(), threshold=0.5) for i in range(pictures)]
-        self.asked(self.encoder(self.noise(pictures)), asked)
+        prompts = [Prompt(picture=i, category_id=1, text="tree", boxes=(), threshold=0.5) for i in range(pictures)]
+        self.decode(self.encoder(self.noise(pictures)), prompts)
 
-    def seen(self, pixels: torch.Tensor) -> Any:
+    def encode(self, pixels: torch.Tensor) -> Any:
         """What the vision encoder makes of pictures×3×1008×1008 bytes on the device."""
-        return self.encoder(normalised(pixels, self.number_format))
+        return self.encoder(normalised(pixels, self.dtype))
 
-    def asked(self, seen: Any, questions: Sequence[Question]) -> Asked:
-        """Ask `questions` of what was seen, all at once; all of them with boxes, or none. Waits for nothing.
+    def decode(self, features: Any, prompts: Sequence[Prompt]) -> RawOutputs:
+        """Look for `prompts` in encoded pictures, all at once; all of them with boxes, or none. Waits for nothing.
 
-        A question with boxes takes another path through the model, so one without must not share its batch.
+        A prompt with boxes takes another path through the model, so one without must not share its batch.
         """
-        texts = self._texts.encoded([one.text for one in questions])
+        texts = self._texts.encoded([one.text for one in prompts])
         output = self.model(
-            vision_embeds=_expanded(seen, [one.picture for one in questions], self.device),
+            vision_embeds=_expanded(features, [one.picture for one in prompts], self.device),
             text_embeds=BaseModelOutputWithPooling(pooler_output=texts.features),
             attention_mask=texts.mask,
-            **_boxes(questions, self.device),
+            **_boxes(prompts, self.device),
         )
-        return Asked(
+        return RawOutputs(
             scores=output.pred_logits.float().sigmoid() * output.presence_logits.float().sigmoid(),
-            thresholds=small([[one.threshold] for one in questions], self.device),
+            thresholds=small([[one.threshold] for one in prompts], self.device),
             masks=output.pred_masks,
         )
 
 
-def _expanded(seen: Any, pictures: Sequence[int], device: str) -> Sam3VisionEncoderOutput:
-    """What was seen of each question's picture: the model does not broadcast, and each picture was encoded once."""
+def _expanded(features: Any, pictures: Sequence[int], device: str) -> Sam3VisionEncoderOutput:
+    """What was seen of each prompt's picture: the model does not broadcast, and each picture was encoded once."""
     chosen = small(list(pictures), device)
-    levels = [_rows(level, pictures, chosen) for level in seen.fpn_hidden_states]
-    places = [level[:1].expand(len(pictures), -1, -1, -1) for level in seen.fpn_position_encoding]
+    levels = [_rows(level, pictures, chosen) for level in features.fpn_hidden_states]
+    places = [level[:1].expand(len(pictures), -1, -1, -1) for level in features.fpn_position_encoding]
     return Sam3VisionEncoderOutput(fpn_hidden_states=tuple(levels), fpn_position_encoding=tuple(places))
 
 
@@ -161,15 +161,15 @@ def _rows(level: torch.Tensor, pictures: Sequence[int], chosen: torch.Tensor) ->
     return level[chosen]
 
 
-def _boxes(questions: Sequence[Question], device: str) -> dict[str, torch.Tensor]:
-    """The examples of each question, padded to as many as the one with the most has."""
-    most = max(len(one.boxes) for one in questions)
+def _boxes(prompts: Sequence[Prompt], device: str) -> dict[str, torch.Tensor]:
+    """The examples of each prompt, padded to as many as the one with the most has."""
+    most = max(len(one.boxes) for one in prompts)
     if not most:
         return {}
-    places = torch.zeros(len(questions), most, 4)
-    labels = torch.full((len(questions), most), _PADDING_LABEL)
-    for row, question in enumerate(questions):
-        for column, box in enumerate(question.boxes):
+    places = torch.zeros(len(prompts), most, 4)
+    labels = torch.full((len(prompts), most), _PADDING_LABEL)
+    for row, prompt in enumerate(prompts):
+        for column, box in enumerate(prompt.boxes):
             places[row, column] = torch.tensor([box.centre_x, box.centre_y, box.width, box.height])
             labels[row, column] = int(box.is_positive)
     return {"input_boxes": small(places, device), "input_boxes_labels": small(labels, device)}

@@ -23,7 +23,7 @@ _LETTERS = 256
 _EDGE_BYTES = 1 << 20
 
 
-def load_model(folder: Path, *, device: str, number_format: torch.dtype) -> Any:
+def load_model(folder: Path, *, device: str, dtype: torch.dtype) -> Any:
     """The model in evaluation mode on `device`. Raises ModelError where the folder does not hold a whole SAM3."""
     _require_config(folder)
     require_harmless(folder)
@@ -31,7 +31,7 @@ def load_model(folder: Path, *, device: str, number_format: torch.dtype) -> Any:
     logging.set_verbosity_error()  # the published weights hold a tracker of video besides, which is no news
     try:
         model, loading = Sam3Model.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=number_format, output_loading_info=True
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
         )
     except MemoryError:
         raise

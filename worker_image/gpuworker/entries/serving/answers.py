@@ -60,6 +60,6 @@ class Refused(Exception):  # noqa: N818 - an answer
         self.answer = answer
 
 
-def refused(status: int, code: str, message: str, **more: Any) -> Refused:
+def refusal(status: int, code: str, message: str, **more: Any) -> Refused:
     """To be raised."""
     return Refused(problem(status, code, message, **more))

@@ -13,10 +13,10 @@ from typing import Any
 from gpuworker.contract import ContractError
 from gpuworker.entries.handling import require_task
 from gpuworker.entries.serving import requests
-from gpuworker.entries.serving.answers import Answer, Refused, problem, refused
+from gpuworker.entries.serving.answers import Answer, Refused, problem, refusal
 from gpuworker.entries.serving.bodies import Bodies, Disconnected, Receive
 from gpuworker.entries.serving.direct import Form, Image
-from gpuworker.entries.serving.model_dir import OptionsError, merged
+from gpuworker.entries.serving.model_dir import OptionsError, merge
 from gpuworker.entries.serving.reading import Buckets
 from gpuworker.entries.serving.requests import Format, Head
 from gpuworker.entries.serving.service import Service
@@ -81,7 +81,7 @@ class App:
         """What to answer. Raises Disconnected; every other exception is a bug and becomes a 500."""
         try:
             if self._local_only and head.is_from_elsewhere:
-                raise refused(403, "forbidden", "only programs of this machine may call this address")
+                raise refusal(403, "forbidden", "only programs of this machine may call this address")
             self._require_token(head)
             _require_known(head)
             if head.path == "/ping":
@@ -99,7 +99,7 @@ class App:
         self._require_room()
         media_type, wish = head.media_type, head.accepts
         limit = JSON_BYTES if media_type == requests.JSON else self._largest_image
-        with self._bodies.held() as held:
+        with self._bodies.hold() as held:
             body = await held.read(head, receive, limit_bytes=limit)
             self._require_room()
             if media_type != requests.JSON:
@@ -109,19 +109,19 @@ class App:
             if requests.is_shard(document):
                 return await self._shard(document, receive)
             reference = requests.read_reference(document)
-            image = self._referenced(reference)
+            image = self._image_at(reference)
             return await self._image(image, wish, receive, metadata=reference.metadata)
 
     def _require_token(self, head: Head) -> None:
         given = head.headers.get(TOKEN_HEADER, "").encode()
         if self._caller_token and not hmac.compare_digest(given, self._caller_token):
-            raise refused(403, "forbidden", f"the header {TOKEN_HEADER} does not hold this container's token")
+            raise refusal(403, "forbidden", f"the header {TOKEN_HEADER} does not hold this container's token")
 
     def _require_room(self) -> None:
         if answer := self._service.not_ready():
             raise Refused(answer)
         if self._service.in_work > REQUESTS_AT_MOST:
-            raise refused(503, "overloaded", f"{REQUESTS_AT_MOST} requests are in work; try again")
+            raise refusal(503, "overloaded", f"{REQUESTS_AT_MOST} requests are in work; try again")
 
     @property
     def _largest_image(self) -> int:
@@ -129,13 +129,13 @@ class App:
 
     # --- one image ---
 
-    def _referenced(self, reference: requests.Reference) -> Image:
+    def _image_at(self, reference: requests.Reference) -> Image:
         try:
-            options = self._service.answer_options(merged(reference.options, self._service.options))
+            options = self._service.answer_options(merge(reference.options, self._service.options))
         except OptionsError as error:
-            raise refused(422, "bad_options", str(error)) from error
+            raise refusal(422, "bad_options", str(error)) from error
         if self._buckets is None:
-            self._buckets = Buckets(self._service.workshop.storage)
+            self._buckets = Buckets(self._service.context.storage)
         fetch = functools.partial(self._buckets.fetch, reference, limit_bytes=self._largest_image)
         return Image(name=reference.key, size=0, options=options, fetch=fetch, sidecar=reference.sidecar)
 
@@ -146,7 +146,7 @@ class App:
         header = None
         if wish == "coco":
             # A request may name an engine that has yet to be loaded, which takes minutes.
-            header = await asyncio.to_thread(service.workshop.task.shard_header, image.options)
+            header = await asyncio.to_thread(service.context.task.shard_header, image.options)
         form = Form(header=header, variant=service.settings.variant, metadata=metadata)
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
@@ -155,12 +155,12 @@ class App:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the process with it
                 loop.call_soon_threadsafe(_set, answered, answer)
 
-        feed = service.start_image(image, form, on_answer)
+        shard_run = service.start_image(image, form, on_answer)
         try:
             await _first(answered, receive, timeout_s=SHARE_OF_TIMEOUT * service.settings.invocation_timeout_s)
         finally:  # whoever is told nothing any more, or that it took too long, needs no result
             over = "the invocation's time was over before the image was done; invocation_timeout_s raises it"
-            feed.give_up(problem(503, "time_is_up", over))
+            shard_run.give_up(problem(503, "time_is_up", over))
         return await answered
 
     # --- a shard ---
@@ -170,7 +170,7 @@ class App:
         try:
             self._require_pipelines(document)
             shard = requests.read_shard(document, pipeline=service.settings.pipeline)
-            require_task(shard, service.settings.task, service.workshop.task)
+            require_task(shard, service.settings.task, service.context.task)
         except ContractError as error:
             return await loop.run_in_executor(None, self._unusable, document, str(error))
         work = service.take_shard(shard)
@@ -190,7 +190,7 @@ class App:
         """Raises Refused for a shard of another pipeline: all of a stack share a ledger, but results go into ours."""
         own, given = self._service.settings.pipeline, document.get("pipeline")
         if given != own:
-            raise refused(422, "foreign_shard", f"this endpoint is of the pipeline {own}, and the shard of {given!r}")
+            raise refusal(422, "foreign_shard", f"this endpoint is of the pipeline {own}, and the shard of {given!r}")
 
     def _unusable(self, document: Mapping[str, Any], reason: str) -> Answer:
         place = requests.place_of(document)
@@ -202,7 +202,7 @@ class App:
 
 def _image_of(body: bytes, media_type: str, options: Mapping[str, Any]) -> Image:
     if not body:
-        raise refused(400, "empty", "the body is empty; send the bytes of an image file")
+        raise refusal(400, "empty", "the body is empty; send the bytes of an image file")
     return Image(name=f"image.{requests.IMAGES[media_type]}", size=len(body), options=options, fetch=lambda: body)
 
 
@@ -210,7 +210,7 @@ def _require_known(head: Head) -> None:
     """Raises Refused: 404 for another path, 405 for another method."""
     methods = _PATHS.get(head.path)
     if methods is None:
-        raise refused(404, "not_found", f"there is no {head.path[:200]}; there are {' and '.join(_PATHS)}")
+        raise refusal(404, "not_found", f"there is no {head.path[:200]}; there are {' and '.join(_PATHS)}")
     if head.method not in methods:
         message = f"{head.path} takes {methods[0]}, not {head.method}"
         raise Refused(problem(405, "method_not_allowed", message, headers={"allow": ", ".join(methods)}))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from gpuworker.entries.serving.answers import Refused, refused
+from gpuworker.entries.serving.answers import Refused, refusal
 from gpuworker.entries.serving.requests import Head
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,7 +29,7 @@ class Bodies:
         self.held_bytes = 0
 
     @contextmanager
-    def held(self) -> Iterator[Held]:
+    def hold(self) -> Iterator[Held]:
         """Room for one body, given back at the end."""
         held = Held(self, self._body_s)
         try:
@@ -55,7 +55,7 @@ class Held:
             async with asyncio.timeout(self._body_s):
                 return await self._read(receive, limit_bytes)
         except TimeoutError as error:
-            raise refused(400, "truncated", f"the body did not arrive within {self._body_s:g} s") from error
+            raise refusal(400, "truncated", f"the body did not arrive within {self._body_s:g} s") from error
 
     async def _read(self, receive: Receive, limit_bytes: int) -> bytes:
         chunks: list[bytes] = []
@@ -81,11 +81,11 @@ class Held:
     def _take(self, size: int) -> None:
         bodies = self._bodies
         if bodies.held_bytes and bodies.held_bytes + size > bodies.limit_bytes:
-            raise refused(503, "overloaded", "other requests hold the memory for bodies; try again")
+            raise refusal(503, "overloaded", "other requests hold the memory for bodies; try again")
         bodies.held_bytes += size
         self.size += size
 
 
 def _too_large(size: int, limit_bytes: int) -> Refused:
     message = f"the body has {size:,} bytes or more; the limit is {limit_bytes:,}"
-    return refused(413, "too_large", f"{message}. For an image the option max_bytes changes it")
+    return refusal(413, "too_large", f"{message}. For an image the option max_bytes changes it")

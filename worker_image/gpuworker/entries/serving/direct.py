@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from gpuworker.contract import Failure, Item, ItemResult, Shard, fragments_in
 from gpuworker.entries.serving.answers import Answer, of_failure, problem, to_json
 from gpuworker.masks.coco import numbered
-from gpuworker.pipeline.feed import Feed, Outcome
+from gpuworker.pipeline.shard_run import Outcome, ShardRun
 from gpuworker.storage.objects import Storage
 from gpuworker.tasks.base import Encoded
 
@@ -57,8 +57,8 @@ class Form:
         return to_json(document)
 
 
-class DirectFeed(Feed):
-    """A feed of one item, answered once: with its result, with what was wrong with it, or as `give_up` says."""
+class DirectRun(ShardRun):
+    """A run of one item, answered once: with its result, with what was wrong with it, or as `give_up` says."""
 
     gives_files: ClassVar[bool] = False  # its bytes have come with the request, or within the request's time
 

@@ -46,12 +46,12 @@ def task_options(folder: Path, defaults: Mapping[str, Any]) -> Mapping[str, Any]
     if not isinstance(options, dict):
         raise OptionsError(f"{path}: task_options is not an object; it has to be {form}")
     try:
-        return merged(options, defaults)
+        return merge(options, defaults)
     except OptionsError as error:
         raise OptionsError(f"{path}: {error}") from error
 
 
-def merged(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+def merge(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
     """`options` over `defaults`, which hold every option of the task (or none: then the task has to judge).
 
     Raises OptionsError.

@@ -11,9 +11,9 @@ from gpuworker.contract import MODEL_DIR_VARIABLE, WORK_DIR_VARIABLE, WorkerSett
 from gpuworker.entries.log_sinks import DayFiles
 from gpuworker.entries.serving.direct import JOB
 from gpuworker.entries.serving.model_dir import DEFAULT_MODEL_DIR, task_options
-from gpuworker.entries.setup import choose_device, open_workshop, wait_for_credentials
+from gpuworker.entries.setup import choose_device, open_context, wait_for_credentials
 from gpuworker.pipeline.journal import Journal
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.process.log import Log, Printed, Sink
 from gpuworker.storage.objects import Storage
 from gpuworker.tasks.base import Task
@@ -24,10 +24,10 @@ ITEM_SHARE = 0.6
 with can still be committed."""
 
 
-def opened(
+def open_for_serving(
     settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapping[str, str], log: Log
-) -> tuple[Workshop, Mapping[str, Any]]:
-    """The workshop with its model loaded, and the options for images that come without a job.
+) -> tuple[WorkerContext, Mapping[str, Any]]:
+    """The worker's context with its model loaded, and the options for images that come without a job.
 
     Raises JournalBusyError, OptionsError, and whatever the task raises when it cannot load.
     """
@@ -45,7 +45,7 @@ def opened(
     sinks: list[Sink] = [Printed(), DayFiles(storage, folder / "logs", machine.replace("/", "-"))]
     device = choose_device(settings.device)
     task = make()
-    workshop = open_workshop(
+    context = open_context(
         settings,
         task,
         session,
@@ -57,4 +57,4 @@ def opened(
         folder=folder,
         longest_item_s=longest_item_s,
     )
-    return workshop, options
+    return context, options

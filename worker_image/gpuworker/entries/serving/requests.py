@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from gpuworker import contract
 from gpuworker.contract import ContractError, Shard, read_json
-from gpuworker.entries.serving.answers import refused
+from gpuworker.entries.serving.answers import refusal
 
 JSON = "application/json"
 IMAGES: Mapping[str, str] = {
@@ -75,7 +75,7 @@ class Head:
         if media_type != JSON and media_type not in IMAGES:
             takes = ", ".join([JSON, *IMAGES])
             message = f"the content type {given!r} is not supported" if given else "the content type is missing"
-            raise refused(415, "unsupported_media_type", f"{message}; send one of {takes}")
+            raise refusal(415, "unsupported_media_type", f"{message}; send one of {takes}")
         return media_type
 
     @property
@@ -88,7 +88,7 @@ class Head:
         acceptable = [(quality, wish) for quality, wish in offers if wish and quality > 0]
         if not acceptable:
             gives = f"{JSON} or {JSON}; format=coco"
-            raise refused(406, "not_acceptable", f"the answer cannot be {given!r}; accept {gives}")
+            raise refusal(406, "not_acceptable", f"the answer cannot be {given!r}; accept {gives}")
         return max(acceptable, key=lambda offer: offer[0])[1]
 
 
@@ -126,13 +126,13 @@ _STRINGS, _MAPPINGS = ("bucket", "key", "version_id"), ("metadata", "options", "
 def read_document(body: bytes) -> dict[str, Any]:
     """The body's JSON object. Raises Refused (400)."""
     if not body.strip():
-        raise refused(400, "empty", "the body is empty; send a JSON object")
+        raise refusal(400, "empty", "the body is empty; send a JSON object")
     try:
         document = read_json(body, limit_bytes=len(body))  # bounded when it was received
     except ContractError as error:
-        raise refused(400, "bad_json", f"the body is not a document: {error}") from error
+        raise refusal(400, "bad_json", f"the body is not a document: {error}") from error
     if not isinstance(document, dict):
-        raise refused(400, "bad_json", "the body is JSON, but not an object")
+        raise refusal(400, "bad_json", "the body is JSON, but not an object")
     return document
 
 
@@ -146,14 +146,14 @@ def read_reference(document: Mapping[str, Any]) -> Reference:
     known = {*_STRINGS, *_MAPPINGS}
     form = 'send {"bucket": …, "key": …, "metadata": {…}}, where metadata may be left out'
     if unknown := sorted(set(document) - known):
-        raise refused(400, "bad_request", f"there is no field {unknown[0]!r}; {form}")
+        raise refusal(400, "bad_request", f"there is no field {unknown[0]!r}; {form}")
     for name in ("bucket", "key"):
         if not document.get(name):
-            raise refused(400, "bad_request", f"the field {name!r} is missing; {form}")
+            raise refusal(400, "bad_request", f"the field {name!r} is missing; {form}")
     for names, kind, word in ((_STRINGS, str, "a text"), (_MAPPINGS, dict, "an object")):
         for name in names:
             if not isinstance(document.get(name) or kind(), kind):
-                raise refused(400, "bad_request", f"the field {name!r} is not {word}; {form}")
+                raise refusal(400, "bad_request", f"the field {name!r} is not {word}; {form}")
     return Reference(**{name: value for name, value in document.items() if value is not None})
 
 

@@ -82,15 +82,15 @@ class Listener:
 def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapping[str, str]) -> int:
     """Serve until told to end; the exit status. Call it from the main thread: it handles signals."""
     service = Service(settings, Log([Printed()], {"machine": machine_of(settings, environment)}))
-    told: list[int] = []
+    signals: list[int] = []
 
-    def told_to_end(number: int, _: object) -> None:
+    def on_signal(number: int, _: object) -> None:
         if service.state is State.STARTING:  # nothing is held yet
             os._exit(0)
-        told.append(number)  # no more: the thread that this interrupts may hold any lock
+        signals.append(number)  # no more: the thread that this interrupts may hold any lock
 
-    signal.signal(signal.SIGTERM, told_to_end)
-    signal.signal(signal.SIGINT, told_to_end)
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
     share_interpreter_finely()
     host = environment.get(BIND_HOST_VARIABLE) or "0.0.0.0"
     port = int(environment.get("SAGEMAKER_BIND_TO_PORT") or DEFAULT_PORT)
@@ -99,12 +99,12 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
     listener.start()
     service.log.info("listening", port=listener.port, pid=os.getpid())
     try:
-        from gpuworker.entries.serving.opening import opened  # what it imports takes longer than to listen
+        from gpuworker.entries.serving.opening import open_for_serving  # what it imports takes longer than to listen
 
-        workshop, options = opened(settings, make, environment=environment, log=service.log)
-        service.open(workshop, options)
-        workshop.log.info("worker_ready")
-        return _serve(service, listener, told)
+        context, options = open_for_serving(settings, make, environment=environment, log=service.log)
+        service.open(context, options)
+        context.log.info("worker_ready")
+        return _serve(service, listener, signals)
     except Exception as error:
         tell_failure(service.log, error)
         return EXIT_FAILED
@@ -113,10 +113,10 @@ def run(settings: WorkerSettings, make: Callable[[], Task], *, environment: Mapp
         service.close()
 
 
-def _serve(service: Service, listener: Listener, told: Sequence[int]) -> int:
+def _serve(service: Service, listener: Listener, signals: Sequence[int]) -> int:
     """Look after what is in work until there is a reason to end, and until it has ended."""
     limit_s = service.settings.item_timeout_s + DEADMAN_S
-    while not told and service.state is State.READY and listener.is_alive:
+    while not signals and service.state is State.READY and listener.is_alive:
         # Cannot be held up by a library that keeps the interpreter to itself: a thread of C, wound up all the time.
         faulthandler.dump_traceback_later(limit_s, exit=True)
         service.tick()

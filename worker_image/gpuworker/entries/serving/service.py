@@ -12,11 +12,11 @@ from gpuworker.contract import Place, Shard, WorkerSettings
 from gpuworker.entries.backlog import Backlog
 from gpuworker.entries.handling import attempt, mark_dead
 from gpuworker.entries.serving.answers import Answer, problem
-from gpuworker.entries.serving.direct import DirectFeed, Form, Image
+from gpuworker.entries.serving.direct import DirectRun, Form, Image
 from gpuworker.entries.serving.shards import ShardWork, Stop
 from gpuworker.entries.setup import CLOSE_LOG_S, CLOSE_STREAM_S
 from gpuworker.pipeline.journal import ShardId
-from gpuworker.pipeline.runner import Workshop
+from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.process.log import Log
 from gpuworker.process.threads import start_daemon
 
@@ -49,25 +49,25 @@ class Service:
         """Of the task, for images that come without a job."""
         self.in_work = 0
         """Requests that have not been answered; counted by the app's thread."""
-        self._workshop: Workshop | None = None
+        self._context: WorkerContext | None = None
         self._shards: dict[ShardId, ShardWork] = {}
-        self._directs: set[DirectFeed] = set()
+        self._directs: set[DirectRun] = set()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(max(1, settings.max_concurrency), thread_name_prefix="shard")
         self._heartbeat_s = heartbeat_s
         self._closing = threading.Event()
 
-    def open(self, workshop: Workshop, options: Mapping[str, Any]) -> None:
+    def open(self, context: WorkerContext, options: Mapping[str, Any]) -> None:
         """The model is loaded: take requests from now on."""
-        self._workshop, self.options, self.log = workshop, options, workshop.log
+        self._context, self.options, self.log = context, options, context.log
         start_daemon(self._heartbeat_loop, name="heartbeat")
         if self.state is State.STARTING:
             self.state = State.READY
 
     @property
-    def workshop(self) -> Workshop:
-        assert self._workshop is not None, "asked for before the service was ready"
-        return self._workshop
+    def context(self) -> WorkerContext:
+        assert self._context is not None, "asked for before the service was ready"
+        return self._context
 
     def not_ready(self) -> Answer | None:
         """Why no request can be taken now; None where one can."""
@@ -79,22 +79,22 @@ class Service:
 
     def answer_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """`options` with nothing made that the answer does not show, where the task knows how."""
-        return dict(self.workshop.task.answer_options(options))
+        return dict(self.context.task.answer_options(options))
 
-    def start_image(self, image: Image, form: Form, on_answer: Callable[[Answer], None]) -> DirectFeed:
+    def start_image(self, image: Image, form: Form, on_answer: Callable[[Answer], None]) -> DirectRun:
         """Give an image to the stream; `on_answer` is called once, from any thread."""
-        feed: DirectFeed
+        shard_run: DirectRun
 
-        def answered(answer: Answer) -> None:
+        def on_answered(answer: Answer) -> None:
             with self._lock:
-                self._directs.discard(feed)
+                self._directs.discard(shard_run)
             on_answer(answer)
 
-        feed = DirectFeed(image, task=self.settings.task, form=form, on_answer=answered)
+        shard_run = DirectRun(image, task=self.settings.task, form=form, on_answer=on_answered)
         with self._lock:
-            self._directs.add(feed)
-        self.workshop.stream.add(feed, [0])
-        return feed
+            self._directs.add(shard_run)
+        self.context.stream.add(shard_run, [0])
+        return shard_run
 
     # --- shards ---
 
@@ -104,7 +104,7 @@ class Service:
         with self._lock:
             if shard_id in self._shards:
                 return None
-            work = ShardWork(shard, self.workshop, timeout_s=self.settings.invocation_timeout_s)
+            work = ShardWork(shard, self.context, timeout_s=self.settings.invocation_timeout_s)
             self._shards[shard_id] = work
             return work
 
@@ -123,10 +123,10 @@ class Service:
 
     def mark_dead(self, place: Place, reason: str) -> None:
         """No invocation will ever make this shard workable: end the wait for it."""
-        mark_dead(self.workshop, place, reason)
+        mark_dead(self.context, place, reason)
 
     def _heartbeat_loop(self) -> None:
-        backlog = Backlog(self.workshop.task, self.workshop.ledger, self.settings.pipeline)
+        backlog = Backlog(self.context.task, self.context.ledger, self.settings.pipeline)
         while not self._closing.wait(self._heartbeat_s):
             for work in self._works():
                 attempt(self.log, "heartbeat", work.keep_alive)
@@ -145,10 +145,10 @@ class Service:
         for work in self._works():
             if work.is_overdue:
                 work.stop(Stop.TIME_IS_UP)
-        if self._workshop is not None and self._workshop.stream.stuck and self.state is not State.STUCK:
+        if self._context is not None and self._context.stream.stuck and self.state is not State.STUCK:
             self.state = State.STUCK
-            self.log.error("worker_stuck", reason=self._workshop.stream.stuck)
-            self.give_up(Stop.STUCK, problem(500, "timeout", self._workshop.stream.stuck))
+            self.log.error("worker_stuck", reason=self._context.stream.stuck)
+            self.give_up(Stop.STUCK, problem(500, "timeout", self._context.stream.stuck))
 
     def give_up(self, reason: Stop, answer: Answer) -> None:
         """Have every shard given back and every image answered like this."""
@@ -168,7 +168,7 @@ class Service:
         """End all threads and send what is left of the log."""
         self._closing.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._workshop is not None:
-            self._workshop.stream.close(CLOSE_STREAM_S)
-            self._workshop.storage.close()
+        if self._context is not None:
+            self._context.stream.close(CLOSE_STREAM_S)
+            self._context.storage.close()
         self.log.close(CLOSE_LOG_S)

@@ -12,8 +12,8 @@ from gpuworker.contract import Shard, ShardResult
 from gpuworker.entries.handling import attempt
 from gpuworker.entries.serving.answers import Answer, problem
 from gpuworker.ledger import ShardRecord
-from gpuworker.pipeline.feed import Feed
-from gpuworker.pipeline.runner import Workshop, run_shard
+from gpuworker.pipeline.runner import WorkerContext, run_shard
+from gpuworker.pipeline.shard_run import ShardRun
 
 ALIVE_S = 30.0
 """A machine that gave a sign of life within so long still works on its shard; six heartbeats."""
@@ -47,16 +47,16 @@ class ShardWork:
     def __init__(
         self,
         shard: Shard,
-        workshop: Workshop,
+        context: WorkerContext,
         *,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`timeout_s`: how long the caller waits, from now on."""
-        self._shard, self._workshop, self._clock = shard, workshop, clock
+        self._shard, self._context, self._clock = shard, context, clock
         self._place = shard.place
-        self._log = workshop.log.bind(job=shard.job, shard=shard.number, generation=shard.generation)
-        self._feed = Feed(shard)
+        self._log = context.log.bind(job=shard.job, shard=shard.number, generation=shard.generation)
+        self._shard_run = ShardRun(shard)
         self._deadline = clock() + SHARE_OF_TIMEOUT * timeout_s
         self._stop: Stop | None = None
         self._lost = False
@@ -76,17 +76,17 @@ class ShardWork:
             return self._problem(500, "failed", f"{type(error).__name__}: {error}")
 
     def _process(self) -> Answer:
-        record = self._workshop.ledger.job(self._shard.job)
-        if record is not None and (record.pipeline, record.project) != (self._workshop.pipeline, self._shard.project):
+        record = self._context.ledger.job(self._shard.job)
+        if record is not None and (record.pipeline, record.project) != (self._context.pipeline, self._shard.project):
             self._log.error("foreign_shard", of=record.pipeline)
             return self._problem(422, "foreign_shard", f"{self._shard.job} is a job of another pipeline or project")
-        before = self._workshop.ledger.shard(*self._place[:2])
+        before = self._context.ledger.shard(*self._place[:2])
         if before is None or before.generation < self._shard.generation:
             self._log.warning("shard_not_registered")
             return self._problem(503, "starting", "the ledger does not know this shard yet; send it again")
         if self._stop is not None:
             return self._problem(_SAID[self._stop][0], self._stop, _SAID[self._stop][1])
-        ledger, machine = self._workshop.ledger, self._workshop.machine
+        ledger, machine = self._context.ledger, self._context.machine
         row = ledger.start_shard(*self._place, machine, alive_s=ALIVE_S)
         if row is None:
             return self._not_ours()
@@ -95,9 +95,9 @@ class ShardWork:
         begun_before = before.started_at is not None
         self._log.info("shard_started", items=len(self._shard.items), started=row.started, again=begun_before)
         result = run_shard(
-            self._shard, workshop=self._workshop, feed=self._feed, started=row.started, redelivered=begun_before
+            self._shard, context=self._context, shard_run=self._shard_run, started=row.started, redelivered=begun_before
         )
-        return self._stopped() if result is None else self._done(result)
+        return self._answer_cancelled() if result is None else self._done(result)
 
     def _done(self, result: ShardResult) -> Answer:
         done, failed = len(result.items), len(result.failures)
@@ -106,7 +106,7 @@ class ShardWork:
 
     def _not_ours(self) -> Answer:
         """Done, dead, cancelled, of a newer generation, or another machine's who is alive."""
-        row = self._workshop.ledger.shard(*self._place[:2])
+        row = self._context.ledger.shard(*self._place[:2])
         if row is not None and row.is_open and row.generation == self._shard.generation:
             return self._elsewhere(row)
         state = row.state if row else "missing"
@@ -117,9 +117,9 @@ class ShardWork:
         self._log.info("shard_is_elsewhere", with_machine=row.machine)
         return self._said("elsewhere", done=0, failed=0)
 
-    def _stopped(self) -> Answer:
-        """The feed was cancelled: the shard is not ours any more, or there is a reason to give it back."""
-        finished = self._feed.finished_here
+    def _answer_cancelled(self) -> Answer:
+        """The run was cancelled: the shard is not ours any more, or there is a reason to give it back."""
+        finished = self._shard_run.finished_here
         if self._lost:
             return self._not_ours()
         stop = self._stop or Stop.DRAINING
@@ -128,11 +128,11 @@ class ShardWork:
         self._log.info("shard_given_back", reason=stop, finished=finished, blame=blame)
         status, message = _SAID[stop]
         if stop is Stop.STUCK:
-            return self._problem(status, "failed", self._workshop.stream.stuck or message, finished=finished)
+            return self._problem(status, "failed", self._context.stream.stuck or message, finished=finished)
         return self._problem(status, stop, message, finished=finished)
 
     def _release(self, *, blame: bool) -> None:
-        self._workshop.ledger.release_shard(*self._place, self._workshop.machine, blame=blame)
+        self._context.ledger.release_shard(*self._place, self._context.machine, blame=blame)
 
     def _said(self, status: str, *, done: int, failed: int) -> Answer:
         return Answer.of({"status": status, **self._names, "done": done, "failed": failed})
@@ -153,16 +153,16 @@ class ShardWork:
 
     def keep_alive(self) -> None:
         """Tell the ledger that it is worked on; stop if it is not ours any more (cancelled, sent again)."""
-        feed = self._feed
-        if not self._is_ours or feed.cancelled:
+        shard_run = self._shard_run
+        if not self._is_ours or shard_run.cancelled:
             return
-        alive = self._workshop.ledger.heartbeat(*self._place, self._workshop.machine, feed.progress, feed.parts)
-        if not alive and feed.progress < len(self._shard.items):
+        alive = self._context.ledger.heartbeat(*self._place, self._context.machine, shard_run.progress, shard_run.parts)
+        if not alive and shard_run.progress < len(self._shard.items):
             self._lost = True
-            feed.cancel()
+            shard_run.cancel()
 
     def stop(self, reason: Stop) -> None:
         """Have its thread stop and give the shard back; the first reason counts."""
         with self._lock:
             self._stop = self._stop or reason
-        self._feed.cancel()
+        self._shard_run.cancel()

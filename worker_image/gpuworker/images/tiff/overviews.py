@@ -14,10 +14,10 @@ from gpuworker.images.tiff.file import Tiff, unreadable_on_error
 _BYTES_AT_MOST = 64 * 1024**2
 
 
-def overview(tiff: Tiff, rendering: Rendering, *, enough_px: int) -> Raster | None:
+def overview(tiff: Tiff, rendering: Rendering, *, max_decode_px: int) -> Raster | None:
     """The smallest whose long side is enough; None where there is none. Raises ItemError where it is damaged."""
     with unreadable_on_error():
-        fitting = [page for page in _reduced(tiff) if max(page.imagewidth, page.imagelength) >= enough_px]
+        fitting = [page for page in _reduced(tiff) if max(page.imagewidth, page.imagelength) >= max_decode_px]
         smallest = min(fitting, key=lambda page: page.nbytes, default=None)
         if smallest is None or smallest.nbytes > _BYTES_AT_MOST:
             return None

@@ -45,10 +45,10 @@ def why_no_rooms(*, polarity: Polarity, has_ink: bool, wall_px: float, rejected:
         reason = f"Walls of about {wall_px:.0f} pixels were found, but they enclose nothing: their outlines are open."
         hint = f"Set max_gap (in pixels) to the widest opening, or lower min_area; else {other}."
         return Absence(code="open_walls", reason=reason, hint=hint)
-    told = "; ".join(f"{number} {_REFUSED[word][0]} ({word})" for word, number in refused.items())
+    counts = "; ".join(f"{number} {_REFUSED[word][0]} ({word})" for word, number in refused.items())
     tries = "; ".join(_REFUSED[word][1] for word in refused)
     hint = f"{tries[0].upper()}{tries[1:]}; else {other}."
-    return Absence(code="all_refused", reason=f"Walls were found, but no region is a room: {told}.", hint=hint)
+    return Absence(code="all_refused", reason=f"Walls were found, but no region is a room: {counts}.", hint=hint)
 
 
 def _no_ink(polarity: Polarity, other: str) -> Absence:

@@ -34,7 +34,7 @@ class LabelledRoom:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
+class FoundPlan:
     """The rooms of one picture and how they were found."""
 
     rooms: list[LabelledRoom]
@@ -55,13 +55,13 @@ class Plan:
         )
 
 
-def plan_of(found: Rooms, texts: Sequence[Text]) -> Plan:
+def plan_of(found: Rooms, texts: Sequence[Text]) -> FoundPlan:
     """Rooms with what is written in them."""
     rooms = [
         LabelledRoom(corners=room.corners, enclosed=room.enclosed, label=label_of(room.corners, texts))
         for room in found.rooms
     ]
-    return Plan(
+    return FoundPlan(
         rooms=rooms,
         rejected=found.rejected,
         skew_deg=found.skew_deg,
@@ -72,7 +72,7 @@ def plan_of(found: Rooms, texts: Sequence[Text]) -> Plan:
     )
 
 
-def full_size(plan: Plan, image: Image) -> Plan:
+def full_size(plan: FoundPlan, image: Image) -> FoundPlan:
     """The same in pixels of the picture as it was sent; corners are kept inside it, to a tenth of a pixel."""
     scale = np.array([image.width / image.rgb.shape[1], image.height / image.rgb.shape[0]])
     rooms = [
@@ -85,7 +85,7 @@ def full_size(plan: Plan, image: Image) -> Plan:
     return replace(plan, rooms=kept, rejected=rejected, wall_px=plan.wall_px * float(scale[0]))
 
 
-def fragment_of(plan: Plan, *, file_name: str, image: Image) -> dict[str, Any]:
+def fragment_of(plan: FoundPlan, *, file_name: str, image: Image) -> dict[str, Any]:
     """COCO's `image` and `annotations`; category 1 is the room. An image without rooms has the warning `no_rooms`, and
     says why (`reason`, `hint`)."""
     annotations = [
@@ -107,12 +107,12 @@ def fragment_of(plan: Plan, *, file_name: str, image: Image) -> dict[str, Any]:
     return {"image": {**entry, **_notes(plan, image).as_keys, **why}, "annotations": annotations}
 
 
-def _notes(plan: Plan, image: Image) -> Notes:
+def _notes(plan: FoundPlan, image: Image) -> Notes:
     """What has to be known of a plan's result."""
     return image.notes.and_warnings((NO_ROOMS,) if plan.absence else ())
 
 
-def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(plan: FoundPlan, *, image: Image, source: Source, info: Mapping[str, Any]) -> dict[str, Any]:
     """The answer for one picture; `polygon` is a list of [x, y], and `metadata` says how it was found.
 
     Where there are no rooms, `reason_code`, `reason` and `hint` say why and what to try.
@@ -152,13 +152,13 @@ def record_of(plan: Plan, *, image: Image, source: Source, info: Mapping[str, An
 def record_of_pages(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The answer for a file of several plans: all rooms, each with its `page`, and in `pages` what is said of each."""
     rooms = [{**room, "page": record["page"]} for record in records for room in record["rooms"]]
-    told = {word: words for record in records for word, words in record.get("warnings", {}).items()}
+    warnings = {word: words for record in records for word, words in record.get("warnings", {}).items()}
     of_first = {name: records[0][name] for name in ("status", "image_shape", "metadata")}
     return {
         **of_first,
         "room_count": len(rooms),
         "rooms": [{**room, "id": number} for number, room in enumerate(rooms, 1)],
-        **({"warnings": told} if told else {}),
+        **({"warnings": warnings} if warnings else {}),
         "rejected": dict(sum((Counter(record["rejected"]) for record in records), Counter())),
         "pages": [{name: value for name, value in record.items() if name != "rooms"} for record in records],
     }
@@ -166,8 +166,8 @@ def record_of_pages(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _noted(notes: Notes) -> dict[str, Any]:
     """The keys of COCO's image, warnings with their meaning."""
-    told = {"warnings": warnings_told([{"image": notes.as_keys}])} if notes.warnings else {}
-    return {**notes.as_keys, **told}
+    meanings = {"warnings": warnings_told([{"image": notes.as_keys}])} if notes.warnings else {}
+    return {**notes.as_keys, **meanings}
 
 
 def _why(absence: Absence | None) -> dict[str, str]:

@@ -39,7 +39,7 @@ VERSION = "2"
 _MORE = 1.03
 """Rooms of the right reading are larger by more than this: of two plans in three pairs of tones, with from none to 50
 pixels of paper round them."""
-ENOUGH_PX = 2000
+MAX_DECODE_PX = 2000
 """A long side at which the walls of a whole sheet are told from lines; pictures are reduced to less than twice that."""
 
 

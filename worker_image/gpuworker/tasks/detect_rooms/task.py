@@ -22,8 +22,8 @@ from gpuworker.masks.overlays import OVERLAY_PX, overlay_jpeg, thumb_jpeg
 from gpuworker.tasks.base import Decoded, Encoded, Task
 from gpuworker.tasks.detect_rooms.labels import Reader, make_reader
 from gpuworker.tasks.detect_rooms.options import RULES, Options
-from gpuworker.tasks.detect_rooms.results import Plan, fragment_of, full_size, plan_of, record_of, record_of_pages
-from gpuworker.tasks.detect_rooms.rooms import ENOUGH_PX, VERSION, rooms_of
+from gpuworker.tasks.detect_rooms.results import FoundPlan, fragment_of, full_size, plan_of, record_of, record_of_pages
+from gpuworker.tasks.detect_rooms.rooms import MAX_DECODE_PX, VERSION, rooms_of
 from gpuworker.tasks.pages import as_one, pages_to_look_at, require_together
 
 _RENDERING = Rendering(backdrop="contrast")
@@ -96,7 +96,7 @@ class DetectRooms(Task):
             decoding_bytes(
                 data,
                 limits,
-                enough_px=ENOUGH_PX,
+                max_decode_px=MAX_DECODE_PX,
                 work_bytes_per_pixel=_SCRATCH_BYTES_PER_PIXEL,
                 rendering=replace(_RENDERING, page=page),
             )
@@ -109,18 +109,19 @@ class DetectRooms(Task):
         if len(pages) > 1:
             require_together(self.decoded_bytes(data, source, options), limits, len(pages))
         images = tuple(
-            decode(data, limits, enough_px=ENOUGH_PX, rendering=replace(_RENDERING, page=page)) for page in pages
+            decode(data, limits, max_decode_px=MAX_DECODE_PX, rendering=replace(_RENDERING, page=page))
+            for page in pages
         )
         pixels = sum(image.rgb.shape[0] * image.rgb.shape[1] for image in images)
         cost = 3 * pixels + pixels * _SCRATCH_BYTES_PER_PIXEL + (_OVERLAY_SCRATCH_BYTES if chosen.overlays else 0)
-        return Decoded(source=source, payload=images, cost_bytes=cost, units=len(images))
+        return Decoded(source=source, payload=images, cost_bytes=cost, weight=len(images))
 
-    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Sequence[Plan] | ItemError]:
+    def run(self, batch: Sequence[Decoded], options: Mapping[str, Any]) -> Sequence[Sequence[FoundPlan] | ItemError]:
         """The plans of each item's pages."""
         chosen = Options.of(options)
         return [[self._plan(image, chosen) for image in item.payload] for item in batch]
 
-    def _plan(self, image: Image, options: Options) -> Plan:
+    def _plan(self, image: Image, options: Options) -> FoundPlan:
         scale = image.rgb.shape[1] / image.width
         found = rooms_of(image.rgb, options, scale=scale)
         texts = self._reader(options).read(image.rgb) if found.rooms else []
@@ -129,7 +130,7 @@ class DetectRooms(Task):
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
         info, chosen = self.shard_header(options)["info"], Options.of(options)
         pages = [
-            _encoded(image, plan, decoded.source, info, chosen)
+            _encode_page(image, plan, decoded.source, info, chosen)
             for image, plan in zip(decoded.payload, result, strict=True)
         ]
         if len(pages) == 1:
@@ -141,7 +142,7 @@ class DetectRooms(Task):
         )
 
 
-def _encoded(image: Image, plan: Plan, source: Source, info: Mapping[str, Any], options: Options) -> Encoded:
+def _encode_page(image: Image, plan: FoundPlan, source: Source, info: Mapping[str, Any], options: Options) -> Encoded:
     """The result of one page."""
     whole = full_size(plan, image)
     fragment = fragment_of(whole, file_name=source.file_name, image=image)
@@ -157,7 +158,7 @@ def _counts(fragments: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {**coco.counts(*fragments), "rooms": sum(len(fragment["annotations"]) for fragment in fragments)}
 
 
-def _pictures(image: Image, plan: Plan, options: Options) -> dict[str, File]:
+def _pictures(image: Image, plan: FoundPlan, options: Options) -> dict[str, File]:
     """Drawn on the picture as it was worked on, so that a gigantic plan needs no gigantic masks."""
     height, width = image.rgb.shape[:2]
     worked_on = Image(rgb=image.rgb, height=height, width=width, bands=image.bands, dtype=image.dtype)
@@ -171,7 +172,7 @@ def _pictures(image: Image, plan: Plan, options: Options) -> dict[str, File]:
     return files
 
 
-def _instance(number: int, plan: Plan, height: int, width: int) -> Instance:
+def _instance(number: int, plan: FoundPlan, height: int, width: int) -> Instance:
     """A room as the pictures' code knows it, each in a colour of its own."""
     room = plan.rooms[number]
     corners = np.round(np.clip(room.corners, 0, (width, height))).astype(np.int32)

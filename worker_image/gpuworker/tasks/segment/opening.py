@@ -39,7 +39,7 @@ def open_scene(
     options: Options,
     *,
     name: str,
-    enough_px: int | None = None,
+    max_decode_px: int | None = None,
     boxes: tuple[BoxPrompt, ...] = (),
     world: Mapping[str, Any] = MappingProxyType({}),
     memory_bytes: int | None = None,
@@ -47,19 +47,19 @@ def open_scene(
 ) -> Scene:
     """Open an image file, of which `data` is the content or the path; a path may be removed as soon as this returns.
 
-    `name` is how a person calls the file, for what is said of it. `enough_px` as `decoding.decode` has it; a picture
-    that is looked at by tiles is always had in all its pixels. `world`: where it lies, as `contract.world` has it.
-    `memory_bytes`: what images may take; None: this machine's budget. Raises ItemError.
+    `name` is how a person calls the file, for what is said of it. `max_decode_px` as `decoding.decode` has it; a
+    picture that is looked at by tiles is always had in all its pixels. `world`: where it lies, as `contract.world` has
+    it. `memory_bytes`: what images may take; None: this machine's budget. Raises ItemError.
     """
     limits = options.limits(memory_bytes)
     require_size(data, limits)
-    opened = _opened(data, world, options)
+    opened = _open(data, world, options)
     tiled = _is_tiled(opened, options)
     blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
     if blocks is None or opened.tiff is None:
-        enough_px = None if tiled else enough_px
-        image, meaning = decode_opened(opened, limits, enough_px=enough_px, rendering=rendering_of(options))
-        return WholeScene(image=replace(image, boxes=boxes), meaning=meaning)
+        max_decode_px = None if tiled else max_decode_px
+        image, valid_mask = decode_opened(opened, limits, max_decode_px=max_decode_px, rendering=rendering_of(options))
+        return WholeScene(image=replace(image, boxes=boxes), valid_mask=valid_mask)
     require_windowed(opened.header, limits)
     _require_small(blocks, name)
     try:
@@ -72,7 +72,7 @@ def bytes_to_open(
     data: bytes | Path,
     options: Options,
     *,
-    enough_px: int | None = None,
+    max_decode_px: int | None = None,
     world: Mapping[str, Any] = MappingProxyType({}),
     memory_bytes: int | None = None,
     windows_from_bytes: int = WINDOWS_FROM_BYTES,
@@ -83,12 +83,12 @@ def bytes_to_open(
     limits = options.limits(memory_bytes)
     try:
         require_size(data, limits)
-        opened = _opened(data, world, options)
+        opened = _open(data, world, options)
         tiled = _is_tiled(opened, options)
         blocks = _blocks(opened, options, windows_from_bytes) if tiled else None
         if blocks is None or opened.tiff is None:
-            enough_px = None if tiled else enough_px
-            decoding = bytes_to_decode(opened, limits, enough_px=enough_px, rendering=rendering_of(options))
+            max_decode_px = None if tiled else max_decode_px
+            decoding = bytes_to_decode(opened, limits, max_decode_px=max_decode_px, rendering=rendering_of(options))
             return decoding + result_bytes_per_pixel * opened.header.pixels
         require_windowed(opened.header, limits)
         _require_small(blocks, "")
@@ -98,7 +98,7 @@ def bytes_to_open(
     return opening + result_bytes_per_pixel * opened.header.pixels
 
 
-def _opened(data: bytes | Path, world: Mapping[str, Any], options: Options) -> Opened:
+def _open(data: bytes | Path, world: Mapping[str, Any], options: Options) -> Opened:
     """Raises ItemError."""
     opened = Opened.of(data, rendering_of(options))
     tags = tags_with(world, opened.geo) if world else opened.geo

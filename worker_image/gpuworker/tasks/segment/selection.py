@@ -13,7 +13,7 @@ COVERED = 0.5
 """The share of an instance that something unwanted may cover."""
 
 
-def selected(found: Sequence[Packed], names: Sequence[str], options: Options) -> list[Packed]:
+def select(found: Sequence[Packed], names: Sequence[str], options: Options) -> list[Packed]:
     """What passes its prompt's threshold and no negative prompt has claimed, the surest first; however many.
 
     `names` are the categories of `options.searched()`: the negative prompts are the last of them.
@@ -25,7 +25,7 @@ def selected(found: Sequence[Packed], names: Sequence[str], options: Options) ->
     return _surest_first(kept)
 
 
-def suppressed(found: Sequence[Packed], *, iou: float) -> list[Packed]:
+def suppress(found: Sequence[Packed], *, iou: float) -> list[Packed]:
     """Without those that overlap a surer one of their category by more than `iou` of their masks, the surest first."""
     grids = {
         category: BoxGrid.for_boxes(one.box for one in found if one.category_id == category)
@@ -40,9 +40,9 @@ def suppressed(found: Sequence[Packed], *, iou: float) -> list[Packed]:
     return kept
 
 
-def thinned(found: Sequence[Packed], engine: Engine, options: Options) -> Sequence[Packed]:
-    """What was found in one picture, `suppressed` if the engine has not seen to that itself."""
-    return found if engine.suppresses_overlaps else suppressed(found, iou=options.nms_iou)
+def thin(found: Sequence[Packed], engine: Engine, options: Options) -> Sequence[Packed]:
+    """What was found in one picture, `suppress` if the engine has not seen to that itself."""
+    return found if engine.suppresses_overlaps else suppress(found, iou=options.nms_iou)
 
 
 def _surest_first(found: Sequence[Packed]) -> list[Packed]:

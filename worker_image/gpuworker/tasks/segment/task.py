@@ -26,9 +26,9 @@ from gpuworker.tasks.pages import as_one, pages_to_look_at, require_together
 from gpuworker.tasks.segment.engines import Engines
 from gpuworker.tasks.segment.opening import bytes_to_open, open_scene, rendering_of
 from gpuworker.tasks.segment.results import encoded, world_of
-from gpuworker.tasks.segment.selection import selected, suppressed, thinned
+from gpuworker.tasks.segment.selection import select, suppress, thin
 from gpuworker.tasks.segment.tile_search import Ready, Subject, read, search, working_bytes
-from gpuworker.tasks.segment.tiling import closer, split, tiles_of, whole_of
+from gpuworker.tasks.segment.tiling import pieces_of, split, tiles_of, whole_of
 from gpuworker.tiles.scene import Scene, Window
 from gpuworker.tiles.seams import Tile, joined
 
@@ -49,11 +49,11 @@ class _Opened:
     windows: Sequence[Window]
     """One for an image that is looked at whole."""
     first: Ready | None
-    """The first of them; None where nothing in it means anything."""
-    closer: list[int] = field(default_factory=list)
-    """How many windows more were looked at because others were crowded."""
-    behind: list[int] = field(default_factory=list)
-    """How many windows have been looked at."""
+    """The first of them; None where nothing in it counts."""
+    splits: list[int] = field(default_factory=list)
+    """How many windows more are looked at, a number for each crowded one that was split."""
+    tiles_done: list[int] = field(default_factory=list)
+    """How many windows the model has done, in several numbers."""
 
     @property
     def is_whole(self) -> bool:
@@ -152,7 +152,7 @@ class Segment(Task):
         return bytes_to_open(
             data,
             page,
-            enough_px=self._enough_px(page),
+            max_decode_px=self._max_decode_px(page),
             world=world_of(source),
             memory_bytes=self._memory_bytes,
             result_bytes_per_pixel=_MASK_BYTES_PER_PIXEL,
@@ -168,22 +168,22 @@ class Segment(Task):
         pages = _by_page(data, chosen)
         if len(pages) > 1:
             require_together(self.decoded_bytes(data, source, options), chosen.limits(self._memory_bytes), len(pages))
-        opened = tuple(self._opened(data, source, page, boxes) for page in pages)
+        opened = tuple(self._open_page(data, source, page, boxes) for page in pages)
         return Decoded(
             source=source,
             payload=opened,
             cost_bytes=sum(_cost_bytes(one, engine, chosen) for one in opened),
-            units=sum(len(one.windows) for one in opened),
-            more_units=lambda: sum(sum(one.closer) for one in opened),
-            units_done=lambda: sum(sum(one.behind) for one in opened),
+            weight=sum(len(one.windows) for one in opened),
+            extra_weight=lambda: sum(sum(one.splits) for one in opened),
+            weight_done=lambda: sum(sum(one.tiles_done) for one in opened),
         )
 
-    def _opened(self, data: bytes | Path, source: Source, page: Options, boxes: tuple[BoxPrompt, ...]) -> _Opened:
+    def _open_page(self, data: bytes | Path, source: Source, page: Options, boxes: tuple[BoxPrompt, ...]) -> _Opened:
         scene = open_scene(
             data,
             page,
             name=source.file_name,
-            enough_px=self._enough_px(page),
+            max_decode_px=self._max_decode_px(page),
             boxes=boxes,
             world=world_of(source),
             memory_bytes=self._memory_bytes,
@@ -193,9 +193,9 @@ class Segment(Task):
             scene=scene, windows=windows, first=_first(scene, windows, self._engines.of(page).engine, page.searched())
         )
 
-    def _enough_px(self, options: Options) -> int | None:
+    def _max_decode_px(self, options: Options) -> int | None:
         """For images that are looked at whole; those that are looked at by tiles are had in all their pixels."""
-        return self._engines.of(options).engine.enough_px
+        return self._engines.of(options).engine.max_decode_px
 
     # --- run ---
 
@@ -210,7 +210,7 @@ class Segment(Task):
             for page in one.payload
             if (subject := _subject(page, results.get(page), searched)) is not None
         }
-        results |= self._searched(subjects, searched)
+        results |= self._search(subjects, searched)
         return [_of_pages([results[page] for page in one.payload]) for one in batch]
 
     def _looked_at_whole(self, opened: Sequence[_Opened], options: Options) -> dict[_Opened, _Result]:
@@ -224,7 +224,7 @@ class Segment(Task):
                 results[one] = _Whole(found=found, is_complete=not loaded.engine.is_saturated(found, options))
         return results
 
-    def _searched(self, subjects: Mapping[_Opened, Subject], options: Options) -> dict[_Opened, _Result]:
+    def _search(self, subjects: Mapping[_Opened, Subject], options: Options) -> dict[_Opened, _Result]:
         if not subjects:
             return {}
         found = search(list(subjects.values()), self._engines.of(options), options)
@@ -238,7 +238,7 @@ class Segment(Task):
     def encode(self, decoded: Decoded, result: Any, options: Mapping[str, Any]) -> Encoded:
         head, chosen = self.shard_header(options), Options.of(options)
         pages = [
-            self._encoded(decoded.source, page.scene, its_result, head, chosen)
+            self._encode_page(decoded.source, page.scene, its_result, head, chosen)
             for page, its_result in zip(decoded.payload, result, strict=True)
         ]
         if len(pages) == 1:
@@ -246,14 +246,14 @@ class Segment(Task):
         fragments = [page.fragment for page in pages]
         return as_one(pages, record=coco.record(head, *fragments), counts=coco.counts(*fragments))
 
-    def _encoded(
+    def _encode_page(
         self, source: Source, scene: Scene, result: _Whole | _Tiled, head: Mapping[str, Any], chosen: Options
     ) -> Encoded:
         if isinstance(result, _Tiled):
-            found, is_complete = self._joined(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
+            found, is_complete = self._join(scene, result, chosen), all(tile.is_complete for tile in result.tiles)
         else:
-            found, is_complete = self._finished(scene, result, chosen), result.is_complete
-        sure = selected(found, self._engines.names(chosen), chosen)
+            found, is_complete = self._finish(scene, result, chosen), result.is_complete
+        sure = select(found, self._engines.names(chosen), chosen)
         warned = {SATURATED: not is_complete, MORE_FOUND: len(sure) > chosen.max_instances}
         return encoded(
             sure[: chosen.max_instances],
@@ -264,13 +264,13 @@ class Segment(Task):
             warnings=[word for word, is_so in warned.items() if is_so],
         )
 
-    def _joined(self, scene: Scene, result: _Tiled, options: Options) -> Sequence[Packed]:
-        return suppressed(joined(result.tiles, height=scene.height, width=scene.width), iou=options.nms_iou)
+    def _join(self, scene: Scene, result: _Tiled, options: Options) -> Sequence[Packed]:
+        return suppress(joined(result.tiles, height=scene.height, width=scene.width), iou=options.nms_iou)
 
-    def _finished(self, scene: Scene, result: _Whole, options: Options) -> Sequence[Packed]:
+    def _finish(self, scene: Scene, result: _Whole, options: Options) -> Sequence[Packed]:
         searched = options.searched()
         engine = self._engines.of(searched).engine
-        return thinned(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
+        return thin(packed(engine.finish(result.found, scene.whole(), searched)), engine, options)
 
 
 def _by_page(data: bytes | Path, options: Options) -> Sequence[Options]:
@@ -292,16 +292,16 @@ def _first(scene: Scene, windows: Sequence[Window], engine: Engine, options: Opt
 
 def _subject(opened: _Opened, seen: _Result | None, options: Options) -> Subject | None:
     """What to look at by tiles; of an image that has been `seen` whole only what was too much in one piece."""
-    scene, hears, done = opened.scene, opened.closer.append, opened.behind.append
+    scene, on_split, on_done = opened.scene, opened.splits.append, opened.tiles_done.append
     if seen is None:
-        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=hears, on_done=done)
+        return Subject(scene=scene, windows=opened.windows, first=opened.first, on_split=on_split, on_done=on_done)
     windows: Sequence[Window] = ()
     if isinstance(seen, ItemError) and seen.code == "out_of_memory":
-        windows = closer(scene, options)
+        windows = pieces_of(scene, options)
     elif isinstance(seen, _Whole) and not seen.is_complete:
         windows = split(whole_of(scene), overlap=options.tile_overlap)
-    hears(len(windows))
-    return Subject(scene=scene, windows=windows, on_split=hears, on_done=done) if windows else None
+    on_split(len(windows))
+    return Subject(scene=scene, windows=windows, on_split=on_split, on_done=on_done) if windows else None
 
 
 def _require_something_to_look_for(engine: Engine, options: Options, boxes: Sequence[BoxPrompt]) -> None:

@@ -21,7 +21,7 @@ from gpuworker.engines.options import Options
 from gpuworker.images.decoding import Image
 from gpuworker.masks.packed import packed
 from gpuworker.process.thread_priority import let_model_go_first
-from gpuworker.tasks.segment.selection import thinned
+from gpuworker.tasks.segment.selection import thin
 from gpuworker.tasks.segment.tiling import SPLITS_AT_MOST, split
 from gpuworker.tiles.scene import Scene, Window
 from gpuworker.tiles.seams import Tile
@@ -112,7 +112,7 @@ class _Search:
         )
         self._ahead: deque[tuple[_Task, Future[Ready | None]]] = deque()
         self._looking: deque[tuple[Sequence[tuple[_Task, Ready]], Future[Sequence[Any]]]] = deque()
-        self._behind: deque[tuple[_Task, Future[Tile]]] = deque()
+        self._finishing: deque[tuple[_Task, Future[Tile]]] = deque()
 
     def results(self) -> list[list[Tile] | ItemError]:
         """Look at everything."""
@@ -124,7 +124,7 @@ class _Search:
                 self._looking.append((batch, self._loaded.start(prepared, self._options)))
             elif self._looking:
                 self._take_detected()
-        while self._behind:
+        while self._finishing:
             self._take_finished()
         return [outcome.error or outcome.tiles for outcome in self._outcomes]
 
@@ -203,22 +203,22 @@ class _Search:
     # --- behind the model ---
 
     def _hand_on(self, task: _Task, ready: Ready, found: Any, *, is_complete: bool) -> None:
-        while self._behind and (len(self._behind) >= self._between or self._behind[0][1].done()):
+        while self._finishing and (len(self._finishing) >= self._between or self._finishing[0][1].done()):
             self._take_finished()
-        self._behind.append((task, self._pool.submit(self._finished, task.window, ready, found, is_complete)))
+        self._finishing.append((task, self._pool.submit(self._finish, task.window, ready, found, is_complete)))
 
     def _take_finished(self) -> None:
-        task, finishing = self._behind.popleft()
+        task, finishing = self._finishing.popleft()
         try:
             self._outcomes[task.subject].tiles.append(finishing.result())
         except ItemError as error:
             self._fail(task, error)
 
-    def _finished(self, window: Window, ready: Ready, found: Any, is_complete: bool) -> Tile:
+    def _finish(self, window: Window, ready: Ready, found: Any, is_complete: bool) -> Tile:
         engine = self._loaded.engine
         here = engine.finish(found, ready.image, self._options)
         pieces = packed([one.moved(x=window.left, y=window.top) for one in here])
-        return Tile(window=window, found=thinned(pieces, engine, self._options), is_complete=is_complete)
+        return Tile(window=window, found=thin(pieces, engine, self._options), is_complete=is_complete)
 
 
 def _between(engine: Engine) -> int:

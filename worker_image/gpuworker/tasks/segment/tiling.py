@@ -29,7 +29,7 @@ def side_of(options: Options, *, is_geo: bool) -> int | None:
     return DEFAULT_TILE_PX if options.tile_size == "auto" else options.tile_size
 
 
-def closer(scene: Scene, options: Options) -> tuple[Window, ...]:
+def pieces_of(scene: Scene, options: Options) -> tuple[Window, ...]:
     """The windows for an image that is too large for the memory in one piece; none for one that is small."""
     windows = tuple(grid(scene.height, scene.width, side=DEFAULT_TILE_PX, overlap=options.tile_overlap))
     return windows if len(windows) > 1 else ()

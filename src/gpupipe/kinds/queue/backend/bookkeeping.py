@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gpupipe.functions.changes import BeginRun, Change, EndRun, Forget, NewRecord, SetAlarm
 from gpupipe.kinds.queue.backend.settings import QueueSettings
-from gpupipe.kinds.queue.backend.view import DESCRIBE_LAG_S, Instance
+from gpupipe.kinds.queue.backend.view import DESCRIBE_LAG_S, Ec2Instance
 from gpuworker.ledger import MachineRecord, MachineState
 
 SPOT_REASONS = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
@@ -14,7 +14,7 @@ SPOT_REASONS = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
 
 def changes(
     settings: QueueSettings,
-    instances: Sequence[Instance],
+    instances: Sequence[Ec2Instance],
     records: Mapping[str, MachineRecord],
     *,
     now: float,
@@ -35,7 +35,7 @@ def changes(
     return found
 
 
-def new_record(settings: QueueSettings, instance: Instance) -> MachineRecord:
+def new_record(settings: QueueSettings, instance: Ec2Instance) -> MachineRecord:
     """The record of a machine as EC2 describes it."""
     return MachineRecord(
         machine=instance.machine,
@@ -50,7 +50,7 @@ def new_record(settings: QueueSettings, instance: Instance) -> MachineRecord:
     )
 
 
-def _of_known(record: MachineRecord, instance: Instance, now: float) -> Iterator[Change]:
+def _of_known(record: MachineRecord, instance: Ec2Instance, now: float) -> Iterator[Change]:
     if instance.is_live:
         if record.state is MachineState.STOPPED:
             # EC2 gives each start its own launch time; the emulator keeps the first.
@@ -68,7 +68,7 @@ def _of_known(record: MachineRecord, instance: Instance, now: float) -> Iterator
         yield Forget(record=record)
 
 
-def _is_stale(record: MachineRecord, instance: Instance, now: float) -> bool:
+def _is_stale(record: MachineRecord, instance: Ec2Instance, now: float) -> bool:
     """Does EC2 still describe the stop before this start? It takes a moment to catch up with itself."""
     ended_before = instance.stopped_at is None or instance.stopped_at < record.run_started_at
     return ended_before and not instance.is_gone and now - record.run_started_at < DESCRIBE_LAG_S

@@ -21,7 +21,7 @@ from gpupipe.kinds.queue.backend.bookkeeping import changes, new_record
 from gpupipe.kinds.queue.backend.machines import NO_ROOM, Template
 from gpupipe.kinds.queue.backend.scale import scaling
 from gpupipe.kinds.queue.backend.settings import QueueSettings
-from gpupipe.kinds.queue.backend.view import FleetView, Instance
+from gpupipe.kinds.queue.backend.view import Ec2Instance, FleetView
 from gpuworker.ledger import MachineRecord, MachineState
 
 
@@ -31,7 +31,7 @@ class Fleet(Backend[QueueSettings, FleetView]):
     def __init__(self, ctx: Context[QueueSettings]) -> None:
         super().__init__(ctx)
         self._ledger = ctx.ledger
-        self._instances: Sequence[Instance] = ()
+        self._instances: Sequence[Ec2Instance] = ()
         self._template: Template | None = None
 
     def observe(self) -> None:

@@ -13,7 +13,7 @@ from gpupipe.functions import log
 from gpupipe.functions.actions import Refusal
 from gpupipe.functions.context import Context
 from gpupipe.kinds.queue.backend.settings import QueueSettings
-from gpupipe.kinds.queue.backend.view import Instance
+from gpupipe.kinds.queue.backend.view import Ec2Instance
 from gpuworker.contract import TAG_PIPELINE, TAG_STACK, TAG_TEMPLATE, error_code, error_message
 
 NO_ROOM = ("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacityOnOutpost", "Unsupported")
@@ -34,14 +34,14 @@ class Template:
 class Launched:
     """The answer to a fleet request: machines, refusals, or some of both."""
 
-    instances: Sequence[Instance] = ()
+    instances: Sequence[Ec2Instance] = ()
     refusals: Sequence[Refusal] = ()
 
 
 # --- what there is ---
 
 
-def instances(ctx: Context[QueueSettings]) -> list[Instance]:
+def instances(ctx: Context[QueueSettings]) -> list[Ec2Instance]:
     """This pipeline's machines, those just terminated included."""
     settings = ctx.settings
     filters = [
@@ -52,9 +52,9 @@ def instances(ctx: Context[QueueSettings]) -> list[Instance]:
     return [_instance(one) for page in pages for group in page["Reservations"] for one in group["Instances"]]
 
 
-def _instance(one: Mapping[str, Any]) -> Instance:
+def _instance(one: Mapping[str, Any]) -> Ec2Instance:
     tags = {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}
-    return Instance(
+    return Ec2Instance(
         machine=one["InstanceId"],
         state=one["State"]["Name"],
         instance_type=one["InstanceType"],
@@ -159,7 +159,7 @@ def _overrides(types: Sequence[str], zones: Mapping[str, str]) -> list[dict[str,
 
 def _launched(answer: Mapping[str, Any], zones: Mapping[str, str], made_from: Template, now: float) -> Launched:
     machines = [
-        Instance(
+        Ec2Instance(
             machine=machine,
             state="pending",
             instance_type=group["InstanceType"],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gpupipe.functions.scaling import Scaling, duration, is_asked_for, report_held_back, seconds_left
 from gpupipe.functions.view import JobView
 from gpupipe.kinds.queue.backend.actions import LaunchMachines, StartMachine, StopMachines, TerminateMachines
-from gpupipe.kinds.queue.backend.view import FleetView, Instance
+from gpupipe.kinds.queue.backend.view import Ec2Instance, FleetView
 from gpuworker.ledger import ShardState
 
 REASONABLE_S = 900.0
@@ -73,7 +73,7 @@ def _replace_outdated(view: FleetView, result: Scaling) -> None:
         result.wait("launching", f"Machines by the old configuration ({', '.join(outdated)}) make room for new ones.")
 
 
-def _run_started_at(view: FleetView, instance: Instance) -> float:
+def _run_started_at(view: FleetView, instance: Ec2Instance) -> float:
     record = view.records.get(instance.machine)
     return record.run_started_at if record else instance.launched_at
 
@@ -141,7 +141,7 @@ def _add(view: FleetView, count: int, result: Scaling) -> None:
     result.actions.append(LaunchMachines(count=count))
 
 
-def _is_as_wanted(view: FleetView, instance: Instance) -> bool:
+def _is_as_wanted(view: FleetView, instance: Ec2Instance) -> bool:
     # Where the template could not be looked up, that is no reason to give a machine and its disk up.
     return view.template in ("", instance.template) and instance.instance_type in view.settings.instance_types
 

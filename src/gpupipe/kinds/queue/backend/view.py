@@ -16,7 +16,7 @@ GONE = frozenset({"shutting-down", "terminated"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instance:
+class Ec2Instance:
     """A machine of this pipeline, as AWS describes it."""
 
     machine: str
@@ -46,12 +46,12 @@ class Instance:
 class FleetView(View[QueueSettings]):
     """With the machines."""
 
-    instances: Sequence[Instance] = ()
+    instances: Sequence[Ec2Instance] = ()
     template: str = ""
     """Fingerprint of the launch template as it is now; "" where it was not looked up."""
 
     @property
-    def live(self) -> list[Instance]:
+    def live(self) -> list[Ec2Instance]:
         """Machines that run or are about to."""
         return [instance for instance in self.instances if instance.is_live]
 

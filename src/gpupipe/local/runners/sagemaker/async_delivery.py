@@ -25,7 +25,7 @@ from gpupipe.local.runners.sagemaker.invocations import (
     ask,
     failure_sentence,
 )
-from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Instance
+from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, EndpointInstance
 from gpuworker.contract import http_status
 
 _THREADS = 64
@@ -110,7 +110,7 @@ class AsyncDelivery(threading.Thread):
                 for request in self._requests.take_expired(endpoint):
                     self._pool.submit(self._finish, hosted.asynchronous, request, _expired(request))
 
-    def _deliver(self, settings: AsyncSettings, instance: Instance, request: AsyncRequest) -> None:
+    def _deliver(self, settings: AsyncSettings, instance: EndpointInstance, request: AsyncRequest) -> None:
         """The walk of one request, from its input to its result; in a thread of its own."""
         try:
             outcome: Reply | FailedError = self._invoke(instance, request)
@@ -129,7 +129,7 @@ class AsyncDelivery(threading.Thread):
             return  # its container was ended with everything else: the next supervisor sends it again
         self._finish(settings, request, outcome)
 
-    def _invoke(self, instance: Instance, request: AsyncRequest) -> Reply:
+    def _invoke(self, instance: EndpointInstance, request: AsyncRequest) -> Reply:
         """Raises FailedError, or whatever makes another try worth while."""
         body, stored_type = self._input(request)
         asked = Asked(

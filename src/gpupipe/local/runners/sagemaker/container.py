@@ -11,7 +11,7 @@ from gpupipe.clock import SYSTEM, Clock
 from gpupipe.local.runners.health import Health, Pings, http_ping
 from gpupipe.local.runners.process_host import WorkerProcess, free_port, read_note
 from gpupipe.local.runners.sagemaker.invocations import TOKEN
-from gpupipe.local.runners.sagemaker.routing import Instance
+from gpupipe.local.runners.sagemaker.routing import EndpointInstance
 from gpupipe.local.runners.worker_logs import Stream
 from gpuworker.contract import (
     BIND_HOST_VARIABLE,
@@ -77,7 +77,7 @@ class Container:
         """How often it ended without ever having been ready."""
         self.ends = 0
         """How often its process ended though it was wanted."""
-        self.instance = Instance(
+        self.instance = EndpointInstance(
             name=self.name, variant=identity.variant, url=noted.get("url", ""), token=noted.get("token", "")
         )
         self._health = Health(

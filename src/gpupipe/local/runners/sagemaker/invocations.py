@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from gpupipe.local.emulators import Account
-from gpupipe.local.runners.sagemaker.routing import Instance
+from gpupipe.local.runners.sagemaker.routing import EndpointInstance
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
@@ -62,7 +62,7 @@ class Reply:
         return self.body[:MESSAGE_MAX_CHARACTERS].decode(errors="replace")
 
 
-def ask(instance: Instance, asked: Asked, *, timeout_s: float) -> Reply:
+def ask(instance: EndpointInstance, asked: Asked, *, timeout_s: float) -> Reply:
     """POST /invocations; raises NotReachedError or InvocationError."""
     # A connection each: one kept alive may be closed by the container in the very moment in which it is used again.
     connection = http.client.HTTPConnection(instance.url.removeprefix("http://"), timeout=timeout_s)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(eq=False, kw_only=True)
-class Instance:
+class EndpointInstance:
     """One container as requests see it; its load is counted by the `Directory`."""
 
     name: str
@@ -24,7 +24,7 @@ class RoutedVariant:
 
     name: str
     weight: float
-    instances: tuple[Instance, ...]
+    instances: tuple[EndpointInstance, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Directory:
     def get(self, endpoint: str) -> Hosted | None:
         return self._hosted.get(endpoint)
 
-    def acquire(self, endpoint: str, *, variant: str = "", limit: int | None = None) -> Instance | None:
+    def acquire(self, endpoint: str, *, variant: str = "", limit: int | None = None) -> EndpointInstance | None:
         """A container for one request, of `variant` or by the variants' weights; None if none has room."""
         hosted = self.get(endpoint)
         if hosted is None:
@@ -90,12 +90,12 @@ class Directory:
             free[chosen].in_flight += 1
             return free[chosen]
 
-    def release(self, instance: Instance) -> None:
+    def release(self, instance: EndpointInstance) -> None:
         with self._lock:
             instance.in_flight -= 1
         self.changed()
 
-    def failed(self, endpoint: str, instance: Instance) -> None:
+    def failed(self, endpoint: str, instance: EndpointInstance) -> None:
         """Count an invocation that the container answered with 5xx, or not at all."""
         with self._lock:
             self._errors[endpoint, instance.variant] += 1
@@ -120,6 +120,6 @@ class Directory:
         return chosen
 
 
-def _least_busy(variant: RoutedVariant, limit: int | None) -> Instance | None:
+def _least_busy(variant: RoutedVariant, limit: int | None) -> EndpointInstance | None:
     free = [one for one in variant.instances if limit is None or one.in_flight < limit]
     return min(free, key=lambda one: one.in_flight, default=None)

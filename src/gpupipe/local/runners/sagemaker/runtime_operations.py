@@ -18,7 +18,7 @@ from gpupipe.local.runners.sagemaker.invocations import (
     failure_sentence,
 )
 from gpupipe.local.runners.sagemaker.invocations import ask as ask_container
-from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, Hosted, Instance
+from gpupipe.local.runners.sagemaker.routing import AsyncSettings, Directory, EndpointInstance, Hosted
 from gpupipe.local.runners.sagemaker.runtime_server import Answer, Call, Operation, refusal, service_unavailable
 
 INLINE_BODY_MAX_BYTES = 128_000
@@ -96,7 +96,7 @@ class RuntimeOperations:
                 self._directory.release(instance)
         return service_unavailable(f"No instance of endpoint {call.endpoint} is ready.")
 
-    def _ask(self, instance: Instance, asked: Asked, endpoint: str) -> Answer:
+    def _ask(self, instance: EndpointInstance, asked: Asked, endpoint: str) -> Answer:
         try:
             reply = ask_container(instance, asked, timeout_s=self._realtime_timeout_s)
         except InvocationError as error:
@@ -110,7 +110,7 @@ class RuntimeOperations:
         }
         return Answer(status=200, body=reply.body, headers={name: value for name, value in named.items() if value})
 
-    def _model_error(self, message: str, status: int, instance: Instance, endpoint: str) -> Answer:
+    def _model_error(self, message: str, status: int, instance: EndpointInstance, endpoint: str) -> Answer:
         account = self._account
         if not 400 <= status < 500:
             self._directory.failed(endpoint, instance)

@@ -1,12 +1,12 @@
 from gpuworker.contract import Failure, Item, Shard
 from gpuworker.contract.items import Source
-from gpuworker.pipeline.feed import Feed, Passage
+from gpuworker.pipeline.shard_run import InFlightItem, ShardRun
 from gpuworker.tasks.base import Decoded
 
 
-def feed(items: int = 3, **options: object) -> Feed:
+def shard_run(items: int = 3, **options: object) -> ShardRun:
     rows = [Item(key=f"inputs/p/{i}.jpg", etag="e", size=1, output=str(i)) for i in range(items)]
-    return Feed(Shard(job="j", pipeline="p", project="p", number=0, task="t", options=options, items=rows))
+    return ShardRun(Shard(job="j", pipeline="p", project="p", number=0, task="t", options=options, items=rows))
 
 
 def failure(output: str) -> Failure:
@@ -14,7 +14,7 @@ def failure(output: str) -> Failure:
 
 
 def test_it_is_over_when_every_item_has_its_outcome() -> None:
-    one = feed()
+    one = shard_run()
     for index in (2, 0):
         assert one.settle(index, failure(str(index)))
     assert not one.wait(0)
@@ -25,7 +25,7 @@ def test_it_is_over_when_every_item_has_its_outcome() -> None:
 
 
 def test_first_outcome_counts() -> None:
-    one = feed()
+    one = shard_run()
     assert one.settle(0, failure("first"))
     assert not one.settle(0, failure("second"))
     for index in (1, 2):
@@ -34,7 +34,7 @@ def test_first_outcome_counts() -> None:
 
 
 def test_cancelled_or_failed_feed_is_over_and_unwanted() -> None:
-    cancelled, failed = feed(), feed()
+    cancelled, failed = shard_run(), shard_run()
     cancelled.cancel()
     failed.fail(OSError("first"))
     failed.fail(OSError("second"))
@@ -46,7 +46,7 @@ def test_cancelled_or_failed_feed_is_over_and_unwanted() -> None:
 
 
 def test_items_await_the_model_until_they_reach_it_or_end_before() -> None:
-    one = feed()
+    one = shard_run()
     one.at_infer(0)
     one.settle(0, failure(""))
     one.settle(1, failure(""))
@@ -54,24 +54,24 @@ def test_items_await_the_model_until_they_reach_it_or_end_before() -> None:
 
 
 def test_equal_options_share_batches_whatever_their_order() -> None:
-    assert feed(a=1, b=[2]).batch_key == feed(b=[2], a=1).batch_key
-    assert feed(a=1).batch_key != feed(a=2).batch_key
+    assert shard_run(a=1, b=[2]).batch_key == shard_run(b=[2], a=1).batch_key
+    assert shard_run(a=1).batch_key != shard_run(a=2).batch_key
 
 
 def test_whoever_waits_without_a_thread_is_told() -> None:
     told: list[str] = []
-    shard = feed(items=1).shard
-    done = Feed(shard, on_over=lambda: told.append("done"))
+    shard = shard_run(items=1).shard
+    done = ShardRun(shard, on_over=lambda: told.append("done"))
     done.settle(0, failure("0"))
-    cancelled = Feed(shard, on_over=lambda: told.append("cancelled"))
+    cancelled = ShardRun(shard, on_over=lambda: told.append("cancelled"))
     cancelled.cancel()
-    failed = Feed(shard, on_over=lambda: told.append("failed"))
+    failed = ShardRun(shard, on_over=lambda: told.append("failed"))
     failed.fail(OSError())
     assert told == ["done", "cancelled", "failed"]
 
 
 def test_what_an_earlier_run_left_is_not_finished_here() -> None:
-    one = feed()
+    one = shard_run()
     one.settle(0, failure("0"))
     one.taken_over = one.progress
     one.settle(1, failure("1"))
@@ -79,10 +79,10 @@ def test_what_an_earlier_run_left_is_not_finished_here() -> None:
 
 
 def test_parts_of_large_items_are_counted_while_they_are_in_the_stream() -> None:
-    one, done = feed(), [0]
+    one, done = shard_run(), [0]
     source = Source(output="0", file_name="0.tif")
-    one.large[0] = Decoded(source=source, payload="", cost_bytes=1, units=20, units_done=lambda: done[0])
+    one.large[0] = Decoded(source=source, payload="", cost_bytes=1, weight=20, weight_done=lambda: done[0])
     done[0] = 7
     assert one.parts == (7, 20)
-    Passage(feed=one, index=0, item=one.shard.items[0]).release()
+    InFlightItem(shard_run=one, index=0, item=one.shard.items[0]).release()
     assert one.parts == (0, 0)

@@ -1,6 +1,6 @@
 """The items of one shard on their way through the stream, and the outcomes that gather.
 
-Where an item's bytes come from and where its result goes is its feed's: for a shard the bucket, for a request by HTTP
+Where an item's bytes come from and where its result goes is its run's: for a shard the bucket, for a request by HTTP
 the request itself and its answer (`gpuworker.entries.serving.direct`).
 """
 
@@ -27,7 +27,7 @@ Content = bytes | Path | Mapping[str, Any]
 """Of an item: an object's bytes, the file that they are in, or a value."""
 
 
-class Feed:
+class ShardRun:
     """One shard in work: what is done, what waits, and whether anybody still wants it.
 
     The runner fills and awaits it, the stream settles its items, the entry looks at `progress` and calls `cancel`.
@@ -50,7 +50,7 @@ class Feed:
         self._over = threading.Event()
         self._on_over = on_over
         self.large: dict[int, Decoded] = {}
-        """Items in the stream that are worth more than one."""
+        """Items in the stream that weigh more than one ordinary item."""
         self.taken_over = 0
         """Items whose outcome an earlier run had left; the runner sets it."""
 
@@ -131,9 +131,9 @@ class Feed:
 
     @property
     def parts(self) -> tuple[int, int]:
-        """Of items in the stream that are worth more than one: units that the model has behind it, and all units."""
+        """Of the `large` items: the weight that the model has done, and all of it."""
         large = list(self.large.values())
-        return sum(one.units_done() for one in large), sum(one.units + one.more_units() for one in large)
+        return sum(one.weight_done() for one in large), sum(one.weight + one.extra_weight() for one in large)
 
     @property
     def finished_here(self) -> int:
@@ -155,10 +155,10 @@ class Feed:
 
 
 @dataclass(slots=True)
-class Passage:
+class InFlightItem:
     """One item in the stream; what it holds changes from stage to stage, so that nothing is kept longer than used."""
 
-    feed: Feed
+    shard_run: ShardRun
     index: int
     item: Item
     reservation: Reservation | None = None
@@ -174,15 +174,15 @@ class Passage:
         return Source(output=self.item.output, file_name=self.item.file_name, sidecar=self.item.sidecar)
 
     @property
-    def units(self) -> int:
-        """How many ordinary items it is worth, as far as that is known."""
+    def weight(self) -> int:
+        """How many ordinary items' work it is, as far as that is known."""
         decoded = self.decoded
-        return decoded.units + decoded.more_units() if decoded is not None else 1
+        return decoded.weight + decoded.extra_weight() if decoded is not None else 1
 
     def let_go(self) -> None:
-        """Hold no pixels and no result any more, here or in the feed, whose room others are given from now on."""
+        """Hold no pixels and no result any more, here or in the run, whose room others are given from now on."""
         self.decoded = self.result = self.encoded = None
-        self.feed.large.pop(self.index, None)
+        self.shard_run.large.pop(self.index, None)
 
     def release(self) -> None:
         """Give back all it holds."""

@@ -10,8 +10,8 @@ from gpuworker.contract import Failure
 from gpuworker.contract.items import ItemError
 from gpuworker.models import ModelError
 from gpuworker.pipeline.budget import BudgetClosed
-from gpuworker.pipeline.feed import Outcome, Passage
 from gpuworker.pipeline.isolation import IsolatorError
+from gpuworker.pipeline.shard_run import InFlightItem, Outcome
 from gpuworker.pipeline.watch import Abandoned, Watch
 from gpuworker.process.log import Log
 from gpuworker.process.memory import is_out_of_memory
@@ -27,7 +27,7 @@ class Dropped(Exception):  # noqa: N818 - an answer
     """The item's shard is not wanted any more."""
 
 
-class Frame:
+class StageRunner:
     """Shared by the stages of one stream."""
 
     def __init__(self, watch: Watch, log: Log, *, cores: int) -> None:
@@ -38,76 +38,76 @@ class Frame:
         encode = decode if cores <= ENCODERS else threading.Semaphore(ENCODERS)
         self.gates: Mapping[str, threading.Semaphore] = {"decode": decode, "encode": encode}
 
-    def attempt(self, passage: Passage, stage: Callable[[Passage], None]) -> None:
+    def attempt(self, in_flight: InFlightItem, stage: Callable[[InFlightItem], None]) -> None:
         """Do one stage's work on an item; whatever goes wrong becomes its outcome. Raises Abandoned."""
         try:
-            stage(passage)
+            stage(in_flight)
         except ItemError as error:
-            self.fail(passage, error)
+            self.fail(in_flight, error)
         except (Dropped, BudgetClosed):
-            passage.release()
+            in_flight.release()
         except RefusedError as error:
-            self.fail(passage, ItemError("internal_error", str(error)))
+            self.fail(in_flight, ItemError("internal_error", str(error)))
         except (StorageError, IsolatorError, ModelError) as error:
-            passage.feed.fail(error)
-            passage.release()
+            in_flight.shard_run.fail(error)
+            in_flight.release()
         except Abandoned:
             raise
         except Exception as error:
-            self.fail(passage, self.unexpected(passage, error))
+            self.fail(in_flight, self.unexpected(in_flight, error))
 
-    def unexpected(self, passage: Passage, error: Exception) -> ItemError:
+    def unexpected(self, in_flight: InFlightItem, error: Exception) -> ItemError:
         """The failure for an exception that no task means to raise; a bug is logged with its traceback."""
         if is_out_of_memory(error):
             return ItemError("out_of_memory", f"not enough memory: {error}")
-        where = {"job": passage.feed.id.job, "shard": passage.feed.id.number, "item": passage.item.key}
+        where = {"job": in_flight.shard_run.id.job, "shard": in_flight.shard_run.id.number, "item": in_flight.item.key}
         self.log.error("item_failed_unexpectedly", error, **where)
         return ItemError("internal_error", f"{type(error).__name__}: {error}")
 
-    def fail(self, passage: Passage, error: ItemError) -> None:
+    def fail(self, in_flight: InFlightItem, error: ItemError) -> None:
         """Settle an item as failed."""
-        self.settle(passage, Failure.of(passage.item, code=error.code, message=error.message))
+        self.settle(in_flight, Failure.of(in_flight.item, code=error.code, message=error.message))
 
-    def settle(self, passage: Passage, outcome: Outcome) -> None:
-        """Let go of the item and tell its feed."""
-        passage.release()
-        passage.feed.settle(passage.index, outcome)
+    def settle(self, in_flight: InFlightItem, outcome: Outcome) -> None:
+        """Let go of the item and tell its run."""
+        in_flight.release()
+        in_flight.shard_run.settle(in_flight.index, outcome)
 
-    def is_wanted(self, passage: Passage) -> bool:
-        return passage.feed.is_wanted and not self.closing.is_set()
+    def is_wanted(self, in_flight: InFlightItem) -> bool:
+        return in_flight.shard_run.is_wanted and not self.closing.is_set()
 
-    def require_wanted(self, passage: Passage) -> None:
+    def require_wanted(self, in_flight: InFlightItem) -> None:
         """Raises Dropped where nobody wants the item any more."""
-        if not self.is_wanted(passage):
+        if not self.is_wanted(in_flight):
             raise Dropped
 
-    def working(self, stage: str, passages: Sequence[Passage]) -> Working:
+    def working(self, stage: str, items: Sequence[InFlightItem]) -> Working:
         """A `with` block for one stage's work on these items. Raises Abandoned at its end if it took too long."""
-        return Working(self, stage, passages)
+        return Working(self, stage, items)
 
 
 class Working:
     """One step of one stage: at most as many at once as its gate lets through, watched, journalled and timed."""
 
-    __slots__ = ("_frame", "_gate", "_passages", "_stage", "_started", "_step")
+    __slots__ = ("_gate", "_items", "_stage", "_stage_runner", "_started", "_step")
 
-    def __init__(self, frame: Frame, stage: str, passages: Sequence[Passage]) -> None:
-        self._frame, self._stage, self._passages = frame, stage, passages
-        self._gate = frame.gates.get(stage)
+    def __init__(self, stage_runner: StageRunner, stage: str, items: Sequence[InFlightItem]) -> None:
+        self._stage_runner, self._stage, self._items = stage_runner, stage, items
+        self._gate = stage_runner.gates.get(stage)
 
     def __enter__(self) -> None:
         if self._gate is not None:
             self._gate.acquire()
-        self._step = self._frame.watch.begin(self._stage, self._passages)
+        self._step = self._stage_runner.watch.begin(self._stage, self._items)
         self._started = time.perf_counter()
 
     def __exit__(self, *exception: object) -> None:
         seconds = seconds_since(self._started)
-        self._frame.watch.end(self._step)  # raises Abandoned; the gate has been passed on already then
+        self._stage_runner.watch.end(self._step)  # raises Abandoned; the gate has been passed on already then
         if self._gate is not None:
             self._gate.release()
-        for passage in self._passages:
-            passage.seconds[self._stage] = round(seconds / len(self._passages), 6)
+        for in_flight in self._items:
+            in_flight.seconds[self._stage] = round(seconds / len(self._items), 6)
 
 
 def seconds_since(started: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gpuworker.engines.sam3.numbers import format_of, number_format
+from gpuworker.engines.sam3.dtype import dtype_by_capability, dtype_of
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from gpuworker.engines.sam3.numbers import format_of, number_format
     ],
 )
 def test_bfloat16_where_it_is_not_emulated(card: str, capability: tuple[int, int], expected: torch.dtype) -> None:
-    assert format_of(capability) == expected, card
+    assert dtype_by_capability(capability) == expected, card
 
 
 def test_a_processor_computes_exactly() -> None:
-    assert number_format("cpu") == torch.float32
+    assert dtype_of("cpu") == torch.float32
