@@ -103,6 +103,7 @@ def test_a_kind_that_pushes_and_has_no_machines(tmp_path: Path, monkeypatch: pyt
         check_held_and_cancelled(person, str(folder))
 
 
+@pytest.mark.exhaustive
 def test_a_kind_that_executes_stages_and_is_called_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given values in two shards, one of which asks to be tried again and one of which breaks its execution once
     add_toys(monkeypatch)
