@@ -174,7 +174,7 @@ def _end_labels(gap: Gap, labels: NDArray[np.int32]) -> tuple[int, int]:
 
 
 def bridged(walls: NDArray[np.uint8], gaps: list[Gap]) -> NDArray[np.uint8]:
-    """The walls with their holes closed."""
+    """The walls (H×W uint8, 1 where there is wall) with their holes closed."""
     closed = walls.copy()
     for gap in gaps:
         closed[gap.top : gap.bottom, gap.left : gap.right] = 1
