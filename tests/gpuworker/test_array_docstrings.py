@@ -10,7 +10,7 @@ from pathlib import Path
 import gpuworker
 
 ROOT = Path(gpuworker.__file__).parent
-ROOMS = ("images", "geo", "masks", "tiles", "engines", "tasks")
+PACKAGES = ("images", "geo", "masks", "tiles", "engines", "tasks")
 SHAPE = re.compile(r"\b\w+×\w+|\b[Nn] (float|int|uint)\d")
 """H×W, h×w×3, n×2; N float64."""
 
@@ -43,8 +43,8 @@ def missing(function: ast.FunctionDef) -> list[str]:
 
 
 def test_docstrings_say_shape_and_dtype_of_arrays() -> None:
-    """given every module of the rooms that hold pixels, then no public function leaves either out"""
-    files = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    """given every module of the packages that hold pixels, then no public function leaves either out"""
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     functions = [(path, one) for path in files for one in public_functions(path.read_text(encoding="utf-8"))]
     assert sum(bool(dtypes_taken(one)) for _, one in functions) > 40
 
