@@ -91,7 +91,7 @@ class NanoDet(Engine, own={"boxes"}):
         return [_instance(image, box, ids[box.name_index]) for box in boxes if box.name_index in ids]
 
     def boxes(self, rgb: NDArray[np.uint8], *, score_threshold: float, nms_iou: float) -> list[Box]:
-        """Detections of all 80 classes in H×W×3 `rgb`, the surest first, after class-agnostic suppression."""
+        """Detections of all 80 classes in H×W×3 uint8 `rgb`, the surest first, after class-agnostic suppression."""
         net = self._net()
         net.setInput(_blob(rgb))
         corners, scores, names = _candidates(dict(zip(_OUTPUTS, net.forward(_OUTPUTS), strict=True)), score_threshold)

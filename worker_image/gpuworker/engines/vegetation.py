@@ -99,7 +99,7 @@ class Plant:
 
 
 def plants_in(rgb: NDArray[np.uint8]) -> Iterator[Plant]:
-    """Plants of H×W×3 `rgb`, in coordinates of the picture as it was looked at (`Plant.shape`)."""
+    """Plants of H×W×3 uint8 `rgb`, in coordinates of the picture as it was looked at (`Plant.shape`)."""
     looked_at = _reduced(rgb, min(1.0, (PIXELS_AT_MOST / (rgb.shape[0] * rgb.shape[1])) ** 0.5))
     green = excess_green(looked_at)
     mask = green_mask(green)
@@ -131,7 +131,7 @@ def _to_usual_radius(mask: NDArray[np.uint8]) -> float:
 
 
 def excess_green(rgb: NDArray[np.uint8]) -> Floats:
-    """H×W: twice green less red and blue, as a share of the brightness; 0 is grey."""
+    """H×W×3 uint8 -> H×W: twice green less red and blue, as a share of the brightness; 0 is grey."""
     smooth = cv2.GaussianBlur(rgb, (0, 0), SMOOTH_PX).astype(np.float32)
     red, green, blue = cv2.split(smooth)
     return np.asarray((2 * green - red - blue) / (red + green + blue + np.float32(DARK)), np.float32)
@@ -162,7 +162,7 @@ def _surface(green: Floats, mask: NDArray[np.uint8]) -> Floats:
 
 
 def watershed(surface: Floats, mask: NDArray[np.uint8]) -> Labels:
-    """H×W labels from 1, 0 outside of `mask`: a label a top, where tops that no deep saddle parts are one.
+    """H×W labels from 1, 0 outside of `mask` (H×W uint8): a label a top, where tops that no deep saddle parts are one.
 
     cv2.watershed floods by the difference of neighbouring colours, not by height: it cannot follow a surface.
     """

@@ -18,7 +18,8 @@ class Ellipsoid:
     inverse_flattening: float = _WGS84_INVERSE_FLATTENING
 
     def square_radian_m2(self, latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Square metres of a square radian of longitude by latitude: the radii of curvature M · N · cos(latitude)."""
+        """Square metres of a square radian of longitude at each latitude (N float64, in radians): the radii of
+        curvature M · N · cos(latitude)."""
         e2 = self._e2
         area: NDArray[np.float64] = (
             self.semi_major_m**2 * (1 - e2) * np.abs(np.cos(latitude)) / (1 - e2 * np.sin(latitude) ** 2) ** 2
@@ -26,7 +27,8 @@ class Ellipsoid:
         return area
 
     def places(self, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-        """N×3 metres from the middle of the earth (EPSG method 9602, on the figure itself), of radians."""
+        """N×3 float64: metres from the middle of the earth (EPSG method 9602, on the figure itself), of N float64
+        radians."""
         across = self.semi_major_m / np.sqrt(1 - self._e2 * np.sin(latitude) ** 2)
         x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
         found: NDArray[np.float64] = across[:, None] * np.stack([x, y, (1 - self._e2) * np.sin(latitude)], axis=1)

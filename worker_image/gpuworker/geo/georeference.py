@@ -54,7 +54,8 @@ class Georeference(System):
         return min(math.hypot(a, d), math.hypot(b, e))
 
     def at(self, corners: NDArray[Any]) -> NDArray[np.float64]:
-        """Coordinates (N×2 x, y) of places in the image (N×2 column, row); (0, 0) is the image's left upper corner."""
+        """Coordinates (N×2 x, y) of places in the image (N×2 column, row, of any dtype); (0, 0) is the image's left
+        upper corner."""
         a, b, c, d, e, f = self._placed
         columns, rows = corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64)
         return np.stack([a * columns + b * rows + c, d * columns + e * rows + f], axis=1)

@@ -24,7 +24,7 @@ class Part:
 
 
 def parts(mask: NDArray[np.bool_], *, x: int, y: int) -> Iterator[Part]:
-    """The parts of a crop placed at (x, y), the topmost first.
+    """The parts of a crop (H×W bool) placed at (x, y), the topmost first.
 
     Pixels that touch at a corner only are parts of their own, and so are holes, else a ring would touch itself there,
     which simple features (OGC 06-103r4) forbid.

@@ -22,7 +22,7 @@ _DRAWN = 0.5
 def is_drawn_in_white(parts: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> bool:
     """Whether a picture holds white strokes on transparency, and more of them than black ones.
 
-    `parts`: of its colours (H×W×3) and its opacity (H×W, 0 to 255), all or a sample.
+    `parts`: of its colours (H×W×3 uint8) and its opacity (H×W uint8, 255 is opaque), all or a sample.
     """
     pixels, drawn, pale, surface, dark = np.sum([_weighed(rgb, opaque) for rgb, opaque in parts], axis=0)
     return bool(0 < drawn <= _DRAWN * pixels and pale > dark and surface < _SURFACE * pale)

@@ -33,7 +33,8 @@ def nodata_of(tag: Any) -> int | float | None:
 
 
 def has_value(band: NDArray[Any], nodata: int | float | None) -> NDArray[np.bool_] | None:
-    """H×W: where a sample is a number, and not nodata; None where every one is, by the type of the samples."""
+    """H×W: where a sample of a band (H×W of any dtype) is a number, and not nodata; None where every one is, by its
+    dtype."""
     if band.dtype.kind == "f":
         finite: NDArray[np.bool_] = np.isfinite(band)
         return finite if nodata is None else finite & ~_is_close(band, float(nodata))

@@ -34,12 +34,12 @@ class Opacity:
     """The grey of what lies behind."""
 
     def visible_mask(self, alpha: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """H×W: where anything is to be seen; None where that is so everywhere."""
+        """H×W: where anything is to be seen by `alpha` (H×W of any dtype); None where that is so everywhere."""
         seen: NDArray[np.bool_] = alpha > 0
         return None if bool(seen.all()) else seen
 
     def shares(self, alpha: NDArray[Any]) -> NDArray[np.uint8]:
-        """H×W opacity from 0 to 255."""
+        """H×W opacity from 0 to 255, of `alpha` (H×W of any dtype), which is `full` where it is opaque."""
         if alpha.dtype == np.uint8 and self.full == 255:
             return alpha
         shares = np.empty(alpha.shape, np.uint8)
@@ -59,8 +59,8 @@ def opacity_of(
 ) -> tuple[Opacity | None, bool]:
     """How to read the band of which these are samples, and whether it is taken for a band like others.
 
-    `is_by_definition`: whether its format has no other meaning for it. None where there is none, where it is opaque all
-    over, or where it is not to be used.
+    `samples`: H×W parts of the band, of any dtype. `is_by_definition`: whether its format has no other meaning for it.
+    None where there is none, where it is opaque all over, or where it is not to be used.
     """
     if not samples or wanted == "ignore":
         return None, False
@@ -87,7 +87,7 @@ def _is_mask(values: NDArray[np.float64], full: float, least_share: float) -> bo
 
 
 def laid_over(rgb: NDArray[np.uint8], shares: NDArray[np.uint8], opacity: Opacity) -> NDArray[np.uint8]:
-    """Lay colours over the backdrop, in place; `shares` are H×W, 255 where they are opaque."""
+    """Lay colours (H×W×3 uint8) over the backdrop, in place; `shares` are H×W uint8, 255 where they are opaque."""
     for top in range(0, rgb.shape[0], _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
         share = shares[rows, :, None].astype(np.uint16)

@@ -104,7 +104,7 @@ def shown(
     is_premultiplied: bool = False,
     is_opacity: bool = True,
 ) -> Picture:
-    """H×W or H×W×bands, red first and transparency last -> H×W×3; bytes that need nothing stay as they are.
+    """H×W or H×W×bands of any dtype, red first and transparency last -> H×W×3 uint8; bytes that need nothing stay.
 
     `is_opacity`: whether the format has no other meaning for that band.
     """

@@ -22,7 +22,7 @@ _TURNS = {
 
 
 def upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Stored pixels as they are to be seen; the same array where they are upright already."""
+    """Stored pixels (H×W×3 uint8) as they are to be seen; the same array where they are upright already."""
     transpose, flip = _TURNS[orientation]
     turned = cv2.transpose(rgb) if transpose else rgb
     if flip is None:

@@ -97,7 +97,7 @@ class Raster:
         )
 
     def only(self, shown: NDArray[np.bool_]) -> Raster:
-        """The same, valid only where `shown` (H×W) is true."""
+        """The same, valid only where `shown` (H×W bool) is true."""
         if bool(shown.all()):
             return self
         return replace(self, valid=shown if self.valid is None else self.valid & shown)
@@ -250,7 +250,8 @@ def picture_of(raster: Raster, levels: Levels) -> Picture:
 def stretched(
     band: NDArray[Any], valid: NDArray[np.bool_] | None = None, rendering: Rendering | None = None
 ) -> NDArray[np.uint8]:
-    """One band as bytes; `valid` (H×W bool) leaves pixels out of the percentiles and paints them black."""
+    """One band (H×W of any dtype) as bytes; `valid` (H×W bool) leaves pixels out of the percentiles and paints them
+    black."""
     raster = Raster(colour=(band,), valid=valid)
     (its_range,) = levels_of_whole(raster, rendering or Rendering()).ranges
     return _as_bytes(band, valid, its_range)

@@ -74,7 +74,8 @@ class Instance:
 
 
 def runs_of(mask: NDArray[np.bool_], *, x: int, y: int, height: int, width: int) -> NDArray[np.int64]:
-    """Lengths of the runs of 0 and 1 in turn, column by column, of a crop placed at (x, y) in a height×width mask.
+    """Lengths of the runs of 0 and 1 in turn, column by column, of a crop (h×w bool) placed at (x, y) in a
+    height×width mask.
 
     Found from the crop's vertical edges alone.
     """
@@ -103,7 +104,8 @@ def _edges(mask: NDArray[np.bool_], *, x: int, y: int, height: int) -> NDArray[n
 
 
 def rle_texts(runs: Sequence[NDArray[np.int64]]) -> list[str]:
-    """Runs as text: five bits a character from '0' on, each run less the one before the last (rleToString of COCO).
+    """The runs of each mask (N int64 lengths) as text: five bits a character from '0' on, each run less the one before
+    the last (rleToString of COCO).
 
     The same bytes as pycocotools' `encode` of the full masks. All masks of an image at once: of one, the calls would
     take longer than what they do.
@@ -133,7 +135,8 @@ def _differences(runs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def polygons(mask: NDArray[np.bool_], *, x: int, y: int) -> list[list[float]]:
-    """Outlines [x1, y1, x2, y2, …] along the pixels' outer edges; holes are filled, as COCO polygons know none.
+    """Outlines [x1, y1, x2, y2, …] of an H×W bool mask along the pixels' outer edges; holes are filled, as COCO
+    polygons know none.
 
     Traced on the mask at double size, whose border pixels map to the edges between pixels; large parts are simplified
     by at most a pixel, small ones are exact.

@@ -14,7 +14,8 @@ _SHARE = 0.42
 
 
 def tint(rgb: NDArray[np.uint8], soft: NDArray[np.uint8], colour: Colour) -> None:
-    """Tint a picture (H×W×3, maybe a part of a larger one) in place; `soft` (H×W) is how full the mask is, to 255."""
+    """Tint a picture (H×W×3 uint8, maybe a part of a larger one) in place; `soft` (H×W uint8) is how full the mask is,
+    to 255."""
     edge = np.nonzero(soft + np.uint8(1) > 1)  # neither 0 nor 255, which becomes 0
     blended = _blended(rgb[edge], soft[edge], colour)
     cv2.copyTo(cv2.LUT(rgb, _table(colour)), above(soft, 254), rgb)
@@ -22,7 +23,7 @@ def tint(rgb: NDArray[np.uint8], soft: NDArray[np.uint8], colour: Colour) -> Non
 
 
 def above(soft: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
-    """H×W: 255 above a value, else 0."""
+    """H×W uint8 -> the same: 255 above a value, else 0."""
     # Not `cv2.compare` or `inRange`, which take an array of one pixel for a number.
     found: NDArray[np.uint8] = cv2.threshold(soft, value, 255, cv2.THRESH_BINARY)[1]
     return found

@@ -53,7 +53,7 @@ class Watch:
         return step
 
     def end(self, step: Step) -> None:
-        """It came back. Raises Abandoned where it was too late."""
+        """Note that the step has ended. Raises Abandoned where that was too late."""
         for mark in step.marks:
             self._journal.clear(mark)
         with self._lock:

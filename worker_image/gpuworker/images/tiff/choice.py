@@ -99,7 +99,7 @@ def _valid(bands: Sequence[NDArray[Any]], nodata: int | float | None) -> NDArray
 
 
 def by_sample(pixels: NDArray[Any], page: tifffile.TiffPage) -> Samples:
-    """One H×W array a sample, whether stored interleaved or plane by plane."""
+    """One H×W array a sample, of H×W, H×W×S or S×H×W of any dtype: stored interleaved or plane by plane."""
     if pixels.ndim == 2:
         return {0: pixels}
     if pixels.ndim != 3 or page.axes not in ("YXS", "SYX"):

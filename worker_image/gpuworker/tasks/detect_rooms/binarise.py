@@ -24,7 +24,8 @@ _SPECK_PX = 6
 
 
 def flat_of(rgb: NDArray[np.uint8], reading: Reading) -> NDArray[np.uint8]:
-    """H×W×3 under any light -> H×W, its paper 255 and its ink dark, whichever of them was the lighter one."""
+    """H×W×3 uint8 under any light -> H×W uint8, its paper 255 and its ink dark, whichever of them was the lighter
+    one."""
     level = _LEVELLED[reading.polarity] if reading.levelled else _AS_IT_IS[reading.polarity]
     if not reading.channels:
         return level(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
@@ -35,7 +36,7 @@ def flat_of(rgb: NDArray[np.uint8], reading: Reading) -> NDArray[np.uint8]:
 
 
 def flattened(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H×W grey under any light -> the same with its paper at 255.
+    """H×W uint8, grey under any light -> the same with its paper at 255.
 
     The paper's brightness is what a large dilation and a median of the small picture leave of it: broader than any
     wall, narrower than a shadow.
@@ -49,7 +50,7 @@ def flattened(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def flattened_negative(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H×W of light lines on dark, under any light -> its paper 255, its lines 0.
+    """H×W uint8 of light lines on dark, under any light -> its paper 255, its lines 0.
 
     Dark paper tells nothing of the light, so that is read from the lines: how far the brightest of them nearby rise
     above the paper. A clean negative comes back as exactly what it is the negative of.
@@ -100,7 +101,8 @@ def _small_size(grey: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def ink_of(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H×W mask, 1 where there is ink; empty where nothing is darker than its paper. Specks are left out."""
+    """H×W uint8 -> H×W uint8 mask, 1 where there is ink; empty where nothing is darker than its paper. Specks are left
+    out."""
     calm = cv2.medianBlur(flat, 3)
     threshold, _ = cv2.threshold(calm, 0, 255, cv2.THRESH_OTSU)
     threshold = min(threshold, 255 - _LEAST_CONTRAST)
@@ -109,12 +111,13 @@ def ink_of(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def fine_ink_of(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H×W mask, 1 where there is any ink: lines of one pixel, which `ink_of` calms away, and specks."""
+    """H×W uint8 -> H×W uint8 mask, 1 where there is any ink: lines of one pixel, which `ink_of` calms away, and
+    specks."""
     return (flat <= 255 - _LEAST_LINE_CONTRAST).view(np.uint8)
 
 
 def without_small(mask: NDArray[np.uint8], least_px: float) -> NDArray[np.uint8]:
-    """The mask without its connected parts of fewer pixels than `least_px`."""
+    """The mask (H×W uint8 of 0 and 1) without its connected parts of fewer pixels than `least_px`."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
     keep = stats[:, cv2.CC_STAT_AREA] >= least_px
     keep[0] = False

@@ -12,7 +12,8 @@ _POINTS_AT_MOST = 60_000
 
 
 def skew_of(mask: NDArray[np.uint8]) -> float:
-    """Degrees by which the mask's straight edges are turned clockwise, within ±6; 0 where there are none."""
+    """Degrees by which the straight edges of a mask (H×W uint8) are turned clockwise, within ±6; 0 where there are
+    none."""
     edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero(edges)
     if len(rows) < 200:
@@ -51,7 +52,8 @@ def straightening(height: int, width: int, skew_deg: float) -> tuple[NDArray[np.
 
 
 def turned(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture moved by a matrix that speaks of pixels' corners (warpAffine's of their centres); new parts white."""
+    """The picture (H×W or H×W×3 uint8) moved by a matrix (2×3 float64) that speaks of pixels' corners (warpAffine's of
+    their centres); new parts white."""
     if pixels.shape == size[::-1] and np.array_equal(matrix, [[1, 0, 0], [0, 1, 0]]):
         return pixels
     centres = matrix.copy()
@@ -61,7 +63,7 @@ def turned(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[i
 
 
 def turned_back(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (n×2) of the upright canvas in the picture as it was."""
+    """Points (n×2 float64) of the upright canvas in the picture as it was; `matrix` (2×3 float64) turned it."""
     inverse: NDArray[np.float64] = np.asarray(cv2.invertAffineTransform(matrix), np.float64)
     back: NDArray[np.float64] = points @ inverse[:, :2].T + inverse[:, 2]
     return back

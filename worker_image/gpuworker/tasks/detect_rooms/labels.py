@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gpuworker.contract import install_command
 
 _LEAST_SCORE = 0.6
-_ENOUGH_PX = 1600
+_OCR_SIDE_PX = 1600
 """Long side at which text is read; names of rooms are written large enough."""
 _LABEL_AT_MOST = 80
 _MEASURE = re.compile(
@@ -47,7 +47,7 @@ class Reader(Protocol):
         """Load its model. Raises ValueError, with the remedy, where it is not installed."""
 
     def read(self, rgb: NDArray[np.uint8]) -> list[Text]:
-        """Lines of text in an H×W×3 picture."""
+        """Lines of text in an H×W×3 uint8 picture."""
 
 
 def make_reader(labels: str) -> Reader:
@@ -65,6 +65,7 @@ class Blind:
         pass
 
     def read(self, rgb: NDArray[np.uint8]) -> list[Text]:
+        """None, whatever the picture (H×W×3 uint8) holds."""
         return []
 
 
@@ -85,8 +86,9 @@ class RapidOcr:
                 self._engine = _engine()
 
     def read(self, rgb: NDArray[np.uint8]) -> list[Text]:
+        """Lines of text in an H×W×3 uint8 picture, in its pixels."""
         self.load()
-        scale = min(1.0, _ENOUGH_PX / max(rgb.shape[:2]))
+        scale = min(1.0, _OCR_SIDE_PX / max(rgb.shape[:2]))
         size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
         if min(small.shape[:2]) < 32:
@@ -123,7 +125,8 @@ def _text(words: str, box: NDArray[np.float64]) -> Text:
 
 
 def label_of(corners: NDArray[np.float64], texts: Sequence[Text]) -> str:
-    """The words whose middle lies in a room, from top to bottom; areas and lengths are no names."""
+    """The words whose middle lies in a room (corners: n×2 float64), from top to bottom; areas and lengths are no
+    names."""
     outline = corners.astype(np.float32)
     inside = [one for one in texts if is_name(one.text) and cv2.pointPolygonTest(outline, (one.x, one.y), False) >= 0]
     inside.sort(key=lambda one: (round(one.y / max(1.0, one.height)), one.x))

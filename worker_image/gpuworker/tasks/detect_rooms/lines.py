@@ -23,7 +23,7 @@ def lines_within(
     least_area: float,
 ) -> Counter[str]:
     """Parts of rooms of at least `least_area` that ink cuts off from the floor: `door_swing` beside a gap, or
-    `furniture`; `ink` and `closed` are H×W of 0 and 1, `rooms` are corners on the same canvas."""
+    `furniture`; `ink` and `closed` are H×W uint8 of 0 and 1, `rooms` n×2 float64 corners on the same canvas."""
     owners = np.zeros(ink.shape, np.int32)
     for number, corners in enumerate(rooms, 1):
         cv2.fillPoly(owners, [np.round(corners).astype(np.int32)], number)

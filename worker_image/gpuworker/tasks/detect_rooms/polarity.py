@@ -81,7 +81,8 @@ class Leaning:
 
 
 def readings_of(rgb: NDArray[np.uint8], asked: Asked) -> tuple[Reading, ...]:
-    """How an H×W×3 picture may be read, the likeliest first; one where that is certain, as it nearly always is."""
+    """How an H×W×3 uint8 picture may be read, the likeliest first; one where that is certain, as it nearly always
+    is."""
     small = reduced(rgb)
     has_colour = _has_colour(small)
     page = small if has_colour else np.ascontiguousarray(small[:, :, 1])
@@ -119,7 +120,8 @@ def _inner(page: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def leaning_of(small: NDArray[np.uint8]) -> Leaning:
-    """Weigh the strokes of a page (H×W×3 or H×W), the thinnest first, until most of what there is to say is said."""
+    """Weigh the strokes of a page (H×W×3 or H×W uint8), the thinnest first, until most of what there is to say is
+    said."""
     side, unsaid = 0.0, 1.0
     thin = 0.0
     for width in _WIDTHS_PX:
@@ -161,13 +163,13 @@ def _has_colour(small: NDArray[np.uint8]) -> bool:
 
 
 def most(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H×W×3 -> H×W, the largest of each pixel's three; many times as fast as numpy's."""
+    """H×W×3 uint8 -> H×W, the largest of each pixel's three; many times as fast as numpy's."""
     red, green, blue = cv2.split(pixels)
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def reduced(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture (H×W×3) with a long side of at most 512 pixels, each the mean of what it stands for."""
+    """The picture (H×W×3 uint8) with a long side of at most 512 pixels, each the mean of what it stands for."""
     height, width = rgb.shape[:2]
     scale = _LOOKED_AT_PX / max(height, width, _LOOKED_AT_PX)
     size = max(1, round(width * scale)), max(1, round(height * scale))

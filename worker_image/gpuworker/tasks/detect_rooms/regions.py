@@ -48,7 +48,8 @@ class Bounds:
 
 
 def regions_of(walls: NDArray[np.uint8], closed: NDArray[np.uint8], bounds: Bounds) -> Found:
-    """Rooms among the parts of the paper that `closed` (walls and bridged holes, H×W of 0 and 1) keeps apart."""
+    """Rooms among the parts of the paper that `closed` (walls and bridged holes) keeps apart; it and
+    `walls` are H×W uint8 of 0 and 1."""
     free: NDArray[np.uint8] = (cv2.copyMakeBorder(closed, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0) == 0).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(free, connectivity=4, ltype=cv2.CV_32S)
     outside = int(labels[0, 0])

@@ -73,7 +73,7 @@ class Rooms:
 
 
 def rooms_of(rgb: NDArray[np.uint8], options: Options, *, scale: float = 1.0) -> Rooms:
-    """Find the rooms of an H×W×3 picture, which is `scale` times as large as the one the options speak of.
+    """Find the rooms of an H×W×3 uint8 picture, which is `scale` times as large as the one the options speak of.
 
     A picture that may be read in several ways is read in all of them, and has the rooms of the one that finds most.
     """
@@ -112,6 +112,7 @@ class _Upright:
 
     @classmethod
     def of(cls, rgb: NDArray[np.uint8], reading: Reading, *, deskew: bool) -> _Upright:
+        """Of an H×W×3 uint8 picture, read as `reading` says."""
         flat = flat_of(rgb, reading)
         ink = ink_of(flat)
         skew = skew_of(ink) if deskew else 0.0

@@ -45,7 +45,7 @@ class Sheet:
 
 
 def sheet_of(rgb: NDArray[np.uint8]) -> Sheet | None:
-    """The sheet that a picture (H×W×3) shows with something round it; None where the page is the sheet."""
+    """The sheet that a picture (H×W×3 uint8) shows with something round it; None where the page is the sheet."""
     small = reduced(rgb)
     sides = [turns for turns in range(4) if _is_sharp(np.rot90(small, turns))]
     if not sides:
@@ -111,7 +111,7 @@ def _continued(rgb: NDArray[np.uint8], away: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def without_frame(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The ink (H×W of 0 and 1) without the rectangle that is drawn round a whole sheet, where there is one."""
+    """The ink (H×W uint8 of 0 and 1) without the rectangle that is drawn round a whole sheet, where there is one."""
     if not _is_ruled(ink):
         return ink
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)

@@ -33,7 +33,7 @@ class Walls:
 
 
 def walls_of(ink: NDArray[np.uint8]) -> Walls | None:
-    """The ink in strokes of a wall's width; None where there is none."""
+    """The ink (H×W uint8 of 0 and 1) in strokes of a wall's width; None where there is none."""
     histogram = _histogram(stroke_widths(ink), ink)
     if not histogram.any():
         return None
@@ -91,7 +91,8 @@ def _wall_like(mask: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
 
 
 def stroke_widths(ink: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """For each pixel of ink the shorter of its runs along row and column: exact for upright strokes."""
+    """For each pixel of ink (H×W uint8 of 0 and 1) the shorter of its runs along row and column: exact for upright
+    strokes."""
     return np.minimum(_runs(ink), _runs(np.ascontiguousarray(ink.T)).T)
 
 
