@@ -31,7 +31,7 @@ from gpuworker.contract import (
     read_spec,
 )
 from gpuworker.engines.options import Options
-from gpuworker.entries.handling import require_task
+from gpuworker.entries.message_handler import require_task
 from gpuworker.pipeline.record import read_record
 from gpuworker.storage.objects import Object
 from gpuworker.tasks import make_task

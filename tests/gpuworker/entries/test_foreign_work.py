@@ -16,7 +16,7 @@ from tests.gpuworker.station import PIPELINE, Station, until
 
 from gpuworker.contract import Item, Message, ModelSource, Shard, ShardResult, compiled_key, result_key, shard_key
 from gpuworker.contract.items import ItemError
-from gpuworker.entries.handling import MessageHandler, give_up_foreign
+from gpuworker.entries.message_handler import MessageHandler, give_up_foreign
 from gpuworker.entries.serving.app import App
 from gpuworker.entries.serving.service import Service
 from gpuworker.ledger import JobRecord, JobState, ShardRecord, ShardState

@@ -22,8 +22,8 @@ from typing import Any
 
 from gpuworker.contract import CONFIG_VARIABLE, WORK_DIR_VARIABLE, WORKER_FILE, ContractError, WorkerSettings
 from gpuworker.entries.delivery import WorkQueue
-from gpuworker.entries.handling import attempt
 from gpuworker.entries.log_sinks import CloudWatch, DayFiles
+from gpuworker.entries.message_handler import attempt
 from gpuworker.entries.metadata import Metadata, machine_name, watch_for_notice
 from gpuworker.entries.setup import (
     CLOSE_LOG_S,

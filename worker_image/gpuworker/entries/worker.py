@@ -15,7 +15,7 @@ from enum import StrEnum
 from gpuworker.contract import Message, WorkerSettings
 from gpuworker.entries.backlog import Backlog
 from gpuworker.entries.delivery import Delivery, WorkQueue
-from gpuworker.entries.handling import MessageHandler, attempt, give_up_foreign
+from gpuworker.entries.message_handler import MessageHandler, attempt, give_up_foreign
 from gpuworker.ledger import MachineState
 from gpuworker.pipeline.journal import ShardId
 from gpuworker.pipeline.runner import WorkerContext

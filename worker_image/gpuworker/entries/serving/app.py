@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from gpuworker.contract import ContractError
-from gpuworker.entries.handling import require_task
+from gpuworker.entries.message_handler import require_task
 from gpuworker.entries.serving import requests
 from gpuworker.entries.serving.answers import Answer, Refused, problem, refusal
 from gpuworker.entries.serving.bodies import Bodies, Disconnected, Receive

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpuworker.contract import Place, Shard, WorkerSettings
 from gpuworker.entries.backlog import Backlog
-from gpuworker.entries.handling import attempt, mark_dead
+from gpuworker.entries.message_handler import attempt, mark_dead
 from gpuworker.entries.serving.answers import Answer, problem
 from gpuworker.entries.serving.direct import DirectRun, Form, Image
 from gpuworker.entries.serving.shards import ShardWork, Stop

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from gpuworker.contract import Shard, ShardResult
-from gpuworker.entries.handling import attempt
+from gpuworker.entries.message_handler import attempt
 from gpuworker.entries.serving.answers import Answer, problem
 from gpuworker.ledger import ShardRecord
 from gpuworker.pipeline.runner import WorkerContext, run_shard

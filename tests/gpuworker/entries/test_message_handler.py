@@ -8,7 +8,7 @@ from tests.gpuworker.fake_task import FakeTask
 from tests.gpuworker.station import Station, until
 
 from gpuworker.contract import Message, Shard, ShardResult, shard_key
-from gpuworker.entries.handling import GIVE_BACK_PAUSES_S, MessageHandler, give_up_foreign
+from gpuworker.entries.message_handler import GIVE_BACK_PAUSES_S, MessageHandler, give_up_foreign
 from gpuworker.ledger import JobState, Ledger, ShardState
 from gpuworker.pipeline.runner import WorkerContext
 from gpuworker.storage.objects import Storage
