@@ -90,7 +90,7 @@ def _require_possible(options: TaskOptions, place: Place) -> None:
     if not place.weights and (why := weights.lacking(options)):
         raise _refusal(f"cannot be done: {why.replace(':', '', 1)}")
     try:
-        options.settled(place)
+        options.at_place(place)
     except UsageError as error:
         raise _refusal(f"cannot be done: {error.message.rstrip('.')}") from error
     if not options.has_aim({}):

@@ -74,7 +74,7 @@ class TaskOptions(BaseModel):
         known = others.model_dump(mode="json")
         return {name: one for name, one in self.model_dump(mode="json").items() if one != known[name]}
 
-    def settled(self, place: Place) -> Self:
+    def at_place(self, place: Place) -> Self:
         """As a job there carries them. Raises UsageError for what cannot be done there, InputError for its prompts."""
         return self
 

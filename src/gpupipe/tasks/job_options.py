@@ -44,7 +44,7 @@ def job_options(
         options = defaults.changed(changes)
     except ValidationError as error:
         raise _explained(error, fields, changes) from error
-    return options.settled(place)
+    return options.at_place(place)
 
 
 def _split(assignment: str, fields: Mapping[str, FieldInfo]) -> tuple[str, str]:

@@ -202,7 +202,7 @@ class SegmentOptions(TaskOptions):
         kept = {prompt: value for prompt, value in self.prompt_thresholds.items() if prompt.casefold() in known}
         return {"negative_prompts": negatives, "prompt_thresholds": kept}
 
-    def settled(self, place: Place) -> Self:
+    def at_place(self, place: Place) -> Self:
         if self.engine == "sam3" and not place.weights:
             raise UsageError(
                 f"engine sam3 needs weights, and pipeline {place.pipeline} names none.",

@@ -12,7 +12,7 @@ from gpuworker.pipeline.shard_run import InFlightItem
 
 
 class Abandoned(Exception):  # noqa: N818 - tells a thread to end; nobody reports it
-    """The step took too long, its items have been settled without it, and another thread took this one's place."""
+    """The step took too long, its items have been concluded without it, and another thread took this one's place."""
 
 
 @dataclass(slots=True, eq=False)

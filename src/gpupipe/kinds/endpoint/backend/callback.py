@@ -72,7 +72,7 @@ def _handle(ctx: Context[EndpointSettings], failure: ShardFailed) -> None:
         if _is_with_another(row, failure):
             log.info("shard_is_elsewhere", **place, with_machine=row.machine)
             return
-        if _settled(ctx, row, failure):
+        if _conclude(ctx, row, failure):
             return
     raise ContendedError(f"shard {failure.number} of {failure.job} moved {ROUNDS} times")
 
@@ -96,7 +96,7 @@ def _is_with_another(row: ShardRecord, failure: ShardFailed) -> bool:
     return bool(failure.code) or (row.heartbeat_at or 0.0) > failure.at + CLOCKS_DIFFER_S
 
 
-def _settled(ctx: Context[EndpointSettings], row: ShardRecord, failure: ShardFailed) -> bool:
+def _conclude(ctx: Context[EndpointSettings], row: ShardRecord, failure: ShardFailed) -> bool:
     """Give it up or back; False where the row moved meanwhile."""
     place = {"job": row.job, "shard": row.number, "generation": row.generation}
     began = row.state is ShardState.RUNNING or failure.code in GIVEN_BACK
