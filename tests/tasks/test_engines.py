@@ -119,9 +119,9 @@ def test_bands_and_percentiles_make_a_picture() -> None:
 
 def test_sam3_needs_weights_where_the_job_is_for() -> None:
     options = SegmentOptions(engine="sam3", prompts=("tree",))
-    assert options.settled(ARMED) == options
+    assert options.at_place(ARMED) == options
     with pytest.raises(UsageError, match="engine sam3 needs weights, and pipeline trees names none") as caught:
-        options.settled(BARE)
+        options.at_place(BARE)
     assert "[pipelines.trees.model]" in caught.value.hint
     assert 'or choose another engine: engine "vegetation" finds green plants by their colour.' in caught.value.hint
     assert caught.value.exit_code == 2
@@ -129,23 +129,23 @@ def test_sam3_needs_weights_where_the_job_is_for() -> None:
 
 def test_without_weights_the_engine_that_knows_a_prompt_too_is_named() -> None:
     with pytest.raises(UsageError) as caught:
-        SegmentOptions(engine="sam3", prompts=("Cars",)).settled(BARE)
+        SegmentOptions(engine="sam3", prompts=("Cars",)).at_place(BARE)
     assert "or choose another engine: engine \"nanodet\" knows 'car'." in caught.value.hint
     with pytest.raises(UsageError) as caught:
-        SegmentOptions(engine="sam3", prompts=("solar panel",)).settled(BARE)
+        SegmentOptions(engine="sam3", prompts=("solar panel",)).at_place(BARE)
     assert caught.value.hint.endswith("or choose another engine.")
 
 
 def test_what_is_unwanted_needs_something_wanted() -> None:
     with pytest.raises(UsageError, match=r"negative prompts \(shadow\) take away from what prompts find"):
-        SegmentOptions(engine="sam3", negative_prompts=("shadow",)).settled(ARMED)
+        SegmentOptions(engine="sam3", negative_prompts=("shadow",)).at_place(ARMED)
 
 
 def test_auto_that_can_only_be_nanodet_is_held_to_what_that_knows() -> None:
     options = SegmentOptions(engine="auto", prompts=("oak crown",))
-    assert options.settled(ARMED) == options
+    assert options.at_place(ARMED) == options
     with pytest.raises(InputError, match=r"engine auto is nanodet here, because no weights of sam3 are named; .*oak"):
-        options.settled(BARE)
+        options.at_place(BARE)
 
 
 def test_notices_say_which_engine_it_will_be_and_why() -> None:
