@@ -14,6 +14,7 @@ from gpupipe.lock import LOCK_KEY, Lock
 from gpupipe.plan import Action
 from gpupipe.provision import connect, down, outputs, plan_down, plan_up, status, up
 from gpupipe.resources.state_bucket import StateBucket
+from gpupipe.state import Inventory
 from gpuworker.ledger import Ledger, ShardRecord
 from tests.account import Account, KilledError
 from tests.gpuworker.ledger.conftest import a_job
@@ -175,6 +176,55 @@ def test_down_of_one_pipeline_leaves_the_others_with_machines_data_and_jobs(acco
     assert down(both, account.aws).leftovers == ()
 
 
+def test_a_killed_down_of_one_pipeline_is_finished_by_the_next(new_account: Callable[[], Account]) -> None:
+    account = new_account()
+    both = config(account, "one", "two")
+    up(both, account.aws)
+    account.calls.die_after = len(account.calls.changes) + 16
+    with pytest.raises(KilledError):
+        down(both, account.aws, plan=plan_down(both, account.aws, pipeline="one"))
+    account.calls.die_after = None
+    account.expire_lock()
+
+    receipt = down(both, account.aws, plan=plan_down(both, account.aws, pipeline="one"))
+    # another was killed when all was gone but the inventory's lines
+    assert receipt.leftovers == ()
+    assert {entry.pipeline for entry in Inventory.read(account.aws).entries.values()} == {"", "two"}
+    assert set(outputs(both, account.aws)) == {"two"}
+    assert plan_up(both, account.aws, pipeline="two").is_empty
+
+
+def test_what_is_in_the_inventory_in_vain_leaves_it_with_the_pipeline(account: Account) -> None:
+    both = config(account, "one", "two")
+    up(both, account.aws)
+    listed = Inventory.read(account.aws)
+    down(both, account.aws, plan=plan_down(both, account.aws, pipeline="one"))
+    now = Inventory.read(account.aws)
+    now.written(account.aws, listed.entries.values())
+
+    down(both, account.aws, plan=plan_down(both, account.aws, pipeline="one"))
+
+    assert {entry.pipeline for entry in Inventory.read(account.aws).entries.values()} == {"", "two"}
+
+
+def test_up_of_one_pipeline_writes_down_the_others_where_the_inventory_was_lost(account: Account) -> None:
+    both = config(account, "one", "two")
+    up(both, account.aws)
+    account.aws.client("s3").delete_object(Bucket=account.aws.stack.state_bucket, Key="inventory.json")
+    changed = config(account, "one", "two", quiet_seconds=61)
+
+    up(changed, account.aws, plan=plan_up(changed, account.aws, pipeline="one"))
+
+    left = plan_up(config(account, "one", quiet_seconds=61), account.aws)
+    assert {step.resource.pipeline for step in left.steps if step.action is Action.DELETE} == {"two"}
+
+
+def test_a_name_of_another_pipelines_data_is_refused(account: Account) -> None:
+    up(config(account, "one", "two"), account.aws)
+    with pytest.raises(UsageError, match="no such deletion is planned"):
+        plan_up(config(account, "one"), account.aws, delete_data=[bucket(account, "two")], pipeline="one")
+
+
 def test_the_data_of_one_pipeline_can_be_kept(account: Account) -> None:
     both = config(account, "one", "two")
     up(both, account.aws)
@@ -184,6 +234,7 @@ def test_the_data_of_one_pipeline_can_be_kept(account: Account) -> None:
 
     assert [kept.name for kept in receipt.kept] == [bucket(account, "one")]
     assert plan_down(both, account.aws, keep_data=True, pipeline="one").changes == ()
+    assert set(outputs(both, account.aws)) == {"two"}
 
 
 def test_outputs_name_what_there_is(deployed: Account) -> None:

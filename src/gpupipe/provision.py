@@ -16,7 +16,20 @@ from gpupipe.errors import ConfigError, NotDeployedError, UsageError
 from gpupipe.holder import Holder
 from gpupipe.kinds import registry
 from gpupipe.offers import region_mistake
-from gpupipe.plan import Action, Listener, Plan, Receipt, apply, plan, plan_deletion, search, silent, tear_down
+from gpupipe.plan import (
+    Action,
+    Listener,
+    Plan,
+    Receipt,
+    apply,
+    check_names,
+    plan,
+    plan_deletion,
+    search,
+    silent,
+    tear_down,
+)
+from gpupipe.resources import KINDS, kind_class
 from gpupipe.state import Inventory
 from gpuworker.ledger import Ledger
 
@@ -42,6 +55,7 @@ def plan_up(config: Config, aws: Aws, *, delete_data: Collection[str] = (), pipe
     planned = plan(aws, desired(config, aws), delete_data=delete_data)
     if pipeline:
         planned = planned.within(pipeline, {resource.id for resource in desired(within, aws)})
+        check_names(delete_data, planned.steps)
     return replace(planned, notes=_notes(within, aws))
 
 
@@ -111,10 +125,9 @@ def down(
     Raises LockedError, ApplyError (its `receipt` names the leftovers), StoppedError after Ctrl-C.
     """
     planned = plan or plan_down(config, aws, keep_data=keep_data)
-    receipt = tear_down(planned, aws, command=command, on_event=on_event or silent)
-    if planned.pipeline and not keep_data:
-        _forget_jobs(aws, planned.pipeline)
-    return receipt
+    forgets = planned.pipeline and not keep_data
+    then = partial(_forget_jobs, aws, planned.pipeline) if forgets else lambda: None
+    return tear_down(planned, aws, command=command, on_event=on_event or silent, then=then)
 
 
 def _forget_jobs(aws: Aws, pipeline: str) -> None:
@@ -126,7 +139,8 @@ def _forget_jobs(aws: Aws, pipeline: str) -> None:
 
 def known_outputs(config: Config, aws: Aws) -> Mapping[str, Mapping[str, str]]:
     """By pipeline that there is, what other programs may want to know of it; none where nothing is there."""
-    there = {entry.pipeline for entry in Inventory.read(aws).entries.values()}
+    entries = Inventory.read(aws).entries.values()
+    there = {one.pipeline for one in entries if one.kind in KINDS and not kind_class(one.kind).holds_data}
     return {name: values for name, values in desired_outputs(config, aws).items() if name in there}
 
 

@@ -182,7 +182,7 @@ Commands:
 
 def test_commands_come_in_the_order_in_which_a_person_meets_them() -> None:
     stack, jobs = (
-        "demo init plan up status down",
+        "demo init plan up status outputs down",
         "submit watch fetch open evaluate run jobs invoke cancel retry logs start stop",
     )
     assert list(ROOT.commands) == f"{stack} {jobs} dlq config secrets local".split()

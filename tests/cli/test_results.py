@@ -22,6 +22,7 @@ def report(**changes: Any) -> FetchReport:
         "merged": folder / "annotations.json",
         "layer": None,
         "layer_note": "",
+        "task": "segment",
         "warnings": {},
         "failures": folder / "failures.json",
         "failed_by": {},

@@ -191,5 +191,5 @@ def test_the_local_target_forgets_the_stack_only_once_something_goes(
     monkeypatch.setattr("gpupipe.provision.down", delete)
     opened = Forgetful()
     with pytest.raises(LockedError):
-        _delete(cast("Opened", opened), Screen(), yes=True, keep_data=False)
+        _delete(cast("Opened", opened), Screen(), yes=True, keep_data=False, pipeline="")
     assert bool(opened.forgotten) is bool(events)

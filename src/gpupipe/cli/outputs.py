@@ -20,7 +20,7 @@ def outputs(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             autocompletion=complete.outputs,
             help="Print this value alone: bucket, or segment.bucket where there are several pipelines.",
         ),

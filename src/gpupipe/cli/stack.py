@@ -30,6 +30,11 @@ DeleteData = Annotated[
 NOTHING_THERE = "Nothing is there to delete: the local target has no files."
 
 
+def _command(verb: str, pipeline: str | None) -> str:
+    """What a person types to go on with it, which is about no more than it was."""
+    return f"gpupipe {verb} --pipeline {pipeline}" if pipeline else f"gpupipe {verb}"
+
+
 def plan(
     context: typer.Context, delete_data: DeleteData = None, pipeline: OnlyPipeline = None, as_json: Json = False
 ) -> None:
@@ -67,7 +72,7 @@ def up(
 
     screen = Screen(as_json=as_json)
     check_before_up(context.obj, pipeline)
-    with going_on("What was made is kept. Go on with `gpupipe up`."):
+    with going_on(f"What was made is kept. Go on with `{_command('up', pipeline)}`."):
         adopted = adopt and adopt_local(context.obj, screen)
         opened = open_stack(context.obj, screen, start=True)
         receipt = bring_up(
@@ -99,7 +104,7 @@ def bring_up(
         opened.aws,
         screen,
         lambda: _change(opened, screen, yes=yes, delete_data=delete_data, pipeline=pipeline),
-        command="gpupipe up",
+        command=_command("up", pipeline),
         wait=wait,
     )
     opened.remember()
@@ -119,7 +124,14 @@ def _change(opened: Opened, screen: Screen, *, yes: bool, delete_data: tuple[str
     if wanted.changes and not opened.is_local:
         screen.confirm("Make these changes?", yes=yes)
     with applying(screen) as on_event:
-        return apply(opened.config, opened.aws, plan=wanted, delete_data=delete_data, on_event=on_event)
+        return apply(
+            opened.config,
+            opened.aws,
+            plan=wanted,
+            delete_data=delete_data,
+            command=_command("up", pipeline),
+            on_event=on_event,
+        )
 
 
 def down(
@@ -147,7 +159,7 @@ def down(
     if was_never_up(context.obj):
         screen.answer({"deleted": [], "leftovers": []}, text=NOTHING_THERE)
         return
-    with going_on("Some of the stack is still there. Go on with `gpupipe down`."):
+    with going_on(f"Some of the stack is still there. Go on with `{_command('down', pipeline)}`."):
         opened = open_stack(context.obj, screen, start=True)
         receipt = take_down(opened, screen, yes=yes, keep_data=keep_data, pipeline=pipeline or "", wait=not no_wait)
         screen.answer(receipt.document(), text=receipt_text(receipt))
@@ -183,7 +195,7 @@ def take_down(
         opened.aws,
         screen,
         lambda: _delete(opened, screen, yes=yes, keep_data=keep_data, pipeline=pipeline),
-        command="gpupipe down",
+        command=_command("down", pipeline),
         wait=wait,
     )
     if not pipeline:
@@ -203,13 +215,13 @@ def _delete(opened: Opened, screen: Screen, *, yes: bool, keep_data: bool, pipel
     with applying(screen) as show:
 
         def on_event(event: Event) -> None:
-            if (
-                event.step is not None and not pipeline
-            ):  # only now something goes: until then another command may come first
+            # Only now something goes: until then another command may come first.
+            if event.step is not None and not pipeline:
                 opened.forget()
             show(event)
 
-        return delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, on_event=on_event)
+        command = _command("down", pipeline)
+        return delete(opened.config, opened.aws, plan=wanted, keep_data=keep_data, command=command, on_event=on_event)
 
 
 def status(

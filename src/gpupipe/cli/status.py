@@ -159,7 +159,8 @@ def _resources(stack: StackStatus, with_all: bool) -> Iterator[str]:
     if stack.locked_by:
         yield f"being changed by {stack.locked_by}: what is missing may be on its way"
     if stack.broken_off and (wrong or stack.unwanted):
-        yield f"{stack.broken_off} was killed: `gpupipe up` makes the stack whole, `gpupipe down` deletes the rest"
+        rest = "the same command goes on" if "--pipeline" in stack.broken_off else "`gpupipe down` deletes the rest"
+        yield f"{stack.broken_off} was killed: `gpupipe up` makes the stack whole, {rest}"
     if wrong and all(one.state == "missing" for one in stack.resources) and not with_all:
         yield f"nothing of the stack is there: `gpupipe up` makes its {plural(len(wrong), 'resource')}"
     elif wrong or with_all:

@@ -33,9 +33,7 @@ def _is_returned(shard: ShardRecord) -> bool:
 
 def lost(view: AnyView) -> list[ShardRecord]:
     """Open shards that are to be sent again."""
-    certain = [
-        shard for shard in _sent(view) if view.delivery.is_lost(shard, view.now) and not is_hopeless(view, shard)
-    ]
+    certain = [shard for shard in _sent(view) if _is_certain(view, shard) and not is_hopeless(view, shard)]
     return [*certain, *_missing(view, len(certain))][:RESENDS_A_LOOK]
 
 
@@ -60,11 +58,7 @@ def _missing(view: AnyView, found: int) -> list[ShardRecord]:
     missing = 0 if view.queue_messages is None else len(sent) - view.queue_messages - found
     if missing <= 0:
         return []
-    silent = [
-        s
-        for s in sent
-        if shows_no_life(view, s) and not is_hopeless(view, s) and not view.delivery.is_lost(s, view.now)
-    ]
+    silent = [s for s in sent if shows_no_life(view, s) and not is_hopeless(view, s) and not _is_certain(view, s)]
     silent.sort(key=lambda shard: (shard.last_sign_at, shard.job, shard.number))
     return silent[:missing]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gpupipe.functions.settings import FunctionSettings
 from gpupipe.functions.transport import Delivery
@@ -73,6 +73,10 @@ class Facts(Generic[S_co]):
     paused: bool = False
     start_asked_at: float = 0.0
     """When a person last asked for a machine."""
+
+    def shared(self) -> dict[str, Any]:
+        """The fields of it, for the view of a kind."""
+        return {one.name: getattr(self, one.name) for one in fields(Facts)}
 
     @cached_property
     def month_usd(self) -> float:

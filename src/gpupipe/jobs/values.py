@@ -54,7 +54,8 @@ class InlineValue:
     @property
     def stored_bytes(self) -> int:
         """What it takes in a shard's document, which is ASCII."""
-        text = len(self.text) if self.text.isascii() else sum(map(_escaped_length, self.text))
+        is_plain = self.text.isascii() and "\x7f" not in self.text
+        text = len(self.text) if is_plain else sum(map(_escaped_length, self.text))
         return len(json.dumps({"name": self.path, "value": ""})) + text
 
     def item(self, project: str) -> Item:
@@ -76,7 +77,8 @@ def _place(source: str, line: int) -> str:
 
 
 def _escaped_length(char: str) -> int:
-    return 1 if char < "\x80" else 6 if char <= "\uffff" else 12
+    """JSON in ASCII writes DEL and what is beyond it as `\\u007f`, of two such where it is beyond 16 bits."""
+    return 1 if char < "\x7f" else 6 if char <= "\uffff" else 12
 
 
 @dataclass(frozen=True, kw_only=True)

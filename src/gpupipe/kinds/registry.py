@@ -61,7 +61,7 @@ def _installed() -> Mapping[str, AnyKind]:
 def _loaded(point: EntryPoint) -> AnyKind:
     try:
         kind = point.load()
-    except Exception as error:  # whatever another package's import may raise
+    except (Exception, SystemExit) as error:  # whatever another package's import may raise
         raise _unusable(point, f"it cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(kind, Kind):
         raise _unusable(point, f"it is no Kind: {kind!r}")

@@ -37,7 +37,7 @@ found nothing else. The search is the proof: its empty result is in the receipt.
 """
 
 from gpupipe.plan.apply import apply
-from gpupipe.plan.decide import decide, decide_deletion, differences, plan, plan_deletion, search
+from gpupipe.plan.decide import check_names, decide, decide_deletion, differences, plan, plan_deletion, search
 from gpupipe.plan.steps import Action, Change, Conflict, Event, Failure, Kept, Plan, Receipt, Step
 from gpupipe.plan.teardown import tear_down
 from gpupipe.plan.work import Listener, silent
@@ -54,6 +54,7 @@ __all__ = [
     "Receipt",
     "Step",
     "apply",
+    "check_names",
     "decide",
     "decide_deletion",
     "differences",

@@ -26,7 +26,7 @@ def apply(plan: Plan, aws: Aws, *, command: str = "gpupipe up", on_event: Listen
     after all that could be done was done, LockLostError, StoppedError after Ctrl-C.
     """
     plan.check_ours()
-    _check_nothing_blocked(plan)
+    _check_nothing_blocked(plan, command)
     kept = tuple(Kept(kind=step.kind, name=step.name, reason=step.note) for step in plan.kept)
     if not plan.changes:
         return Receipt(kept=kept)
@@ -127,7 +127,7 @@ def _entries(plan: Plan) -> Mapping[str, Entry]:
     return {step.id: Entry.of(step.resource) for step in wanted}
 
 
-def _check_nothing_blocked(plan: Plan) -> None:
+def _check_nothing_blocked(plan: Plan, command: str) -> None:
     if plan.blocked:
         losses = "; ".join(
             f"{step.what} must be replaced ({', '.join(sorted(step.changed_fields & step.resource.immutable))} changed)"
@@ -136,7 +136,7 @@ def _check_nothing_blocked(plan: Plan) -> None:
         names = " ".join(f"--delete-data {step.name}" for step in plan.blocked)
         raise DataProtectedError(
             f"{losses}, which deletes its data. Nothing was changed.",
-            hint=f"Put the old value back in gpupipe.toml, or allow it: `gpupipe up {names}`.",
+            hint=f"Put the old value back in gpupipe.toml, or allow it: `{command} {names}`.",
         )
 
 

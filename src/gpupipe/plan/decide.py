@@ -14,7 +14,7 @@ from gpupipe.holder import Holder
 from gpupipe.plan.steps import Action, Change, Conflict, Plan, Step, in_order
 from gpupipe.resources import KINDS, Found, Observed, Resource, kind_class
 from gpupipe.resources.state_bucket import StateBucket
-from gpupipe.state import Inventory
+from gpupipe.state import Entry, Inventory
 from gpupipe.threads import at_once
 
 T = TypeVar("T")
@@ -88,15 +88,24 @@ def decide(world: World, wanted: Iterable[Resource], *, delete_data: Collection[
             steps.append(_step(resource, observed, delete_data))
     steps = _replacing_old_contents(steps, world.found)
     steps += _prune(world.found, wanted, delete_data)
-    _check_names(delete_data, steps)
+    check_names(delete_data, steps)
     return Plan(
         steps=in_order(steps),
         conflicts=tuple(conflicts),
-        inventory=world.inventory,
+        inventory=_found_again(world, wanted),
         absent=_absent(world, {step.id for step in steps}),
         lock=world.lock,
         has_state=any(world.observed[one.id] is not None for one in wanted if isinstance(one, StateBucket)),
     )
+
+
+def _found_again(world: World, wanted: Iterable[Resource]) -> Inventory:
+    """The inventory; one that was lost is what was found, or a plan for one pipeline would leave the others out."""
+    if world.inventory.etag:
+        return world.inventory
+    there = [one for one in wanted if (seen := world.observed[one.id]) and seen.owner == one.stack.id]
+    every = [*there, *(one.resource for one in world.found if not one.resource.dynamic)]
+    return replace(world.inventory, entries={resource.id: Entry.of(resource) for resource in every})
 
 
 def _absent(world: World, present: Collection[str]) -> frozenset[str]:
@@ -161,7 +170,7 @@ def _is_named(resource: Resource, names: Collection[str]) -> bool:
     return bool({resource.aws_name, resource.name, resource.key} & set(names))
 
 
-def _check_names(delete_data: Collection[str], steps: Iterable[Step]) -> None:
+def check_names(delete_data: Collection[str], steps: Iterable[Step]) -> None:
     """A name that protects nothing is a misspelling: better said than ignored."""
     losing = [
         step

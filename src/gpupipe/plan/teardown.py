@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from gpupipe.aws import Aws
@@ -23,13 +23,23 @@ MACHINE_SEARCHES = 2
 """An invocation of the guard still in flight may launch one more machine after the first search."""
 
 
-def tear_down(plan: Plan, aws: Aws, *, command: str = "gpupipe down", on_event: Listener = silent) -> Receipt:
+def tear_down(
+    plan: Plan,
+    aws: Aws,
+    *,
+    command: str = "gpupipe down",
+    on_event: Listener = silent,
+    then: Callable[[], object] = lambda: None,
+) -> Receipt:
     """Delete what `plan` says and all that is found beside it; the receipt tells what is left, and why.
+
+    Where nothing is left, does what comes `then`, before another command may change the stack.
 
     Raises LockedError, StalePlanError before anything is deleted, ApplyError (with the receipt) where something could
     not be deleted, LockLostError, and StoppedError after Ctrl-C.
     """
-    if not plan.changes and not plan.unknown:
+    if not plan.changes and not plan.unknown and not _listed_in_vain(plan):
+        then()
         return Receipt(kept=_kept(plan), searched=True)
     begun = time.monotonic()
     with _locked_where_possible(plan, aws, command, on_event) as (lock, gate):
@@ -39,6 +49,8 @@ def tear_down(plan: Plan, aws: Aws, *, command: str = "gpupipe down", on_event: 
         site = Worksite(aws=aws.gated(gate), gate=gate, on_event=on_event, total=len(plan.changes), known=known)
         with stopping(site, command=command):
             left = _delete(site, plan, lock)
+            if not left and not site.failures:
+                then()
     receipt = Receipt.of(
         site.done,
         kept=_kept(plan),
@@ -54,23 +66,36 @@ def tear_down(plan: Plan, aws: Aws, *, command: str = "gpupipe down", on_event: 
 def _delete(site: Worksite, plan: Plan, lock: Lock | None) -> tuple[Found, ...]:
     """All phases; the state bucket only when nothing else is left, as it knows what is. Returns what is left."""
     steps = [step for step in plan.changes if step.resource.phase is not Phase.STATE]
+    is_clean = False
     try:
         for _ in range(ROUNDS):
             _delete_round(site, plan, steps)
             left = _left(site, plan)
             site.forgive()
+            is_clean = not left and not site.failures
             if not left:
                 break
             steps = site.also(left)
     finally:
         if lock is not None:
-            record(site, plan.inventory, lock)
+            record(site, plan.inventory, lock, absent=_listed_in_vain(plan) if is_clean else ())
     if not left and not site.failures and not plan.unknown:
         for step in plan.changes:
             if step.resource.phase is Phase.STATE and lock is not None:
                 lock.abandon()
         delete_phase(site, plan.changes, Phase.STATE)
     return left
+
+
+def _listed_in_vain(plan: Plan) -> frozenset[str]:
+    """What the inventory has of a plan's one pipeline, once nothing of that is found any more."""
+    kept = {step.id for step in plan.kept}
+    known = plan.inventory.entries
+    return frozenset(
+        id_
+        for id_, entry in known.items()
+        if plan.pipeline and entry.pipeline == plan.pipeline and entry.kind in KINDS and id_ not in kept
+    )
 
 
 def _delete_round(site: Worksite, plan: Plan, steps: Iterable[Step]) -> None:

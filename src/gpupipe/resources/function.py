@@ -40,6 +40,8 @@ class Function(Resource):
     runtime: str = "python3.13"
     async_retries: int | None = None
     """Tries again after a failed asynchronous call; None leaves AWS's two."""
+    configuration_first: bool = False
+    """Of an update of both: is the present code better off with the new configuration, or the new code with the old?"""
     async_max_age_s: int = 60
     """An asynchronous call that waited longer than this is dropped."""
 
@@ -100,16 +102,22 @@ class Function(Resource):
         ours(self, aws)
         client = aws.client("lambda")
         self._wait_settled(aws)
-        if "code_sha256" in changed:
-            aws.propagated(client.update_function_code, FunctionName=self.name, ZipFile=self.code)
-            self._wait_taken(aws)
-        if changed & CONFIGURATION:
-            aws.propagated(client.update_function_configuration, FunctionName=self.name, **self._configuration)
+        updates = [self._update_code] * ("code_sha256" in changed)
+        updates += [self._update_configuration] * bool(changed & CONFIGURATION)
+        for update in reversed(updates) if self.configuration_first else updates:
+            update(aws)
             self._wait_taken(aws)
         if "tags" in changed:
             client.tag_resource(Resource=self.arn, Tags=self.tags)
         if "asynchronous" in changed:
             self._put_asynchronous(aws)
+
+    def _update_code(self, aws: Aws) -> None:
+        aws.propagated(aws.client("lambda").update_function_code, FunctionName=self.name, ZipFile=self.code)
+
+    def _update_configuration(self, aws: Aws) -> None:
+        update = aws.client("lambda").update_function_configuration
+        aws.propagated(update, FunctionName=self.name, **self._configuration)
 
     def delete(self, aws: Aws) -> None:
         if ours(self, aws) is not None:

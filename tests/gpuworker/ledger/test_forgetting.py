@@ -54,3 +54,42 @@ def test_all_of_it_goes_and_nothing_of_another(ledger: Ledger) -> None:
     assert len(left) == others
     assert not [row for row in left if "#one" in row["pk"]["S"] or row["sk"]["S"].startswith("j1")]
     assert ledger.forget_pipeline("one") == 0
+
+
+def test_killed_anywhere_the_next_does_the_rest(ledger: Ledger) -> None:
+    for at in range(30):
+        fill(ledger, "one", "j1")
+        try:
+            dying(ledger, at).forget_pipeline("one")
+        except KilledError:
+            assert list(rows(ledger)) != []
+            ledger.forget_pipeline("one")
+            assert list(rows(ledger)) == []
+        else:
+            break
+    assert 5 < at < 29
+
+
+class KilledError(Exception):
+    """The command is dead."""
+
+
+def dying(ledger: Ledger, at: int) -> Ledger:
+    """The same table by a client that fails at its call number `at` that deletes."""
+    return Ledger(Dying(ledger._client, at), TABLE, ledger._clock)
+
+
+class Dying:
+    """A client that takes so many transactions and no more."""
+
+    def __init__(self, client: Any, left: int) -> None:
+        self._client, self._left = client, left
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        if not self._left:
+            raise KilledError
+        self._left -= 1
+        return self._client.transact_write_items(**request)

@@ -17,7 +17,7 @@ from tests.properties import examples
 from gpuworker.masks.box_grid import meeting_pairs
 from gpuworker.masks.instances import Instance
 from gpuworker.masks.packed import Packed, packed
-from gpuworker.tasks.segment.selection import suppressed
+from gpuworker.tasks.segment.selection import suppress
 from gpuworker.tiles.scene import Window, grid
 from gpuworker.tiles.seams import Tile, joined
 
@@ -45,7 +45,7 @@ def tiles_of(
 
 
 def instances_of(tiles: Sequence[Tile]) -> list[Packed]:
-    return suppressed(joined(tiles, height=HEIGHT, width=WIDTH), iou=0.5)
+    return suppress(joined(tiles, height=HEIGHT, width=WIDTH), iou=0.5)
 
 
 def pixels(found: Sequence[Packed]) -> set[tuple[int, tuple[int, ...], bytes]]:

@@ -14,16 +14,15 @@ class Forgetting(Dropins, Machines):
 
     def forget_pipeline(self, pipeline: str) -> int:
         """Delete all rows of the pipeline and its jobs; how many. Killed anywhere, the next call does the rest."""
-        jobs = list(self.jobs(pipeline=pipeline))
         count = 0
-        for record in jobs:
-            # The job's own row is the last: by it the others are found.
+        projects = set()
+        for record in self.jobs(pipeline=pipeline):
+            # By its own row, which is the last of all, the others are found, its project's drop-ins among them.
             count += self._delete(self._keys_of(f"job#{record.job}"))
-            count += self._delete([("jobs", record.job)])
-        projects = {record.project for record in jobs}
+            projects.add(record.project)
         for partition in _partitions(pipeline, projects):
             count += self._delete(self._keys_of(partition))
-        return count
+        return count + self._delete(("jobs", record.job) for record in list(self.jobs(pipeline=pipeline)))
 
     def _keys_of(self, partition: str) -> Iterator[Key]:
         yield from ((row["pk"], row["sk"]) for row in self._query(partition, only=("pk", "sk")))

@@ -51,7 +51,7 @@ class NoMachines(Backend[PushedSettings, PushedView]):
         return ()
 
     def view(self, facts: Facts[PushedSettings]) -> PushedView:
-        return PushedView(**vars(facts))
+        return PushedView(**facts.shared())
 
     def decide(self, view: PushedView, *, stalled: frozenset[str]) -> Scaling:
         return scaling(view, stalled=stalled)

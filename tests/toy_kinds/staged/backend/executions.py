@@ -59,7 +59,7 @@ class Executions(Backend[StagedSettings, StagedView]):
         running = [s for job in facts.jobs for s in job.open_shards if s.state is ShardState.RUNNING]
         nothing: Mapping[str, int] = {}
         stages = or_else(nothing, lambda: Counter(map(self._stage_of, running[:ASKED_MAX])))
-        return StagedView(**vars(facts), stages=stages)
+        return StagedView(**facts.shared(), stages=stages)
 
     def decide(self, view: StagedView, *, stalled: frozenset[str]) -> Scaling:
         return scaling(view, stalled=stalled)

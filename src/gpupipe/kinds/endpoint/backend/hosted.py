@@ -49,7 +49,7 @@ class Hosted(Backend[EndpointSettings, EndpointView]):
             backlog = or_else(None, self._ctx.transport.count)
         is_idle = backlog == 0 and not any(job.wants_machines for job in facts.jobs)
         busy_at = float(before.get("busy_at", facts.now)) if is_idle else facts.now
-        known = {**vars(facts), "queue_messages": backlog}
+        known = {**facts.shared(), "queue_messages": backlog}
         return EndpointView(**known, endpoint=self._endpoint, suspended=suspended, busy_at=busy_at)
 
     def decide(self, view: EndpointView, *, stalled: frozenset[str]) -> Scaling:

@@ -46,7 +46,7 @@ class Fleet(Backend[QueueSettings, FleetView]):
         if facts.jobs or facts.start_asked_at:
             self._template = or_else(None, lambda: machines.template(self._ctx))
         fingerprint = self._template.fingerprint if self._template else ""
-        return FleetView(**vars(facts), instances=self._instances, template=fingerprint)
+        return FleetView(**facts.shared(), instances=self._instances, template=fingerprint)
 
     def decide(self, view: FleetView, *, stalled: frozenset[str]) -> Scaling:
         return scaling(view, stalled=stalled)

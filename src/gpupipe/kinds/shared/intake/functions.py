@@ -133,6 +133,7 @@ class Package:
             log_group=log,
             code=self.code,
             environment=self.environment,
+            configuration_first=self._fits,  # the code may be one that had a file, and has none now
             timeout_s=timeout_s,
             **more,
         )
