@@ -161,7 +161,10 @@ def test_down_of_one_pipeline_leaves_the_others_with_machines_data_and_jobs(acco
             [ShardRecord(job=f"job-{name}", number=0, items=1)],
         )
 
-    receipt = down(both, account.aws, plan=plan_down(both, account.aws, pipeline="one"))
+    planned = plan_down(both, account.aws, pipeline="one")
+    assert planned.notes == ("1 job is open and goes too: job-one",)
+
+    receipt = down(both, account.aws, plan=planned)
 
     assert (receipt.leftovers, receipt.kept) == ((), ())
     assert f"machine {machines['one']}" in receipt.deleted

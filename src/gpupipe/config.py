@@ -33,6 +33,7 @@ from gpupipe.settings import (
     LocalSettings,
     PipelineSettings,
     StackSettings,
+    ended,
     nearest,
 )
 from gpupipe.tasks import TASKS, TaskOptions, options_class
@@ -145,9 +146,8 @@ class Config(BaseSettings):
         if name is None:
             raise ConfigError(f"several pipelines: {', '.join(self.pipelines)}.", hint="Name one with --pipeline.")
         if name not in self.pipelines:
-            raise ConfigError(
-                f"no pipeline {name!r}{nearest(name, self.pipelines)}.", hint="See `gpupipe config show`."
-            )
+            message = ended(f"no pipeline {name!r}{nearest(name, self.pipelines)}")
+            raise ConfigError(message, hint="See `gpupipe config show`.")
         return name, self.pipelines[name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,8 +32,9 @@ from gpupipe.plan import (
 )
 from gpupipe.resources import KINDS, kind_class
 from gpupipe.state import Inventory
-from gpuworker.ledger import Ledger
+from gpuworker.ledger import Ledger, MachineState
 
+OPEN_JOBS_NAMED = 5
 STATES = {Action.KEEP: "present", Action.CREATE: "missing", Action.UPDATE: "changed", Action.REPLACE: "changed"}
 
 
@@ -106,7 +108,24 @@ def plan_down(config: Config, aws: Aws, *, keep_data: bool = False, pipeline: st
     if pipeline:
         config.pipeline(pipeline)
     planned = plan_deletion(aws, desired(config, aws), keep_data=keep_data)
-    return planned.within(pipeline) if pipeline else planned
+    if not pipeline:
+        return planned
+    return replace(planned.within(pipeline), notes=() if keep_data else _of_open_jobs(aws, pipeline))
+
+
+def _of_open_jobs(aws: Aws, pipeline: str) -> tuple[str, ...]:
+    """What a person should know who deletes the pipeline: its open jobs go with their images."""
+    with explained(f"look for open jobs of pipeline {pipeline}"):
+        jobs = absent_ok(partial(_ledger(aws).active_jobs, pipeline)) or []
+    if not jobs:
+        return ()
+    names = ", ".join(job.job for job in jobs[:OPEN_JOBS_NAMED]) + (", …" if len(jobs) > OPEN_JOBS_NAMED else "")
+    what = "1 job is open and goes" if len(jobs) == 1 else f"{len(jobs)} jobs are open and go"
+    return (f"{what} too: {names}",)
+
+
+def _ledger(aws: Aws) -> Ledger:
+    return Ledger(aws.client("dynamodb"), aws.stack.table)
 
 
 def down(
@@ -120,21 +139,31 @@ def down(
 ) -> Receipt:
     """Delete the whole stack and search for leftovers; the receipt says what was deleted, kept and why.
 
-    Of a plan for one pipeline, that one, and unless its data is kept what the ledger knows of it.
+    Of a plan for one pipeline, that one, and unless its data is kept what the ledger knows of its jobs.
 
     Raises LockedError, ApplyError (its `receipt` names the leftovers), StoppedError after Ctrl-C.
     """
     planned = plan or plan_down(config, aws, keep_data=keep_data)
-    forgets = planned.pipeline and not keep_data
-    then = partial(_forget_jobs, aws, planned.pipeline) if forgets else lambda: None
+    if not planned.pipeline:
+        return tear_down(planned, aws, command=command, on_event=on_event or silent)
+    then = partial(_close_books, aws, planned.pipeline, keep_data)
     return tear_down(planned, aws, command=command, on_event=on_event or silent, then=then)
 
 
-def _forget_jobs(aws: Aws, pipeline: str) -> None:
-    """Or a pipeline that is made again under the name would go on with jobs whose images are deleted."""
-    ledger = Ledger(aws.client("dynamodb"), aws.stack.table)
-    with explained(f"forget the jobs of pipeline {pipeline}"):
-        absent_ok(partial(ledger.forget_pipeline, pipeline))
+def _close_books(aws: Aws, pipeline: str, keep_data: bool) -> None:
+    """Its machines have ended, and their cost stays known. Its jobs are forgotten with their images, or a pipeline that
+    is made again under the name would go on with them."""
+
+    def close() -> None:
+        ledger = _ledger(aws)
+        for record in ledger.machines(pipeline):
+            if record.is_up:
+                ledger.end_run(record, MachineState.TERMINATED, stopped_at=time.time(), reason="gpupipe down")
+        if not keep_data:
+            ledger.forget_pipeline(pipeline)
+
+    with explained(f"close the books of pipeline {pipeline}"):
+        absent_ok(close)
 
 
 def known_outputs(config: Config, aws: Aws) -> Mapping[str, Mapping[str, str]]:

@@ -201,3 +201,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that follows a word that is not known: the known one that it may stand for, or all."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}" if known else ""
+
+
+def ended(text: str) -> str:
+    """A sentence with its full stop, unless it ends with a question."""
+    return text if text.endswith("?") else f"{text}."

@@ -284,3 +284,12 @@ def _below(text: str) -> list[str]:
     start = lines.index("resources:")
     end = next(number for number, line in enumerate(lines) if line.startswith("local target"))
     return lines[start + 1 : end]
+
+
+def test_a_pipeline_that_is_not_up_is_one_line() -> None:
+    others = [resource(90 + number, "missing", pipeline="rooms") for number in range(3)]
+    shown = gathered(stack(*others), None, region="us-east-1", budgets={}, local=None, now=NOON)
+    text = shown.text(with_resources=False)
+    assert "pipeline rooms is not up: `gpupipe up --pipeline rooms` makes its 3 resources" in text
+    assert "not as it should be" not in text
+    assert shown.text(with_resources=True).count("MISSING") == 3

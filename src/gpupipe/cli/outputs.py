@@ -59,7 +59,7 @@ def lines(outputs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 
 def _called(name: str, outputs: Mapping[str, Mapping[str, str]]) -> str:
     from gpupipe.errors import UsageError
-    from gpupipe.settings import nearest
+    from gpupipe.settings import ended, nearest
 
     whole = {f"{pipeline}.{one}": value for pipeline, values in outputs.items() for one, value in values.items()}
     if name in whole:
@@ -68,5 +68,12 @@ def _called(name: str, outputs: Mapping[str, Mapping[str, str]]) -> str:
     if len(alike) > 1:
         raise UsageError(f"several pipelines have {name!r}: {', '.join(alike)}.", hint="Name one of these.")
     if not alike:
-        raise UsageError(f"there is no output {name!r}{nearest(name, whole)}.", hint="See `gpupipe outputs`.")
+        raise UsageError(
+            ended(f"there is no output {name!r}{nearest(name, _typed(whole))}"), hint="See `gpupipe outputs`."
+        )
     return whole[alike[0]]
+
+
+def _typed(whole: Mapping[str, str]) -> list[str]:
+    """What a person may have meant to type: `segment.bucket`, or `bucket`."""
+    return [*whole, *dict.fromkeys(name.partition(".")[2] for name in whole)]

@@ -82,7 +82,8 @@ def up(
             opened.rebuild()
         found = outputs_of(opened, pipeline)
         what = f"Pipeline {pipeline}" if pipeline else "The stack"
-        text = [*lines(found), f"{what} is up. Next: `gpupipe submit FOLDER --project NAME`"]
+        which = f" --pipeline {pipeline or 'NAME'}" if len(opened.config.pipelines) > 1 else ""
+        text = [*lines(found), f"{what} is up. Next: `gpupipe submit FOLDER --project NAME{which}`"]
         screen.answer({**receipt.document(), "outputs": found}, text="\n".join(text))
 
 

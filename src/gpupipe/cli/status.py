@@ -163,11 +163,29 @@ def _resources(stack: StackStatus, with_all: bool) -> Iterator[str]:
         yield f"{stack.broken_off} was killed: `gpupipe up` makes the stack whole, {rest}"
     if wrong and all(one.state == "missing" for one in stack.resources) and not with_all:
         yield f"nothing of the stack is there: `gpupipe up` makes its {plural(len(wrong), 'resource')}"
-    elif wrong or with_all:
-        yield "resources:" if with_all else "not as it should be:"
-        yield from _listed(stack.resources if with_all else wrong)
+    else:
+        yield from _by_pipeline(stack, wrong, with_all)
     yield from (f"not in gpupipe.toml any more: {name}" for name in stack.unwanted)
     yield from _healthy(len(stack.resources) - len(wrong), with_all)
+
+
+def _by_pipeline(stack: StackStatus, wrong: Sequence[ResourceStatus], with_all: bool) -> Iterator[str]:
+    """What is wrong, or all; of a pipeline that nobody has made, or that was deleted, one line."""
+    off = {} if with_all else _of_pipelines_not_up(stack)
+    shown = stack.resources if with_all else [one for one in wrong if one.pipeline not in off]
+    if shown:
+        yield "resources:" if with_all else "not as it should be:"
+        yield from _listed(shown)
+    for name, count in off.items():
+        yield f"pipeline {name} is not up: `gpupipe up --pipeline {name}` makes its {plural(count, 'resource')}"
+
+
+def _of_pipelines_not_up(stack: StackStatus) -> dict[str, int]:
+    """The pipelines of which nothing is there, with how many resources they have; none where the whole stack is not."""
+    states: dict[str, list[str]] = {}
+    for one in stack.resources:
+        states.setdefault(one.pipeline, []).append(one.state)
+    return {name: len(every) for name, every in states.items() if name and set(every) == {"missing"}}
 
 
 def _healthy(count: int, with_all: bool) -> Iterator[str]:

@@ -47,10 +47,10 @@ def apply_again(config: Config, aws: Aws) -> None:
     """Make what the emulators lost, jobs included; keeps what is there. Raises LockedError while a command changes the
     stack, and whatever else `gpupipe up` raises."""
     _release_lock_of_the_dead(aws)
-    receipt = up(_as_it_was(config, aws), aws)
-    log.info("applied again: %s", receipt)
-    for pipeline in config.pipelines:
-        log.info("ledger of %s: %s", pipeline, rebuild(JobsContext.of(aws, config, pipeline)))
+    made = _as_it_was(config, aws)
+    log.info("applied again: %s", up(made, aws))
+    for pipeline in made.pipelines:
+        log.info("ledger of %s: %s", pipeline, rebuild(JobsContext.of(aws, made, pipeline)))
 
 
 def _as_it_was(config: Config, aws: Aws) -> Config:

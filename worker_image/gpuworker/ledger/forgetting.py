@@ -13,7 +13,10 @@ class Forgetting(Dropins, Machines):
     """Deletes rows; of everything else in the table nothing is touched."""
 
     def forget_pipeline(self, pipeline: str) -> int:
-        """Delete all rows of the pipeline and its jobs; how many. Killed anywhere, the next call does the rest."""
+        """Delete all rows of the pipeline and its jobs; how many. Killed anywhere, the next call does the rest.
+
+        But those of its machines: they are what the month has cost.
+        """
         count = 0
         projects = set()
         for record in self.jobs(pipeline=pipeline):
@@ -34,7 +37,7 @@ class Forgetting(Dropins, Machines):
 
 
 def _partitions(pipeline: str, projects: Iterable[str]) -> Iterator[str]:
-    yield from (f"{what}#{pipeline}" for what in ("active", "guard", "machines", "kept"))
+    yield from (f"{what}#{pipeline}" for what in ("active", "guard", "kept"))
     yield f"guard#{pipeline}{NEXT}"
     yield from (f"dropin#{pipeline}#{project}" for project in sorted(projects))
     yield f"dropin#{pipeline}"
