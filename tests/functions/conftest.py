@@ -150,7 +150,10 @@ class World:
     def under(self, fate: Fate) -> Context[Any]:
         """The context with a fate."""
         ctx = self.ctx
-        mortal: Clients = lambda service, **_: Mortal(ctx.client(service), fate)  # noqa: E731
+
+        def mortal(service: str, **config: Any) -> Any:
+            return Mortal(ctx.client(service, **config), fate)
+
         ledger = Ledger(Mortal(ctx.ledger._client, fate), TABLE, ctx.clock)
         return replace(
             ctx, client=mortal, ledger=ledger, leases=ledger, transport=transport(ctx.settings, mortal, ctx.clock)
