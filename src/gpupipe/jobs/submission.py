@@ -183,8 +183,8 @@ class Submission(ABC):
         text = self._ctx.read(job_key(self._claim.job))
         return text is not None and read_spec(text, job=self._claim.job, pipeline=self._ctx.pipeline).hold
 
-    def told(self) -> str:
-        """Where it stopped."""
+    def where_it_stopped(self) -> str:
+        """For a person who has stopped it: how much is uploaded, and whether the job may have started."""
         started = f"and job {self._spec.job} may have started" if self._is_starting else "nothing has started"
         return f"stopped: {self._files_done:,} of {len(self._files):,} {self.unit} are uploaded, {started}."
 

@@ -123,7 +123,7 @@ def start(
         run.finish(again=again)
     except KeyboardInterrupt as error:
         which = "Without --again the" if again else "The"
-        raise StoppedError(run.told(), hint=f"{which} same command goes on with job {spec.job}.") from error
+        raise StoppedError(run.where_it_stopped(), hint=f"{which} same command goes on with job {spec.job}.") from error
     return run.outcome(options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from gpupipe.functions.settings import FILE, VARIABLE, FunctionSettings
@@ -105,7 +106,7 @@ class Package:
     def _fits(self) -> bool:
         return len(VARIABLE) + len(self._text.encode()) <= ENVIRONMENT_MAX_BYTES
 
-    @property
+    @cached_property
     def _text(self) -> str:
         """Without what is empty of drop-ins: there is not much room."""
         told = json.loads(self.settings.to_json())
